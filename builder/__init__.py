@@ -1,0 +1,1 @@
+"""What build.py's verbs do, a module each."""

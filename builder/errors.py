@@ -1,0 +1,16 @@
+"""The one error that users see."""
+
+
+class BuildError(Exception):
+    """Something a user can mend: what is wrong, and what to do about it.
+
+    build.py prints both and exits with 1, without a traceback.
+
+    :param message: one line, what is wrong.
+    :param hint: one line, the way out.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
