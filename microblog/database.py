@@ -1,0 +1,142 @@
+"""The database: its connections, and who may migrate it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.pool import QueuePool
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+# How long a machine waits for another one that is migrating, in seconds.
+MIGRATION_WAIT = 600
+
+# Every constraint has a name, the same on all databases, so that a migration can drop it.
+db = SQLAlchemy(
+    metadata=sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+)
+migrate = Migrate()
+
+# MySQL's own default may be latin1, or a collation that finds "resume" equal to "résumé".
+TABLE_OPTIONS = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+}
+
+
+def utc_now() -> datetime:
+    """Now, as it is stored: UTC, without a zone, in whole seconds (MySQL's DATETIME rounds fractions up)."""
+    return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
+
+
+def init_app(app: Flask, url: str) -> None:
+    """Connect the application to its database; nothing is opened before the first query."""
+    sqlite = url.startswith("sqlite:")
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = _sqlite_options() if sqlite else _mysql_options()
+    # Flask-SQLAlchemy 2 warns unless told.
+    app.config["SQLALCHEMY_TRACK_MODIFICATIONS"] = False
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(MIGRATIONS))
+    if sqlite:
+        with app.app_context():
+            sa.event.listen(db.engine, "connect", _prepare_sqlite)
+
+
+def _sqlite_options() -> dict[str, Any]:
+    # A pool, not SQLAlchemy 1.4's new connection for each request: whenever SQLite's last
+    # connection closes, it folds its log back into the database, with a sync each time.
+    return {"poolclass": QueuePool, "connect_args": {"check_same_thread": False}}
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    # First: the next line may already have to wait for another process.
+    cursor.execute("PRAGMA busy_timeout = 10000")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    # With WAL, NORMAL would not sync at commit: a power cut could take back posts whose
+    # writers have seen them saved (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _mysql_options() -> dict[str, Any]:
+    return {
+        # The server may have been restarted, or a firewall may have dropped an idle
+        # connection, since it was last used.
+        "pool_pre_ping": True,
+        "pool_recycle": 1800,
+        # Flask-SQLAlchemy 2 puts MySQL's three-byte utf8 into the URL; this wins.
+        "connect_args": {"charset": "utf8mb4", "connect_timeout": 10},
+    }
+
+
+@contextmanager
+def sole_migration(connection: sa.engine.Connection) -> Iterator[None]:
+    """Hold the right to migrate the database; others wait, and then find nothing left to do.
+
+    :param connection: the migrating connection; it is closed for good afterwards.
+    :raises TimeoutError: if another migration has not ended within ``MIGRATION_WAIT``.
+    """
+    sole = _sole_on_sqlite if connection.dialect.name == "sqlite" else _sole_on_mysql
+    with sole(connection):
+        yield
+
+
+@contextmanager
+def _sole_on_sqlite(connection: sa.engine.Connection) -> Iterator[None]:
+    """One transaction around all of it: it locks out others, and undoes a migration that fails.
+
+    Python's sqlite3 would begin none before DDL, so this begins it by hand.
+    """
+    connection.detach()
+    raw: Any = connection.connection.dbapi_connection
+    raw.isolation_level = None
+    # A table is altered by a copy and a drop, which must not cascade. This is ignored inside
+    # a transaction, so it comes before (https://www.sqlite.org/lang_altertable.html).
+    raw.execute("PRAGMA foreign_keys = OFF")
+    raw.execute(f"PRAGMA busy_timeout = {MIGRATION_WAIT * 1000}")
+    raw.execute("BEGIN IMMEDIATE")
+    with connection.begin():
+        yield
+        if broken := raw.execute("PRAGMA foreign_key_check").fetchone():
+            raise RuntimeError(f"the migration would leave a dangling reference: {broken}")
+
+
+@contextmanager
+def _sole_on_mysql(connection: sa.engine.Connection) -> Iterator[None]:
+    """A named lock of the server's, which it gives back itself if this connection dies.
+
+    Such locks are one server's own: in a cluster, all machines must migrate through the
+    same member, as behind any proxy that sends writes to one.
+    """
+    # Past SQLAlchemy, so that no transaction begins here: Alembic begins its own.
+    cursor: Any = connection.connection.cursor()
+    # The names are the whole server's, which may hold several sites.
+    name = "CONCAT('microblog migration ', MD5(DATABASE()))"
+    cursor.execute(f"SELECT GET_LOCK({name}, {MIGRATION_WAIT})")
+    if cursor.fetchone()[0] != 1:
+        raise TimeoutError(
+            f"another migration of this database has been running for {MIGRATION_WAIT} seconds"
+        )
+    try:
+        yield
+    finally:
+        cursor.execute(f"SELECT RELEASE_LOCK({name})")
+        cursor.close()

@@ -1,0 +1,62 @@
+"""The web side: how the application is put together."""
+
+import logging
+from typing import Any
+
+import flask
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from microblog import database
+from microblog.config import Config
+from microblog.web import auth, errors, health, posts, present, security
+from microblog.web.extensions import csrf, login
+
+
+class Response(flask.Response):
+    """Flask's, with what its older versions and extensions leave out."""
+
+    # Redirects stay relative, as from Werkzeug 2.1 on: no Host header gets into them.
+    autocorrect_location_header = False
+
+    def set_cookie(self, key: str, *args: Any, **kwargs: Any) -> None:
+        # Flask-Login 0.5 knows no SameSite. And browsers refuse a __Host- cookie that is not
+        # Secure even when it comes to delete one, which Flask-Login forgets: without this,
+        # nobody with a remember-me cookie could log out.
+        kwargs["samesite"] = kwargs.get("samesite") or "Lax"
+        if key.startswith("__Host-"):
+            kwargs["secure"] = True
+        super().set_cookie(key, *args, **kwargs)
+
+
+def build_app(config: Config) -> Flask:
+    """The application with these settings; see :func:`microblog.create_app`."""
+    app = Flask("microblog")
+    app.response_class = Response
+    app.jinja_options = {**app.jinja_options, "trim_blocks": True, "lstrip_blocks": True}
+    app.config.update(
+        SECRET_KEY=config.secret_key,
+        SITE_NAME=config.site_name,
+        # There is nothing to upload but short forms.
+        MAX_CONTENT_LENGTH=64 * 1024,
+    )
+    # Errors go to stderr, which gunicorn and supervisor keep.
+    app.logger.setLevel(logging.INFO)
+    if config.trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=config.trusted_proxies, x_proto=config.trusted_proxies, x_host=0
+        )
+
+    database.init_app(app, config.database_url)
+    security.init_app(app, config)
+    # Flask-Login would look the visitor up for every template, the error page of a broken
+    # database included; as a global, current_user asks only where it is used.
+    login.init_app(app, add_context_processor=False)
+    csrf.init_app(app)
+    present.init_app(app)
+
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(auth.blueprint)
+    app.register_blueprint(posts.blueprint)
+    errors.init_app(app)
+    return app
