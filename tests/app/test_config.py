@@ -1,0 +1,97 @@
+import subprocess
+import sys
+
+import pytest
+
+from microblog.config import Config, ConfigError
+
+KEY = "k" * 32
+SQLITE = "sqlite:////var/lib/microblog/microblog.db"
+MYSQL = "mysql+pymysql://microblog@localhost/microblog?unix_socket=/run/mysqld/mysqld.sock&charset=utf8mb4"
+GOOD = {"SECRET_KEY": KEY, "DATABASE_URL": SQLITE}
+
+
+def load(tmp_path, **environ):
+    return Config.load(tmp_path / "none.env", {**GOOD, **environ})
+
+
+def test_reads_the_env_file(tmp_path):
+    path = tmp_path / "microblog.env"
+    path.write_text(f"SECRET_KEY='{KEY}$HOME'\nDATABASE_URL={MYSQL}\nSITE_NAME=Our place\nexport HTTPS=yes\n")
+    config = Config.load(path, {})
+    assert config == Config(f"{KEY}$HOME", MYSQL, "Our place", trusted_proxies=0, https=True)
+
+
+def test_the_environment_wins_over_the_file(tmp_path):
+    path = tmp_path / "microblog.env"
+    path.write_text(f"SECRET_KEY={KEY}\nDATABASE_URL={SQLITE}\nSITE_NAME=File\n")
+    assert Config.load(path, {"SITE_NAME": "Environment"}).site_name == "Environment"
+
+
+def test_the_environment_names_the_file(tmp_path):
+    path = tmp_path / "elsewhere.env"
+    path.write_text("SITE_NAME=Elsewhere\n")
+    assert Config.load(environ={**GOOD, "MICROBLOG_ENV_FILE": str(path)}).site_name == "Elsewhere"
+
+
+def test_defaults(tmp_path):
+    config = load(tmp_path)
+    assert (config.site_name, config.trusted_proxies, config.https) == ("Microblog", 0, False)
+
+
+def test_behind_a_proxy_there_is_https_unless_told_otherwise(tmp_path):
+    assert load(tmp_path, TRUSTED_PROXIES="1").https
+    assert not load(tmp_path, TRUSTED_PROXIES="1", HTTPS="no").https
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("SECRET_KEY", ""),
+        ("SECRET_KEY", "   "),
+        ("SECRET_KEY", "k" * 31),
+        ("DATABASE_URL", ""),
+        ("DATABASE_URL", "postgresql://localhost/microblog"),
+        ("DATABASE_URL", "mysql://localhost/microblog"),
+        ("DATABASE_URL", "mysql+pymysql://localhost"),
+        ("DATABASE_URL", "mysql+pymysql://[broken/microblog"),
+        ("DATABASE_URL", "mysql+pymysql://localhost:many/microblog"),
+        ("DATABASE_URL", "sqlite:///relative.db"),
+        ("DATABASE_URL", "sqlite://"),
+        ("SITE_NAME", "x" * 41),
+        ("SITE_NAME", "two\nlines"),
+        ("TRUSTED_PROXIES", "-1"),
+        ("TRUSTED_PROXIES", "one"),
+        ("TRUSTED_PROXIES", "11"),
+        ("TRUSTED_PROXIES", "²"),
+        ("HTTPS", "maybe"),
+    ],
+)
+def test_refuses_a_wrong_value_in_one_line(tmp_path, key, value):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, **{key: value})
+    assert caught.value.message.startswith(key)
+    assert str(tmp_path / "none.env") in caught.value.hint
+    assert "\n" not in str(caught.value)
+
+
+def test_messages_keep_secrets(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, DATABASE_URL="mysql://microblog:hunter2@localhost/microblog")
+    assert "hunter2" not in str(caught.value)
+    assert KEY not in repr(load(tmp_path))
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    path = tmp_path / "microblog.env"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"microblog\.env cannot be read"):
+        Config.load(path, GOOD)
+
+
+def test_importing_the_package_brings_no_flask():
+    code = "import sys, microblog, microblog.config; print('flask' in sys.modules, microblog.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    flask, version = done.stdout.split()
+    assert flask == "False"
+    assert version[0].isdigit()

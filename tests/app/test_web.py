@@ -1,0 +1,161 @@
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask import request
+from sqlalchemy.exc import OperationalError
+from visitor import Browser
+
+import microblog
+from microblog.database import db
+from microblog.web import present
+
+STATIC = Path(microblog.__file__).parent / "static"
+
+
+def test_headers(client):
+    for path in ("/", "/login", "/healthz", "/nowhere", "/static/microblog.css"):
+        headers = client.get(path).headers
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "same-origin"
+        assert "Strict-Transport-Security" not in headers
+
+
+def test_pages_keep_to_the_policy(client, make_user):
+    """Nothing inline, and nothing from elsewhere."""
+    make_user("susan")
+    pages = [client.get(path).text for path in ("/", "/login", "/register", "/nowhere")]
+    client.login()
+    client.write("Hello")
+    pages += [client.get(path).text for path in ("/", "/explore")]
+    for page in pages:
+        assert not re.search(r"<script|<style|\sstyle=|\son\w+=|javascript:", page)
+        assert not re.search(r"(?:src|href|action)=\"(?:https?:)?//", page)
+
+
+def test_hsts_behind_tls_only(make_app, migrated):
+    tls = make_app(trusted_proxies=1, https=True)
+    assert (
+        "Strict-Transport-Security"
+        in Browser(tls, environ={"HTTP_X_FORWARDED_PROTO": "https"}).get("/").headers
+    )
+    assert "Strict-Transport-Security" not in Browser(tls).get("/").headers
+
+
+@pytest.mark.parametrize("proxies, address", [(0, "10.0.0.1"), (1, "192.0.2.2"), (2, "192.0.2.1")])
+def test_only_as_many_proxies_are_believed_as_there_are(make_app, proxies, address):
+    app = make_app(trusted_proxies=proxies)
+    seen = []
+
+    @app.before_request
+    def note():
+        seen.append((request.remote_addr, request.host))
+
+    headers = {"X-Forwarded-For": "192.0.2.1, 192.0.2.2", "X-Forwarded-Host": "evil.example"}
+    app.test_client().get("/healthz", headers=headers, environ_base={"REMOTE_ADDR": "10.0.0.1"})
+    assert seen == [(address, "localhost")]
+
+
+def test_healthz(client):
+    response = client.get("/healthz")
+    assert response.status_code == 200
+    assert response.get_json() == {"status": "ok"}
+    assert "Set-Cookie" not in response.headers
+
+
+def test_healthz_without_a_database(make_app, tmp_path):
+    app = make_app(database_url=f"sqlite:///{tmp_path}/no/such/folder/x.db")
+    response = app.test_client().get("/healthz")
+    assert response.status_code == 503
+    assert response.get_json()["status"] != "ok"
+    assert "Set-Cookie" not in response.headers
+
+
+def test_an_error_page_without_a_database(make_app, tmp_path, client, make_user):
+    """For somebody logged in, too: even who that is cannot be looked up."""
+    make_user("susan")
+    session = client.login().headers["Set-Cookie"].partition(";")[0]
+    app = make_app(database_url=f"sqlite:///{tmp_path}/no/such/folder/x.db")
+    app.testing = False
+    visitor = app.test_client(use_cookies=False)
+    for path in ("/", "/explore"):
+        response = visitor.get(path, headers={"Cookie": session})
+        assert response.status_code == 500
+        assert "Something broke" in response.text
+    assert visitor.get("/nowhere", headers={"Cookie": session}).status_code == 404
+
+
+def test_errors_are_logged(app, monkeypatch, caplog, client, make_user):
+    make_user("susan")
+    client.login()
+
+    def fail(*_args, **_options):
+        raise OperationalError("SELECT", {}, Exception("the disk is full"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(db.session, "execute", fail)
+        patch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
+        response = client.get("/explore")
+    assert response.status_code == 500
+    assert "the disk is full" not in response.text
+    assert "the disk is full" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "method, path, code", [("get", "/nowhere", 404), ("get", "/logout", 405), ("post", "/logout", 400)]
+)
+def test_error_pages(client, method, path, code):
+    response = getattr(client, method)(path)
+    assert response.status_code == code
+    assert "Go home" in response.text
+
+
+def test_too_much(client):
+    response = client.post("/login", {"username": "x" * 100_000})
+    assert response.status_code == 413
+    assert "Too much" in response.text
+
+
+def test_pages_are_not_kept_but_static_files_are(client):
+    assert client.get("/").headers["Cache-Control"] == "no-store"
+    assert "max-age=2592000" in client.get("/static/microblog.css").headers["Cache-Control"]
+
+
+def test_static_urls_carry_their_version(client, tmp_path):
+    version = present.file_version(STATIC / "microblog.css")
+    assert f"/static/microblog.css?v={version}" in client.get("/").text
+    other = tmp_path / "other.css"
+    other.write_text("a {}")
+    assert present.file_version(other) not in (None, version)
+    assert present.file_version(tmp_path / "none.css") is None
+
+
+def test_every_hue_has_a_colour():
+    css = (STATIC / "microblog.css").read_text()
+    assert set(re.findall(r"\.hue-(\d+) ", css)) == {str(number) for number in range(present.HUES)}
+
+
+def test_the_stylesheet_asks_for_nothing():
+    assert "url(" not in (STATIC / "microblog.css").read_text()
+    assert "@import" not in (STATIC / "microblog.css").read_text()
+
+
+def test_when(monkeypatch):
+    now = datetime(2025, 11, 22, 12, 0)
+    monkeypatch.setattr(present, "utc_now", lambda: now)
+    ago = {
+        timedelta(seconds=59): "now",
+        timedelta(minutes=1): "1 min",
+        timedelta(minutes=59): "59 min",
+        timedelta(hours=1): "1 h",
+        timedelta(hours=23, minutes=59): "23 h",
+        timedelta(days=1): "21 Nov",
+        timedelta(days=365): "22 Nov 2024",
+        timedelta(seconds=-5): "now",
+    }
+    assert {delta: present.when(now - delta) for delta in ago} == ago
