@@ -1,0 +1,90 @@
+"""The ``microblog`` command: what it does to a server, and Flask's own commands."""
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from microblog.host.errors import HostError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+def main() -> None:
+    """The entry point. Flask is imported only for Flask's commands: ``setup`` runs at every boot."""
+    try:
+        if sys.argv[1:2] in (["setup"], ["status"]):
+            server(prog_name="microblog")
+        else:
+            _flask()
+    except HostError as error:
+        click.echo(f"microblog: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  {error.hint}", err=True)
+        sys.exit(1)
+
+
+@click.group()
+def server() -> None:
+    """Commands of the server itself."""
+
+
+@server.command("setup")
+@click.option("--boot", is_flag=True, help="Leave starting the services to systemd.")
+def setup_command(boot: bool) -> None:
+    """Make what is missing on this machine, and start the site."""
+    from microblog.host.setup import setup
+
+    setup(boot)
+
+
+@server.command("status")
+def status_command() -> None:
+    """Show the database, the services and the certificate."""
+    from microblog.host.status import status
+
+    for name, state in status():
+        click.echo(f"{name + ':':<14}{state}")
+
+
+def _flask() -> None:
+    """Flask's commands, and for ``--help`` ours beside them, as the application's user."""
+    from microblog.config import Config, ConfigError
+    from microblog.host import layout, privileges
+
+    asks_for_help = not sys.argv[1:] or "--help" in sys.argv[1:]
+    # No file may appear that the site, which runs as that user, cannot use.
+    if os.geteuid() == 0 and layout.user_exists():
+        privileges.drop()
+    if not asks_for_help:
+        try:
+            Config.load()
+        except ConfigError as error:
+            raise HostError(error.message, error.hint) from None
+
+    from flask.cli import FlaskGroup
+
+    group = FlaskGroup(
+        name="microblog",
+        help="Look after a Microblog server.",
+        create_app=_create_app,
+        add_version_option=False,
+        load_dotenv=False,
+    )
+    for name, command in server.commands.items():
+        group.add_command(command, name)
+    group.main(prog_name="microblog")
+
+
+def _create_app() -> "Flask":
+    from flask.cli import NoAppException
+
+    from microblog import create_app
+    from microblog.config import ConfigError
+
+    try:
+        return create_app()
+    except ConfigError as error:
+        raise NoAppException(str(error)) from None

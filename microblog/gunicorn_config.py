@@ -1,0 +1,57 @@
+"""How gunicorn serves the application; supervisor names this module on its command line.
+
+``WEB_CONCURRENCY`` (workers), ``WEB_THREADS`` (threads of each) and ``BIND``, in the
+environment file or the environment, overrule what is found here.
+https://docs.gunicorn.org/en/stable/settings.html
+"""
+
+import os
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from microblog.config import ENV_FILE
+
+# What a worker adds beside the preloaded application it shares, and its share
+# of the database server, in MiB.
+_WORKER_MIB = 160
+_MOST_WORKERS = 8
+
+
+def _settings() -> dict[str, str]:
+    path = Path(os.environ.get("MICROBLOG_ENV_FILE") or ENV_FILE)
+    try:
+        values = dotenv_values(path, interpolate=False) if path.exists() else {}
+    except OSError:
+        # The application says so in better words.
+        values = {}
+    return {**{name: value or "" for name, value in values.items()}, **os.environ}
+
+
+def worker_count(cores: int, memory_mib: float) -> int:
+    """Workers for a machine: two a core, as long as they fit into a third of its memory."""
+    return max(1, min(2 * cores, int(memory_mib / 3 / _WORKER_MIB * 2), _MOST_WORKERS))
+
+
+def _positive(value: str) -> int:
+    return int(value) if value.isascii() and value.isdigit() else 0
+
+
+_environment = _settings()
+_memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
+
+bind = _environment.get("BIND") or "127.0.0.1:8000"
+workers = _positive(_environment.get("WEB_CONCURRENCY", "")) or worker_count(
+    len(os.sched_getaffinity(0)), _memory_mib
+)
+worker_class = "gthread"
+threads = _positive(_environment.get("WEB_THREADS", "")) or 4
+# Loaded once, before the workers fork: they share its memory.
+preload_app = True
+# The workers' sign of life; on a disk, a slow write would count as a dead worker.
+worker_tmp_dir = "/dev/shm"  # noqa: S108
+timeout = 60
+graceful_timeout = 20
+# nginx keeps the access log; errors go to supervisor's.
+accesslog = None
+errorlog = "-"

@@ -1,0 +1,1 @@
+"""What the ``microblog`` command does to a server. Nothing here imports Flask."""

@@ -1,0 +1,185 @@
+"""The local database server: a database, and a user who reaches nothing else.
+
+MariaDB and MySQL both let the system's root in over their socket, and a user of
+theirs in when the system user of the same name knocks: no password exists
+(https://mariadb.com/kb/en/authentication-plugin-unix-socket/,
+https://dev.mysql.com/doc/refman/8.0/en/socket-pluggable-authentication.html).
+"""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from microblog.host import layout, services
+from microblog.host.errors import HostError
+
+SOCKET = "/run/mysqld/mysqld.sock"
+_SERVERS = (Path("/usr/sbin/mariadbd"), Path("/usr/sbin/mysqld"))
+_UNITS = ("mariadb.service", "mysql.service")
+# A server that recovers after a power cut, on a slow disk, takes minutes.
+_WAIT_SECONDS = 600
+# Client errors: no socket yet, connection refused or lost (PyMySQL, constants/CR.py);
+# server errors: starting up, shutting down.
+_NOT_YET = {2002, 2003, 2006, 2013, 1053, 1040}
+_UNKNOWN_DATABASE, _NO_SUCH_TABLE = 1049, 1146
+_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a ``mysql+pymysql:`` URL says.
+
+    :ivar socket: the server's socket on this machine; empty for a server reached by TCP.
+    :ivar port: TCP port.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str
+    name: str
+    socket: str
+
+    @classmethod
+    def parse(cls, url: str) -> "Target | None":
+        """:return: None for another kind of database."""
+        parts = urlsplit(url)
+        if parts.scheme != "mysql+pymysql":
+            return None
+        return cls(
+            host=parts.hostname or "localhost",
+            port=parts.port or 3306,
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            name=unquote(parts.path.strip("/")),
+            socket=parse_qs(parts.query).get("unix_socket", [""])[0],
+        )
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is setup's to make: on this machine's socket, with this package's user."""
+        return bool(self.socket) and self.user == layout.USER and not self.password
+
+
+def server_installed() -> bool:
+    """Whether a MySQL or MariaDB server is installed here."""
+    return any(path.exists() for path in _SERVERS)
+
+
+def default_url() -> str:
+    """The database of a machine whose administrator named none."""
+    if server_installed():
+        return f"mysql+pymysql://{layout.USER}@localhost/{layout.USER}?unix_socket={SOCKET}"
+    return f"sqlite:///{layout.SQLITE_FILE}"
+
+
+def connect(target: Target, say: Callable[[str], None], *, as_root: bool) -> Any:
+    """Connect, and wait for a server that is starting.
+
+    :param as_root: as the database's root, over the socket, and to no database.
+    :return: a PyMySQL connection.
+    :raises HostError: if the server does not come, or does not let us in.
+    """
+    import pymysql
+
+    where = target.socket or f"{target.host}:{target.port}"
+    options: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": 10}
+    if target.socket:
+        options["unix_socket"] = target.socket
+    else:
+        options.update(host=target.host, port=target.port)
+    if as_root:
+        options["user"] = "root"
+    else:
+        options.update(user=target.user, password=target.password, database=target.name)
+    deadline = time.monotonic() + _WAIT_SECONDS
+    waiting = False
+    while True:
+        try:
+            return pymysql.connect(**options)
+        except (pymysql.err.OperationalError, pymysql.err.InternalError) as error:
+            number, text = error.args[0], str(error.args[-1])
+            if number not in _NOT_YET:
+                raise HostError(
+                    f"the database server at {where} refuses: {text}", _remedy(target, as_root)
+                ) from None
+            if time.monotonic() > deadline or (target.socket and _down()):
+                raise HostError(
+                    f"no database server answers at {where}",
+                    "systemctl status mariadb mysql says why; then: microblog setup"
+                    if target.socket
+                    else "check DATABASE_URL and the network; then: microblog setup",
+                ) from None
+        if not waiting:
+            say(f"Waiting for the database server at {where} ...")
+            waiting = True
+        time.sleep(0.5)
+
+
+def _remedy(target: Target, as_root: bool) -> str:
+    if as_root:
+        return (
+            f"make a database and a user for {target.name} by hand and name them in DATABASE_URL, "
+            "or let root in over the socket; then: microblog setup"
+        )
+    return "check DATABASE_URL; then: microblog setup"
+
+
+def _down() -> bool:
+    """Whether systemd knows that no local server runs or is about to."""
+    return all(services.state(unit) in ("inactive", "failed") for unit in _UNITS)
+
+
+def ensure(connection: Any, target: Target) -> list[str]:
+    """Make the database and its user where they are missing.
+
+    :param connection: as the database's root.
+    :return: what was made.
+    :raises HostError: if the database's name cannot be used.
+    """
+    name = target.name
+    if not _NAME.fullmatch(name):
+        raise HostError(f"{name!r} is no name for a database", "use letters, digits and _ in DATABASE_URL")
+    made = []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT VERSION()")
+        mariadb = "mariadb" in str(cursor.fetchone()[0]).lower()
+        cursor.execute("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", (name,))
+        if not cursor.fetchone():
+            cursor.execute(
+                f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+            )
+            made.append(f"database {name}")
+        cursor.execute("SELECT 1 FROM mysql.user WHERE user = %s AND host = 'localhost'", (target.user,))
+        if not cursor.fetchone():
+            how = "IDENTIFIED VIA unix_socket" if mariadb else "IDENTIFIED WITH auth_socket"
+            cursor.execute(f"CREATE USER IF NOT EXISTS '{target.user}'@'localhost' {how}")
+            made.append(f"database user {target.user}")
+        # In a grant, _ would stand for any character.
+        pattern = name.replace("_", "\\_")
+        cursor.execute(
+            "SELECT 1 FROM mysql.db WHERE user = %s AND host = 'localhost' AND db IN (%s, %s)",
+            (target.user, name, pattern),
+        )
+        if not cursor.fetchone():
+            cursor.execute(f"GRANT ALL PRIVILEGES ON `{pattern}`.* TO '{target.user}'@'localhost'")
+            made.append(f"grant on {name} alone")
+    return made
+
+
+def revisions(connection: Any, target: Target) -> set[str]:
+    """The revisions the schema is at; none for an empty database."""
+    import pymysql
+
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(f"SELECT version_num FROM `{target.name}`.alembic_version")  # noqa: S608
+        except pymysql.err.MySQLError as error:
+            if error.args[0] in (_UNKNOWN_DATABASE, _NO_SUCH_TABLE):
+                return set()
+            raise
+        return {str(row[0]) for row in cursor.fetchall()}

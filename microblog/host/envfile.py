@@ -1,0 +1,84 @@
+"""The environment file: settings and secrets, made on the machine they are for."""
+
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from microblog.host import files, layout
+from microblog.host.errors import HostError
+
+_HEADER = """\
+# Settings of this Microblog server; restart it after a change:
+#   supervisorctl restart microblog
+"""
+_MODE = 0o640
+_PLAIN = re.compile(r"[\w./:@+-]*", re.ASCII)
+
+
+def missing(
+    present: Mapping[str, "str | None"], environ: Mapping[str, str], database_url: str, proxied: bool
+) -> dict[str, str]:
+    """What has to be added to the file.
+
+    :param present: the file's values.
+    :param environ: the caller's environment; what it gives is written down, not made up.
+    :param database_url: the database to use where nobody has named one.
+    :param proxied: whether a web server on this machine stands in front.
+    """
+    wanted = {"SECRET_KEY": "", "DATABASE_URL": database_url}
+    if proxied:
+        wanted["TRUSTED_PROXIES"] = "1"
+    return {
+        name: environ.get(name, "").strip() or default or secrets.token_hex(32)
+        for name, default in wanted.items()
+        if not (present.get(name) or "").strip()
+    }
+
+
+def complete(
+    path: Path, database_url: str, proxied: bool, environ: Mapping[str, str] = os.environ
+) -> list[str]:
+    """Add to the environment file what it lacks; leave what it has, comments included.
+
+    :return: the names that were added.
+    :raises HostError: if the file cannot be read.
+    """
+    _, gid = layout.user_ids()
+    try:
+        old = path.read_text(encoding="utf-8") if path.exists() else _HEADER
+        present = dotenv_values(path, interpolate=False) if path.exists() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise HostError(
+            f"{path} cannot be read: {error}", "mend it or move it away; then: microblog setup"
+        ) from None
+    added = missing(present, environ, database_url, proxied)
+    if added:
+        if old and not old.endswith("\n"):
+            old += "\n"
+        lines = "".join(f"{name}={quote(value)}\n" for name, value in added.items())
+        files.write(path.resolve(), old + lines, _MODE, 0, gid)
+    else:
+        protect(path, gid)
+    return list(added)
+
+
+def protect(path: Path, gid: int) -> None:
+    """Close a file that somebody (cloud-init, an editor) left open to others or closed to the site."""
+    status = path.stat()
+    if (status.st_uid, status.st_gid) != (0, gid):
+        os.chown(path, 0, gid)
+    if status.st_mode & 0o777 != _MODE:
+        path.chmod(_MODE)
+
+
+def quote(value: str) -> str:
+    """A value as shells, systemd and python-dotenv all read it."""
+    if _PLAIN.fullmatch(value):
+        return value
+    if "'" not in value:
+        return f"'{value}'"
+    return '"' + re.sub(r'(["\\$`])', r"\\\1", value) + '"'

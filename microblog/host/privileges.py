@@ -1,0 +1,62 @@
+"""Work done as the application's user."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from microblog.host import layout
+
+
+def drop() -> None:
+    """Become the application's user, for good.
+
+    :raises HostError: if there is no such user.
+    """
+    uid, gid = layout.user_ids()
+    os.initgroups(layout.USER, gid)
+    os.setgid(gid)
+    os.setuid(uid)
+    os.umask(0o027)
+    os.environ.update(HOME=str(layout.STATE), USER=layout.USER, LOGNAME=layout.USER)
+    os.chdir(layout.STATE)
+
+
+def call(work: Callable[[], str]) -> tuple[bool, str]:
+    """Run a function as the application's user, in a child process.
+
+    A fork, not a new Python: on a slow machine each start of one takes seconds.
+
+    :return: whether it returned, and what; if it raised, the traceback.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.close(reader)
+            # What the work prints (Alembic's log) belongs to its result.
+            os.dup2(writer, 1)
+            os.dup2(writer, 2)
+            try:
+                drop()
+                answer = work()
+                code = 0
+            except BaseException:
+                answer = traceback.format_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.write(writer, b"\0")
+            with os.fdopen(writer, "wb", closefd=False) as pipe:
+                pipe.write(answer.encode())
+        finally:
+            os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read().decode(errors="replace")
+    _, status = os.waitpid(child, 0)
+    printed, _, answer = said.rpartition("\0")
+    done = os.waitstatus_to_exitcode(status) == 0
+    return done, answer if done else f"{printed}{answer}"

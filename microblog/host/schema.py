@@ -1,0 +1,111 @@
+"""The database's schema: whether it is current, and bringing it there."""
+
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+import microblog
+from microblog.host import database, files, layout, privileges
+from microblog.host.errors import HostError
+
+_REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=\s*(.*)$", re.MULTILINE)
+_QUOTED = re.compile(r"""["']([^"']+)["']""")
+_LOG = layout.LOGS / "migration.log"
+
+
+def migrations() -> Path:
+    """The directory of the migrations of the installed version."""
+    return Path(microblog.__file__).parent / "migrations" / "versions"
+
+
+def known(directory: Path) -> tuple[set[str], set[str]]:
+    """The revisions in a directory of migrations, and those of them that nothing builds on.
+
+    Read, not imported: Alembic would take seconds to come up on a slow machine.
+
+    :return: all, heads.
+    """
+    all_revisions: set[str] = set()
+    built_on: set[str] = set()
+    for path in directory.glob("*.py"):
+        for down, value in _REVISION.findall(path.read_text(encoding="utf-8")):
+            (built_on if down else all_revisions).update(_QUOTED.findall(value))
+    return all_revisions, all_revisions - built_on
+
+
+def ensure(url: str, say: Callable[[str], None]) -> bool:
+    """Make the database where it is ours to make, and its schema current.
+
+    :param url: ``DATABASE_URL``.
+    :return: whether anything was missing.
+    :raises HostError: if the database cannot be reached, is newer than this version, or
+        a migration fails.
+    """
+    target = database.Target.parse(url)
+    made: list[str] = []
+    if target is None:
+        present = _sqlite_revisions(url)
+    else:
+        connection = database.connect(target, say, as_root=target.ours)
+        try:
+            if target.ours:
+                made = database.ensure(connection, target)
+            present = database.revisions(connection, target)
+        finally:
+            connection.close()
+    if made:
+        say(f"Made the {', the '.join(made)}")
+    all_revisions, heads = known(migrations())
+    if present == heads:
+        return bool(made)
+    if strange := present - all_revisions:
+        raise HostError(
+            f"the database is from a newer version (its schema is at {', '.join(sorted(strange))})",
+            "install that version again, or restore a backup from before it",
+        )
+    say("Bringing the database's schema up to date ...")
+    done, text = privileges.call(_upgrade)
+    if not done:
+        files.write(_LOG, text, 0o640)
+        last = text.strip().splitlines()[-1] if text.strip() else "it was killed"
+        raise HostError(
+            f"the schema could not be brought up to date: {last}", f"see {_LOG}; then: microblog setup"
+        )
+    say("The database's schema is up to date")
+    return True
+
+
+def _upgrade() -> str:
+    """``flask db upgrade``, in this process."""
+    from flask_migrate import upgrade
+
+    with microblog.create_app().app_context():
+        upgrade()
+    return ""
+
+
+def _sqlite_revisions(url: str) -> set[str]:
+    path = Path(unquote(urlsplit(url).path)[1:])
+
+    def look() -> str:
+        if not path.exists():
+            return ""
+        # Read only, and as the application's user: root would leave files of its own beside it.
+        with sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=60) as connection:
+            try:
+                rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+            except sqlite3.OperationalError as error:
+                if "no such table" in str(error):
+                    return ""
+                raise
+        return " ".join(str(row[0]) for row in rows)
+
+    done, text = privileges.call(look)
+    if not done:
+        raise HostError(
+            f"the database {path} cannot be read: {text.strip().splitlines()[-1]}",
+            f"it must be a SQLite file of the user {layout.USER}'s",
+        )
+    return set(text.split())

@@ -1,0 +1,86 @@
+"""supervisor: the program's link, and the program itself."""
+
+import http.client
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from microblog.host import files, layout, services
+from microblog.host.errors import HostError
+
+UNIT = "supervisor.service"
+_PROGRAM = layout.ETC / "supervisor.conf"
+_LINK = Path("/etc/supervisor/conf.d/microblog.conf")
+_LOG = layout.LOGS / "gunicorn.log"
+_ANSWER_SECONDS = 300
+_LOOK_EVERY_SECONDS = 5.0
+
+
+def ensure() -> bool:
+    """Make the program known to supervisor.
+
+    :return: whether it was not.
+    """
+    if os.path.lexists(_LINK):
+        return False
+    files.link(_LINK, _PROGRAM)
+    return True
+
+
+def program_state() -> str:
+    """``RUNNING``, ``STOPPED``, ``FATAL`` ... as supervisor calls it; ``UNKNOWN`` if it does not know."""
+    words = services.run("supervisorctl", "status", layout.USER).stdout.split()
+    return words[1] if len(words) > 1 and words[0] == layout.USER else "UNKNOWN"
+
+
+def apply() -> None:
+    """Have the program run.
+
+    :raises HostError: if supervisor, or the program, does not start.
+    """
+    services.start(UNIT)
+    if program_state() in ("RUNNING", "STARTING"):
+        return
+    services.run("supervisorctl", "update", layout.USER)
+    if program_state() in ("RUNNING", "STARTING"):
+        return
+    done = services.run("supervisorctl", "start", layout.USER)
+    if done.returncode and program_state() != "RUNNING":
+        raise _failed()
+
+
+def wait_for_answer(say: Callable[[str], None]) -> None:
+    """Wait until the application answers and reaches its database.
+
+    :raises HostError: if it gives up, or does not answer in time.
+    """
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    look = time.monotonic() + _LOOK_EVERY_SECONDS
+    waiting = False
+    while not _answers():
+        if not waiting:
+            say("Waiting for the application to answer ...")
+            waiting = True
+        if time.monotonic() > look:
+            look = time.monotonic() + _LOOK_EVERY_SECONDS
+            if program_state() == "FATAL":
+                raise _failed()
+        if time.monotonic() > deadline:
+            raise _failed()
+        time.sleep(0.1)
+
+
+def _answers() -> bool:
+    connection = http.client.HTTPConnection(*layout.APP_ADDRESS, timeout=10)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _failed() -> HostError:
+    return HostError("the application does not start", f"see {_LOG}; then: microblog setup")
