@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Microblog's image builder: one command per verb. What they do is in builder/."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from builder import bootstrap
+from builder.errors import BuildError
+
+
+def _fail(error: BuildError) -> None:
+    print(f"build.py: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"  {error.hint}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    """End as Ctrl-C does, so that everything half-done is removed."""
+    raise KeyboardInterrupt(number)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        bootstrap.prepare(sys.argv[1:])
+    except BuildError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+import click  # noqa: E402 - bootstrap has just seen to it
+
+from builder import emulator  # noqa: E402
+
+_accelerator = click.option(
+    "--accel",
+    type=click.Choice(emulator.ACCELERATORS),
+    default="auto",
+    show_default=True,
+    help="KVM where a guest comes up with it, else TCG (emulation).",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+
+
+class _Group(click.Group):
+    """Makes one clear line of every error that a user can mend."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except BuildError as error:
+            if context.params.get("debug"):
+                raise
+            _fail(error)
+        except KeyboardInterrupt:
+            print("build.py: interrupted; run it again to go on", file=sys.stderr)
+            sys.exit(130)
+        except OSError as error:
+            if context.params.get("debug"):
+                raise
+            _fail(BuildError(str(error), "With --debug before the verb there is a traceback"))
+        return None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def main(debug: bool) -> None:
+    """Build Microblog's package and images, check them, try them out.
+
+    Progress goes to stderr; the results' paths are the last lines on stdout.
+    """
+
+
+@main.command(epilog="Example: ./build.py deb")
+@click.option("--fresh", is_flag=True, help="Build even if nothing changed.")
+def deb(fresh: bool) -> None:
+    """Build the Debian package, dist/microblog_VERSION_all.deb."""
+    from builder import package
+
+    click.echo(package.build(fresh))
+
+
+@main.command(epilog="Example: ./build.py images cloud --base debian-12")
+@click.argument("names", nargs=-1, metavar="[IMAGE]...")
+@click.option("--fresh", is_flag=True, help="Repeat every step, whatever is there.")
+@click.option("--no-check", is_flag=True, help="Stop after the bake.")
+@click.option("--base", "insist", metavar="NAME", help="Bake on this base, and on no other.")
+@_accelerator
+@_json
+def images(
+    names: tuple[str, ...], fresh: bool, no_check: bool, insist: str | None, accel: str, as_json: bool
+) -> None:
+    """Bake, boot and check images: all of them, or those named."""
+    from builder import definition
+    from builder import images as conductor
+
+    wanted = names or tuple(definition.names("images"))
+    for name in wanted:
+        definition.load_image(name)
+    results = [
+        conductor.produce(name, insist=insist, accelerator=accel, fresh=fresh, checked=not no_check)
+        for name in wanted
+    ]
+    if as_json:
+        click.echo(
+            json.dumps([{**r.facts, "image": str(r.image), "manifest": str(r.manifest)} for r in results])
+        )
+        return
+    for result in results:
+        checked = result.facts.get("check")
+        click.echo(
+            f"{result.facts['target']}: version {result.facts['version']} on {result.facts['base']['name']}, "
+            + (f"{checked['passed']} checks passed" if checked else "not checked")
+        )
+    for result in results:
+        click.echo(result.image)
+        click.echo(result.manifest)
+    click.echo(results[-1].sums)
+
+
+@main.command(epilog="Example: ./build.py boot cloud --https-port 8443")
+@click.argument("image")
+@click.option(
+    "--keep", metavar="DIR", type=click.Path(path_type=Path), help="Keep the machine's disk in DIR."
+)
+@click.option(
+    "--memory", metavar="MB", type=click.IntRange(128), help="Memory; as the image says if not given."
+)
+@click.option(
+    "--ssh-key", metavar="FILE", type=click.Path(path_type=Path), help="Private key; FILE.pub opens it."
+)
+@click.option("--ssh-port", type=click.IntRange(1, 65535), help="On 127.0.0.1; a free one if not given.")
+@click.option("--http-port", type=click.IntRange(1, 65535), help="Likewise.")
+@click.option("--https-port", type=click.IntRange(1, 65535), help="Likewise.")
+@_accelerator
+def boot(
+    image: str,
+    keep: Path | None,
+    memory: int | None,
+    ssh_key: Path | None,
+    ssh_port: int | None,
+    http_port: int | None,
+    https_port: int | None,
+    accel: str,
+) -> None:
+    """Start a baked IMAGE (a name or a file) until Ctrl-C, on a throw-away disk."""
+    from builder import trial
+
+    ports = {"ssh": ssh_port, "http": http_port, "https": https_port}
+    trial.run(image, keep, memory, ssh_key, {name: port for name, port in ports.items() if port}, accel)
+
+
+@main.command(epilog="Example: ./build.py check cloud")
+@click.argument("image")
+@_accelerator
+@_json
+def check(image: str, accel: str, as_json: bool) -> None:
+    """Boot a baked IMAGE (a name or a file) and run its tests over SSH."""
+    from builder import images as conductor
+
+    result = conductor.verify(conductor.find(image).image, accel)
+    click.echo(json.dumps(result.facts["check"]) if as_json else result.image)
+
+
+@main.command(epilog="Example: ./build.py test app")
+@click.argument("suites", nargs=-1, metavar="[app|builder|package|images]...")
+@click.option("--thorough", is_flag=True, help="Add the long drills.")
+def test(suites: tuple[str, ...], thorough: bool) -> None:
+    """Run the tests: all suites, or those named."""
+    from builder import suites as runner
+
+    runner.run(suites, thorough)
+
+
+@main.command(epilog="Example: ./build.py bench bake --json")
+@click.argument("benchmark", metavar="[bake]")
+@_json
+def bench(benchmark: str, as_json: bool) -> None:
+    """Run a benchmark of tests/bench/ and print its table."""
+    from builder import benchmarks
+
+    click.echo(benchmarks.run(benchmark, as_json))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Check a baked image: boot it, and run testinfra on it over SSH."""
+
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+from pathlib import Path
+from typing import Any
+
+from builder import cache, paths
+from builder.errors import BuildError
+from builder.progress import duration, say
+
+_TESTS = paths.ROOT / "tests" / "images"
+_NOTHING_RAN = 5  # pytest's exit code
+
+
+def key() -> str:
+    """Hash of what an image is checked by."""
+    here = Path(__file__)
+    return cache.key(files=[_TESTS, here, here.with_name("machine.py")])
+
+
+def is_done(facts: dict[str, Any]) -> bool:
+    """Whether a manifest says that these very tests passed."""
+    return bool(facts.get("check", {}).get("key") == key())
+
+
+def run(image: Path, accelerator: str, logs: Path) -> dict[str, Any]:
+    """Run tests/images on an image. pytest's lines go to stderr as they come.
+
+    :param logs: a directory for the machine's console and the results.
+    :return: what the manifest says of it: key, tests passed, seconds, accelerator.
+    :raises BuildError: a test fails, or none ran.
+    """
+    results = logs / "check.xml"
+    results.unlink(missing_ok=True)
+    say(f"Checking {image.name} on a machine of its own")
+    began = time.monotonic()
+    code = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "--color=no" if not sys.stderr.isatty() else "--color=yes",
+         "-p", "no:cacheprovider", str(_TESTS), "--image", str(image), "--accel", accelerator,
+         "--logs", str(logs), f"--junitxml={results}"],
+        cwd=paths.ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    ).returncode  # fmt: skip
+    seconds = round(time.monotonic() - began, 1)
+    if code != 0:
+        what = "no test ran" if code == _NOTHING_RAN else "tests failed"
+        raise BuildError(
+            f"{image.name} is not good: {what}", f"Their words are above; the console's in {logs}"
+        )
+    suite = xml.etree.ElementTree.parse(results).getroot().find("testsuite")  # noqa: S314
+    assert suite is not None  # noqa: S101
+    passed = int(suite.get("tests", 0)) - int(suite.get("skipped", 0))
+    properties = {item.get("name"): item.get("value") for item in suite.iter("property")}
+    say(f"Checked {image.name}: {passed} tests passed in {duration(seconds)}")
+    return {
+        "key": key(),
+        "passed": passed,
+        "seconds": seconds,
+        "accelerator": properties.get("accelerator", accelerator),
+        "boot_to_https_s": float(properties.get("boot_to_https_s") or 0),
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }

@@ -1,0 +1,77 @@
+"""Run other programs: as lists, their output in a log, their failure as one line."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from builder.errors import BuildError
+
+
+def program(name: str, package: str) -> str:
+    """The full path of a program, also where a user's PATH leaves out sbin.
+
+    :raises BuildError: it is not installed; the hint names the Debian package.
+    """
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        raise BuildError(f"{name} is not installed", f"apt-get install {package}")
+    return found
+
+
+def run(
+    args: Sequence[str | Path],
+    log: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    hint: str = "",
+    cwd: Path | None = None,
+) -> None:
+    """Run a program to its end, output appended to a log.
+
+    :raises BuildError: it exits non-zero. The message has the last line it printed, the hint the log's path.
+    """
+    with log.open("ab") as out:
+        out.write(f"$ {' '.join(str(arg) for arg in args)}\n".encode())
+        out.flush()
+        code = subprocess.run(
+            [str(arg) for arg in args],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+            cwd=cwd,
+            check=False,
+        ).returncode
+    if code != 0:
+        raise BuildError(
+            f"{Path(args[0]).name} failed (exit {code}): {last_line(log)}", hint or f"The whole log: {log}"
+        )
+
+
+def output(args: Sequence[str | Path], *, env: Mapping[str, str] | None = None, hint: str = "") -> str:
+    """Run a program and return what it printed on stdout.
+
+    :raises BuildError: it exits non-zero; the message has the last line of its stderr.
+    """
+    done = subprocess.run(
+        [str(arg) for arg in args],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+        raise BuildError(f"{Path(args[0]).name} failed: {lines[-1]}", hint)
+    return done.stdout
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says something; a line marked as an error goes before it."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()[-40:]]
+    lines = [line for line in lines if line and not line.startswith("$ ")]
+    errors = [line for line in lines if line.startswith(("E:", "error:", "Error:"))]
+    return (errors or lines or ["it printed nothing"])[-1][:300]

@@ -1,0 +1,61 @@
+"""Read files out of an ext4 file system within a disk image: no mount, no root (debugfs(8))."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.command import output, program
+from builder.errors import BuildError
+
+_LINUX_ROOT = ("0FC63DAF-8483-4772-8E79-3D69D8477DE4", "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709", "83")
+"""Partition types that hold a root file system: Linux and Linux root x86-64 (GPT), Linux (MBR)."""
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """The root file system of a raw disk image."""
+
+    image: Path
+    offset: int
+    """Where it begins, in bytes."""
+
+    @classmethod
+    def root_of(cls, image: Path) -> "FileSystem":
+        """Find it in the partition table.
+
+        :raises BuildError: there is no Linux partition.
+        """
+        table = json.loads(output([program("sfdisk", "fdisk"), "--json", image]))["partitiontable"]
+        for partition in table["partitions"]:
+            if partition["type"].upper() in _LINUX_ROOT:
+                return cls(image, partition["start"] * table.get("sectorsize", 512))
+        raise BuildError(f"{image} has no Linux partition", "Is it a disk image?")
+
+    def _debugfs(self, request: str) -> str:
+        return output([program("debugfs", "e2fsprogs"), "-R", request, f"{self.image}?offset={self.offset}"])
+
+    def names(self, directory: str) -> list[str]:
+        """Names in a directory, without . and ..; empty where there is no such directory."""
+        # ls -p prints /inode/mode/uid/gid/name/size/
+        rows = [line.split("/") for line in self._debugfs(f"ls -p {directory}").splitlines()]
+        return sorted(row[5] for row in rows if len(row) > 6 and row[5] not in (".", ".."))
+
+    def copy_out(self, path: str, to: Path) -> None:
+        """Copy a regular file.
+
+        :raises BuildError: there is none of that name.
+        """
+        to.unlink(missing_ok=True)
+        self._debugfs(f"dump {path} {to}")
+        if not to.exists():
+            raise BuildError(f"{self.image.name} has no {path}", "Is it a Debian or Ubuntu system?")
+
+    def copy_tree_out(self, path: str, to: Path) -> None:
+        """Copy a directory and all below it into the directory ``to``."""
+        to.mkdir(parents=True, exist_ok=True)
+        self._debugfs(f"rdump {path} {to}")
+
+    def read(self, path: str) -> bytes:
+        """A file's content; empty for an empty file and where there is none."""
+        done = self._debugfs(f"cat {path}")
+        return done.encode()

@@ -1,0 +1,163 @@
+"""The main job: package, base, bake, boot and check, each skipped when its result is there."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder import bake, base, cache, check, definition, emulator, manifest, package, packer, paths
+from builder.errors import BuildError
+from builder.progress import say
+
+
+@dataclass(frozen=True)
+class Result:
+    """An image that is there."""
+
+    image: Path
+    manifest: Path
+    sums: Path
+    facts: dict[str, Any]
+    """The manifest's content."""
+
+
+def produce(
+    name: str,
+    *,
+    insist: str | None = None,
+    accelerator: str = "auto",
+    fresh: bool = False,
+    checked: bool = True,
+) -> Result:
+    """Have a baked image, and unless told otherwise a checked one.
+
+    :param insist: the base to use; else the first of the definition's that can be had.
+    :param accelerator: ``auto``, ``kvm`` or ``tcg``.
+    :param fresh: repeat every step.
+    :param checked: boot it and run its tests.
+    :raises BuildError: a step fails; what earlier steps made stays, and the next run goes on from there.
+    """
+    image = definition.load_image(name)
+    if insist:
+        definition.load_base(insist)
+    packer.find()
+    paths.OUT.mkdir(parents=True, exist_ok=True)
+    with cache.lock(paths.OUT / f".{name}.lock", f"making the image {name}"):
+        seconds: dict[str, float] = {}
+        deb = _timed(seconds, "package", lambda: package.build(fresh))
+        chosen = _timed(seconds, "base", lambda: base.obtain(image, insist, fresh))
+        stem = f"microblog-{package.version()}-{name}-{chosen.name}-{chosen.architecture}"
+        result = _existing(stem, bake.key(image, chosen, deb)) if not fresh else None
+        if result:
+            say(f"{result.image.name} is up to date")
+        else:
+            accelerator = emulator.choose(accelerator, chosen.architecture, lambda: chosen.kernel)
+            result = _bake(stem, image, chosen, deb, accelerator, seconds, fresh)
+        if checked and (fresh or not check.is_done(result.facts)):
+            verify(result.image, accelerator)
+            result = _existing(stem, result.facts["key"]) or result
+        return result
+
+
+def _timed(seconds: dict[str, float], phase: str, work: Any) -> Any:
+    began = time.monotonic()
+    done = work()
+    seconds[phase] = round(time.monotonic() - began, 1)
+    return done
+
+
+def _existing(stem: str, key: str) -> Result | None:
+    image = paths.OUT / f"{stem}.qcow2"
+    facts = manifest.read(manifest.path_for(image))
+    if facts is None or facts.get("key") != key or not manifest.intact(paths.OUT, facts):
+        return None
+    return Result(image, manifest.path_for(image), paths.OUT / manifest.SUMS, facts)
+
+
+def _bake(
+    stem: str,
+    image: definition.Image,
+    chosen: base.CachedBase,
+    deb: Path,
+    accelerator: str,
+    seconds: dict[str, float],
+    fresh: bool,
+) -> Result:
+    log = log_directory(stem) / "packer.log"
+    with cache.scratch(paths.OUT / "work") as work:
+        baked = bake.bake(image, chosen, deb, accelerator, work, log, fresh)
+        facts: dict[str, Any] = {
+            "target": image.name,
+            "description": image.description,
+            "version": package.version(),
+            "architecture": chosen.architecture,
+            "user": chosen.user,
+            "memory_mb": image.memory_mb,
+            "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "key": bake.key(image, chosen, deb),
+            "base": {"name": chosen.name, "sha256": chosen.sha256, "made": chosen.made},
+            "deb": manifest.files(deb)[0],
+            "packer": ".".join(str(part) for part in packer.version(packer.find())),
+            "accelerator": accelerator,
+            "seconds": {**seconds, **baked.phases},
+            "bake_s": baked.bake_seconds,
+            "packages": manifest.packages(baked.packages),
+        }
+        target = paths.OUT / f"{stem}.qcow2"
+        # A manifest beside an image is a promise: the old one goes before the image changes.
+        manifest.path_for(target).unlink(missing_ok=True)
+        baked.disk.replace(target)
+    facts["files"] = manifest.files(target)
+    cache.write_json(manifest.path_for(target), facts)
+    return Result(target, manifest.path_for(target), manifest.write_sums(paths.OUT), facts)
+
+
+def log_directory(stem: str) -> Path:
+    """Where the logs of an image's making and checking are; made if missing."""
+    directory = paths.OUT / "logs" / stem
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def find(image: str) -> Result:
+    """A baked image, by its path or by its definition's name (then the newest).
+
+    :raises BuildError: there is none, or it is not what its manifest says.
+    """
+    path = Path(image)
+    if path.suffix == ".qcow2":
+        if not path.is_file():
+            raise BuildError(f"there is no {path}", "Bake one with: ./build.py images")
+    else:
+        definition.load_image(image)
+        baked = [
+            found
+            for found in paths.OUT.glob(f"*{manifest.SUFFIX}")
+            if (manifest.read(found) or {}).get("target") == image
+        ]
+        if not baked:
+            raise BuildError(
+                f"the image {image} is not baked yet", f"Bake it with: ./build.py images {image}"
+            )
+        newest = max(baked, key=lambda found: found.stat().st_mtime)
+        path = newest.with_name(newest.name.removesuffix(manifest.SUFFIX) + ".qcow2")
+    facts = manifest.read(manifest.path_for(path))
+    if facts is None or not manifest.intact(path.parent, facts):
+        raise BuildError(
+            f"{path} is not the file that its manifest tells of",
+            "Bake it anew with: ./build.py images --fresh",
+        )
+    return Result(path, manifest.path_for(path), path.parent / manifest.SUMS, facts)
+
+
+def verify(image: Path, accelerator: str = "auto") -> Result:
+    """Boot an image, run its tests, and note in its manifest that they passed.
+
+    :raises BuildError: a test fails.
+    """
+    found = find(str(image))
+    log = log_directory(found.image.stem)
+    facts = {**found.facts, "check": check.run(found.image, accelerator, log)}
+    facts["seconds"] = {**facts["seconds"], "check": facts["check"]["seconds"]}
+    cache.write_json(found.manifest, facts)
+    return Result(found.image, found.manifest, manifest.write_sums(found.image.parent), facts)

@@ -1,0 +1,69 @@
+"""The test suites."""
+
+import os
+import subprocess
+import sys
+import time
+
+from builder import images, paths
+from builder.errors import BuildError
+from builder.progress import duration, say
+
+# In the order in which they are run: the quick ones first.
+_FOLDERS = {
+    "app": ["tests/app"],
+    "builder": ["tests/builder"],
+    "package": ["tests/package"],
+}
+_IMAGES = "images"
+SUITES = (*_FOLDERS, _IMAGES)
+
+
+def run(suites: tuple[str, ...], thorough: bool) -> None:
+    """Run suites, each to its end; what failed is said last.
+
+    The suite ``images`` makes, boots and checks a real image, afresh where an input changed.
+
+    :param suites: names; none means all.
+    :param thorough: with the drills that are too long for every day.
+    :raises BuildError: a suite's name is unknown, or tests failed.
+    """
+    for name in suites:
+        if name not in SUITES:
+            raise BuildError(f"there is no suite {name!r}", f"There are: {', '.join(SUITES)}")
+    failed = []
+    for name in suites or SUITES:
+        say(f"Suite {name}")
+        began = time.monotonic()
+        try:
+            _run_images() if name == _IMAGES else _run_pytest(name, thorough)
+        except BuildError as error:
+            failed.append(name)
+            took = duration(time.monotonic() - began)
+            say(f"Suite {name} failed after {took}: {error.message}. {error.hint}")
+        else:
+            say(f"Suite {name} passed in {duration(time.monotonic() - began)}")
+    if failed:
+        raise BuildError(f"failed: {', '.join(failed)}", f"Run one alone with: ./build.py test {failed[0]}")
+
+
+def _run_pytest(name: str, thorough: bool) -> None:
+    command = [sys.executable, "-m", "pytest", *_FOLDERS[name], *(["--thorough"] if thorough else [])]
+    code = subprocess.run(
+        command,
+        cwd=paths.ROOT,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
+    ).returncode
+    if code != 0:
+        raise BuildError("tests failed" if code == 1 else f"pytest's exit code is {code}")
+
+
+def _run_images() -> None:
+    from builder import definition
+
+    for name in definition.names("images"):
+        result = images.produce(name)
+        # Checked now or, with the very same inputs, in an earlier run.
+        say(f"{result.image.name}: {result.facts['check']['passed']} checks passed")

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Makes a fresh root directory into a cloud image's: run by mmdebstrap as a
+# customize hook, with the root directory as its argument.
+set -eu
+root=$1
+
+# GRUB, from the image's own packages: core images for BIOS and UEFI, which the
+# builder puts into their partitions. Debian's signed GRUB reads its
+# configuration from /EFI/debian on the EFI partition.
+cat > "$root/boot/grub-early.cfg" <<-'END'
+	search --no-floppy --label cloudimg-rootfs --set=root
+	set prefix=($root)/boot/grub
+END
+mkdir -p "$root/boot/grub/i386-pc" "$root/boot/efi"
+cp "$root"/usr/lib/grub/i386-pc/*.mod "$root"/usr/lib/grub/i386-pc/*.lst "$root/boot/grub/i386-pc/"
+cp "$root/usr/lib/grub/i386-pc/boot.img" "$root/boot/grub/i386-pc/"
+chroot "$root" grub-mkimage --format i386-pc --output /boot/grub/i386-pc/core.img \
+    --config /boot/grub-early.cfg --prefix /boot/grub \
+    biosdisk part_gpt ext2 search search_label normal configfile
+rm "$root/boot/grub-early.cfg"
+
+# A menu that needs no probing of the build machine; the first kernel upgrade
+# replaces it with update-grub's.
+cat > "$root/boot/grub/grub.cfg" <<-'END'
+	set timeout=0
+	serial --unit=0 --speed=115200
+	terminal_output console serial
+	menuentry 'Debian GNU/Linux' {
+	    search --no-floppy --label cloudimg-rootfs --set=root
+	    linux /vmlinuz root=LABEL=cloudimg-rootfs ro console=tty0 console=ttyS0
+	    initrd /initrd.img
+	}
+END
+mkdir -p "$root/etc/default/grub.d"
+cat > "$root/etc/default/grub.d/50-cloudimg.cfg" <<-'END'
+	GRUB_CMDLINE_LINUX_DEFAULT=""
+	GRUB_CMDLINE_LINUX="console=tty0 console=ttyS0"
+	GRUB_TIMEOUT=0
+	GRUB_TERMINAL="console serial"
+END
+cat > "$root/etc/fstab" <<-'END'
+	LABEL=cloudimg-rootfs / ext4 defaults,discard,errors=remount-ro 0 1
+	LABEL=UEFI /boot/efi vfat umask=0077,nofail 0 1
+END
+
+# The network comes from cloud-init, through systemd-networkd.
+chroot "$root" systemctl enable systemd-networkd systemd-resolved
+ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+echo localhost > "$root/etc/hostname"
+printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' > "$root/etc/hosts"
+
+# One strong host key instead of four: its making is most of a small machine's first boot.
+cat > "$root/etc/cloud/cloud.cfg.d/10-hostkeys.cfg" <<-'END'
+	ssh_genkeytypes: [ed25519]
+END
+
+# Nothing that belongs to one machine, and nothing of this making of it.
+rm -f "$root"/etc/ssh/ssh_host_*_key* "$root/var/lib/dbus/machine-id" "$root"/etc/dpkg/dpkg.cfg.d/99mmdebstrap \
+    "$root"/etc/apt/apt.conf.d/99mmdebstrap
+: > "$root/etc/machine-id"

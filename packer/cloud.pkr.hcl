@@ -1,0 +1,144 @@
+# The cloud image: boots the base in QEMU, installs microblog over SSH.
+#
+# build.py fills in the variables. By hand, with a base image and a .deb at hand:
+#   packer build -var base=... -var base_checksum=... -var http=... -var output=... packer/
+# where http/ holds seed/user-data, seed/meta-data and pool/ (a flat apt repository).
+
+variable "base" {
+  type        = string
+  description = "The base image, a qcow2 file."
+}
+
+variable "base_checksum" {
+  type        = string
+  description = "Its checksum, as sha256:HEX."
+}
+
+variable "output" {
+  type        = string
+  description = "The directory to write the image to; must not exist."
+}
+
+variable "http" {
+  type        = string
+  description = "The directory that the machine under construction may read over HTTP."
+}
+
+variable "ssh_key" {
+  type        = string
+  description = "The private key whose public half is in seed/user-data."
+}
+
+variable "packages" {
+  type        = list(string)
+  description = "What to install beside microblog."
+  default     = []
+}
+
+variable "provision" {
+  type        = list(string)
+  description = "The scripts under provision/, in order."
+}
+
+variable "qemu" {
+  type        = string
+  description = "The emulator."
+  default     = "qemu-system-x86_64"
+}
+
+variable "accelerator" {
+  type    = string
+  default = "tcg"
+  validation {
+    condition     = contains(["tcg", "kvm"], var.accelerator)
+    error_message = "The accelerator must be tcg or kvm."
+  }
+}
+
+variable "accelerator_options" {
+  type        = string
+  description = "What follows the accelerator's name in QEMU's -accel."
+  default     = ",thread=multi,tb-size=1024"
+}
+
+variable "cpus" {
+  type    = number
+  default = 2
+}
+
+variable "memory_mb" {
+  type    = number
+  default = 2048
+}
+
+source "qemu" "cloud" {
+  # The base stays as it is; what the bake changes goes into an overlay.
+  iso_url          = var.base
+  iso_checksum     = var.base_checksum
+  disk_image       = true
+  use_backing_file = true
+  skip_compaction  = true
+  skip_resize_disk = true
+  format           = "qcow2"
+  # QEMU 6.1 and newer want the backing file's format named; Packer 1.6 leaves it out.
+  qemu_img_args {
+    create = ["-F", "qcow2"]
+  }
+  output_directory = var.output
+  vm_name          = "image.qcow2"
+
+  qemu_binary        = var.qemu
+  accelerator        = var.accelerator
+  headless           = true
+  disk_interface     = "virtio"
+  disk_cache         = "unsafe"
+  disk_discard       = "unmap"
+  disk_detect_zeroes = "unmap"
+  net_device         = "virtio-net"
+  qemuargs = [
+    ["-machine", "q35"],
+    ["-accel", "${var.accelerator}${var.accelerator_options}"],
+    ["-cpu", "max"],
+    ["-smp", "${var.cpus}"],
+    ["-m", "${var.memory_mb}"],
+    ["-device", "virtio-net,netdev=user.0"],
+    ["-device", "virtio-rng-pci"],
+    # Packer's own forward listens on every address.
+    ["-netdev", "user,id=user.0,hostfwd=tcp:127.0.0.1:{{ .SSHHostPort }}-:22"],
+    ["-serial", "file:${var.output}.console"],
+    # No CD drive: a cloud kernel has no driver for one.
+    ["-smbios", "type=1,serial=ds=nocloud-net;s=http://{{ .HTTPIP }}:{{ .HTTPPort }}/seed/"],
+  ]
+
+  http_directory       = var.http
+  communicator         = "ssh"
+  ssh_username         = "root"
+  ssh_private_key_file = var.ssh_key
+  ssh_timeout          = "30m"
+  boot_wait            = "1s"
+
+  # Discarded blocks leave the image. Then the file system becomes read-only and the power goes
+  # off: an orderly shutdown would write a random seed, a login record and a journal into it.
+  shutdown_command = "sync; fstrim /; echo u > /proc/sysrq-trigger; echo o > /proc/sysrq-trigger"
+  shutdown_timeout = "10m"
+}
+
+build {
+  sources = ["source.qemu.cloud"]
+
+  # One script of them all: each one uploaded and run by itself costs seconds under emulation.
+  provisioner "shell" {
+    inline           = [for script in var.provision : file("${path.root}/provision/${script}")]
+    inline_shebang   = "/bin/sh -eu"
+    environment_vars = ["PACKAGES=${join(" ", var.packages)}"]
+    execute_command  = "{{ .Vars }} sh {{ .Path }}"
+    remote_folder    = "/run"
+    skip_clean       = true
+  }
+
+  provisioner "file" {
+    direction   = "download"
+    source      = "/run/packages"
+    destination = "${var.output}.packages"
+  }
+}

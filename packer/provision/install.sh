@@ -1,0 +1,31 @@
+#!/bin/sh
+# Installs microblog and PACKAGES from the flat repository on the build machine,
+# which holds all they need, and the base's updates.
+set -eu
+echo "phase: install"
+
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+list=/run/bake.list
+echo "deb [trusted=yes] http://$PACKER_HTTP_ADDR/pool/ ./" > "$list"
+
+# apt as the bake wants it: that repository alone, downloads not kept, progress as lines, and no
+# systemd in sight, as in a chroot: there is nothing for it to reload or to start.
+bake_apt() {
+    unshare --mount sh -eu -c 'mount -t tmpfs none /run/systemd; exec "$@"' sh \
+        apt-get --yes --quiet=2 \
+        -o Dir::Etc::sourcelist="$list" -o Dir::Etc::sourceparts=- \
+        -o Acquire::Languages=none -o APT::Status-Fd=1 -o Dpkg::Use-Pty=0 \
+        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+}
+bake_apt update
+bake_apt dist-upgrade
+# shellcheck disable=SC2086 # a list of package names
+bake_apt install microblog $PACKAGES
+
+if [ -e /usr/bin/py3compile.bake ]; then
+    echo "phase: compile"
+    rm /usr/bin/py3compile
+    dpkg-divert --quiet --local --rename --remove /usr/bin/py3compile
+    # Errors are in files for other Python versions than this one.
+    python3 -m compileall -q -j 0 /usr/lib/python3/dist-packages > /dev/null || true
+fi

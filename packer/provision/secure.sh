@@ -1,0 +1,28 @@
+#!/bin/sh
+# Closes what a server on the internet does not need open.
+set -eu
+echo "phase: secure"
+
+# Keys only. The lowest number wins: sshd takes the first value it reads, and
+# cloud-init writes a 50-cloud-init.conf.
+cat > /etc/ssh/sshd_config.d/10-microblog.conf <<'END'
+PermitRootLogin no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+END
+
+# The rules are written; they take effect when the machine boots.
+for port in 22/tcp 80/tcp 443/tcp; do
+    ufw allow "$port"
+done
+sed -i 's/^ENABLED=.*/ENABLED=yes/' /etc/ufw/ufw.conf
+
+# Mail from the machine itself alone, under the name that the machine has when it
+# sends. What the installation took for its name goes.
+if [ -e /etc/postfix/main.cf ]; then
+    # shellcheck disable=SC2016 # postfix expands these
+    postconf -e 'inet_interfaces = loopback-only' 'myorigin = $myhostname' \
+        'mydestination = $myhostname, localhost.$mydomain, localhost' 'smtpd_tls_security_level = none'
+    postconf -X myhostname smtpd_tls_cert_file smtpd_tls_key_file
+    rm -f /etc/mailname
+fi

@@ -1,0 +1,187 @@
+"""Bases: downloaded ones against a server on loopback, the cache, and the order of preference."""
+
+import hashlib
+import http.server
+import random
+import shutil
+import subprocess
+import threading
+
+import pytest
+
+from builder import base, definition
+from builder import cache as caching
+from builder.errors import BuildError
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """Serves one file, with ranges; can break off."""
+
+    def __init__(self, content):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.content = content
+        self.break_off_after = None
+        self.ranges = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/base.qcow2"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked = self.headers.get("Range")
+        self.server.ranges.append(asked)
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        body = self.server.content[start:]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: self.server.break_off_after])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory):
+    """A disk image, small but real: a partition table, and on it a file system with what a base must have."""
+    work = tmp_path_factory.mktemp("disk")
+    root = work / "root"
+    for directory in ("boot", "var/lib/dpkg", "etc/apt"):
+        (root / directory).mkdir(parents=True)
+    (root / "boot/vmlinuz-1").write_bytes(b"a kernel")
+    (root / "boot/incompressible").write_bytes(random.Random(1).randbytes(8 << 20))  # noqa: S311
+    (root / "var/lib/dpkg/status").write_text("")
+    (root / "etc/apt/sources.list").write_text("")
+    raw = work / "disk.raw"
+    with raw.open("wb") as out:
+        out.truncate(24 << 20)
+    for command in (
+        ["/usr/sbin/sgdisk", "--new=1:2048:0", raw],
+        ["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-E", f"offset={1 << 20}", "-d", root, raw, "20M"],
+        ["qemu-img", "convert", "-c", "-O", "qcow2", raw, work / "disk.qcow2"],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    return (work / "disk.qcow2").read_bytes()
+
+
+@pytest.fixture
+def server(disk):
+    running = _Server(disk)
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+@pytest.fixture
+def offered(definitions, cache, server):
+    """Write a definition of the server's base; returns the function that does."""
+
+    right = hashlib.sha256(server.content).hexdigest()
+
+    def define(name="offered", url=server.url, sha256=right):
+        (definitions / "bases" / f"{name}.toml").write_text(
+            f'description = "A base"\nmethod = "download"\narchitecture = "amd64"\nuser = "u"\n'
+            f'url = "{url}"\nsha256 = "{sha256}"\n'
+        )
+        return definition.load_base(name)
+
+    return define
+
+
+def test_is_downloaded_once(offered, server):
+    first = base.get(offered())
+    assert first.kernel.read_bytes() == b"a kernel"
+    assert (first.apt / "sources.list").exists()
+    assert first.dpkg_status.exists()
+    assert base.get(offered()) == first
+    assert len(server.ranges) == 1
+
+
+def test_a_differing_checksum_is_refused_and_nothing_kept(offered, cache):
+    with pytest.raises(BuildError, match="has the checksum") as error:
+        base.get(offered(sha256="0" * 64))
+    assert "Do not use it" in error.value.hint
+    assert [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size > 10000] == []
+
+
+def test_what_is_no_checksum_is_refused(offered):
+    with pytest.raises(BuildError, match="is not 64 hexadecimal digits"):
+        offered(sha256="abc")
+
+
+def test_a_broken_off_download_is_resumed(offered, server):
+    server.break_off_after = 1_000_000
+    with pytest.raises(BuildError, match="can't be downloaded") as error:
+        base.get(offered())
+    assert "again to resume" in error.value.hint
+    server.break_off_after = None
+    server.ranges.clear()
+    assert base.get(offered()).kernel.exists()
+    (asked,) = server.ranges
+    assert int(asked.removeprefix("bytes=").rstrip("-")) > 3_000_000
+
+
+def test_a_damaged_cache_is_made_anew(offered, server, capfd):
+    first = base.get(offered())
+    good = first.disk.read_bytes()
+    first.disk.write_bytes(good[:-1] + b"?")
+    assert base.get(offered()).disk.read_bytes() == good
+    assert "differs from its checksum" in capfd.readouterr().err
+
+
+def test_the_next_base_is_used_loudly(definitions, offered, capfd):
+    offered("good")
+    offered("bad", url="http://127.0.0.1:9/none")
+    path = definitions / "cloud.toml"
+    path.write_text(path.read_text().replace('["debian-12"]', '["bad", "good"]'))
+    assert base.obtain(definition.load_image("cloud")).name == "good"
+    said = capfd.readouterr().err
+    assert "WARNING: the base bad can't be had" in said
+    assert "WARNING: cloud is baked on good instead of bad" in said
+
+
+def test_insisting_takes_no_other(definitions, offered):
+    offered("good")
+    offered("bad", url="http://127.0.0.1:9/none")
+    path = definitions / "cloud.toml"
+    path.write_text(path.read_text().replace('["debian-12"]', '["bad", "good"]'))
+    with pytest.raises(BuildError, match="can't be downloaded"):
+        base.obtain(definition.load_image("cloud"), insist="bad")
+
+
+def test_full_disk_is_one_clear_line(offered, monkeypatch):
+    real = shutil.disk_usage
+    monkeypatch.setattr(caching.shutil, "disk_usage", lambda path: real(path)._replace(free=1000))
+    with pytest.raises(BuildError, match=r"needs 0.0 GB in .*, 0.0 GB are free"):
+        base.get(offered())
+
+
+def test_scratch_forgets_what_was_killed_and_not_what_is_alive(tmp_path):
+    dead = tmp_path / "work-dead"
+    dead.mkdir()
+    (dead / "lock").touch()
+    (dead / "half").write_text("done")
+    with caching.scratch(tmp_path) as one, caching.scratch(tmp_path) as two:
+        assert not dead.exists()
+        assert one.exists()
+        assert two.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_base_json_is_written_last(offered, cache, monkeypatch):
+    """What is interrupted has no final name."""
+    monkeypatch.setattr(base, "_look_into", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        base.get(offered())
+    assert list((cache / "bases").glob("offered-*")) == []
+    assert list((cache / "bases").glob("work-*")) == []
+
+
+def test_base_key_follows_the_definition(offered, definitions):
+    one = base.key(definition.load_base("debian-12"))
+    script = definitions / "bases" / "cloud.sh"
+    script.write_text(script.read_text() + "\n# changed\n")
+    assert base.key(definition.load_base("debian-12")) != one
+    assert json.dumps(one)
+    assert definitions == paths.DEFINITIONS

@@ -1,0 +1,137 @@
+"""The machines that the image is tested on: booted from it, reached over SSH.
+
+One machine runs at a time. The first serves most tests and is rebooted by one of them; a second,
+booted from the same image, shows what two machines must not share.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import testinfra
+
+from builder import emulator, images, machine
+from builder.base import kernel_of
+from builder.progress import step
+
+# What makes one machine distinct from every other: file, and how to read its secret out of it.
+IDENTITY = {
+    "machine id": "cat /etc/machine-id",
+    "SSH host key": "sudo cat /etc/ssh/ssh_host_ed25519_key",
+    "session key": "sudo sed -n 's/^SECRET_KEY=//p' /etc/microblog/microblog.env",
+    "TLS key": "sudo cat /etc/microblog/tls/key.pem",
+    "TLS certificate": "sudo cat /etc/microblog/tls/cert.pem",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--image", required=True, help="the baked image, a .qcow2 file with its manifest")
+    parser.addoption("--accel", default="auto", choices=emulator.ACCELERATORS)
+    parser.addoption("--logs", type=Path, required=True, help="where the machines' consoles are kept")
+
+
+@pytest.fixture(scope="session")
+def image(pytestconfig: pytest.Config) -> images.Result:
+    return images.find(pytestconfig.getoption("--image"))
+
+
+class Lab:
+    """Boots machines from the image, one at a time."""
+
+    def __init__(self, image: images.Result, accelerator: str, work: Path, logs: Path) -> None:
+        self.image, self.accelerator, self.work, self.logs = image, accelerator, work, logs
+
+    def boot(self, name: str) -> "machine.Machine":
+        facts = self.image.facts
+        return machine.boot(
+            self.image.image,
+            self.work / name,
+            architecture=facts["architecture"],
+            accelerator=self.accelerator,
+            user=facts["user"],
+            memory_mb=facts["memory_mb"],
+            hostname=name,
+        )
+
+
+@pytest.fixture(scope="session")
+def lab(
+    image: images.Result, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
+    work = tmp_path_factory.mktemp("machines")
+    accelerator = emulator.choose(
+        pytestconfig.getoption("--accel"), image.facts["architecture"], lambda: kernel_of(image.image, work)
+    )
+    yield Lab(image, accelerator, work, pytestconfig.getoption("--logs"))
+
+
+@pytest.fixture(scope="session")
+def booted(lab: Lab, record_testsuite_property) -> Iterator[machine.Machine]:
+    """The first machine, its site answering."""
+    with lab.boot("first") as running:
+        try:
+            with step("Booting the first machine", "The first machine answers") as now:
+                seconds = running.wait_for_site(now)
+                running.wait_for_ssh(now)
+            record_testsuite_property("boot_to_https_s", f"{seconds:.1f}")
+            record_testsuite_property("accelerator", lab.accelerator)
+            running.run("cloud-init status --wait > /dev/null || true", timeout=900)
+            yield running
+            running.power_off()
+        finally:
+            (lab.logs / "first.console").write_bytes(running.serial_log.read_bytes())
+
+
+@pytest.fixture(scope="session")
+def host(booted: machine.Machine, lab: Lab) -> "testinfra.host.Host":
+    """testinfra's view of the first machine."""
+    config = lab.work / "ssh_config"
+    config.write_text(
+        f"""Host machine
+  HostName 127.0.0.1
+  Port {booted.ports["ssh"]}
+  User {booted.user}
+  IdentityFile {booted.key}
+  IdentitiesOnly yes
+  UserKnownHostsFile {booted.directory / "known_hosts"}
+  ControlMaster auto
+  ControlPath {lab.work}/ssh-%C
+  ControlPersist 60
+"""
+    )
+    return testinfra.get_host("ssh://machine", ssh_config=str(config), sudo=True)
+
+
+@pytest.fixture(scope="session")
+def identities(booted: machine.Machine) -> dict[str, str]:
+    """What makes the first machine distinct."""
+    return {what: booted.run(command).strip() for what, command in IDENTITY.items()}
+
+
+@pytest.fixture(scope="session")
+def raw(image: images.Result, lab: Lab) -> Iterator[Path]:
+    """The image file, unpacked: what an attacker who has it can search through."""
+    from builder.command import program, run
+
+    path = lab.work / "image.raw"
+    run(
+        [program("qemu-img", "qemu-utils"), "convert", "-O", "raw", image.image, path], lab.work / "tools.log"
+    )
+    yield path
+    path.unlink()
+
+
+def secrets(text: str) -> list[bytes]:
+    """The lines of a key, certificate or id that are long enough to be searched for."""
+    lines = [line for line in text.splitlines() if not line.startswith("-----")]
+    return [line.encode() for line in lines if re.fullmatch(r"\S{20,}", line)]
+
+
+# The image file before any machine, the faults after all that wants a machine at rest, and the
+# second machine last: it takes the first one's place.
+_ORDER = ["test_image_file", "test_machine", "test_site", "test_faults", "test_twins"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _ORDER.index(item.path.stem))

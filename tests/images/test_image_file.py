@@ -1,0 +1,118 @@
+"""What is, and what must not be, in the image before it ever ran."""
+
+import hashlib
+import json
+import subprocess
+
+import pytest
+
+from builder import images, paths
+from builder.ext4 import FileSystem
+
+
+@pytest.fixture(scope="module")
+def root(raw):
+    return FileSystem.root_of(raw)
+
+
+def test_manifest_tells_what_is_in_the_image(image):
+    facts = image.facts
+    assert facts["target"] == "cloud"
+    assert facts["accelerator"] in ("kvm", "tcg")
+    assert len(facts["base"]["sha256"]) == len(facts["deb"]["sha256"]) == 64
+    packages = {package["name"]: package for package in facts["packages"]}
+    assert packages["microblog"]["version"] == facts["version"]
+    assert packages["microblog"]["architecture"] == "all"
+    assert {"nginx", "supervisor", "postfix", "ufw"} <= set(packages)
+    assert all(facts["seconds"][phase] >= 0 for phase in ("boot", "prepare", "install", "clean", "pack"))
+    (file,) = facts["files"]
+    assert file["name"] == image.image.name
+    assert file["bytes"] == image.image.stat().st_size
+    assert facts["base"]["name"] in image.image.name
+
+
+def test_checksums_are_right(image):
+    subprocess.run(["sha256sum", "--check", "--strict", image.sums.name], cwd=image.sums.parent, check=True)
+
+
+def test_image_is_compressed_with_zstd(image):
+    told = json.loads(
+        subprocess.run(
+            ["qemu-img", "info", "--output=json", image.image], capture_output=True, check=True
+        ).stdout
+    )
+    assert told["format-specific"]["data"]["compression-type"] == "zstd"
+    assert "backing-filename" not in told
+
+
+@pytest.mark.parametrize(
+    "directory",
+    [
+        "/var/lib/apt/lists",
+        "/var/cache/apt/archives",
+        "/var/lib/cloud",
+        "/var/log/journal",
+        "/var/lib/microblog",
+        "/etc/microblog",
+        "/root/.ssh",
+        "/tmp",
+        "/var/tmp",
+    ],
+)
+def test_directory_is_empty(root, directory):
+    assert [name for name in root.names(directory) if name not in ("lock", "partial", "auxfiles")] == []
+
+
+@pytest.mark.parametrize(
+    ("directory", "start"),
+    [
+        ("/etc/ssh", "ssh_host_"),
+        ("/var/lib/mysql", "auto.cnf"),
+        ("/var/lib/mysql", "microblog"),
+        ("/etc/ssl/private", "ssl-cert-snakeoil"),
+        ("/var/lib/systemd", "random-seed"),
+        ("/var/lib/systemd", "credential.secret"),
+        ("/etc/systemd/network", "10-cloud-init"),
+        ("/usr/sbin", "policy-rc.d"),
+        ("/etc/dpkg/dpkg.cfg.d", "bake"),
+        ("/etc/sudoers.d", "90-cloud-init"),
+        ("/etc/nginx/sites-enabled", "microblog"),
+        ("/etc/supervisor/conf.d", "microblog"),
+    ],
+)
+def test_file_is_not_there(root, directory, start):
+    assert [name for name in root.names(directory) if name.startswith(start)] == []
+
+
+def test_has_no_machine_id(root):
+    assert "machine-id" in root.names("/etc")
+    assert root.read("/etc/machine-id") == b""
+    assert "machine-id" not in root.names("/var/lib/dbus")
+
+
+def test_has_no_logs(root):
+    kept = [name for name in root.names("/var/log") if "." in name or name in ("syslog", "wtmp", "lastlog")]
+    assert kept == []
+
+
+def test_no_account_has_a_password(root):
+    shadow = root.read("/etc/shadow").decode().splitlines()
+    assert {line.split(":")[1] for line in shadow} <= {"*", "!", "!*", "!!", "x"}
+
+
+def test_the_bake_left_no_key_behind(raw):
+    """The key that Packer logged in with is nowhere, not in free space either."""
+    content = raw.read_bytes()
+    assert b" build.py\n" not in content
+    assert b"PRIVATE KEY-----\n" not in content.replace(b"BEGIN PRIVATE KEY-----\nMII", b"")
+
+
+def test_a_changed_image_is_noticed(image, tmp_path):
+    """What does not fit its manifest is neither booted nor believed."""
+    copy = tmp_path / image.image.name
+    copy.write_bytes(image.image.read_bytes()[:-1] + b"?")
+    (tmp_path / image.manifest.name).write_bytes(image.manifest.read_bytes())
+    with pytest.raises(images.BuildError, match="is not the file that its manifest tells of"):
+        images.find(str(copy))
+    assert hashlib.sha256(copy.read_bytes()).hexdigest() != image.facts["files"][0]["sha256"]
+    assert paths.OUT.is_dir()

@@ -1,0 +1,44 @@
+"""A visitor of the site, over HTTPS, who sends forms as a browser does."""
+
+import re
+
+import requests
+import urllib3
+
+
+class Visitor:
+    """One browser: its cookies, and the site's address."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.session = requests.Session()
+        # The certificate is the machine's own.
+        self.session.verify = False
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+
+    def get(self, path: str, **options) -> requests.Response:
+        return self.session.get(f"{self.url}{path}", timeout=120, **options)
+
+    def submit(self, path: str, data: dict[str, str], page: str | None = None) -> requests.Response:
+        """Open a page with a form, fill it in and send it."""
+        form = self.get(page or path)
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', form.text)
+        assert token, f"{page or path} has no form: {form.status_code}"
+        return self.session.post(
+            f"{self.url}{path}",
+            data={"csrf_token": token[1], **data},
+            headers={"Referer": f"{self.url}{path}"},
+            timeout=120,
+        )
+
+    def register(self, name: str, password: str) -> requests.Response:
+        return self.submit(
+            "/register",
+            {"username": name, "email": f"{name}@example.org", "password": password, "password2": password},
+        )
+
+    def log_in(self, name: str, password: str) -> requests.Response:
+        return self.submit("/login", {"username": name, "password": password})
+
+    def write(self, text: str) -> requests.Response:
+        return self.submit("/", {"body": text})
