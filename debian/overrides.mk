@@ -4,3 +4,8 @@
 # postinst runs the same command where its outcome decides the install's.
 override_dh_installsystemd:
 	dh_installsystemd --name=microblog-setup --no-start
+
+# Python's own entry point script first reads the metadata of installed packages:
+# a quarter of the time that setup takes at every boot.
+execute_after_dh_auto_install:
+	install -m 0755 debian/microblog.py debian/microblog/usr/bin/microblog

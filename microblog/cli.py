@@ -60,6 +60,12 @@ def _flask() -> None:
         privileges.drop()
     if not asks_for_help:
         try:
+            layout.env_file().stat()
+        except PermissionError:
+            raise HostError(f"{layout.env_file()} may not be read by this user", "run this as root") from None
+        except FileNotFoundError:
+            pass  # the environment may hold everything
+        try:
             Config.load()
         except ConfigError as error:
             raise HostError(error.message, error.hint) from None

@@ -91,7 +91,6 @@ def _write_listen() -> bool:
     :return: whether anything changed.
     """
     changed = False
-    layout.RUN.mkdir(mode=0o755, exist_ok=True)
     for path, text in _LISTEN.items():
         if not _ipv6():
             changed |= path.exists()

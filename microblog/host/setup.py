@@ -6,13 +6,12 @@ anywhere and run again. Run by the package's postinst, and at every boot.
 
 import fcntl
 import os
-from pathlib import Path
 
 from microblog.config import Config, ConfigError
 from microblog.host import certificate, database, envfile, layout, nginx, schema, services, supervisor
 from microblog.host.errors import HostError
 
-_LOCK = Path("/run/microblog-setup.lock")
+_LOCK = layout.RUN / "setup.lock"
 
 
 def say(text: str) -> None:
@@ -30,6 +29,7 @@ def setup(boot: bool = False) -> None:
     if os.geteuid() != 0:
         raise HostError("only root can set the machine up", "sudo microblog setup")
     os.umask(0o022)
+    layout.RUN.mkdir(mode=0o755, exist_ok=True)
     with _LOCK.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,165 @@
+"""Real systems for the package: Debian with systemd as its init, in systemd-nspawn machines.
+
+A base (Debian and the packages that ours needs, fetched, not installed) is made
+once per definition and cached. From it, once a session, two machines are made
+and kept as layers: one where the package was installed as on a server, one where
+it was baked in, services denied. Every test gets overlays on those; none has a network.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from machine import Machine, wait_until
+
+from builder import package
+from builder.paths import cache_dir
+from builder.progress import step
+
+SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
+RELEASES = {"debian-12": "bookworm", "debian-13": "trixie"}
+# The everyday suite runs on the first; MICROBLOG_PACKAGE_BASES names others.
+BASES = os.environ.get("MICROBLOG_PACKAGE_BASES", "debian-12").split(",")
+INCLUDE = "systemd,systemd-sysv,dbus,ca-certificates,curl,iproute2,procps,psmisc"
+DENY = "#!/bin/sh\nexit 101\n"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without root, or the tools, what needs machines is skipped, and says so."""
+    if os.geteuid() == 0 and shutil.which("systemd-nspawn") and shutil.which("mmdebstrap"):
+        return
+    skip = pytest.mark.skip(reason="needs root, systemd-container and mmdebstrap")
+    for item in items:
+        if "base" in getattr(item, "fixturenames", ()):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def deb() -> Path:
+    return package.build()
+
+
+@pytest.fixture(scope="session", params=BASES)
+def base(request: pytest.FixtureRequest, deb: Path) -> Path:
+    """The root directory of a Debian that has all the .debs ours needs in apt's cache."""
+    fields = subprocess.run(
+        ["dpkg-deb", "--field", deb, "Depends", "Recommends"], capture_output=True, check=True
+    )
+    release = RELEASES[request.param]
+    key = hashlib.sha256(f"{release} {INCLUDE} 4".encode() + fields.stdout).hexdigest()[:16]
+    root = cache_dir() / "package-tests" / f"{request.param}-{key}"
+    if root.is_dir():
+        return root
+    root.parent.mkdir(exist_ok=True)
+    partial = root.with_name(f".{root.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    # This machine's own mirrors, for the release wanted.
+    sources = re.sub(r"\b(bookworm|trixie)\b", release, SOURCES.read_text()) if SOURCES.exists() else None
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={INCLUDE}", "--skip=cleanup/apt"]
+    command += [
+        f"--customize-hook=copy-in {deb} /root",
+        '--customize-hook=mv "$1"/root/*.deb "$1"/root/microblog.deb',
+    ]
+    fetch = "apt-get --yes --download-only --install-recommends install /root/microblog.deb"
+    command += [f'--customize-hook=chroot "$1" {fetch}']
+    command += [release, str(partial), *(["-"] if sources else [])]
+    with step(f"Making the test base {request.param}", f"Made the test base {request.param}"):
+        subprocess.run(command, input=sources, text=True, check=True)
+        # Nothing here outlives a test: apt and dpkg need not wait for the disk.
+        (partial / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
+        (partial / "root/microblog.deb").unlink()
+        partial.rename(root)
+    return root
+
+
+@dataclass
+class Kept:
+    """A machine that was stopped for good, to be continued by others.
+
+    :ivar layers: its root directory, uppermost first.
+    :ivar output: what the install said.
+    """
+
+    layers: list[Path]
+    output: str
+
+
+@pytest.fixture(scope="session")
+def new_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Machine]]:
+    """``new_machine(layers, boot=True)``: an overlay of its own; gone at the session's end."""
+    made: list[Machine] = []
+
+    def new(layers: list[Path], boot: bool = True) -> Machine:
+        machine = Machine(f"mb{os.getpid()}n{len(made)}", layers, tmp_path_factory.mktemp("machine"))
+        made.append(machine)
+        if boot:
+            machine.boot()
+        return machine
+
+    yield new
+    for machine in made:
+        machine.destroy()
+
+
+def install(machine: Machine, deb: Path, *options: str) -> str:
+    shutil.copyfile(deb, machine.root / "root/microblog.deb")
+    return machine.run(
+        *("apt-get", "install", "--yes", "--quiet", *options, "/root/microblog.deb"),
+        env={"DEBIAN_FRONTEND": "noninteractive"},
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="session")
+def installed(base: Path, deb: Path, new_machine: Callable[..., Machine]) -> Kept:
+    """``apt install ./microblog.deb`` on a running server."""
+    machine = new_machine([base])
+    with step("Installing on a running server", "Installed on a running server"):
+        output = install(machine, deb)
+    # What the install itself leaves running is judged here, before any reboot.
+    assert machine.get("https://localhost/healthz").status == 200
+    machine.stop()
+    return Kept([machine.upper, base], output)
+
+
+@pytest.fixture(scope="session")
+def baked(base: Path, deb: Path, new_machine: Callable[..., Machine]) -> Kept:
+    """The same where a policy denies services, as while an image is baked; the policy then removed."""
+    machine = new_machine([base])
+    policy = machine.root / "usr/sbin/policy-rc.d"
+    policy.write_text(DENY)
+    policy.chmod(0o755)
+    with step("Baking it in", "Baked it in"):
+        output = install(machine, deb)
+    assert (
+        machine.run("systemctl", "is-active", "supervisor", "nginx", "mariadb", check=False).split()
+        == ["inactive"] * 3
+    )
+    machine.stop()
+    policy = machine.upper / "usr/sbin/policy-rc.d"
+    policy.unlink()
+    return Kept([machine.upper, base], output)
+
+
+@pytest.fixture(scope="module")
+def site(installed: Kept, new_machine: Callable[..., Machine]) -> Iterator[Machine]:
+    """A server with the package, rebooted since; for tests that leave it as it was."""
+    machine = new_machine(installed.layers)
+    wait_until("the site answers", machine.answers)
+    yield machine
+    machine.destroy()
+
+
+@pytest.fixture
+def server(installed: Kept, new_machine: Callable[..., Machine]) -> Iterator[Machine]:
+    """A server with the package, for one test to change."""
+    machine = new_machine(installed.layers)
+    wait_until("the site answers", machine.answers)
+    yield machine
+    machine.destroy()

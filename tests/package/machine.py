@@ -1,0 +1,170 @@
+"""A systemd-nspawn machine on an overlay of read-only layers."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+BOOT_SECONDS = 180
+
+
+def wait_until(what: str, condition: Callable[[], T], seconds: float = 60) -> T:
+    """Ask until the answer is true.
+
+    :return: the answer.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        if answer := condition():
+            return answer
+        assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
+        time.sleep(0.1)
+
+
+@dataclass
+class Answer:
+    """:ivar headers: names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+    protocol: str = field(default="")
+
+
+class Machine:
+    """One machine: boot, run commands in it, stop it, continue on its upper layer."""
+
+    def __init__(self, name: str, layers: list[Path], folder: Path) -> None:
+        self.name = name
+        self.root, self.upper, work = folder / "root", folder / "upper", folder / "work"
+        self.console = folder / "console.log"
+        for path in (self.root, self.upper, work):
+            path.mkdir()
+        lower = ":".join(str(layer) for layer in layers)
+        options = f"lowerdir={lower},upperdir={self.upper},workdir={work}"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.root], check=True)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.leader = 0
+
+    def boot(self) -> None:
+        """Start it and wait until its init has started everything."""
+        command = [
+            "systemd-nspawn",
+            "--quiet",
+            "--boot",
+            f"--directory={self.root}",
+            f"--machine={self.name}",
+            "--hostname=testhost",
+        ]
+        # Nobody's network: the ports in there are nobody's business out here.
+        command += ["--register=no", "--keep-unit", "--private-network", "--link-journal=no"]
+        with self.console.open("ab") as console:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
+            )
+        self.leader = wait_until("systemd-nspawn has a child", self._child)
+        wait_until(
+            f"{self.name} is up, see {self.console}",
+            lambda: (
+                self.run("systemctl", "is-system-running", "--wait", check=False).strip()
+                in ("running", "degraded")
+            ),
+            BOOT_SECONDS,
+        )
+
+    def _child(self) -> int:
+        assert self.process and self.process.poll() is None, self.console.read_text(errors="replace")
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for child in children:
+            # nspawn's own helpers come and go; init is the one that has become systemd.
+            with suppress(OSError):
+                if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
+                    return int(child)
+        return 0
+
+    def run(
+        self,
+        *command: str,
+        check: bool = True,
+        env: dict[str, str] | None = None,
+        stdin: str = "",
+        timeout: float = 120,
+    ) -> str:
+        """Run a command as the machine's root.
+
+        :return: what it said, both streams.
+        """
+        done = subprocess.run(
+            ["nsenter", f"--target={self.leader}", "--all", *command],
+            env={
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "HOME": "/root",
+                "LC_ALL": "C.UTF-8",
+                **(env or {}),
+            },
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+        )
+        self.code = done.returncode
+        assert not check or done.returncode == 0, (
+            f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}"
+        )
+        return done.stdout
+
+    def get(self, url: str, *options: str) -> Answer:
+        """Fetch a page from within; status 0 where nobody answers."""
+        said = self.run(
+            "curl", "--silent", "--insecure", "--include", "--max-time", "30", *options, url, check=False
+        )
+        head, _, body = said.replace("\r\n", "\n").partition("\n\n")
+        match = re.match(r"(HTTP/[\d.]+) (\d+)", head)
+        if not match:
+            return Answer(0, {}, said)
+        headers = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:] if ": " in line)
+        return Answer(int(match[2]), headers, body, match[1])
+
+    def sql(self, statement: str, user: str = "root", check: bool = True) -> str:
+        """What the database server answers a system user, without headings."""
+        return self.run("runuser", "-u", user, "--", "mariadb", "-N", "-B", "-e", statement, check=check)
+
+    def answers(self) -> bool:
+        """Whether the site, through nginx, reaches its database."""
+        return self.get("https://localhost/healthz").status == 200
+
+    def stop(self) -> None:
+        """Shut it down in order."""
+        if self.process and self.process.poll() is None:
+            # systemd(1): SIGRTMIN+4 powers off.
+            os.kill(self.leader, signal.SIGRTMIN + 4)
+            self.process.wait(timeout=120)
+        self.process = None
+
+    def kill(self) -> None:
+        """Cut its power."""
+        if self.process and self.process.poll() is None:
+            os.kill(self.leader, signal.SIGKILL)
+            self.process.wait(timeout=60)
+        self.process = None
+
+    def reboot(self) -> None:
+        """Shut it down and boot it again."""
+        self.stop()
+        self.boot()
+
+    def destroy(self) -> None:
+        """Cut its power and let go of its root; what it wrote goes with the tests' own directory."""
+        self.kill()
+        if self.root.is_mount():
+            subprocess.run(["umount", self.root], check=False)

@@ -1,0 +1,62 @@
+"""The package's build: the same inputs, the same file; unchanged inputs, no build."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from builder import package
+from builder.errors import BuildError
+
+
+def test_two_builds_are_bit_identical(deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = deb.read_bytes()
+    monkeypatch.setattr(package, "DIST", tmp_path / "dist")
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    monkeypatch.setenv("LC_ALL", "C")
+    old = os.umask(0o077)
+    try:
+        second = package.build(fresh=True)
+    finally:
+        os.umask(old)
+    assert second.read_bytes() == first
+
+
+def test_unchanged_inputs_build_nothing(deb: Path) -> None:
+    before = deb.stat().st_mtime_ns
+    assert package.build() == deb
+    assert deb.stat().st_mtime_ns == before
+
+
+def test_the_key_covers_what_goes_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "microblog/static/vendor").mkdir(parents=True)
+    (tmp_path / "debian").mkdir()
+    module = tmp_path / "microblog/module.py"
+    module.write_text("x = 1\n")
+    monkeypatch.setattr(package, "ROOT", tmp_path)
+    first = package.key()
+    module.write_text("x = 2\n")
+    second = package.key()
+    module.rename(tmp_path / "microblog/renamed.py")
+    third = package.key()
+    assert len({first, second, third}) == 3
+    (tmp_path / "microblog/static/vendor/generated.css").write_text("")
+    (tmp_path / "README.md").write_text("not in it")
+    assert package.key() == third
+
+
+def test_a_failing_step_names_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "DIST", tmp_path)
+    monkeypatch.setattr(package, "_PYTHON", "/bin/false")
+    with pytest.raises(BuildError) as caught:
+        package.build()
+    assert "debianize failed (exit code 1)" in caught.value.message
+    assert str(tmp_path / "microblog.build.log") in caught.value.hint
+    assert not list(tmp_path.glob("*.deb"))
+
+
+def test_a_missing_tool_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "DIST", tmp_path)
+    monkeypatch.setattr(package, "_PYTHON", "/nowhere/python3")
+    with pytest.raises(BuildError, match="/nowhere/python3 is missing"):
+        package.build()

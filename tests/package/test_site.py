@@ -1,0 +1,184 @@
+"""What ``apt install ./microblog.deb`` leaves behind, seen after a reboot."""
+
+import re
+from pathlib import Path
+
+from conftest import Kept
+from machine import Machine, wait_until
+
+FINGERPRINT = (
+    "cd /etc; find microblog nginx supervisor /var/lib/microblog -printf '%p %m %u %g %T@ %l\\n' | sort;"
+    "find microblog nginx supervisor /var/lib/microblog -type f -exec sha256sum {} + | sort"
+)
+
+
+def test_install_says_each_thing_once(installed: Kept) -> None:
+    for line in (
+        "Wrote SECRET_KEY, DATABASE_URL, TRUSTED_PROXIES to /etc/microblog/microblog.env",
+        "Made a certificate for this machine",
+        "Made the database microblog",
+        "Nginx's default site is put aside",
+        "The site is set up",
+    ):
+        assert installed.output.count(line) == 1, installed.output
+
+
+def test_login_page_through_nginx(site: Machine) -> None:
+    page = site.get("https://localhost/login")
+    assert page.status == 200
+    assert 'name="password"' in page.body
+    assert page.protocol == "HTTP/2"
+    assert page.headers["server"] == "nginx"
+
+
+def test_http_redirects_to_https(site: Machine) -> None:
+    for address in ("127.0.0.1", "[::1]"):
+        answer = site.get(f"http://{address}/explore?page=2")
+        assert (answer.status, answer.headers["location"]) == (301, f"https://{address}/explore?page=2")
+
+
+def test_static_files_come_from_disk_for_30_days(site: Machine) -> None:
+    answer = site.get("https://localhost/static/microblog.css")
+    assert answer.status == 200
+    assert answer.headers["cache-control"] == "max-age=2592000"
+    assert site.get("https://localhost/static/../config.py", "--path-as-is").status in (400, 404)
+
+
+def test_only_nginx_faces_the_network(site: Machine) -> None:
+    listening = site.run("ss", "-Hltn").split("\n")
+    addresses = {line.split()[3] for line in listening if line}
+    outside = {address for address in addresses if not address.startswith(("127.", "[::1]"))}
+    assert outside - {"0.0.0.0:25", "[::]:25"} == {"0.0.0.0:80", "0.0.0.0:443", "[::]:80", "[::]:443"}
+    assert "127.0.0.1:8000" in addresses
+
+
+def test_forwarded_headers_of_clients_do_not_reach_the_application(site: Machine) -> None:
+    answer = site.get(
+        "https://localhost/login", "-H", "X-Forwarded-Host: evil.example", "-H", "X-Forwarded-Proto: http"
+    )
+    assert answer.status == 200
+    assert "evil.example" not in answer.body + str(answer.headers)
+    redirect = site.get("https://localhost/explore", "-H", "X-Forwarded-Host: evil.example")
+    assert "evil.example" not in str(redirect.headers)
+
+
+def test_database_is_utf8mb4_and_the_user_reaches_nothing_else(site: Machine) -> None:
+    charset = "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata"
+    assert site.sql(f"{charset} WHERE schema_name='microblog'").split() == ["utf8mb4", "utf8mb4_bin"]
+    tables = site.sql(
+        "SELECT DISTINCT table_collation FROM information_schema.tables WHERE table_schema='microblog'"
+    )
+    assert set(tables.split()) <= {"utf8mb4_bin"}, tables
+    seen = site.sql("SHOW DATABASES", user="microblog").split()
+    assert sorted(seen) == ["information_schema", "microblog"]
+    refused = site.sql("SELECT * FROM mysql.global_priv", user="microblog", check=False)
+    assert "denied" in refused
+    # Nobody else gets in as that user.
+    assert "denied" in site.run(
+        "runuser", "-u", "www-data", "--", "mariadb", "-u", "microblog", "-e", "SELECT 1", check=False
+    )
+
+
+def test_modes_and_owners(site: Machine) -> None:
+    said = site.run(
+        "sh",
+        "-c",
+        "stat -c '%n %a %U:%G' /etc/microblog /etc/microblog/microblog.env /etc/microblog/tls"
+        " /etc/microblog/tls/*.pem /var/lib/microblog /var/log/microblog",
+    )
+    assert said.split("\n")[:-1] == [
+        "/etc/microblog 750 root:microblog",
+        "/etc/microblog/microblog.env 640 root:microblog",
+        "/etc/microblog/tls 750 root:microblog",
+        "/etc/microblog/tls/cert.pem 644 root:root",
+        "/etc/microblog/tls/key.pem 600 root:root",
+        "/var/lib/microblog 750 microblog:microblog",
+        "/var/log/microblog 750 root:adm",
+    ]
+    writable = site.run(*["find", "/", "-xdev", "-user", "microblog", "-not", "-path", "/proc/*"])
+    assert all(line.startswith("/var/lib/microblog") for line in writable.split()), writable
+
+
+def test_the_application_is_nobody(site: Machine) -> None:
+    shell = site.run("getent", "passwd", "microblog").strip().split(":")
+    assert shell[5:] == ["/var/lib/microblog", "/usr/sbin/nologin"]
+    assert int(shell[2]) < 1000
+    users = set(site.run("ps", "-C", "gunicorn", "-o", "user=").split())
+    assert users == {"microblog"}
+
+
+def test_certificate_is_the_machines_own(site: Machine) -> None:
+    text = site.run("openssl", "x509", "-in", "/etc/microblog/tls/cert.pem", "-noout", "-text")
+    assert "DNS:testhost, DNS:testhost.local, DNS:localhost" in text
+    for name in ("DNS:localhost", "IP Address:127.0.0.1", "IP Address:0:0:0:0:0:0:0:1", "prime256v1"):
+        assert name in text
+    assert not site.get("https://localhost/healthz", "--tlsv1.1", "--tls-max", "1.1").status
+
+
+def test_setup_again_changes_nothing(site: Machine) -> None:
+    before = site.run("sh", "-c", FINGERPRINT)
+    pids = site.run("pgrep", "-o", "gunicorn")
+    assert site.run("microblog", "setup") == "Nothing was missing\n"
+    assert site.run("sh", "-c", FINGERPRINT) == before
+    assert site.run("pgrep", "-o", "gunicorn") == pids
+    unit = site.run("systemctl", "show", "microblog-setup", "--property=Result,ActiveState")
+    assert set(unit.split()) == {"Result=success", "ActiveState=active"}
+
+
+def test_killed_gunicorn_returns(site: Machine) -> None:
+    old = site.run("pgrep", "-o", "-x", "gunicorn").strip()
+    site.run("kill", "-KILL", old)
+    wait_until(
+        "a new gunicorn answers",
+        lambda: (
+            site.answers() and site.run("pgrep", "-o", "-x", "gunicorn", check=False).strip() not in ("", old)
+        ),
+    )
+
+
+def test_a_page_while_the_application_starts(site: Machine) -> None:
+    site.run("supervisorctl", "stop", "microblog")
+    try:
+        page = site.get("https://localhost/")
+        assert (page.status, page.headers["retry-after"]) == (503, "5")
+        assert "starting" in page.body
+    finally:
+        site.run("supervisorctl", "start", "microblog")
+    wait_until("it answers again", site.answers)
+
+
+def test_flask_commands_run_as_the_application_user(site: Machine) -> None:
+    code = "import os; print('uid', os.getuid(), os.environ['HOME'])"
+    uid = site.run("id", "-u", "microblog").strip()
+    assert f"uid {uid} /var/lib/microblog" in site.run("microblog", "shell", stdin=code)
+    assert "/login" in site.run("microblog", "routes")
+    help_text = site.run("microblog", "--help")
+    for command in ("setup", "status", "db", "routes", "shell"):
+        assert re.search(rf"^  {command} ", help_text, re.MULTILINE), help_text
+
+
+def test_one_line_for_those_without_rights(site: Machine) -> None:
+    said = site.run("runuser", "-u", "nobody", "--", "microblog", "routes", check=False)
+    assert site.code == 1
+    assert said.splitlines() == [
+        "microblog: /etc/microblog/microblog.env may not be read by this user",
+        "  run this as root",
+    ]
+    assert "only root can set the machine up" in site.run(
+        "runuser", "-u", "nobody", "microblog", "setup", check=False
+    )
+
+
+def test_status(site: Machine) -> None:
+    said = dict(re.split(r":\s+", line, maxsplit=1) for line in site.run("microblog", "status").splitlines())
+    assert said["database"] == "MySQL, microblog on localhost"
+    assert (said["application"], said["supervisor"], said["nginx"]) == ("running", "active", "active")
+    assert said["certificate"].startswith("until ")
+
+
+def test_lintian(deb: Path) -> None:
+    import subprocess
+
+    command = ["lintian", "--fail-on=error,warning", "--tag-display-limit=0", "--allow-root", str(deb)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
