@@ -41,18 +41,16 @@ def file_version(path: Path) -> str | None:
         return None
 
 
-def field_attributes(field: Field, style: str, autofocus: bool = False) -> dict[str, Any]:
-    """A form field's HTML attributes: its class, and what ties it to its help or its error."""
-    attributes: dict[str, Any] = {"class": style}
+def field_attributes(field: Field, autofocus: bool) -> dict[str, Any]:
+    """A text field's HTML attributes: its class, and what ties it to its help or its error."""
+    attributes: dict[str, Any] = {"class": "form-control"}
     if field.errors:
-        attributes |= {
-            "class": f"{style} is-invalid",
-            "aria-invalid": "true",
-            "aria-describedby": f"{field.id}-error",
-        }
+        attributes["class"] += " is-invalid"
+        attributes["aria-invalid"] = "true"
+        attributes["aria-describedby"] = f"{field.id}-error"
     elif field.description:
         attributes["aria-describedby"] = f"{field.id}-help"
-    if field.errors or autofocus:
+    if autofocus:
         attributes["autofocus"] = True
     return attributes
 

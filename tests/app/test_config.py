@@ -17,9 +17,11 @@ def load(tmp_path, **environ):
 
 def test_reads_the_env_file(tmp_path):
     path = tmp_path / "microblog.env"
-    path.write_text(f"SECRET_KEY='{KEY}$HOME'\nDATABASE_URL={MYSQL}\nSITE_NAME=Our place\nexport HTTPS=yes\n")
+    path.write_text(
+        f"SECRET_KEY='{KEY}${{HOME}}'\nDATABASE_URL={MYSQL}\nSITE_NAME=Our place\nexport HTTPS=yes\n"
+    )
     config = Config.load(path, {})
-    assert config == Config(f"{KEY}$HOME", MYSQL, "Our place", trusted_proxies=0, https=True)
+    assert config == Config(f"{KEY}${{HOME}}", MYSQL, "Our place", trusted_proxies=0, https=True)
 
 
 def test_the_environment_wins_over_the_file(tmp_path):

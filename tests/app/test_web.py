@@ -159,3 +159,17 @@ def test_when(monkeypatch):
         timedelta(seconds=-5): "now",
     }
     assert {delta: present.when(now - delta) for delta in ago} == ago
+
+
+def focused(page):
+    fields = re.findall(r"<(?:input|textarea)[^>]*>", page)
+    return [re.search(r' id="(\w+)"', field)[1] for field in fields if "autofocus" in field]
+
+
+def test_one_field_has_the_focus(client):
+    """The first that is wrong, or else the first."""
+    assert focused(client.get("/register").text) == ["username"]
+    page = client.register(email="wrong", password2="other").text
+    assert focused(page) == ["email"]
+    assert 'aria-describedby="email-error"' in page
+    assert 'id="email-error"' in page
