@@ -4,7 +4,7 @@ import os
 
 import flask_migrate
 import pytest
-from visitor import PASSWORD, SECRET_KEY, Browser
+from app_client import PASSWORD, SECRET_KEY, Browser
 
 from microblog import create_app
 from microblog.config import Config

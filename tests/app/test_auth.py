@@ -1,5 +1,5 @@
 import pytest
-from visitor import PASSWORD, Browser, token
+from app_client import PASSWORD, Browser, token
 
 from microblog.database import db
 from microblog.models import User, passwords

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from app_client import SECRET_KEY
 from sqlalchemy.exc import DBAPIError
-from visitor import SECRET_KEY
 
 from microblog import database
 from microblog.database import db

@@ -3,9 +3,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from app_client import Browser
 from flask import request
 from sqlalchemy.exc import OperationalError
-from visitor import Browser
 
 import microblog
 from microblog.database import db
