@@ -87,17 +87,18 @@ def bake(
     version = packer.version(executable)
     cache.need_space(work, _SPACE, f"baking {image.name}")
     http, templates = work / "http", work / "templates"
-    for directory in (http / "seed", http / "pool", templates):
+    for directory in (http / "seed", work / "pool", templates):
         directory.mkdir(parents=True)
     began = time.monotonic()
-    pool.prepare(base, deb, image.packages, http / "pool", log.with_suffix(".pool.log"), fresh)
+    pool.prepare(base, deb, image.packages, work / "pool", log.with_suffix(".pool.log"), fresh)
+    pool.as_disk(work / "pool", work / "pool.img", log.with_suffix(".pool.log"))
     pooled = time.monotonic()
 
     public_key = seed.make_key(work / "key", log.with_suffix(".tools.log"))
     _render(image, version, templates, http / "seed", public_key)
     variables = templates / "variables.pkrvars.json"
     packed = work / "packer"
-    variables.write_text(json.dumps(_variables(image, base, accelerator, http, work / "key", packed)))
+    variables.write_text(json.dumps(_variables(image, base, accelerator, work, packed)))
     options = {"var_file": str(variables)}
     if version >= _PLUGINS_NEEDED_SINCE:
         with step("Fetching Packer's plugins", "Packer's plugins are there"):
@@ -149,15 +150,16 @@ def _render(
 
 
 def _variables(
-    image: Image, base: CachedBase, accelerator: str, http: Path, key_file: Path, packed: Path
+    image: Image, base: CachedBase, accelerator: str, work: Path, packed: Path
 ) -> dict[str, object]:
     qemu = emulator.EMULATORS[base.architecture]
     return {
         "base": str(base.disk),
         "base_checksum": f"sha256:{base.sha256}",
         "output": str(packed),
-        "http": str(http),
-        "ssh_key": str(key_file),
+        "http": str(work / "http"),
+        "pool": str(work / "pool.img"),
+        "ssh_key": str(work / "key"),
         "packages": image.packages,
         "provision": image.provision,
         "qemu": program(qemu.binary, qemu.package),

@@ -2,8 +2,8 @@
 
 The host's apt works out, from the base's own package list, archives and keys, what an
 installation would fetch; it verifies signatures and checksums as ever. The bake then installs
-from a flat repository of just these files. So the emulated machine neither downloads nor
-parses the archive's indexes, and a second bake needs no network.
+from a flat repository of just these files, on a disk of its own. So the emulated machine neither
+downloads nor parses the archive's indexes, and a second bake needs no network.
 """
 
 import gzip
@@ -22,7 +22,9 @@ from builder.progress import Step, step
 _KEEP_DAYS = 30
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
-_UNPACKERS = {"xz": ["xz", "-dc"], "zst": ["zstd", "-dc"], "gz": ["gzip", "-dc"]}
+_UNPACKERS = {"xz": ["xz", "-dc"], "gz": ["gzip", "-dc"]}
+_PACKER = ["zstd", "-q", "-3", "-c"]
+_DISK_OVERHEAD = 16 << 20
 
 
 def key(base: CachedBase, deb: Path, packages: Sequence[str], day: str) -> str:
@@ -54,10 +56,10 @@ def prepare(
                 with cache.scratch(store) as work:
                     names = _resolve(base, deb, packages, archives, work, log, now)
                 cache.write_text(answer, "\n".join(names) + "\n")
-        with step("Unpacking packages", "Unpacked packages") as now:
+        with step("Repacking packages", "Repacked packages") as now:
             for done, name in enumerate(names):
                 now.update(name, done / len(names))
-                _link(_plain(archives / name, store / "plain"), to / name)
+                _link(_repacked(archives / name, store / "zstd"), to / name)
     shutil.copy(deb, to / deb.name)
     index = output([program("apt-ftparchive", "apt-utils"), "packages", to])
     # apt wants paths relative to the repository, apt-ftparchive prints them as it was given them.
@@ -65,16 +67,24 @@ def prepare(
     (to / "Packages.gz").write_bytes(gzip.compress(index.encode(), compresslevel=1, mtime=0))
 
 
-def _plain(deb: Path, store: Path) -> Path:
-    """The same package with its members uncompressed, kept in a directory.
+def as_disk(directory: Path, image: Path, log: Path) -> None:
+    """Write a directory's files into an ext4 file system in a file of its own, labelled ``pool``."""
+    size = sum(path.stat().st_size for path in directory.iterdir())
+    with image.open("wb") as out:
+        out.truncate(size + size // 10 + _DISK_OVERHEAD)
+    run([program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-L", "pool", "-d", directory, image], log)
 
-    xz is quick here and slow under emulation. A .deb is an ar(5) archive of debian-binary,
-    control.tar and data.tar, each of the last two compressed or not (deb(5)).
+
+def _repacked(deb: Path, store: Path) -> Path:
+    """The same package with its members packed by zstd, kept in a directory.
+
+    To unpack xz is quick here, and a good part of an installation under emulation. A .deb is an
+    ar(5) archive of debian-binary, control.tar and data.tar, the last two packed or not (deb(5)).
     """
-    plain = store / deb.name
-    if not plain.exists():
+    repacked = store / deb.name
+    if not repacked.exists():
         store.mkdir(exist_ok=True)
-        part = plain.with_suffix(".part")
+        part = repacked.with_suffix(".part")
         with deb.open("rb") as source, part.open("wb") as out:
             if source.read(len(_AR_MAGIC)) != _AR_MAGIC:
                 raise BuildError(f"{deb} is not a Debian package", f"Remove it: rm {deb}")
@@ -85,17 +95,17 @@ def _plain(deb: Path, store: Path) -> Path:
                 source.read(size % 2)
                 stem, _, kind = name.rpartition(".")
                 if kind in _UNPACKERS:
-                    name, content = stem, _unpacked(_UNPACKERS[kind], content)
+                    name, content = f"{stem}.zst", _filter(_PACKER, _filter(_UNPACKERS[kind], content))
                 out.write(
                     f"{name:<16}".encode() + header[16:48] + f"{len(content):<10}`\n".encode() + content
                 )
                 out.write(b"\n" * (len(content) % 2))
-        part.replace(plain)
-    return plain
+        part.replace(repacked)
+    return repacked
 
 
-def _unpacked(unpacker: Sequence[str], content: bytes) -> bytes:
-    return subprocess.run(unpacker, input=content, capture_output=True, check=True).stdout
+def _filter(command: Sequence[str], content: bytes) -> bytes:
+    return subprocess.run(command, input=content, capture_output=True, check=True).stdout
 
 
 def _link(source: Path, target: Path) -> None:
@@ -145,7 +155,7 @@ Dir::Cache::archives "{archives}";
     run([apt, "update", "--error-on=any"], log, env=env, hint=hint)
     now.update("the packages")
     wanted: set[str] = set()
-    for action in (["dist-upgrade"], ["install", str(deb.resolve()), *packages]):
+    for action in (["dist-upgrade"], ["install", "--no-install-recommends", str(deb.resolve()), *packages]):
         run([apt, "--yes", "--download-only", *action], log, env=env, hint=hint)
         wanted.update(_names(apt, action, config))
     missing = [name for name in wanted if not (archives / name).exists()]

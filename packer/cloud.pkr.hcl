@@ -1,8 +1,8 @@
 # The cloud image: boots the base in QEMU, installs microblog over SSH.
 #
 # build.py fills in the variables. By hand, with a base image and a .deb at hand:
-#   packer build -var base=... -var base_checksum=... -var http=... -var output=... packer/
-# where http/ holds seed/user-data, seed/meta-data and pool/ (a flat apt repository).
+#   packer build -var base=... -var base_checksum=... -var http=... -var pool=... -var output=... packer/
+# where http/ holds seed/user-data and seed/meta-data.
 
 variable "base" {
   type        = string
@@ -22,6 +22,11 @@ variable "output" {
 variable "http" {
   type        = string
   description = "The directory that the machine under construction may read over HTTP."
+}
+
+variable "pool" {
+  type        = string
+  description = "A disk image labelled pool: a flat apt repository of all that is installed."
 }
 
 variable "ssh_key" {
@@ -103,6 +108,9 @@ source "qemu" "cloud" {
     ["-m", "${var.memory_mb}"],
     ["-device", "virtio-net,netdev=user.0"],
     ["-device", "virtio-rng-pci"],
+    ["-blockdev", "driver=raw,node-name=pool,read-only=on,file.driver=file,file.filename=${var.pool}"],
+    # Last on the bus: the BIOS boots from the first disk that it finds.
+    ["-device", "virtio-blk-pci,drive=pool,addr=0x1e"],
     # Packer's own forward listens on every address.
     ["-netdev", "user,id=user.0,hostfwd=tcp:127.0.0.1:{{ .SSHHostPort }}-:22"],
     ["-serial", "file:${var.output}.console"],

@@ -1,12 +1,14 @@
 #!/bin/sh
-# Installs microblog and PACKAGES from the flat repository on the build machine,
-# which holds all they need, and the base's updates.
+# Installs microblog and PACKAGES from the disk labelled pool: a flat repository
+# that holds all they need, and the base's updates.
 set -eu
 echo "phase: install"
 
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 list=/run/bake.list
-echo "deb [trusted=yes] http://$PACKER_HTTP_ADDR/pool/ ./" > "$list"
+mkdir /run/pool
+mount -o ro /dev/disk/by-label/pool /run/pool
+echo "deb [trusted=yes] file:/run/pool ./" > "$list"
 
 # apt as the bake wants it: that repository alone, downloads not kept, progress as lines, and no
 # systemd in sight, as in a chroot: there is nothing for it to reload or to start.
@@ -14,8 +16,9 @@ bake_apt() {
     unshare --mount sh -eu -c 'mount -t tmpfs none /run/systemd; exec "$@"' sh \
         apt-get --yes --quiet=2 \
         -o Dir::Etc::sourcelist="$list" -o Dir::Etc::sourceparts=- \
-        -o Acquire::Languages=none -o APT::Status-Fd=1 -o Dpkg::Use-Pty=0 \
-        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+        -o Acquire::Languages=none -o APT::Install-Recommends=false -o APT::Status-Fd=1 -o Dpkg::Use-Pty=0 \
+        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
+        -o DPkg::Pre-Install-Pkgs::=true "$@"
 }
 bake_apt update
 bake_apt dist-upgrade

@@ -1,0 +1,201 @@
+"""build.py as its users meet it: bad input, missing tools, taken ports, Ctrl-C."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from builder import bootstrap, images, machine, manifest, paths
+from builder.errors import BuildError
+
+PATIENCE_SECONDS = 300
+
+
+def _until(condition, what):
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < end, f"not within {PATIENCE_SECONDS} s: {what}"
+        time.sleep(0.2)
+
+
+def test_help_names_every_verb_and_each_has_an_example(build):
+    told = build("--help").stdout
+    for verb in ("deb", "images", "boot", "check", "test", "bench"):
+        assert f"\n  {verb} " in told
+        assert f"Example: ./build.py {verb}" in build(verb, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("images", "clod"), "build.py: there is no image 'clod'\n  Did you mean cloud?\n"),
+        (("images", "--base", "debian"), "build.py: there is no base 'debian'\n  Did you mean debian-12?\n"),
+        (("boot", "clod"), "build.py: there is no image 'clod'\n  Did you mean cloud?\n"),
+        (("check", "none.qcow2"), "build.py: there is no none.qcow2\n  Bake one with: ./build.py images\n"),
+        (("test", "ap"), "build.py: there is no suite 'ap'\n  There are: app, builder, package, images\n"),
+        (("bench", "cake"), "build.py: there is no benchmark 'cake'\n  There are: bake\n"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_a_way_out(build, arguments, message):
+    done = build(*arguments)
+    assert (done.returncode, done.stderr, done.stdout) == (1, message, "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("imags",), ("images", "--fersh"), ("boot",), ("boot", "cloud", "--ssh-port", "0")]
+)
+def test_wrong_usage_exits_with_2(build, arguments):
+    done = build(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_is_named(build):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = build("boot", "cloud", "--https-port", str(port))
+    assert done.returncode == 1
+    assert f"port {port} on 127.0.0.1 can't be used" in done.stderr
+    assert "Choose another with --https-port" in done.stderr
+
+
+def test_free_ports_are_free():
+    machine.require_free(machine.free_port(), "--ssh-port")
+
+
+def test_a_missing_key_is_named(build, tmp_path):
+    done = build("boot", "cloud", "--ssh-key", str(tmp_path / "none"))
+    assert done.returncode == 1
+    assert "there is no key" in done.stderr
+    assert "ssh-keygen" in done.stderr
+
+
+def test_without_packer_it_says_where_to_get_it(monkeypatch):
+    from builder import command, packer
+
+    monkeypatch.setattr(command.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(BuildError, match="packer is not installed") as error:
+        packer.find()
+    assert "developer.hashicorp.com/packer/install" in error.value.hint
+
+
+def test_without_qemu_it_names_the_package(monkeypatch):
+    from builder import command
+
+    monkeypatch.setattr(command.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(BuildError, match="qemu-system-x86_64 is not installed") as error:
+        command.program("qemu-system-x86_64", "qemu-system-x86")
+    assert error.value.hint == "apt-get install qemu-system-x86"
+
+
+def test_something_else_called_packer_is_noticed(tmp_path):
+    from builder import packer
+
+    other = tmp_path / "packer"
+    other.write_text("#!/bin/sh\necho cracklib\n")
+    other.chmod(0o755)
+    with pytest.raises(BuildError, match="is not Packer"):
+        packer.version(str(other))
+
+
+def test_without_root_the_one_apt_command_is_printed(monkeypatch):
+    monkeypatch.setattr(bootstrap.os, "geteuid", lambda: 1000)
+    with pytest.raises(BuildError, match="packages are missing: no-such-package") as error:
+        bootstrap._install_apt(("dpkg", "no-such-package"))
+    assert error.value.hint == "Run: sudo apt-get install --yes --no-install-recommends no-such-package"
+
+
+def test_every_verb_has_its_packages_listed(build):
+    import re
+
+    verbs = re.findall(r"^  ([a-z]+)  ", build("--help").stdout, re.MULTILINE)
+    assert set(verbs) == set(bootstrap.APT_PACKAGES)
+
+
+def test_an_image_that_is_not_baked_yet(definitions):
+    with pytest.raises(BuildError, match="is not baked yet") as error:
+        images.find("cloud")
+    assert error.value.hint == "Bake it with: ./build.py images cloud"
+
+
+def test_a_manifest_is_a_promise(tmp_path):
+    file = tmp_path / "image.qcow2"
+    file.write_bytes(b"an image")
+    facts = {"files": manifest.files(file)}
+    assert manifest.intact(tmp_path, facts)
+    file.write_bytes(b"an imagf")
+    assert not manifest.intact(tmp_path, facts)
+    assert not manifest.intact(tmp_path, {"files": []})
+    assert not manifest.intact(tmp_path, {})
+
+
+def test_what_is_no_list_of_packages_is_refused(tmp_path):
+    listing = tmp_path / "packages"
+    listing.write_text("nginx\t1.22\tamd64\t1000\n")
+    assert manifest.packages(listing)[0]["installed_kib"] == 1000
+    listing.write_text("bash: dpkg-query: not found\n")
+    with pytest.raises(BuildError, match="has a line that is none"):
+        manifest.packages(listing)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout of its own, so that what is under way in this one has no part in the test."""
+    directory = tmp_path / "checkout"
+    left_out = shutil.ignore_patterns("out", "__pycache__", "vendor")
+    for name in ("builder", "debian", "images", "microblog", "packer"):
+        shutil.copytree(paths.ROOT / name, directory / name, ignore=left_out)
+    for name in ("build.py", "setup.cfg", "LICENSE"):
+        shutil.copy(paths.ROOT / name, directory / name)
+    return directory
+
+
+@pytest.fixture
+def interrupted(cache, tmp_path, checkout):
+    """Run build.py in a session of its own until a condition holds, then press Ctrl-C in it."""
+    # The environment is not what is tested here: take the one that is there.
+    cache.mkdir()
+    for environment in Path(sys.prefix).parent.glob("venv-*"):
+        (cache / environment.name).symlink_to(environment)
+    started = []
+
+    def run(*arguments, when, what):
+        with (tmp_path / "stderr").open("w") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, checkout / "build.py", *arguments],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True,
+                env={**os.environ, "MICROBLOG_CACHE": str(cache)},
+            )  # fmt: skip
+        started.append(process)
+        _until(lambda: when() or process.poll() is not None, what)
+        assert process.poll() is None, (tmp_path / "stderr").read_text()
+        os.killpg(process.pid, signal.SIGINT)
+        code = process.wait(PATIENCE_SECONDS)
+        return code, (tmp_path / "stderr").read_text()
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_ctrl_c_while_composing_leaves_nothing_half_done(cache, interrupted):
+    bases = cache / "bases"
+    code, said = interrupted(
+        "images", "cloud",
+        when=lambda: list(bases.glob("work-*/mmdebstrap.*/var/lib/dpkg/info")),
+        what="mmdebstrap unpacks packages",
+    )  # fmt: skip
+    assert code == 130
+    assert said.endswith("build.py: interrupted; run it again to go on\n")
+    assert "Traceback" not in said
+    assert [path.name for path in bases.iterdir() if path.is_dir()] == []
+    assert str(cache) not in Path("/proc/mounts").read_text()
