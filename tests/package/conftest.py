@@ -12,11 +12,10 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from machine import Machine, wait_until
+from nspawn import Kept, Machine, install, wait_until
 
 from builder import package
 from builder.paths import cache_dir
@@ -52,7 +51,7 @@ def base(request: pytest.FixtureRequest, deb: Path) -> Path:
         ["dpkg-deb", "--field", deb, "Depends", "Recommends"], capture_output=True, check=True
     )
     release = RELEASES[request.param]
-    key = hashlib.sha256(f"{release} {INCLUDE} 4".encode() + fields.stdout).hexdigest()[:16]
+    key = hashlib.sha256(f"{release} {INCLUDE} 5".encode() + fields.stdout).hexdigest()[:16]
     root = cache_dir() / "package-tests" / f"{request.param}-{key}"
     if root.is_dir():
         return root
@@ -73,21 +72,11 @@ def base(request: pytest.FixtureRequest, deb: Path) -> Path:
         subprocess.run(command, input=sources, text=True, check=True)
         # Nothing here outlives a test: apt and dpkg need not wait for the disk.
         (partial / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
+        # mmdebstrap gives it this machine's name.
+        (partial / "etc/hostname").write_text("testhost\n")
         (partial / "root/microblog.deb").unlink()
         partial.rename(root)
     return root
-
-
-@dataclass
-class Kept:
-    """A machine that was stopped for good, to be continued by others.
-
-    :ivar layers: its root directory, uppermost first.
-    :ivar output: what the install said.
-    """
-
-    layers: list[Path]
-    output: str
 
 
 @pytest.fixture(scope="session")
@@ -105,15 +94,6 @@ def new_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     yield new
     for machine in made:
         machine.destroy()
-
-
-def install(machine: Machine, deb: Path, *options: str) -> str:
-    shutil.copyfile(deb, machine.root / "root/microblog.deb")
-    return machine.run(
-        *("apt-get", "install", "--yes", "--quiet", *options, "/root/microblog.deb"),
-        env={"DEBIAN_FRONTEND": "noninteractive"},
-        timeout=600,
-    )
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -62,7 +63,6 @@ class Machine:
             "--boot",
             f"--directory={self.root}",
             f"--machine={self.name}",
-            "--hostname=testhost",
         ]
         # Nobody's network: the ports in there are nobody's business out here.
         command += ["--register=no", "--keep-unit", "--private-network", "--link-journal=no"]
@@ -168,3 +168,24 @@ class Machine:
         self.kill()
         if self.root.is_mount():
             subprocess.run(["umount", self.root], check=False)
+
+
+@dataclass
+class Kept:
+    """A machine that was stopped for good, to be continued by others.
+
+    :ivar layers: its root directory, uppermost first.
+    :ivar output: what the install said.
+    """
+
+    layers: list[Path]
+    output: str
+
+
+def install(machine: Machine, deb: Path, *options: str) -> str:
+    shutil.copyfile(deb, machine.root / "root/microblog.deb")
+    return machine.run(
+        *("apt-get", "install", "--yes", "--quiet", *options, "/root/microblog.deb"),
+        env={"DEBIAN_FRONTEND": "noninteractive"},
+        timeout=600,
+    )

@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-from conftest import Kept
-from machine import Machine, wait_until
+from nspawn import Kept, Machine, wait_until
 
 FINGERPRINT = (
     "cd /etc; find microblog nginx supervisor /var/lib/microblog -printf '%p %m %u %g %T@ %l\\n' | sort;"

@@ -1,0 +1,81 @@
+"""Parts of ``microblog setup`` that need no machine."""
+
+import os
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from microblog.gunicorn_config import worker_count
+from microblog.host import database, envfile, files, schema
+
+
+@pytest.mark.parametrize(
+    "value", ["plain", "a b#c", "x&y?z=1", "it's", '$HOME `id` \\ "', "", "mysql+pymysql://u:p@h/n"]
+)
+def test_quoted_values_are_read_back(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    path.write_text(f"KEY={envfile.quote(value)}\n")
+    assert dotenv_values(path, interpolate=False)["KEY"] == value
+
+
+def test_what_is_there_or_given_is_kept() -> None:
+    made = envfile.missing(
+        {"DATABASE_URL": "sqlite:////x"}, {"SECRET_KEY": "given"}, "sqlite:////y", proxied=True
+    )
+    assert made == {"SECRET_KEY": "given", "TRUSTED_PROXIES": "1"}
+    # An empty line is not a setting.
+    assert "SECRET_KEY" in envfile.missing({"SECRET_KEY": " "}, {}, "sqlite:////y", proxied=False)
+
+
+def test_secret_keys_differ_and_are_long() -> None:
+    first, second = (envfile.missing({}, {}, "x", proxied=False)["SECRET_KEY"] for _ in range(2))
+    assert first != second
+    assert len(first) == 64
+
+
+def test_only_the_packages_own_database_is_made() -> None:
+    def ours(url: str) -> bool:
+        target = database.Target.parse(url)
+        return target is not None and target.ours
+
+    assert ours("mysql+pymysql://microblog@localhost/microblog?unix_socket=/run/mysqld/mysqld.sock")
+    assert not ours("mysql+pymysql://microblog:secret@db.example/microblog")
+    assert not ours("mysql+pymysql://other@localhost/microblog?unix_socket=/run/mysqld/mysqld.sock")
+    assert not ours("sqlite:////var/lib/microblog/microblog.db")
+
+
+def test_passwords_in_urls_are_decoded() -> None:
+    target = database.Target.parse("mysql+pymysql://u:p%40ss@db.example:3307/n")
+    assert target == database.Target("db.example", 3307, "u", "p@ss", "n", "")
+
+
+def test_heads_are_read_without_alembic(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text('revision = "a"\ndown_revision = None\n')
+    (tmp_path / "b.py").write_text('revision: str = "b"\ndown_revision: "str | None" = "a"\n')
+    (tmp_path / "c.py").write_text("revision = 'c'\ndown_revision = 'a'\n")
+    assert schema.known(tmp_path) == ({"a", "b", "c"}, {"b", "c"})
+    (tmp_path / "d.py").write_text('revision = "d"\ndown_revision = ("b", "c")\n')
+    assert schema.known(tmp_path)[1] == {"d"}
+
+
+def test_the_real_migrations_have_one_head() -> None:
+    everything, heads = schema.known(schema.migrations())
+    assert everything
+    assert len(heads) == 1
+
+
+def test_a_file_is_replaced_whole_and_never_open_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    (tmp_path / ".secret.new").write_text("left by a power cut")
+    files.write(path, "new", 0o640, os.getuid(), os.getgid())
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert os.listdir(tmp_path) == ["secret"]
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory_mib", "workers"), [(1, 460, 1), (1, 980, 2), (2, 2000, 4), (4, 900, 3), (64, 256000, 8)]
+)
+def test_workers_fit_the_machine(cores: int, memory_mib: float, workers: int) -> None:
+    assert worker_count(cores, memory_mib) == workers
