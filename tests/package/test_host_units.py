@@ -71,7 +71,7 @@ def test_a_file_is_replaced_whole_and_never_open_to_others(tmp_path: Path) -> No
     files.write(path, "new", 0o640, os.getuid(), os.getgid())
     assert path.read_text() == "new"
     assert path.stat().st_mode & 0o777 == 0o640
-    assert os.listdir(tmp_path) == ["secret"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
