@@ -15,6 +15,7 @@ from builder.base import CachedBase
 from builder.command import program, run
 from builder.definition import Image
 from builder.progress import Step, step
+from builder.qcow2 import virtual_size
 
 _SPACE = 5 << 30
 _PLUGINS_NEEDED_SINCE = (1, 7, 0)
@@ -156,6 +157,7 @@ def _variables(
     return {
         "base": str(base.disk),
         "base_checksum": f"sha256:{base.sha256}",
+        "disk_size": f"{virtual_size(base.disk) >> 20}M",
         "output": str(packed),
         "http": str(work / "http"),
         "pool": str(work / "pool.img"),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from builder import paths
+from builder import cache, paths
 from builder.errors import BuildError
 from builder.progress import step
 
@@ -126,36 +126,34 @@ def _environment(extras: tuple[str, ...]) -> Path:
     wanted = requirements(extras)
     digest = hashlib.sha256("\n".join([sys.version, sys.base_prefix, *wanted]).encode()).hexdigest()[:12]
     environment = paths.cache_dir() / f"venv-{'-'.join(extras)}-{digest}"
-    if environment.exists():
-        return environment
-    if os.geteuid() == 0 and sys.base_prefix == "/usr":
-        _install_apt(_VENV)
-    part = environment.with_name(f"{environment.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    with step("Installing Python packages", f"Installed {len(wanted)} Python packages"):
-        _make(environment, part, wanted)
+    # Made under its own name, which its scripts hold; whole when this is there.
+    whole = environment / "whole"
+    with cache.lock(environment.with_suffix(".lock"), "installing Python packages"):
+        if not whole.exists():
+            if os.geteuid() == 0 and sys.base_prefix == "/usr":
+                _install_apt(_VENV)
+            with step("Installing Python packages", f"Installed {len(wanted)} Python packages"):
+                _make(environment, wanted)
+            whole.touch()
     return environment
 
 
-def _make(environment: Path, part: Path, wanted: list[str]) -> None:
-    """Make it under another name, and give it its own at the end: its scripts name the last one."""
-    hint = "Run: sudo apt-get install python3-venv; is the Python package index reachable?"
+def _make(environment: Path, wanted: list[str]) -> None:
+    shutil.rmtree(environment, ignore_errors=True)
     base_python = getattr(sys, "_base_executable", sys.executable)
-    for command in (
-        [base_python, "-m", "venv", str(part)],
-        [
-            str(part / "bin" / "python"),
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            *wanted,
-        ],
-    ):
+    pip = [
+        str(environment / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
+    for command in ([base_python, "-m", "venv", str(environment)], [*pip, *wanted]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-            shutil.rmtree(part, ignore_errors=True)
-            raise BuildError(f"the Python environment can't be made: {''.join(said)}", hint)
-    part.rename(environment)
+            raise BuildError(
+                f"the Python environment can't be made: {''.join(said)}",
+                "Run: sudo apt-get install python3-venv; is the Python package index reachable?",
+            )

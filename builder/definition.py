@@ -22,11 +22,17 @@ _UNITS = {"M": 1 << 20, "G": 1 << 30}
 
 
 @dataclasses.dataclass(frozen=True)
-class ComposedBase:
-    """A base made here, from a Debian archive's packages (``method = "compose"``)."""
+class Definition:
+    """What every definition says."""
 
     name: str
     description: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ComposedBase(Definition):
+    """A base made here, from a Debian archive's packages (``method = "compose"``)."""
+
     architecture: str
     user: str
     """The account that cloud-init makes for the owner."""
@@ -45,11 +51,9 @@ class ComposedBase:
 
 
 @dataclasses.dataclass(frozen=True)
-class DownloadedBase:
+class DownloadedBase(Definition):
     """A base that its publisher offers as a disk image (``method = "download"``)."""
 
-    name: str
-    description: str
     architecture: str
     user: str
     url: str
@@ -61,11 +65,9 @@ Base = ComposedBase | DownloadedBase
 
 
 @dataclasses.dataclass(frozen=True)
-class Image:
+class Image(Definition):
     """An image: which bases it can be baked on, how, and how it is checked."""
 
-    name: str
-    description: str
     bases: list[str]
     """Names of bases, the preferred one first."""
     template: str
@@ -79,7 +81,7 @@ class Image:
 
 
 _METHODS: dict[str, type[Base]] = {"compose": ComposedBase, "download": DownloadedBase}
-_Definition = TypeVar("_Definition", bound=Image | ComposedBase | DownloadedBase)
+_Definition = TypeVar("_Definition", bound=Definition)
 
 
 def size_in_bytes(text: str) -> int:

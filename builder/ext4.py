@@ -55,6 +55,12 @@ class FileSystem:
         to.mkdir(parents=True, exist_ok=True)
         self._debugfs(f"rdump {path} {to}")
 
+    def features(self) -> list[str]:
+        """The file system's features, as dumpe2fs(8) names them; ``needs_recovery`` after a power cut."""
+        told = self._debugfs("show_super_stats -h")
+        line = next(line for line in told.splitlines() if line.startswith("Filesystem features:"))
+        return line.partition(":")[2].split()
+
     def read(self, path: str) -> bytes:
         """A file's content; empty for an empty file and where there is none."""
         done = self._debugfs(f"cat {path}")

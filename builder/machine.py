@@ -18,6 +18,7 @@ from builder.command import program, run
 from builder.emulator import ACCELERATOR_OPTIONS, EMULATORS
 from builder.errors import BuildError
 from builder.progress import Step
+from builder.qcow2 import virtual_size
 
 GUEST_PORTS = {"ssh": 22, "http": 80, "https": 443}
 _LOOPBACK = "127.0.0.1"
@@ -190,7 +191,7 @@ def boot(
     key: Path | None = None,
     ports: Mapping[str, int] | None = None,
     hostname: str = "microblog",
-    disk_size: str = "8G",
+    disk_size: int = 8 << 30,
     cpus: int = 2,
 ) -> Iterator[Machine]:
     """Start an image; end the machine when the block is left.
@@ -200,6 +201,7 @@ def boot(
     :param disk: the image; it is not written to.
     :param directory: for the overlay and the logs. An overlay that is there already is used again.
     :param key: a private SSH key whose public half lies beside it; one is made if not given.
+    :param disk_size: of the overlay, in bytes; never less than the image's.
     :param ports: by service; free ones are taken for those not given.
     :raises BuildError: QEMU can't start.
     """
@@ -211,7 +213,7 @@ def boot(
         part = directory / "overlay.part"
         run(
             [program("qemu-img", "qemu-utils"), "create", "-q", "-f", "qcow2", "-F", "qcow2",
-             "-b", disk.resolve(), part, disk_size],
+             "-b", disk.resolve(), part, str(max(disk_size, virtual_size(disk)))],
             log,
         )  # fmt: skip
         part.rename(overlay)

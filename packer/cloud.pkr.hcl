@@ -14,6 +14,11 @@ variable "base_checksum" {
   description = "Its checksum, as sha256:HEX."
 }
 
+variable "disk_size" {
+  type        = string
+  description = "Of the base's disk, which the image keeps: the machine that it becomes grows it."
+}
+
 variable "output" {
   type        = string
   description = "The directory to write the image to; must not exist."
@@ -83,6 +88,7 @@ source "qemu" "cloud" {
   disk_image       = true
   use_backing_file = true
   skip_compaction  = true
+  disk_size        = var.disk_size
   skip_resize_disk = true
   format           = "qcow2"
   # QEMU 6.1 and newer want the backing file's format named; Packer 1.6 leaves it out.
@@ -127,7 +133,13 @@ source "qemu" "cloud" {
 
   # Discarded blocks leave the image. Then the file system becomes read-only and the power goes
   # off: an orderly shutdown would write a random seed, a login record and a journal into it.
-  shutdown_command = "sync; fstrim /; echo u > /proc/sysrq-trigger; echo o > /proc/sysrq-trigger"
+  shutdown_command = join("; ", [
+    "sync",
+    "fstrim /",
+    "echo u > /proc/sysrq-trigger",
+    "until grep -q ' / ext4 ro' /proc/mounts; do sleep 0.1; done",
+    "echo o > /proc/sysrq-trigger",
+  ])
   shutdown_timeout = "10m"
 }
 

@@ -10,6 +10,9 @@ rm -f /usr/sbin/policy-rc.d /etc/dpkg/dpkg.cfg.d/bake
 if [ -e /run/man-db-auto-update ]; then
     mv /run/man-db-auto-update /var/lib/man-db/auto-update
 fi
+if [ -e /run/70debconf ]; then
+    mv /run/70debconf /etc/apt/apt.conf.d/70debconf
+fi
 if [ -e /run/update-initramfs.conf ]; then
     cp -a /run/update-initramfs.conf /etc/initramfs-tools/update-initramfs.conf
 fi
@@ -35,4 +38,4 @@ rm -f /var/lib/mysql/auto.cnf /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/ce
 # Logs: the files go, the directories that packages made stay.
 rm -rf /var/log/journal
 find /var/log -type f -delete
-rm -rf /tmp/* /var/tmp/*
+find /tmp /var/tmp -mindepth 1 -delete

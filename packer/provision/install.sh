@@ -17,8 +17,7 @@ bake_apt() {
         apt-get --yes --quiet=2 \
         -o Dir::Etc::sourcelist="$list" -o Dir::Etc::sourceparts=- \
         -o Acquire::Languages=none -o APT::Install-Recommends=false -o APT::Status-Fd=1 -o Dpkg::Use-Pty=0 \
-        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
-        -o DPkg::Pre-Install-Pkgs::=true "$@"
+        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
 }
 bake_apt update
 bake_apt dist-upgrade

@@ -34,3 +34,10 @@ if [ -e /usr/bin/py3compile ]; then
     dpkg-divert --quiet --local --rename --divert /usr/bin/py3compile.bake --add /usr/bin/py3compile
     ln -s /bin/true /usr/bin/py3compile
 fi
+# Nobody is asked anything.
+if [ -e /etc/apt/apt.conf.d/70debconf ]; then
+    mv /etc/apt/apt.conf.d/70debconf /run/70debconf
+fi
+# ssl-cert makes a key where there is none, and clean.sh would remove it.
+mkdir -p /etc/ssl/private
+touch /etc/ssl/certs/ssl-cert-snakeoil.pem /etc/ssl/private/ssl-cert-snakeoil.key

@@ -4,6 +4,7 @@ One machine runs at a time. The first serves most tests and is rebooted by one o
 booted from the same image, shows what two machines must not share.
 """
 
+import mmap
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,12 @@ def raw(image: images.Result, lab: Lab) -> Iterator[Path]:
     )
     yield path
     path.unlink()
+
+
+def found(raw: Path, pattern: bytes) -> list[bytes]:
+    """Where a pattern occurs in a disk, free space and all."""
+    with raw.open("rb") as disk, mmap.mmap(disk.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return [match[0] for match in re.finditer(pattern, content)]
 
 
 def secrets(text: str) -> list[bytes]:
