@@ -45,12 +45,12 @@ class Machine:
 
     def __init__(self, name: str, layers: list[Path], folder: Path) -> None:
         self.name = name
-        self.root, self.upper, work = folder / "root", folder / "upper", folder / "work"
+        self.root, self.upper, self.work = folder / "root", folder / "upper", folder / "work"
         self.console = folder / "console.log"
-        for path in (self.root, self.upper, work):
+        for path in (self.root, self.upper, self.work):
             path.mkdir()
         lower = ":".join(str(layer) for layer in layers)
-        options = f"lowerdir={lower},upperdir={self.upper},workdir={work}"
+        options = f"lowerdir={lower},upperdir={self.upper},workdir={self.work}"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.root], check=True)
         self.process: subprocess.Popen[bytes] | None = None
         self.leader = 0
@@ -164,10 +164,16 @@ class Machine:
         self.boot()
 
     def destroy(self) -> None:
-        """Cut its power and let go of its root; what it wrote goes with the tests' own directory."""
+        """Cut its power and let go of its root; what it wrote stays, as a layer for others."""
         self.kill()
         if self.root.is_mount():
             subprocess.run(["umount", self.root], check=False)
+
+    def delete(self) -> None:
+        """Delete what it wrote, but for its console."""
+        assert not self.root.is_mount()
+        shutil.rmtree(self.upper)
+        shutil.rmtree(self.work)
 
 
 @dataclass
