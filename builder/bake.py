@@ -12,7 +12,8 @@ import jinja2
 
 from builder import cache, emulator, packer, paths, pool, seed
 from builder.base import CachedBase
-from builder.command import program, run
+from builder.command import program
+from builder.compact import compact
 from builder.definition import Image
 from builder.progress import Step, step
 from builder.qcow2 import virtual_size
@@ -113,11 +114,7 @@ def bake(
     packing = time.monotonic()
     disk = work / "image.qcow2"
     with step(f"Packing {image.name}", f"Packed {image.name}"):
-        run(
-            [program("qemu-img", "qemu-utils"), "convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd",
-             packed / "image.qcow2", disk],
-            log.with_suffix(".tools.log"),
-        )  # fmt: skip
+        compact(packed / "image.qcow2", disk, work, log.with_suffix(".tools.log"))
     phases = {
         "pool": round(pooled - began, 1),
         **progress.phases,

@@ -27,10 +27,12 @@ def run(
     env: Mapping[str, str] | None = None,
     hint: str = "",
     cwd: Path | None = None,
+    good: Sequence[int] = (0,),
 ) -> None:
     """Run a program to its end, output appended to a log.
 
-    :raises BuildError: it exits non-zero. The message has the last line it printed, the hint the log's path.
+    :param good: the exit codes that mean success.
+    :raises BuildError: it exits otherwise. The message has the last line it printed, the hint the log's path.
     """
     with log.open("ab") as out:
         out.write(f"$ {' '.join(str(arg) for arg in args)}\n".encode())
@@ -44,7 +46,7 @@ def run(
             cwd=cwd,
             check=False,
         ).returncode
-    if code != 0:
+    if code not in good:
         raise BuildError(
             f"{Path(args[0]).name} failed (exit {code}): {last_line(log)}", hint or f"The whole log: {log}"
         )

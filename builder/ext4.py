@@ -18,6 +18,8 @@ class FileSystem:
     image: Path
     offset: int
     """Where it begins, in bytes."""
+    size: int
+    """Of its partition, in bytes."""
 
     @classmethod
     def root_of(cls, image: Path) -> "FileSystem":
@@ -28,7 +30,8 @@ class FileSystem:
         table = json.loads(output([program("sfdisk", "fdisk"), "--json", image]))["partitiontable"]
         for partition in table["partitions"]:
             if partition["type"].upper() in _LINUX_ROOT:
-                return cls(image, partition["start"] * table.get("sectorsize", 512))
+                sector = table.get("sectorsize", 512)
+                return cls(image, partition["start"] * sector, partition["size"] * sector)
         raise BuildError(f"{image} has no Linux partition", "Is it a disk image?")
 
     def _debugfs(self, request: str) -> str:
@@ -54,12 +57,6 @@ class FileSystem:
         """Copy a directory and all below it into the directory ``to``."""
         to.mkdir(parents=True, exist_ok=True)
         self._debugfs(f"rdump {path} {to}")
-
-    def features(self) -> list[str]:
-        """The file system's features, as dumpe2fs(8) names them; ``needs_recovery`` after a power cut."""
-        told = self._debugfs("show_super_stats -h")
-        line = next(line for line in told.splitlines() if line.startswith("Filesystem features:"))
-        return line.partition(":")[2].split()
 
     def read(self, path: str) -> bytes:
         """A file's content; empty for an empty file and where there is none."""

@@ -98,14 +98,12 @@ source "qemu" "cloud" {
   output_directory = var.output
   vm_name          = "image.qcow2"
 
-  qemu_binary        = var.qemu
-  accelerator        = var.accelerator
-  headless           = true
-  disk_interface     = "virtio"
-  disk_cache         = "unsafe"
-  disk_discard       = "unmap"
-  disk_detect_zeroes = "unmap"
-  net_device         = "virtio-net"
+  qemu_binary    = var.qemu
+  accelerator    = var.accelerator
+  headless       = true
+  disk_interface = "virtio"
+  disk_cache     = "unsafe"
+  net_device     = "virtio-net"
   qemuargs = [
     ["-machine", "q35"],
     ["-accel", "${var.accelerator}${var.accelerator_options}"],
@@ -131,11 +129,10 @@ source "qemu" "cloud" {
   ssh_timeout          = "30m"
   boot_wait            = "1s"
 
-  # Discarded blocks leave the image. Then the file system becomes read-only and the power goes
-  # off: an orderly shutdown would write a random seed, a login record and a journal into it.
+  # The file system becomes read-only and the power goes off: an orderly shutdown would write a
+  # random seed, a login record and a journal into the image.
   shutdown_command = join("; ", [
     "sync",
-    "fstrim /",
     "echo u > /proc/sysrq-trigger",
     "until grep -q ' / ext4 ro' /proc/mounts; do sleep 0.1; done",
     "echo o > /proc/sysrq-trigger",

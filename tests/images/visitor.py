@@ -12,8 +12,9 @@ class Visitor:
     def __init__(self, url: str) -> None:
         self.url = url
         self.session = requests.Session()
-        # The certificate is the machine's own.
+        # The certificate is the machine's own; an environment's bundle of authorities has no say.
         self.session.verify = False
+        self.session.trust_env = False
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     def get(self, path: str, **options) -> requests.Response:
