@@ -42,7 +42,7 @@ def key(image: Image, base: CachedBase, deb: Path) -> str:
     here = Path(__file__).parent
     return cache.key(
         dataclasses.asdict(image), base.key, base.sha256, cache.sha256_file(deb),
-        files=[paths.PACKER, here / "bake.py", here / "pool.py"],
+        files=[paths.PACKER, *(here / name for name in ("bake.py", "compact.py", "pool.py", "seed.py"))],
     )  # fmt: skip
 
 

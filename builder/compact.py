@@ -16,15 +16,15 @@ def compact(disk: Path, to: Path, work: Path, log: Path) -> None:
 
     :param disk: an image of any format; its root file system is ext4, and was left in order.
     :param work: a directory for half-done files.
-    :raises BuildError: a tool fails.
+    :raises BuildError: a tool fails, or the file system is damaged.
     """
     convert = [program("qemu-img", "qemu-utils"), "convert"]
     full, used = work / "full.raw", work / "used.raw"
     run([*convert, "-O", "raw", disk, full], log)
     root = FileSystem.root_of(full)
-    # Files that were deleted while a process had them open are freed at the next mount, or by this.
-    # Exit code 1: corrected (e2fsck(8)).
-    check = [program("e2fsck", "e2fsprogs"), "-fy", f"{full}?offset={root.offset}"]
+    # Files that were deleted while a process had them open are freed at the next mount, or by this:
+    # -p mends what is safe to mend and fails at the rest; exit code 1 means mended (e2fsck(8)).
+    check = [program("e2fsck", "e2fsprogs"), "-fp", f"{full}?offset={root.offset}"]
     run(check, log, good=(0, 1))
     # -ra: a raw image with the data of all blocks in use (e2image(8)).
     run(

@@ -47,12 +47,13 @@ def produce(
         deb = _timed(seconds, "package", lambda: package.build(fresh))
         chosen = _timed(seconds, "base", lambda: base.obtain(image, insist, fresh))
         stem = f"microblog-{package.version()}-{name}-{chosen.name}-{chosen.architecture}"
-        result = _existing(stem, bake.key(image, chosen, deb)) if not fresh else None
+        key = bake.key(image, chosen, deb)
+        result = _existing(stem, key) if not fresh else None
         if result:
             say(f"{result.image.name} is up to date")
         else:
             accelerator = emulator.choose(accelerator, chosen.architecture, lambda: chosen.kernel)
-            result = _bake(stem, image, chosen, deb, accelerator, seconds, fresh)
+            result = _bake(stem, key, image, chosen, deb, accelerator, seconds, fresh)
         if checked and (fresh or not check.is_done(result.facts)):
             verify(result.image, accelerator)
             result = _existing(stem, result.facts["key"]) or result
@@ -76,6 +77,7 @@ def _existing(stem: str, key: str) -> Result | None:
 
 def _bake(
     stem: str,
+    key: str,
     image: definition.Image,
     chosen: base.CachedBase,
     deb: Path,
@@ -94,7 +96,7 @@ def _bake(
             "user": chosen.user,
             "memory_mb": image.memory_mb,
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "key": bake.key(image, chosen, deb),
+            "key": key,
             "base": {"name": chosen.name, "sha256": chosen.sha256, "made": chosen.made},
             "deb": manifest.files(deb)[0],
             "packer": ".".join(str(part) for part in packer.version(packer.find())),

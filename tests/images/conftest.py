@@ -129,10 +129,10 @@ def found(raw: Path, pattern: bytes) -> list[bytes]:
         return [match[0] for match in re.finditer(pattern, content)]
 
 
-def secrets(text: str) -> list[bytes]:
+def secrets(text: str) -> set[bytes]:
     """The lines of a key, certificate or id that are long enough to be searched for."""
     lines = [line for line in text.splitlines() if not line.startswith("-----")]
-    return [line.encode() for line in lines if re.fullmatch(r"\S{20,}", line)]
+    return {line.encode() for line in lines if re.fullmatch(r"\S{20,}", line)}
 
 
 # The image file before any machine, the faults after all that wants a machine at rest, and the

@@ -30,6 +30,7 @@ def test_two_machines_differ(identities, twin, what):
 
 @pytest.mark.parametrize("what", IDENTITY)
 def test_no_secret_is_in_the_image(identities, twin, raw, what):
-    searched = secrets(identities[what]) + secrets(twin[what])
+    # What both have in common is form: the head of every OpenSSH key is the same.
+    searched = secrets(identities[what]) ^ secrets(twin[what])
     assert searched
     assert found(raw, b"|".join(re.escape(secret) for secret in searched)) == []

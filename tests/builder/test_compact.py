@@ -1,0 +1,63 @@
+"""What is deleted on a disk is not in the image; what boots it is."""
+
+import os
+import subprocess
+
+import pytest
+
+from builder.command import program
+from builder.compact import compact
+from builder.errors import BuildError
+from builder.ext4 import FileSystem
+from builder.qcow2 import virtual_size
+
+_MIB = 1 << 20
+_SECRET = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk with boot code, a partition table, and a file system in which one of two files is deleted."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "kept").write_bytes(b"kept" * 5000)
+    (root / "deleted").write_bytes(_SECRET * 500)
+    raw = tmp_path / "disk.raw"
+    with raw.open("wb") as out:
+        out.truncate(64 * _MIB)
+    subprocess.run([program("sgdisk", "gdisk"), "--new=1:2048:0", raw], check=True, capture_output=True)
+    with raw.open("r+b") as out:
+        out.write(b"boot code")
+        out.seek(100 * 512)
+        out.write(b"boot loader")
+    offset = f"offset={_MIB}"
+    mke2fs = [program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-E", offset, "-d", root, raw, "60M"]
+    subprocess.run(mke2fs, check=True, capture_output=True)
+    debugfs = [program("debugfs", "e2fsprogs"), "-w", "-R", "rm /deleted", f"{raw}?{offset}"]
+    subprocess.run(debugfs, check=True, capture_output=True)
+    assert _SECRET in raw.read_bytes()
+    return raw
+
+
+def test_only_what_is_in_use_is_copied(disk, tmp_path):
+    image, back = tmp_path / "image.qcow2", tmp_path / "back.raw"
+    compact(disk, image, tmp_path, tmp_path / "log")
+    assert virtual_size(image) == 64 * _MIB
+    subprocess.run(["qemu-img", "convert", "-O", "raw", image, back], check=True)
+    content = back.read_bytes()
+    assert _SECRET not in content
+    assert content.startswith(b"boot code")
+    assert content[100 * 512 :].startswith(b"boot loader")
+    # Both partition tables, at the start and at the end.
+    assert content[:_MIB] == disk.read_bytes()[:_MIB]
+    assert content[-33 * 512 :] == disk.read_bytes()[-33 * 512 :]
+    assert FileSystem.root_of(back).read("/kept") == b"kept" * 5000
+    assert not list(tmp_path.glob("*used*"))
+
+
+def test_a_damaged_file_system_is_no_image(disk, tmp_path):
+    with disk.open("r+b") as out:
+        out.seek(_MIB)
+        out.write(os.urandom(4 * _MIB))
+    with pytest.raises(BuildError, match="failed"):
+        compact(disk, tmp_path / "image.qcow2", tmp_path, tmp_path / "log")
