@@ -54,7 +54,7 @@ def key() -> str:
 def build(fresh: bool = False) -> Path:
     """Build the package, unless it is there already for the same inputs.
 
-    The same inputs make the same file, bit by bit.
+    The same inputs at the same commit make the same file, bit by bit.
 
     :param fresh: build in any case.
     :return: ``dist/microblog_<version>_all.deb``.
