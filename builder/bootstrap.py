@@ -38,7 +38,7 @@ APT_PACKAGES: dict[str, tuple[str, ...]] = {
     "images": _BAKE,
     "boot": _MACHINE,
     "check": (*_MACHINE, "e2fsprogs", "fdisk"),
-    "test": (*_BAKE, "lintian", "systemd-container", "chromium"),
+    "test": (*_BAKE, "lintian", "systemd-container"),
     "bench": _BAKE,
 }
 _MAY_BE_MISSING = frozenset({"packer"})

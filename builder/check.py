@@ -1,7 +1,5 @@
 """Check a baked image: boot it, and run testinfra on it over SSH."""
 
-import os
-import subprocess
 import sys
 import time
 import xml.etree.ElementTree
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from builder import cache, paths
+from builder.command import attend
 from builder.errors import BuildError
 from builder.progress import duration, say
 
@@ -38,13 +37,13 @@ def run(image: Path, accelerator: str, logs: Path) -> dict[str, Any]:
     results.unlink(missing_ok=True)
     say(f"Checking {image.name} on a machine of its own")
     began = time.monotonic()
-    code = subprocess.run(
-        [sys.executable, "-m", "pytest", "-v", "--color=no" if not sys.stderr.isatty() else "--color=yes",
-         "-p", "no:cacheprovider", str(_TESTS), "--image", str(image), "--accel", accelerator,
-         "--logs", str(logs), f"--junitxml={results}"],
-        cwd=paths.ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno(), check=False,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-    ).returncode  # fmt: skip
+    code = attend(
+        [sys.executable, "-m", "pytest", "-v", f"--rootdir={paths.ROOT}", "-c", paths.ROOT / "setup.cfg",
+         f"--color={'yes' if sys.stderr.isatty() else 'no'}", "-p", "no:cacheprovider", _TESTS,
+         "--image", image.resolve(), "--accel", accelerator, "--logs", logs, f"--junitxml={results}"],
+        stdout=sys.stderr.fileno(),
+        env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(paths.ROOT)},
+    )  # fmt: skip
     seconds = round(time.monotonic() - began, 1)
     if code != 0:
         what = "no test ran" if code == _NOTHING_RAN else "tests failed"

@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder.errors import BuildError
+
+_CLEAN_UP_SECONDS = 120.0
 
 
 def program(name: str, package: str) -> str:
@@ -35,7 +38,7 @@ def run(
     :raises BuildError: it exits otherwise. The message has the last line it printed, the hint the log's path.
     """
     with log.open("ab") as out:
-        out.write(f"$ {' '.join(str(arg) for arg in args)}\n".encode())
+        out.write(f"$ {' '.join(str(arg).partition(chr(10))[0] for arg in args)}\n".encode())
         out.flush()
         code = subprocess.run(
             [str(arg) for arg in args],
@@ -50,6 +53,35 @@ def run(
         raise BuildError(
             f"{Path(args[0]).name} failed (exit {code}): {last_line(log)}", hint or f"The whole log: {log}"
         )
+
+
+def attend(
+    args: Sequence[str | Path], *, env: Mapping[str, str] | None = None, stdout: int | None = None
+) -> int:
+    """Run a program that prints for people; when this one is interrupted, let it clean up before going on.
+
+    (subprocess.run would kill it outright, and leave the machines that it started alone.)
+
+    :param stdout: the file descriptor to print to, if not this program's.
+    :return: its exit code.
+    """
+    process = subprocess.Popen(
+        [str(arg) for arg in args],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        env={**os.environ, **(env or {})},
+        start_new_session=True,
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            process.wait(_CLEAN_UP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        raise
 
 
 def output(args: Sequence[str | Path], *, env: Mapping[str, str] | None = None, hint: str = "") -> str:
@@ -72,8 +104,8 @@ def output(args: Sequence[str | Path], *, env: Mapping[str, str] | None = None, 
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that says something; a line marked as an error goes before it."""
+    """The last line of a log that says something; the first one marked as an error goes before it."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()[-40:]]
     lines = [line for line in lines if line and not line.startswith("$ ")]
     errors = [line for line in lines if line.startswith(("E:", "error:", "Error:"))]
-    return (errors or lines or ["it printed nothing"])[-1][:300]
+    return [*errors[:1], *lines[-1:], "it printed nothing"][0][:300]

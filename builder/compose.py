@@ -43,7 +43,8 @@ def compose(base: ComposedBase, image: Path, work: Path, log: Path) -> None:
              f"--components={','.join(base.components)}",
              f"--include={','.join(base.packages)}",
              '--aptopt=Acquire::Languages "none"',
-             f"--customize-hook={paths.DEFINITIONS / 'bases' / base.customize}",
+             # Its text, not its name: in a user's namespace nobody may enter the user's directories.
+             f"--customize-hook={(paths.DEFINITIONS / 'bases' / base.customize).read_text()}",
              base.suite, tar, *([base.mirror] if base.mirror else [])],
             log,
             # Half-done trees go with the scratch directory; an ordinary user's

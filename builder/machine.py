@@ -231,6 +231,8 @@ def boot(
         f"hostfwd=tcp:{_LOOPBACK}:{chosen[name]}-:{guest}" for name, guest in GUEST_PORTS.items()
     )
     arguments = [
+        # Should this process be killed outright, the machine goes with it.
+        program("setpriv", "util-linux"), "--pdeathsig", "KILL",
         program(emulator.binary, emulator.package), *emulator.machine,
         "-accel", f"{accelerator}{ACCELERATOR_OPTIONS[accelerator]}",
         "-cpu", emulator.cpu, "-smp", str(cpus), "-m", str(memory_mb),

@@ -1,11 +1,10 @@
 """The test suites."""
 
-import os
-import subprocess
 import sys
 import time
 
 from builder import images, paths
+from builder.command import attend
 from builder.errors import BuildError
 from builder.progress import duration, say
 
@@ -48,14 +47,14 @@ def run(suites: tuple[str, ...], thorough: bool) -> None:
 
 
 def _run_pytest(name: str, thorough: bool) -> None:
-    command = [sys.executable, "-m", "pytest", *_FOLDERS[name], *(["--thorough"] if thorough else [])]
-    code = subprocess.run(
-        command,
-        cwd=paths.ROOT,
-        stdin=subprocess.DEVNULL,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
-    ).returncode
+    options = [
+        f"--rootdir={paths.ROOT}",
+        "-c",
+        str(paths.ROOT / "setup.cfg"),
+        *(["--thorough"] if thorough else []),
+    ]
+    folders = [str(paths.ROOT / folder) for folder in _FOLDERS[name]]
+    code = attend([sys.executable, "-m", "pytest", *options, *folders], env={"PYTHONPATH": str(paths.ROOT)})
     if code != 0:
         raise BuildError("tests failed" if code == 1 else f"pytest's exit code is {code}")
 

@@ -199,3 +199,31 @@ def test_ctrl_c_while_composing_leaves_nothing_half_done(cache, interrupted):
     assert "Traceback" not in said
     assert [path.name for path in bases.iterdir() if path.is_dir()] == []
     assert str(cache) not in Path("/proc/mounts").read_text()
+
+
+def test_a_test_run_that_is_interrupted_cleans_up_after_itself(tmp_path):
+    """Ctrl-C: pytest tears its machines down before build.py ends."""
+    suite = tmp_path / "test_long.py"
+    suite.write_text(
+        "import pytest, pathlib, time\n"
+        "here = pathlib.Path(__file__).parent\n"
+        "@pytest.fixture\n"
+        "def machine():\n"
+        "    (here / 'up').touch()\n"
+        "    yield\n"
+        "    time.sleep(1)\n"
+        "    (here / 'down').touch()\n"
+        "def test_long(machine):\n"
+        "    time.sleep(600)\n"
+    )
+    script = (
+        "import sys; from builder.command import attend\n"
+        f"attend([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', {str(suite)!r}])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=paths.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _until(lambda: (tmp_path / "up").exists(), "the test runs")
+    process.send_signal(signal.SIGINT)
+    process.wait(PATIENCE_SECONDS)
+    assert (tmp_path / "down").exists()

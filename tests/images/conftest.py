@@ -123,10 +123,17 @@ def raw(image: images.Result, lab: Lab) -> Iterator[Path]:
     path.unlink()
 
 
-def found(raw: Path, pattern: bytes) -> list[bytes]:
-    """Where a pattern occurs in a disk, free space and all."""
+def found(raw: Path, start: bytes, pattern: bytes = b"") -> list[bytes]:
+    """Where a text, followed by what matches a pattern, occurs in a disk, free space and all."""
+    places = []
     with raw.open("rb") as disk, mmap.mmap(disk.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return [match[0] for match in re.finditer(pattern, content)]
+        place = content.find(start)
+        while place >= 0:
+            end = place + len(start)
+            if re.match(pattern, content[end : end + 500]):
+                places.append(content[place : place + 80])
+            place = content.find(start, end)
+    return places
 
 
 def secrets(text: str) -> set[bytes]:

@@ -1,23 +1,8 @@
 """What the machine does about accidents."""
 
-import time
-
-from visitor import Visitor
+from visitor import Visitor, wait_until
 
 from builder.progress import step
-
-PATIENCE_SECONDS = 600
-
-
-def _until(condition, what):
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < end, f"not within {PATIENCE_SECONDS} s: {what}"
-        time.sleep(1)
-
-
-def _answers(visitor):
-    return visitor.get("/healthz").status_code == 200
 
 
 def _master(host):
@@ -26,22 +11,21 @@ def _master(host):
 
 def test_a_killed_gunicorn_comes_back(booted, host):
     visitor = Visitor(booted.url)
-    _until(lambda: _answers(visitor), "the site answers")
+    visitor.wait_for_site()
     before = _master(host)
     host.check_output(f"kill -9 {before}")
-    _until(lambda: _master(host) not in ("0", before), "supervisor starts gunicorn again")
-    _until(lambda: _answers(visitor), "the site answers again")
+    wait_until(lambda: _master(host) not in ("0", before), "supervisor starts gunicorn again")
+    visitor.wait_for_site()
 
 
 def test_a_reboot_brings_everything_back(booted, host, identities):
     visitor = Visitor(booted.url)
     visitor.register("barbara", "a pass phrase that lasts")
-    visitor.log_in("barbara", "a pass phrase that lasts")
     visitor.write("written before the reboot")
     boot_id = booted.run("cat /proc/sys/kernel/random/boot_id")
     booted.try_ssh("sudo systemctl reboot")
     with step("Rebooting the machine", "The machine is back") as now:
-        _until(
+        wait_until(
             lambda: booted.try_ssh("cat /proc/sys/kernel/random/boot_id").stdout not in ("", boot_id),
             "the machine reboots",
         )

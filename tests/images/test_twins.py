@@ -1,7 +1,5 @@
 """Two machines from one image share no secret, and the image holds none."""
 
-import re
-
 import pytest
 from conftest import IDENTITY, found, secrets
 
@@ -33,4 +31,4 @@ def test_no_secret_is_in_the_image(identities, twin, raw, what):
     # What both have in common is form: the head of every OpenSSH key is the same.
     searched = secrets(identities[what]) ^ secrets(twin[what])
     assert searched
-    assert found(raw, b"|".join(re.escape(secret) for secret in searched)) == []
+    assert [place for secret in searched for place in found(raw, secret)] == []

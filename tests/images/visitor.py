@@ -1,9 +1,21 @@
 """A visitor of the site, over HTTPS, who sends forms as a browser does."""
 
 import re
+import time
+from collections.abc import Callable
 
 import requests
 import urllib3
+
+PATIENCE_SECONDS = 600
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for a condition, for as long as a slow machine may need."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < end, f"not within {PATIENCE_SECONDS} s: {what}"
+        time.sleep(1)
 
 
 class Visitor:
@@ -37,6 +49,12 @@ class Visitor:
             "/register",
             {"username": name, "email": f"{name}@example.org", "password": password, "password2": password},
         )
+
+    def wait_for_site(self) -> None:
+        wait_until(lambda: self.get("/healthz").status_code == 200, "the site answers")
+
+    def log_out(self) -> requests.Response:
+        return self.submit("/logout", {}, page="/")
 
     def log_in(self, name: str, password: str) -> requests.Response:
         return self.submit("/login", {"username": name, "password": password})
