@@ -14,6 +14,10 @@ _SHELL = [
     paths.ROOT / ".ci/run",
 ]
 
+_MAINTAINER = [
+    paths.ROOT / "debian" / f"microblog.{name}" for name in ("config", "postinst", "prerm", "postrm")
+]
+
 
 def _tool(name):
     return str(Path(sys.executable).parent / name)
@@ -25,7 +29,7 @@ def _tool(name):
         [_tool("ruff"), "format", "--check", "."],
         [_tool("ruff"), "check", "."],
         [_tool("mypy")],
-        [_tool("shellcheck"), *_SHELL],
+        [_tool("shellcheck"), "--exclude=SC1091", *_SHELL, *_MAINTAINER],
         ["packer", "fmt", "-check", paths.PACKER],
     ],
     ids=["ruff format", "ruff check", "mypy", "shellcheck", "packer fmt"],
