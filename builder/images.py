@@ -55,8 +55,7 @@ def produce(
             accelerator = emulator.choose(accelerator, chosen.architecture, lambda: chosen.kernel)
             result = _bake(stem, key, image, chosen, deb, accelerator, seconds, fresh)
         if checked and (fresh or not check.is_done(result.facts)):
-            verify(result.image, accelerator)
-            result = _existing(stem, result.facts["key"]) or result
+            result = verify(result.image, accelerator)
         return result
 
 
