@@ -12,6 +12,7 @@ from microblog.host.errors import HostError
 
 _REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=\s*(.*)$", re.MULTILINE)
 _QUOTED = re.compile(r"""["']([^"']+)["']""")
+_EXCEPTION = re.compile(r"(\w+\.)*\w*(Error|Exception|Timeout)\b.*:")
 _LOG = layout.LOGS / "migration.log"
 
 
@@ -69,12 +70,20 @@ def ensure(url: str, say: Callable[[str], None]) -> bool:
     done, text = privileges.call(_upgrade)
     if not done:
         files.write(_LOG, text, 0o640)
-        last = text.strip().splitlines()[-1] if text.strip() else "it was killed"
         raise HostError(
-            f"the schema could not be brought up to date: {last}", f"see {_LOG}; then: microblog setup"
+            f"the schema could not be brought up to date: {_reason(text)}",
+            f"see {_LOG}; then: microblog setup",
         )
     say("The database's schema is up to date")
     return True
+
+
+def _reason(text: str) -> str:
+    """The line of a traceback that says what went wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # SQLAlchemy adds the statement and a link below the database's own words.
+    errors = [line for line in lines if _EXCEPTION.match(line)]
+    return [*errors[-1:], *lines[-1:], "it was killed"][0]
 
 
 def _upgrade() -> str:
