@@ -129,14 +129,9 @@ source "qemu" "cloud" {
   ssh_timeout          = "30m"
   boot_wait            = "1s"
 
-  # The file system becomes read-only and the power goes off: an orderly shutdown would write a
-  # random seed, a login record and a journal into the image.
-  shutdown_command = join("; ", [
-    "sync",
-    "echo u > /proc/sysrq-trigger",
-    "until grep -q ' / ext4 ro' /proc/mounts; do sleep 0.1; done",
-    "echo o > /proc/sysrq-trigger",
-  ])
+  # The file system is brought in order, kept so, and the power goes off: an orderly shutdown would
+  # write a random seed, a login record and a journal into the image.
+  shutdown_command = "fsfreeze --freeze / && echo o > /proc/sysrq-trigger"
   shutdown_timeout = "10m"
 }
 

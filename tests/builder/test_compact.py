@@ -55,6 +55,23 @@ def test_only_what_is_in_use_is_copied(disk, tmp_path):
     assert not list(tmp_path.glob("*used*"))
 
 
+def test_a_journal_is_replayed(disk, tmp_path):
+    """As after a power cut: what was written last is in the journal alone."""
+    root = FileSystem.root_of(disk)
+    where = f"{disk}?offset={root.offset}"
+    debugfs = program("debugfs", "e2fsprogs")
+    text = subprocess.run([debugfs, "-R", "blocks /kept", where], capture_output=True, text=True, check=True)
+    last = tmp_path / "last"
+    last.write_bytes(b"last" * 256)
+    script = tmp_path / "script"
+    script.write_text(f"journal_open\njournal_write -b {text.stdout.split()[0]} {last}\njournal_close\n")
+    subprocess.run([debugfs, "-w", "-f", script, where], check=True, capture_output=True)
+    image, back = tmp_path / "image.qcow2", tmp_path / "back.raw"
+    compact(disk, image, tmp_path, tmp_path / "log")
+    subprocess.run(["qemu-img", "convert", "-O", "raw", image, back], check=True)
+    assert FileSystem.root_of(back).read("/kept").startswith(b"last" * 256 + b"kept")
+
+
 def test_a_damaged_file_system_is_no_image(disk, tmp_path):
     with disk.open("r+b") as out:
         out.seek(_MIB)
