@@ -20,7 +20,7 @@ def create_app(config: "Config | None" = None) -> "Flask":
     """The application, ready to serve.
 
     :param config: its settings; read from the env file and the environment when not given.
-    :raises microblog.config.ConfigError: if a setting is missing or wrong.
+    :raises microblog.errors.HostError: if a setting is missing or wrong.
     """
     from microblog.config import Config
     from microblog.web import build_app

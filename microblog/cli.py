@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from microblog.host.errors import HostError
+from microblog.errors import HostError
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -51,7 +51,7 @@ def status_command() -> None:
 
 def _flask() -> None:
     """Flask's commands, and for ``--help`` ours beside them, as the application's user."""
-    from microblog.config import Config, ConfigError
+    from microblog.config import Config
     from microblog.host import layout, privileges
 
     asks_for_help = not sys.argv[1:] or "--help" in sys.argv[1:]
@@ -65,10 +65,7 @@ def _flask() -> None:
             raise HostError(f"{layout.env_file()} may not be read by this user", "run this as root") from None
         except FileNotFoundError:
             pass  # the environment may hold everything
-        try:
-            Config.load()
-        except ConfigError as error:
-            raise HostError(error.message, error.hint) from None
+        Config.load()
 
     from flask.cli import FlaskGroup
 
@@ -88,9 +85,8 @@ def _create_app() -> "Flask":
     from flask.cli import NoAppException
 
     from microblog import create_app
-    from microblog.config import ConfigError
 
     try:
         return create_app()
-    except ConfigError as error:
+    except HostError as error:
         raise NoAppException(str(error)) from None

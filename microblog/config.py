@@ -8,24 +8,13 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from microblog.errors import HostError
+
 ENV_FILE = Path("/etc/microblog/microblog.env")
 SECRET_KEY_MIN = 32
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
-
-
-class ConfigError(Exception):
-    """A setting that is missing or wrong.
-
-    :param message: one line, what is wrong.
-    :param hint: one line, the way out.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(f"{message} ({hint})" if hint else message)
-        self.message = message
-        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ class Config:
 
         :param env_file: the file; when not given, what ``MICROBLOG_ENV_FILE`` names, or
             ``/etc/microblog/microblog.env``. One that does not exist counts as empty.
-        :raises ConfigError: if the file cannot be read, or a setting is missing or wrong.
+        :raises HostError: if the file cannot be read, or a setting is missing or wrong.
         """
         path = Path(env_file or environ.get("MICROBLOG_ENV_FILE") or ENV_FILE)
         return _Reader(path, environ).config()
@@ -67,9 +56,9 @@ class _Reader:
             # A dollar sign in a secret is a dollar sign.
             values = dotenv_values(path, interpolate=False)
         except PermissionError:
-            raise ConfigError(f"{path} may not be read by this user", "run this as root") from None
+            raise HostError(f"{path} may not be read by this user", "run this as root") from None
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} cannot be read: {error}", "it must be a text file") from None
+            raise HostError(f"{path} cannot be read: {error}", "it must be a text file") from None
         self.values = {**{key: value or "" for key, value in values.items()}, **environ}
 
     def config(self) -> Config:
@@ -85,8 +74,8 @@ class _Reader:
     def get(self, key: str) -> str:
         return self.values.get(key, "").strip()
 
-    def wrong(self, key: str, problem: str, remedy: str) -> ConfigError:
-        return ConfigError(f"{key} {problem}", f"{remedy} in {self.path} or in the environment")
+    def wrong(self, key: str, problem: str, remedy: str) -> HostError:
+        return HostError(f"{key} {problem}", f"{remedy} in {self.path} or in the environment")
 
     def secret_key(self) -> str:
         value = self.get("SECRET_KEY")

@@ -6,8 +6,8 @@ import os
 import socket
 from pathlib import Path
 
+from microblog.errors import HostError
 from microblog.host import files, layout, services
-from microblog.host.errors import HostError
 
 CERTIFICATE = layout.TLS / "cert.pem"
 KEY = layout.TLS / "key.pem"

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from microblog.errors import HostError
 from microblog.host import layout, services
-from microblog.host.errors import HostError
 
 SOCKET = "/run/mysqld/mysqld.sock"
 _SERVERS = (Path("/usr/sbin/mariadbd"), Path("/usr/sbin/mysqld"))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from microblog.errors import HostError
 from microblog.host import files, layout
-from microblog.host.errors import HostError
 
 _HEADER = """\
 # Settings of this Microblog server; restart it after a change:

@@ -5,7 +5,7 @@ import os
 import pwd
 from pathlib import Path
 
-from microblog.host.errors import HostError
+from microblog.errors import HostError
 
 USER = "microblog"
 

@@ -4,8 +4,8 @@ import os
 import socket
 from pathlib import Path
 
+from microblog.errors import HostError
 from microblog.host import files, layout, services
-from microblog.host.errors import HostError
 
 UNIT = "nginx.service"
 _BINARY = Path("/usr/sbin/nginx")

@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import microblog
+from microblog.errors import HostError
 from microblog.host import database, files, layout, privileges
-from microblog.host.errors import HostError
 
 _REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=\s*(.*)$", re.MULTILINE)
 _QUOTED = re.compile(r"""["']([^"']+)["']""")

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from microblog.host.errors import HostError
+from microblog.errors import HostError
 
 
 def run(*command: str) -> "subprocess.CompletedProcess[str]":

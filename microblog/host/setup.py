@@ -7,9 +7,9 @@ anywhere and run again. Run by the package's postinst, and at every boot.
 import fcntl
 import os
 
-from microblog.config import Config, ConfigError
+from microblog.config import Config
+from microblog.errors import HostError
 from microblog.host import certificate, database, envfile, layout, nginx, schema, services, supervisor
-from microblog.host.errors import HostError
 
 _LOCK = layout.RUN / "setup.lock"
 
@@ -52,10 +52,7 @@ def _setup(boot: bool) -> None:
     if added := envfile.complete(path, database.default_url(), proxied=web):
         changed = True
         say(f"Wrote {', '.join(added)} to {path}")
-    try:
-        config = Config.load(path)
-    except ConfigError as error:
-        raise HostError(error.message, error.hint) from None
+    config = Config.load(path)
 
     # What nginx needs comes before the database, so that, whatever becomes of
     # that, visitors find a page of ours.

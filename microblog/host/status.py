@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from microblog.config import Config, ConfigError
+from microblog.config import Config
 from microblog.host import certificate, layout, nginx, services, supervisor
-from microblog.host.errors import HostError
 
 
 def status() -> Iterator[tuple[str, str]]:
@@ -13,10 +12,7 @@ def status() -> Iterator[tuple[str, str]]:
 
     :raises HostError: if the settings cannot be read.
     """
-    try:
-        config = Config.load(layout.env_file())
-    except ConfigError as error:
-        raise HostError(error.message, error.hint) from None
+    config = Config.load(layout.env_file())
     yield "database", _database(config.database_url)
     yield "application", supervisor.program_state().lower()
     for unit in (supervisor.UNIT, nginx.UNIT):

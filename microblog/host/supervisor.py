@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from microblog.errors import HostError
 from microblog.host import files, layout, services
-from microblog.host.errors import HostError
 
 UNIT = "supervisor.service"
 _PROGRAM = layout.ETC / "supervisor.conf"

@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from microblog.config import Config, ConfigError
+from microblog.config import Config
+from microblog.errors import HostError
 
 KEY = "k" * 32
 SQLITE = "sqlite:////var/lib/microblog/microblog.db"
@@ -70,7 +71,7 @@ def test_behind_a_proxy_there_is_https_unless_told_otherwise(tmp_path):
     ],
 )
 def test_refuses_a_wrong_value_in_one_line(tmp_path, key, value):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(HostError) as caught:
         load(tmp_path, **{key: value})
     assert caught.value.message.startswith(key)
     assert str(tmp_path / "none.env") in caught.value.hint
@@ -78,7 +79,7 @@ def test_refuses_a_wrong_value_in_one_line(tmp_path, key, value):
 
 
 def test_messages_keep_secrets(tmp_path):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(HostError) as caught:
         load(tmp_path, DATABASE_URL="mysql://microblog:hunter2@localhost/microblog")
     assert "hunter2" not in str(caught.value)
     assert KEY not in repr(load(tmp_path))
@@ -87,7 +88,7 @@ def test_messages_keep_secrets(tmp_path):
 def test_a_file_that_is_no_text(tmp_path):
     path = tmp_path / "microblog.env"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match=r"microblog\.env cannot be read"):
+    with pytest.raises(HostError, match=r"microblog\.env cannot be read"):
         Config.load(path, GOOD)
 
 

@@ -2,7 +2,7 @@
 
 
 class HostError(Exception):
-    """Something on this machine that has to be mended.
+    """Something on this machine, a setting for one, that has to be mended.
 
     :param message: one line, what is wrong.
     :param hint: one line, the way out.
