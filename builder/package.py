@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from builder import assets
+from builder import assets, translations
 from builder.errors import BuildError
 from builder.paths import DIST, ROOT
 from builder.progress import say, step
@@ -23,8 +23,9 @@ _INPUTS = (
     "debian",
     "builder/package.py",
     "builder/assets.py",
+    "builder/translations.py",
 )
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "vendor")
+_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.mo", "vendor")
 # Debian's own Python and tools, whatever stands before them in the caller's PATH:
 # only Debian's setuptools knows where Debian keeps its modules.
 _PYTHON = "/usr/bin/python3"
@@ -141,6 +142,7 @@ def _stage(tree: Path) -> None:
     # The long description in debian/control is plain text, README.md is not.
     shutil.copyfile(ROOT / "debian" / "description.txt", tree / "README.md")
     assets.install(tree / "microblog" / "static")
+    translations.compile_all(tree / "microblog" / "translations")
     (tree / "setup.py").write_text("from setuptools import setup\n\nsetup()\n")
     # setuptools before 62 reads no "**" in package_data; this it has always read.
     (tree / "MANIFEST.in").write_text("graft microblog\nglobal-exclude *.py[co]\n")

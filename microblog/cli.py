@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from microblog.commands import translate
 from microblog.errors import HostError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """The entry point. Flask is imported only for Flask's commands: ``setup`` runs at every boot."""
     try:
-        if sys.argv[1:2] in (["setup"], ["status"]):
+        if sys.argv[1:2] in (["setup"], ["status"], ["translate"]):
             server(prog_name="microblog")
         else:
             _flask()
@@ -47,6 +48,9 @@ def status_command() -> None:
 
     for name, state in status():
         click.echo(f"{name + ':':<14}{state}")
+
+
+server.add_command(translate.group)
 
 
 def _flask() -> None:

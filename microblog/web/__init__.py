@@ -7,10 +7,10 @@ import flask
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from microblog import database
+from microblog import database, i18n
 from microblog.config import Config
 from microblog.web import auth, errors, health, posts, present, security
-from microblog.web.extensions import csrf, login
+from microblog.web.extensions import chosen_language, csrf, login
 
 
 class Response(flask.Response):
@@ -53,6 +53,7 @@ def build_app(config: Config) -> Flask:
     # database included; as a global, current_user asks only where it is used.
     login.init_app(app, add_context_processor=False)
     csrf.init_app(app)
+    i18n.init_app(app, chosen_language)
     present.init_app(app)
 
     app.register_blueprint(health.blueprint)

@@ -1,0 +1,1 @@
+"""Groups of the ``microblog`` command, a module each."""
