@@ -1,6 +1,8 @@
 """The settings, checked where they come in."""
 
+import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +15,31 @@ from microblog.errors import HostError
 ENV_FILE = Path("/etc/microblog/microblog.env")
 SECRET_KEY_MIN = 32
 
+# A name or an address, IPv6 in brackets, and perhaps a port: what a Host header holds.
+_HOST_NAME = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+)
+# root@localhost is one: a server has mailboxes of its own.
+_MAILBOX = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?"
+)
+
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
+
+
+@dataclass(frozen=True)
+class MailServer:
+    """The SMTP server that takes the site's messages.
+
+    :ivar tls: ``""``, ``"starttls"`` or ``"tls"`` (from the first byte on).
+    """
+
+    host: str
+    port: int = 25
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: str = ""
 
 
 @dataclass(frozen=True)
@@ -26,14 +51,26 @@ class Config:
     :ivar site_name: the name visitors see.
     :ivar trusted_proxies: how many reverse proxies stand in front, each adding to X-Forwarded-For
         and X-Forwarded-Proto. With 0 these headers are anybody's word, and are ignored.
+    :ivar proxy_networks: where those proxies are; from elsewhere the headers are ignored. A
+        Unix socket's other end is always on this machine.
     :ivar https: whether visitors come by HTTPS: cookies are then kept from plain HTTP.
+    :ivar host_names: the names visitors may use, the one for links in mails first, each with a
+        port where it is not the usual one. Empty: this machine's own names and any address.
+    :ivar mail: who sends mail; None: nobody, and what needs mail is not offered.
+    :ivar mail_from: the sender's address; empty: noreply at the site's first name.
+    :ivar admins: who gets mail about errors.
     """
 
     secret_key: str = field(repr=False)
     database_url: str = field(repr=False)
     site_name: str = "Microblog"
     trusted_proxies: int = 0
+    proxy_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     https: bool = False
+    host_names: tuple[str, ...] = ()
+    mail: MailServer | None = None
+    mail_from: str = ""
+    admins: tuple[str, ...] = ()
 
     @classmethod
     def load(
@@ -68,7 +105,12 @@ class _Reader:
             database_url=self.database_url(),
             site_name=self.site_name(),
             trusted_proxies=proxies,
+            proxy_networks=self.networks("PROXY_NETWORKS", Config.proxy_networks),
             https=self.boolean("HTTPS", proxies > 0),
+            host_names=self.several("HOST_NAMES", _HOST_NAME, "host name"),
+            mail=self.mail_server(),
+            mail_from=self.mailbox("MAIL_FROM"),
+            admins=self.several("ADMINS", _MAILBOX, "e-mail address"),
         )
 
     def get(self, key: str) -> str:
@@ -132,3 +174,55 @@ class _Reader:
         if value not in _TRUE | _FALSE:
             raise self.wrong(key, f"is {value!r}, neither true nor false", f"put {key}=true or {key}=false")
         return value in _TRUE
+
+    def several(self, key: str, pattern: re.Pattern[str], kind: str) -> tuple[str, ...]:
+        """A list with commas, each item once, in lower case."""
+        items = [item.strip() for item in self.get(key).lower().split(",")]
+        for item in filter(None, items):
+            if not pattern.fullmatch(item):
+                raise self.wrong(key, f"has {item!r}, which is no {kind}", "separate them by commas")
+        return tuple(dict.fromkeys(filter(None, items)))
+
+    def networks(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        items = self.several(key, re.compile(r"[0-9A-Fa-f:.]+(?:/[0-9]+)?"), "network")
+        for item in items:
+            try:
+                ipaddress.ip_network(item)
+            except ValueError:
+                raise self.wrong(key, f"has {item!r}, which is no network", "write 10.0.0.0/8") from None
+        return items or default
+
+    def mailbox(self, key: str) -> str:
+        value = self.get(key)
+        if value and not _MAILBOX.fullmatch(value):
+            raise self.wrong(
+                key, f"is {value!r}, which is no e-mail address", f"put {key}=noreply@example.org"
+            )
+        return value
+
+    def mail_server(self) -> MailServer | None:
+        host = self.get("MAIL_SERVER")
+        if not host:
+            return None
+        if not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", host):
+            raise self.wrong(
+                "MAIL_SERVER", f"is {host!r}, which is no host name", "put MAIL_SERVER=localhost"
+            )
+        tls, ssl = self.boolean("MAIL_USE_TLS", False), self.boolean("MAIL_USE_SSL", False)
+        if tls and ssl:
+            raise self.wrong("MAIL_USE_TLS", "and MAIL_USE_SSL are both true", "choose one: SSL for port 465")
+        username, password = self.get("MAIL_USERNAME"), self.get("MAIL_PASSWORD")
+        if bool(username) != bool(password):
+            raise self.wrong("MAIL_USERNAME", "and MAIL_PASSWORD belong together", "put both or neither")
+        if username and not (tls or ssl or host in ("localhost", "127.0.0.1", "::1")):
+            raise self.wrong("MAIL_PASSWORD", "would cross the network in the clear", "put MAIL_USE_TLS=true")
+        port = self.port("MAIL_PORT", 465 if ssl else 25)
+        return MailServer(host, port, username, password, "tls" if ssl else "starttls" if tls else "")
+
+    def port(self, key: str, default: int) -> int:
+        value = self.get(key)
+        if not value:
+            return default
+        if not (value.isascii() and value.isdigit() and len(value) <= 5 and 0 < int(value) < 65536):
+            raise self.wrong(key, f"is {value!r}, which is no port", f"put {key}={default}")
+        return int(value)

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from microblog.config import Config
+from microblog.config import Config, MailServer
 from microblog.errors import HostError
 
 KEY = "k" * 32
@@ -68,6 +68,15 @@ def test_behind_a_proxy_there_is_https_unless_told_otherwise(tmp_path):
         ("TRUSTED_PROXIES", "11"),
         ("TRUSTED_PROXIES", "²"),
         ("HTTPS", "maybe"),
+        ("PROXY_NETWORKS", "10.0.0.1/8"),
+        ("PROXY_NETWORKS", "the proxy"),
+        ("HOST_NAMES", "https://example.org"),
+        ("HOST_NAMES", "example.org evil.example"),
+        ("HOST_NAMES", "example.org\nevil.example"),
+        ("ADMINS", "susan"),
+        ("ADMINS", "susan@example.org\nBcc: x@evil.example"),
+        ("MAIL_FROM", "Susan <susan@example.org>"),
+        ("MAIL_SERVER", "smtp://localhost"),
     ],
 )
 def test_refuses_a_wrong_value_in_one_line(tmp_path, key, value):
@@ -78,11 +87,61 @@ def test_refuses_a_wrong_value_in_one_line(tmp_path, key, value):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "environ, server",
+    [
+        ({"MAIL_PORT": "25"}, None),
+        ({"MAIL_SERVER": "localhost"}, MailServer("localhost")),
+        (
+            {"MAIL_SERVER": "localhost", "MAIL_USERNAME": "u", "MAIL_PASSWORD": "p"},
+            MailServer("localhost", username="u", password="p"),
+        ),
+        (
+            {"MAIL_SERVER": "m.example", "MAIL_PORT": "587", "MAIL_USE_TLS": "1"},
+            MailServer("m.example", 587, tls="starttls"),
+        ),
+        ({"MAIL_SERVER": "m.example", "MAIL_USE_SSL": "1"}, MailServer("m.example", 465, tls="tls")),
+    ],
+)
+def test_mail(tmp_path, environ, server):
+    assert load(tmp_path, **environ).mail == server
+
+
+@pytest.mark.parametrize(
+    "key, environ",
+    [
+        ("MAIL_PORT", {"MAIL_PORT": "0"}),
+        ("MAIL_PORT", {"MAIL_PORT": "99999"}),
+        ("MAIL_PORT", {"MAIL_PORT": "smtp"}),
+        ("MAIL_USE_TLS", {"MAIL_USE_TLS": "1", "MAIL_USE_SSL": "1"}),
+        ("MAIL_USERNAME", {"MAIL_USERNAME": "u", "MAIL_USE_TLS": "1"}),
+        # Never in the clear.
+        ("MAIL_PASSWORD", {"MAIL_USERNAME": "u", "MAIL_PASSWORD": "hunter2"}),
+    ],
+)
+def test_mail_that_cannot_work(tmp_path, key, environ):
+    with pytest.raises(HostError) as caught:
+        load(tmp_path, MAIL_SERVER="mail.example", **environ)
+    assert caught.value.message.startswith(key)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_lists(tmp_path):
+    config = load(
+        tmp_path, HOST_NAMES=" Example.org, [::1]:8443,, example.org ", ADMINS="a@b.example,root@localhost"
+    )
+    assert config.host_names == ("example.org", "[::1]:8443")
+    assert config.admins == ("a@b.example", "root@localhost")
+    assert load(tmp_path).host_names == ()
+
+
 def test_messages_keep_secrets(tmp_path):
     with pytest.raises(HostError) as caught:
         load(tmp_path, DATABASE_URL="mysql://microblog:hunter2@localhost/microblog")
     assert "hunter2" not in str(caught.value)
-    assert KEY not in repr(load(tmp_path))
+    config = load(tmp_path, MAIL_SERVER="localhost", MAIL_USERNAME="u", MAIL_PASSWORD="hunter2")
+    assert KEY not in repr(config)
+    assert "hunter2" not in repr(config)
 
 
 def test_a_file_that_is_no_text(tmp_path):
