@@ -1,0 +1,61 @@
+"""The names and addresses of this machine.
+
+Asked of the kernel and /etc/hosts, never of a name server: at boot there may be none.
+"""
+
+import ipaddress
+import itertools
+import socket
+from pathlib import Path
+
+
+def machine_names() -> list[str]:
+    """Its host name, the full names of /etc/hosts, the short one, and that on the local network."""
+    host = socket.gethostname().rstrip(".").lower() or "localhost"
+    short = host.partition(".")[0]
+    found = [host, *_canonical_names(short), short, f"{short}.local"]
+    return [name for name in dict.fromkeys(found) if name != "localhost"]
+
+
+def machine_addresses() -> list[str]:
+    """Its addresses of both kinds, without the loopback's."""
+    return list(dict.fromkeys([*_ipv4_addresses(), *_ipv6_addresses()]))
+
+
+def _canonical_names(short: str) -> list[str]:
+    """The full names that /etc/hosts gives the machine's own."""
+    try:
+        lines = Path("/etc/hosts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        names = line.partition("#")[0].split()[1:]
+        if short in (name.partition(".")[0] for name in names):
+            found += [name for name in names if name != "localhost"]
+    return found
+
+
+def _ipv4_addresses() -> list[str]:
+    """Local addresses, from the routing table (proc(5), fib_trie)."""
+    try:
+        lines = Path("/proc/net/fib_trie").read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for address, kind in itertools.pairwise(lines):
+        if "/32 host LOCAL" in kind and "|--" in address:
+            value = address.split("|--")[1].strip()
+            if not ipaddress.ip_address(value).is_loopback:
+                found.append(value)
+    return found
+
+
+def _ipv6_addresses() -> list[str]:
+    """Addresses of global scope (proc(5), if_inet6: address, index, prefix, scope, flags, name)."""
+    try:
+        lines = Path("/proc/net/if_inet6").read_text().splitlines()
+    except OSError:
+        return []
+    fields = [line.split() for line in lines]
+    return [str(ipaddress.IPv6Address(int(field[0], 16))) for field in fields if field[3] == "00"]
