@@ -16,7 +16,7 @@ ENV_FILE = Path("/etc/microblog/microblog.env")
 SECRET_KEY_MIN = 32
 
 # A name or an address, IPv6 in brackets, and perhaps a port: what a Host header holds.
-_HOST_NAME = re.compile(
+HOST_NAME = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 )
 # root@localhost is one: a server has mailboxes of its own.
@@ -59,6 +59,10 @@ class Config:
     :ivar mail: who sends mail; None: nobody, and what needs mail is not offered.
     :ivar mail_from: the sender's address; empty: noreply at the site's first name.
     :ivar admins: who gets mail about errors.
+    :ivar gravatar: whether pictures come from gravatar.com, which thereby learns who reads what;
+        else they are drawn from the name.
+    :ivar translator_key: of Microsoft Translator; without one, posts are not translated.
+    :ivar translator_region: the region of that subscription; empty for a global one.
     """
 
     secret_key: str = field(repr=False)
@@ -71,6 +75,9 @@ class Config:
     mail: MailServer | None = None
     mail_from: str = ""
     admins: tuple[str, ...] = ()
+    gravatar: bool = False
+    translator_key: str = field(default="", repr=False)
+    translator_region: str = ""
 
     @classmethod
     def load(
@@ -107,10 +114,13 @@ class _Reader:
             trusted_proxies=proxies,
             proxy_networks=self.networks("PROXY_NETWORKS", Config.proxy_networks),
             https=self.boolean("HTTPS", proxies > 0),
-            host_names=self.several("HOST_NAMES", _HOST_NAME, "host name"),
+            host_names=self.several("HOST_NAMES", HOST_NAME, "host name"),
             mail=self.mail_server(),
             mail_from=self.mailbox("MAIL_FROM"),
             admins=self.several("ADMINS", _MAILBOX, "e-mail address"),
+            gravatar=self.boolean("GRAVATAR", False),
+            translator_key=self.word("MS_TRANSLATOR_KEY"),
+            translator_region=self.word("MS_TRANSLATOR_REGION"),
         )
 
     def get(self, key: str) -> str:
@@ -157,6 +167,13 @@ class _Reader:
         value = self.get("SITE_NAME") or Config.site_name
         if len(value) > 40 or not value.isprintable():
             raise self.wrong("SITE_NAME", "is not a name of at most 40 characters", "put a short name")
+        return value
+
+    def word(self, key: str) -> str:
+        """A value that goes into a header of HTTP."""
+        value = self.get(key)
+        if not re.fullmatch(r"[A-Za-z0-9._~+/=-]*", value):
+            raise self.wrong(key, "holds characters that none has", "put it without quotes or spaces")
         return value
 
     def count(self, key: str, default: int) -> int:
