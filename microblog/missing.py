@@ -34,3 +34,10 @@ def index(table_name: str, name: str) -> bool:
     return context.is_offline_mode() or all(
         found["name"] != name for found in _inspector().get_indexes(table_name)
     )
+
+
+def check(table_name: str, name: str) -> bool:
+    """Whether the table has no such check constraint."""
+    return context.is_offline_mode() or all(
+        found["name"] != name for found in _inspector().get_check_constraints(table_name)
+    )

@@ -5,7 +5,7 @@ from logging.config import fileConfig
 from alembic import context
 
 from microblog import models  # noqa: F401 - so that the metadata knows every table
-from microblog.database import db, sole_migration
+from microblog.database import db, is_modelled, sole_migration
 
 if context.config.config_file_name:
     fileConfig(context.config.config_file_name, disable_existing_loggers=False)
@@ -14,6 +14,7 @@ SQLITE = db.engine.dialect.name == "sqlite"
 OPTIONS = {
     "target_metadata": db.metadata,
     "compare_type": True,
+    "include_object": is_modelled,
     # SQLite can alter little in place: tables are copied there.
     "render_as_batch": SQLITE,
 }

@@ -1,21 +1,23 @@
-"""Posts, and pages of them."""
+"""Posts: write and remove them, and pages of them."""
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import joinedload, relationship
 
 from microblog.database import TABLE_OPTIONS, db, utc_now
+from microblog.models import feeds
+from microblog.models.feeds import ID_MAX, PostRow
+from microblog.models.paging import cut
 from microblog.models.user import User
+
+__all__ = ["ID_MAX", "POST_MAX", "Page", "Post", "PostRow"]
 
 # In characters: emoji count as one, or as the few they are made of.
 POST_MAX = 140
 
 # SQLite counts rows up by itself only in a column that is exactly INTEGER.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-ID_MAX = 2**63 - 1
 
 
 class Post(db.Model):  # type: ignore[name-defined, misc]
@@ -27,8 +29,8 @@ class Post(db.Model):  # type: ignore[name-defined, misc]
     author_id = sa.Column(sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
     body = sa.Column(sa.String(POST_MAX), nullable=False)
     created_at = sa.Column(sa.DateTime, nullable=False, default=utc_now)
-
-    author = relationship(User)
+    # Its ISO 639-1 code; None: not known.
+    language = sa.Column(sa.String(8))
 
     # One author's posts in order, without sorting.
     __table_args__ = (sa.Index(None, author_id, id), TABLE_OPTIONS)
@@ -44,6 +46,55 @@ def clean_body(text: str) -> str:
     return re.sub(r"\n\s*\n", "\n\n", text).strip()
 
 
+def add_post(author: User, body: str, language: str | None = None) -> Post:
+    """Write a post; the caller commits.
+
+    :param body: as :func:`clean_body` gives it.
+    :param language: its ISO 639-1 code, if it is known.
+    """
+    # The count first: the author's row is then locked as it has to be, not at first for the
+    # foreign key alone, when two posts at once would wait for each other.
+    _count(author.id, 1)
+    post = Post(author_id=author.id, body=body, language=language)
+    db.session.add(post)
+    db.session.flush()
+    return post
+
+
+def delete_post(post: Post) -> bool:
+    """Remove a post; the caller commits.
+
+    :return: False if somebody had removed it already.
+    """
+    post_id, author_id = post.id, post.author_id
+    if post in db.session:
+        db.session.expunge(post)
+    _lock(author_id)
+    if not db.session.execute(sa.delete(Post.__table__).where(Post.id == post_id)).rowcount:
+        return False
+    _count(author_id, -1)
+    return True
+
+
+def _lock(author_id: int) -> None:
+    db.session.execute(sa.select(User.id).where(User.id == author_id).with_for_update())
+
+
+def _count(author_id: int, change: int) -> None:
+    users = User.__table__
+    db.session.execute(
+        sa.update(users).where(users.c.id == author_id).values(posts_count=users.c.posts_count + change)
+    )
+    author = db.session.identity_map.get(db.session.identity_key(User, author_id))
+    if author is not None:
+        db.session.expire(author, ["posts_count"])
+
+
+def find_post(post_id: int) -> Post | None:
+    """The post with this id."""
+    return db.session.get(Post, post_id) if 0 < post_id <= ID_MAX else None
+
+
 @dataclass(frozen=True)
 class Page:
     """Part of a feed, newest first.
@@ -53,7 +104,7 @@ class Page:
     :ivar older: the id before which the next older page begins, if there is one.
     """
 
-    posts: list[Post]
+    posts: list[PostRow]
     newer: int | None = None
     older: int | None = None
 
@@ -61,40 +112,15 @@ class Page:
 
 
 def home_page(user: User, before: int | None = None, after: int | None = None) -> Page:
-    """What somebody reads at home."""
-    return _page(sa.select(Post).where(Post.author_id == user.id), before, after)
+    """What somebody reads at home: their own posts, and those of whom they follow."""
+    return Page(*cut(lambda at: feeds.home(user.id, user.following_count, at), before, after, Page.SIZE))
 
 
 def explore_page(before: int | None = None, after: int | None = None) -> Page:
     """What everybody writes."""
-    return _page(sa.select(Post), before, after)
+    return Page(*cut(feeds.everybody, before, after, Page.SIZE))
 
 
-def _page(query: Any, before: int | None, after: int | None) -> Page:
-    """The page before or after a post's id, or the newest.
-
-    By the id and not by counting from the top: a page deep down costs what the first one
-    does, and does not shift while others write.
-    """
-    query = query.options(joinedload(Post.author, innerjoin=True))
-    if after is not None:
-        found = _fetch(query.where(Post.id > after).order_by(Post.id))
-        if len(found) > Page.SIZE:
-            posts = found[: Page.SIZE][::-1]
-            return Page(posts, newer=posts[0].id, older=posts[-1].id)
-        # The top is reached: show it full, not the few that are newer.
-        before = None
-    if before is not None:
-        query = query.where(Post.id < before)
-    found = _fetch(query.order_by(Post.id.desc()))
-    posts = found[: Page.SIZE]
-    return Page(
-        posts,
-        newer=posts[0].id if posts and before is not None else None,
-        older=posts[-1].id if len(found) > Page.SIZE else None,
-    )
-
-
-def _fetch(query: Any) -> list[Post]:
-    # One more than is shown tells whether there is another page.
-    return list(db.session.execute(query.limit(Page.SIZE + 1)).scalars())
+def profile_page(user: User, before: int | None = None, after: int | None = None) -> Page:
+    """What one author writes."""
+    return Page(*cut(lambda at: feeds.by(user.id, at), before, after, Page.SIZE))

@@ -14,6 +14,7 @@ USERNAME_MIN = 3
 USERNAME_MAX = 32
 # RFC 5321, 4.5.3.1.3 (a path of 256 octets, less its angle brackets).
 EMAIL_MAX = 254
+ABOUT_MAX = 280
 
 USERNAME = re.compile(r"[A-Za-z0-9_]+")
 # What a mail server takes as an address; whether it exists, only a message to it can tell.
@@ -47,6 +48,16 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
     email = sa.Column(sa.String(EMAIL_MAX), nullable=False, unique=True)
     password_hash = sa.Column(sa.String(255), nullable=False)
     created_at = sa.Column(sa.DateTime, nullable=False, default=utc_now)
+    about = sa.Column(sa.String(ABOUT_MAX), nullable=False, default="", server_default="")
+    # The interface's language; None: what the browser prefers.
+    locale = sa.Column(sa.String(8))
+    is_admin = sa.Column(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
+    suspended_at = sa.Column(sa.DateTime)
+    last_seen = sa.Column(sa.DateTime)
+    # Kept in the transactions that change them: no page counts rows.
+    posts_count = sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
+    followers_count = sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
+    following_count = sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
 
     def __init__(self, username: str, email: str, password: str) -> None:
         super().__init__(username=username, name_key=username.lower(), email=email.lower())

@@ -20,13 +20,15 @@ from microblog.models.user import EMAIL_MAX, USERNAME_MAX
 
 def test_the_migrations_make_what_the_models_say(context):
     with db.engine.connect() as connection:
-        migration = MigrationContext.configure(connection, opts={"compare_type": True})
+        migration = MigrationContext.configure(
+            connection, opts={"compare_type": True, "include_object": database.is_modelled}
+        )
         assert compare_metadata(migration, db.metadata) == []
 
 
 def test_lengths_agree(context):
     """What the form lets through fits."""
-    db.session.add(User("u" * USERNAME_MAX, "e" * EMAIL_MAX, "p" * 128))
+    db.session.add(User("u" * USERNAME_MAX, "e" * (EMAIL_MAX - 4) + "@x.y", "p" * 128))
     db.session.flush()
 
 
@@ -87,7 +89,7 @@ def test_many_machines_migrate_once(new_database):
     assert [machine.returncode for machine in machines] == [0, 0, 0], said
     assert sum("Running upgrade" in text for text in said) == 1
     with new_database().app_context():
-        assert set(sa.inspect(db.engine).get_table_names()) == {"alembic_version", "posts", "users"}
+        assert set(sa.inspect(db.engine).get_table_names()) >= {"alembic_version", "posts", "users"}
 
 
 @contextmanager

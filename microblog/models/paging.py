@@ -1,0 +1,60 @@
+"""Pages cut by the id of a row.
+
+By the id and not by counting from the top: a page deep down costs what the first one
+does, and does not shift while others write.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+
+class _Row(Protocol):
+    id: Any
+
+
+Row = TypeVar("Row", bound=_Row)
+
+
+class Cut(NamedTuple):
+    """Where to read.
+
+    :ivar bound: an id; None means from the very end.
+    :ivar newer: whether to read upwards what is above it, else downwards what is below.
+    :ivar limit: how many rows.
+    """
+
+    bound: int | None
+    newer: bool
+    limit: int
+
+    def apply(self, query: Any, column: Any) -> Any:
+        """The query, ordered and cut by this column."""
+        if self.bound is not None:
+            query = query.where(column > self.bound if self.newer else column < self.bound)
+        return query.order_by(column if self.newer else column.desc()).limit(self.limit)
+
+
+def cut(
+    fetch: Callable[[Cut], list[Row]], before: int | None, after: int | None, size: int
+) -> tuple[list[Row], int | None, int | None]:
+    """The page before or after an id, or the newest.
+
+    :param fetch: gives the rows of a :class:`Cut`, in its direction.
+    :return: the rows, newest first; the id after which the next newer page begins, if there is
+        one; the id before which the next older one begins, if there is one.
+    """
+    # One more than is shown tells whether there is another page.
+    if after is not None:
+        found = fetch(Cut(after, True, size + 1))
+        if len(found) > size:
+            rows = found[:size][::-1]
+            return rows, rows[0].id, rows[-1].id
+        # The top is reached: show it full, not the few that are newer.
+        before = None
+    found = fetch(Cut(before, False, size + 1))
+    rows = found[:size]
+    return (
+        rows,
+        rows[0].id if rows and before is not None else None,
+        rows[-1].id if len(found) > size else None,
+    )
