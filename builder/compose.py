@@ -1,6 +1,7 @@
 """Compose a base from a Debian archive's packages: mmdebstrap, then the disk layout."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from builder import cache, disk, paths
@@ -20,12 +21,13 @@ def sources(base: ComposedBase) -> list[Path]:
     return [here, here.with_name("disk.py"), bases / base.customize, bases / "mke2fs.conf"]
 
 
-def compose(base: ComposedBase, image: Path, work: Path, log: Path) -> None:
+def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Path, log: Path) -> None:
     """Write a raw disk image of the base.
 
     An ordinary user needs user namespaces and a range in /etc/subuid; mmdebstrap's
     ``--mode=auto`` takes what is there.
 
+    :param include: packages besides the base's own.
     :param work: a directory for half-done files.
     :raises BuildError: a package or a tool is missing, the disk is full, or the archive can't be reached.
     """
@@ -41,7 +43,7 @@ def compose(base: ComposedBase, image: Path, work: Path, log: Path) -> None:
             [program("mmdebstrap", "mmdebstrap"), "--variant=apt",
              f"--architectures={base.architecture}",
              f"--components={','.join(base.components)}",
-             f"--include={','.join(base.packages)}",
+             f"--include={','.join([*base.packages, *include])}",
              '--aptopt=Acquire::Languages "none"',
              # Its text, not its name: in a user's namespace nobody may enter the user's directories.
              f"--customize-hook={(paths.DEFINITIONS / 'bases' / base.customize).read_text()}",

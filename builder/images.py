@@ -45,7 +45,7 @@ def produce(
     with cache.lock(paths.OUT / f".{name}.lock", f"making the image {name}"):
         seconds: dict[str, float] = {}
         deb = _timed(seconds, "package", lambda: package.build(fresh))
-        chosen = _timed(seconds, "base", lambda: base.obtain(image, insist, fresh))
+        chosen = _timed(seconds, "base", lambda: base.obtain(image, deb, insist, fresh))
         stem = f"microblog-{package.version()}-{name}-{chosen.name}-{chosen.architecture}"
         key = bake.key(image, chosen, deb)
         result = _existing(stem, key) if not fresh else None

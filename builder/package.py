@@ -4,6 +4,7 @@ import configparser
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from builder import assets, translations
+from builder.command import output, program
 from builder.errors import BuildError
 from builder.paths import DIST, ROOT
 from builder.progress import say, step
@@ -40,6 +42,13 @@ def version() -> str:
     setup = configparser.ConfigParser(interpolation=None)
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     return setup["metadata"]["version"]
+
+
+def dependencies(deb: Path) -> list[str]:
+    """The names of the packages that a .deb depends on; of alternatives the first."""
+    depends = output([program("dpkg-deb", "dpkg"), "--field", deb, "Depends"])
+    # python3-flask (>= 2.0.1), python3:any, debconf (>= 0.5) | debconf-2.0: deb-control(5), Depends.
+    return sorted({re.split(r"[\s(:|]", clause.strip())[0] for clause in depends.split(",")} - {""})
 
 
 def key() -> str:

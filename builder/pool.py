@@ -49,8 +49,10 @@ def prepare(
     wanted = key(base, deb, packages, time.strftime("%Y-%m-%d", time.gmtime()))
     answer = store / f"{wanted[:16]}.list"
     with cache.lock(store / "lock", "downloading packages"):
-        names = answer.read_text().splitlines() if answer.exists() and not fresh else []
-        if not names or not all((archives / name).exists() for name in names):
+        # None at all is an answer too: a composed base has all of them in it.
+        known = answer.exists() and not fresh
+        names = answer.read_text().split() if known else []
+        if not known or not all((archives / name).exists() for name in names):
             _forget_old(store)
             with step("Downloading packages", lambda: f"Downloaded {len(names)} packages") as now:
                 with cache.scratch(store) as work:

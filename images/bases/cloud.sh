@@ -49,10 +49,24 @@ ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
 echo localhost > "$root/etc/hostname"
 printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' > "$root/etc/hosts"
 
-# One strong host key instead of four: its making is most of a small machine's first boot.
-cat > "$root/etc/cloud/cloud.cfg.d/10-hostkeys.cfg" <<-'END'
+# One strong host key instead of four: its making is most of a small machine's first boot. And the
+# one locale that every system has.
+cat > "$root/etc/cloud/cloud.cfg.d/10-base.cfg" <<-'END'
 	ssh_genkeytypes: [ed25519]
+	locale: C.UTF-8
 END
+
+# While it is only a base, it boots for SSH alone: no server in it starts, and so none makes
+# itself data, keys or an identity. The bake takes this away (clean.sh).
+cat > "$root/etc/systemd/system/bake.target" <<-'END'
+	[Unit]
+	Description=A base image, waiting to be baked
+	Requires=basic.target
+	After=basic.target
+	AllowIsolate=yes
+	Wants=systemd-networkd.service cloud-init.target ssh.service
+END
+ln -s bake.target "$root/etc/systemd/system/default.target"
 
 # Nothing that belongs to one machine, and nothing of this making of it.
 rm -f "$root"/etc/ssh/ssh_host_*_key* "$root/var/lib/dbus/machine-id" "$root"/etc/dpkg/dpkg.cfg.d/99mmdebstrap \

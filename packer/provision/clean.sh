@@ -17,6 +17,12 @@ if [ -e /run/update-initramfs.conf ]; then
     cp -a /run/update-initramfs.conf /etc/initramfs-tools/update-initramfs.conf
 fi
 
+# What made the base boot for the bake alone.
+rm -f /etc/systemd/system/bake.target
+if [ "$(readlink /etc/systemd/system/default.target)" = bake.target ]; then
+    rm /etc/systemd/system/default.target
+fi
+
 # apt's lists and caches.
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/lib/dpkg/*-old

@@ -29,5 +29,7 @@ if [ -e /usr/bin/py3compile.bake ]; then
     rm /usr/bin/py3compile
     dpkg-divert --quiet --local --rename --remove /usr/bin/py3compile
     # Errors are in files for other Python versions than this one.
-    python3 -m compileall -q -j 0 /usr/lib/python3/dist-packages > /dev/null || true
+    # shellcheck disable=SC2046 # names of packages
+    dpkg --listfiles $(cat /run/py3compile) | grep '/dist-packages/.*\.py$' > /run/modules
+    python3 -m compileall -q -j 0 -i /run/modules > /dev/null || true
 fi

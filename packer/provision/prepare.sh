@@ -29,10 +29,13 @@ if [ -e /etc/initramfs-tools/update-initramfs.conf ]; then
     cp -a /etc/initramfs-tools/update-initramfs.conf /run/update-initramfs.conf
     sed -i 's/^update_initramfs=.*/update_initramfs=no/' /etc/initramfs-tools/update-initramfs.conf
 fi
-# Python's byte code is compiled once, at the end, and not package by package.
+# Python's byte code is compiled once, at the end, and not package by package: until then it is
+# only noted which packages ask for it (py3compile -p PACKAGE).
 if [ -e /usr/bin/py3compile ]; then
     dpkg-divert --quiet --local --rename --divert /usr/bin/py3compile.bake --add /usr/bin/py3compile
-    ln -s /bin/true /usr/bin/py3compile
+    # shellcheck disable=SC2016 # expanded when it is called
+    printf '#!/bin/sh\necho "$2" >> /run/py3compile\n' > /usr/bin/py3compile
+    chmod 755 /usr/bin/py3compile
 fi
 # Nobody is asked anything.
 if [ -e /etc/apt/apt.conf.d/70debconf ]; then

@@ -35,16 +35,18 @@ def measure() -> dict[str, Any]:
         )
     cold = images.produce(_IMAGE, fresh=True)
     image = definition.load_image(_IMAGE)
-    chosen = base.obtain(image)
     paths.OUT.mkdir(parents=True, exist_ok=True)
     with cache.scratch(paths.OUT / "work") as work:
         log = work / "bench.log"
         began = time.monotonic()
         deb = package.build(fresh=True)
+        chosen = base.obtain(image, deb)
         accelerator = emulator.choose("auto", chosen.architecture, lambda: chosen.kernel)
         bake.bake(image, chosen, deb, accelerator, work / "warm", log)
         warm = time.monotonic() - began
-        floor = _floor(image, chosen, deb, work, log)
+        # Without what the package needs: that is what the floor installs.
+        bare = base.get(definition.load_base(chosen.name), store=work / "bases")
+        floor = _floor(image, bare, deb, work, log)
     return {
         "phases": cold.facts["seconds"],
         "bake_s": cold.facts["bake_s"],

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from builder import base, definition
+from builder import base, definition, package
 from builder import cache as caching
 from builder.errors import BuildError
 
@@ -89,6 +89,19 @@ def offered(definitions, cache, server):
     return define
 
 
+@pytest.fixture
+def deb(tmp_path):
+    """A package with dependencies of every kind."""
+    control = tmp_path / "deb" / "DEBIAN"
+    control.mkdir(parents=True)
+    (control / "control").write_text(
+        "Package: p\nVersion: 1\nArchitecture: all\nMaintainer: m <m@example.org>\nDescription: d\n"
+        "Depends: python3:any, one (>= 1.0), two (>= 0.5) | three,one (<< 9)\n"
+    )
+    subprocess.run(["dpkg-deb", "--build", control.parent, tmp_path], check=True, capture_output=True)
+    return tmp_path / "p_1_all.deb"
+
+
 def test_is_downloaded_once(offered, server):
     first = base.get(offered())
     assert first.kernel.read_bytes() == b"a kernel"
@@ -130,24 +143,24 @@ def test_a_damaged_cache_is_made_anew(offered, server, capfd):
     assert "differs from its checksum" in capfd.readouterr().err
 
 
-def test_the_next_base_is_used_loudly(definitions, offered, capfd):
+def test_the_next_base_is_used_loudly(definitions, offered, deb, capfd):
     offered("good")
     offered("bad", url="http://127.0.0.1:9/none")
     path = definitions / "cloud.toml"
     path.write_text(path.read_text().replace('["debian-12"]', '["bad", "good"]'))
-    assert base.obtain(definition.load_image("cloud")).name == "good"
+    assert base.obtain(definition.load_image("cloud"), deb).name == "good"
     said = capfd.readouterr().err
     assert "WARNING: the base bad can't be had" in said
     assert "WARNING: cloud is baked on good instead of bad" in said
 
 
-def test_insisting_takes_no_other(definitions, offered):
+def test_insisting_takes_no_other(definitions, offered, deb):
     offered("good")
     offered("bad", url="http://127.0.0.1:9/none")
     path = definitions / "cloud.toml"
     path.write_text(path.read_text().replace('["debian-12"]', '["bad", "good"]'))
     with pytest.raises(BuildError, match="can't be downloaded"):
-        base.obtain(definition.load_image("cloud"), insist="bad")
+        base.obtain(definition.load_image("cloud"), deb, insist="bad")
 
 
 def test_full_disk_is_one_clear_line(offered, monkeypatch):
@@ -182,4 +195,10 @@ def test_base_key_follows_the_definition(offered, definitions):
     one = base.key(definition.load_base("debian-12"))
     script = definitions / "bases" / "cloud.sh"
     script.write_text(script.read_text() + "\n# changed\n")
-    assert base.key(definition.load_base("debian-12")) != one
+    two = base.key(definition.load_base("debian-12"))
+    assert two != one
+    assert base.key(definition.load_base("debian-12"), ["nginx"]) != two
+
+
+def test_what_a_package_needs_is_read_from_it(deb):
+    assert package.dependencies(deb) == ["one", "python3", "two"]
