@@ -15,9 +15,11 @@ from microblog.errors import HostError
 ENV_FILE = Path("/etc/microblog/microblog.env")
 SECRET_KEY_MIN = 32
 
-# A name or an address, IPv6 in brackets, and perhaps a port: what a Host header holds.
+# A name or an address, IPv6 in brackets, and perhaps a port: what a Host header holds. Names have at
+# most 253 characters, in labels of 63 (RFC 1035, 2.3.4).
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 HOST_NAME = re.compile(
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+    rf"(?:(?=[^:]{{1,253}}(?::|\Z)){_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::[0-9]{{1,5}})?"
 )
 # root@localhost is one: a server has mailboxes of its own.
 _MAILBOX = re.compile(

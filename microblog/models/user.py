@@ -66,6 +66,11 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
     def __repr__(self) -> str:
         return f"<User {self.username}>"
 
+    @property
+    def is_active(self) -> bool:
+        """Whether its owner may log in and act: it is not suspended."""
+        return self.suspended_at is None
+
     def set_password(self, password: str) -> None:
         self.password_hash = passwords.hash_password(password)
 
@@ -79,12 +84,14 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
 
     @staticmethod
     def from_id(text: str) -> "User | None":
-        """The account that :meth:`get_id` gave ``text`` for, if it still has that password."""
+        """The account that :meth:`get_id` gave ``text`` for, if it still has that password and is active."""
         number = text.partition(".")[0]
         if not (number.isascii() and number.isdigit()):
             return None
         user = db.session.get(User, int(number))
-        return user if user is not None and hmac.compare_digest(user.get_id(), text) else None
+        if user is None or not user.is_active:
+            return None
+        return user if hmac.compare_digest(user.get_id(), text) else None
 
     @staticmethod
     def find(name: str) -> "User | None":

@@ -4,12 +4,11 @@ import logging
 from typing import Any
 
 import flask
-from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
+from flask import Flask, request
 
 from microblog import database, i18n
 from microblog.config import Config
-from microblog.web import auth, errors, health, posts, present, security
+from microblog.web import account, admin, auth, errors, health, hosts, letters, posts, present, security
 from microblog.web.extensions import chosen_language, csrf, login
 
 
@@ -29,9 +28,17 @@ class Response(flask.Response):
         super().set_cookie(key, *args, **kwargs)
 
 
+class Application(Flask):
+    """Flask's, with logs that hold no secrets."""
+
+    def log_exception(self, exc_info: Any) -> None:
+        # The view's rule, not the address: that may be the secret, as a reset link's is.
+        self.logger.error("%s %s failed", request.method, request.url_rule, exc_info=exc_info)
+
+
 def build_app(config: Config) -> Flask:
     """The application with these settings; see :func:`microblog.create_app`."""
-    app = Flask("microblog")
+    app = Application("microblog")
     app.response_class = Response
     app.jinja_options = {**app.jinja_options, "trim_blocks": True, "lstrip_blocks": True}
     app.config.update(
@@ -43,12 +50,12 @@ def build_app(config: Config) -> Flask:
     # Errors go to stderr, which gunicorn and supervisor keep.
     app.logger.setLevel(logging.INFO)
     if config.trusted_proxies:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=config.trusted_proxies, x_proto=config.trusted_proxies, x_host=0
-        )
+        app.wsgi_app = security.ProxiesOnly(app.wsgi_app, config)  # type: ignore[method-assign]
 
     database.init_app(app, config.database_url)
     security.init_app(app, config)
+    hosts.init_app(app, config)
+    letters.init_app(app, config)
     # Flask-Login would look the visitor up for every template, the error page of a broken
     # database included; as a global, current_user asks only where it is used.
     login.init_app(app, add_context_processor=False)
@@ -58,6 +65,8 @@ def build_app(config: Config) -> Flask:
 
     app.register_blueprint(health.blueprint)
     app.register_blueprint(auth.blueprint)
+    app.register_blueprint(account.blueprint)
+    app.register_blueprint(admin.blueprint)
     app.register_blueprint(posts.blueprint)
     errors.init_app(app)
     return app

@@ -1,27 +1,47 @@
 """Error pages."""
 
+import math
+
 from flask import Flask, render_template
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, InternalServerError, TooManyRequests
 
+from microblog import i18n
 from microblog.database import db
+from microblog.i18n import _l, _n
+from microblog.web import error_mail
+from microblog.web.hosts import UnknownHost
 
 # What visitors read; without an entry, the standard's own name for the code.
 MESSAGES = {
-    400: ("That did not work", "Your browser sent something this page could not use."),
-    403: ("Not allowed", "This page is not for you to see."),
-    404: ("Nothing here", "This page does not exist, or not any more."),
-    405: ("That did not work", "This page cannot be used in this way."),
-    413: ("Too much", "What you sent is too large."),
-    500: ("Something broke", "It is our fault, and has been noted. Please try again in a moment."),
+    400: (_l("That did not work"), _l("Your browser sent something this page could not use.")),
+    403: (_l("Not allowed"), _l("This page is not for you to see.")),
+    404: (_l("Nothing here"), _l("This page does not exist, or not any more.")),
+    405: (_l("That did not work"), _l("This page cannot be used in this way.")),
+    413: (_l("Too much"), _l("What you sent is too large.")),
+    429: (_l("Too many attempts"), _l("Please wait a while and try again.")),
+    500: (
+        _l("Something broke"),
+        _l("It is our fault, and has been noted. Please try again in a moment."),
+    ),
+    503: (_l("Not now"), _l("The site is busy or being looked after. Please try again in a moment.")),
 }
-CSRF_MESSAGE = ("Please try again", "This page was open for too long. Go back, reload it and send it again.")
+CSRF_MESSAGE = (
+    _l("Please try again"),
+    _l("This page was open for too long. Go back, reload it and send it again."),
+)
+HOST_MESSAGE = (
+    _l("Wrong address"),
+    _l("This is the address of another name, not of this site. If both are yours, add it to HOST_NAMES."),
+)
 
 
 def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(CSRFError, csrf_error)
+    app.register_error_handler(UnknownHost, unknown_host)
+    app.register_error_handler(TooManyRequests, too_many_requests)
     app.register_error_handler(500, server_error)
 
 
@@ -40,12 +60,33 @@ def csrf_error(_error: CSRFError) -> ResponseReturnValue:
     return page(400, *CSRF_MESSAGE), 400
 
 
-def server_error(_error: Exception) -> ResponseReturnValue:
+def unknown_host(_error: UnknownHost) -> ResponseReturnValue:
+    return page(400, *HOST_MESSAGE), 400
+
+
+def too_many_requests(error: TooManyRequests) -> ResponseReturnValue:
+    title, text = MESSAGES[429]
+    response = error.get_response()
+    if isinstance(error.retry_after, int):
+        minutes = math.ceil(error.retry_after / 60)
+        i18n.language(lookup=False)
+        text = _n(
+            "Please wait %(num)s minute and try again.", "Please wait %(num)s minutes and try again.", minutes
+        )
+    response.set_data(page(429, title, text))
+    return response
+
+
+def server_error(error: InternalServerError) -> ResponseReturnValue:
     # Flask has logged it. The session may be stuck in a transaction that failed.
     db.session.rollback()
+    if error.original_exception is not None:
+        error_mail.report(error.original_exception)
     return page(500, *MESSAGES[500]), 500
 
 
-def page(code: int, title: str, text: str) -> str:
-    """An error page. Its template asks the database nothing: that may be what is broken."""
+def page(code: int, title: object, text: object) -> str:
+    """An error page. It asks the database nothing, the visitor's language included: that may be
+    what is broken."""
+    i18n.language(lookup=False)
     return render_template("error.html", code=code, title=title, text=text)

@@ -1,17 +1,26 @@
 """What browsers are told to keep, and to keep away from."""
 
+import ipaddress
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from microblog.config import Config
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # Everything comes from the site itself, and nothing inline; Bootstrap's stylesheet has
 # small pictures as data: URLs.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self'",
         "style-src 'self'",
         "img-src 'self' data:",
         "form-action 'self'",
@@ -19,6 +28,13 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+# What a page of short texts has no use for.
+PERMISSIONS_POLICY = ", ".join(
+    f"{feature}=()"
+    for feature in ("camera", "geolocation", "microphone", "payment", "usb", "browsing-topics")
+)
+# Where pictures come from, if the site's owner wants that.
+GRAVATAR = "https://www.gravatar.com"
 # A year, the least that counts as lasting. Browsers ignore it with a certificate they do not trust.
 STRICT_TRANSPORT_SECURITY = "max-age=31536000"
 
@@ -44,18 +60,52 @@ def init_app(app: Flask, config: Config) -> None:
         WTF_CSRF_SSL_STRICT=False,
     )
 
+    policy = CONTENT_SECURITY_POLICY
+    if config.gravatar:
+        policy = policy.replace("img-src 'self' data:", f"img-src 'self' data: {GRAVATAR}")
+
     @app.after_request
     def add_headers(response: Response) -> Response:
         headers = response.headers
-        headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        headers.setdefault("Content-Security-Policy", policy)
         headers.setdefault("X-Content-Type-Options", "nosniff")
         headers.setdefault("X-Frame-Options", "DENY")
         headers.setdefault("Referrer-Policy", "same-origin")
+        headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
+        headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+        headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         if config.https and request.is_secure:
             headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY)
         # Pages are for one reader, and must not come back by the Back button after log-out.
         headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+class ProxiesOnly:
+    """Believe X-Forwarded-For and -Proto from the site's own proxies, and from nobody else.
+
+    :param app: the WSGI application.
+    """
+
+    def __init__(self, app: "WSGIApplication", config: Config) -> None:
+        self.direct = app
+        hops = config.trusted_proxies
+        self.proxied = ProxyFix(app, x_for=hops, x_proto=hops, x_host=0)
+        self.networks = [ipaddress.ip_network(network) for network in config.proxy_networks]
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        app = self.proxied if self.is_proxy(environ.get("REMOTE_ADDR", "")) else self.direct
+        return app(environ, start_response)
+
+    def is_proxy(self, peer: str) -> bool:
+        # The other end of a Unix socket has no address.
+        if not peer:
+            return True
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        return any(address in network for network in self.networks)
 
 
 def safe_path(target: str | None) -> str | None:

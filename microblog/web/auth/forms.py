@@ -1,11 +1,14 @@
 """The forms of accounts."""
 
+from flask import current_app
+from flask_login import current_user
 from flask_wtf import FlaskForm
-from wtforms import BooleanField, Field, PasswordField, StringField, SubmitField
+from wtforms import BooleanField, Field, Form, PasswordField, StringField, SubmitField
 from wtforms.validators import EqualTo, InputRequired, Length, Regexp, ValidationError
 
+from microblog.i18n import _l
 from microblog.models import User
-from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN
+from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
 from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
 
 
@@ -17,76 +20,107 @@ def whole(pattern: str) -> str:
     return rf"(?:{pattern})\Z"
 
 
+def hard_to_guess(form: Form, field: Field) -> None:
+    """A validator: not one of the passwords that are tried first on this account.
+
+    Whose it will be, a form's ``owner`` says, or its fields, or else it is the visitor's.
+    """
+    about = [form[name].data or "" for name in ("username", "email") if name in form]
+    owner = getattr(form, "owner", current_user)
+    if owner.is_authenticated:
+        about += [owner.username, owner.email]
+    if easy_to_guess(field.data or "", current_app.config["SITE_NAME"], *filter(None, about)):
+        raise ValidationError(_l("Too easy to guess. Three or four words make a good password."))
+
+
+def email_field(label: object, description: object = "") -> StringField:
+    return StringField(
+        label,
+        description=description,
+        filters=[strip],
+        validators=[
+            InputRequired(_l("Please enter your e-mail address.")),
+            Length(max=EMAIL_MAX, message=_l("An e-mail address has at most %(max)d characters.")),
+            Regexp(whole(EMAIL.pattern), message=_l("This is not an e-mail address.")),
+        ],
+        render_kw={"type": "email", "autocomplete": "email"},
+    )
+
+
+def new_password_field(label: object) -> PasswordField:
+    return PasswordField(
+        label,
+        description=_l("At least 8 characters."),
+        validators=[
+            InputRequired(_l("Please choose a password.")),
+            Length(PASSWORD_MIN, PASSWORD_MAX, message=_l("A password has %(min)d to %(max)d characters.")),
+            hard_to_guess,
+        ],
+        render_kw={"autocomplete": "new-password"},
+    )
+
+
+def repeated_field(name: str) -> PasswordField:
+    return PasswordField(
+        _l("Password again"),
+        validators=[
+            InputRequired(_l("Please repeat the password.")),
+            EqualTo(name, message=_l("The two passwords differ.")),
+        ],
+        render_kw={"autocomplete": "new-password"},
+    )
+
+
 class LoginForm(FlaskForm):
     username = StringField(
-        "Username or e-mail",
+        _l("Username or e-mail"),
         filters=[strip],
-        validators=[InputRequired("Please enter your username."), Length(max=EMAIL_MAX)],
+        validators=[InputRequired(_l("Please enter your username.")), Length(max=EMAIL_MAX)],
         render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"},
     )
     password = PasswordField(
-        "Password",
-        validators=[InputRequired("Please enter your password."), Length(max=PASSWORD_MAX)],
+        _l("Password"),
+        validators=[InputRequired(_l("Please enter your password.")), Length(max=PASSWORD_MAX)],
         render_kw={"autocomplete": "current-password"},
     )
-    remember_me = BooleanField("Remember me on this device")
-    submit = SubmitField("Log in")
+    remember_me = BooleanField(_l("Remember me on this device"))
+    submit = SubmitField(_l("Log in"))
 
 
 class RegistrationForm(FlaskForm):
     username = StringField(
-        "Username",
-        description=f"{USERNAME_MIN} to {USERNAME_MAX} letters, digits and underscores.",
+        _l("Username"),
+        description=_l("3 to 32 letters, digits and underscores."),
         filters=[strip],
         validators=[
-            InputRequired("Please choose a username."),
-            Length(
-                USERNAME_MIN,
-                USERNAME_MAX,
-                message=f"A username has {USERNAME_MIN} to {USERNAME_MAX} characters.",
+            InputRequired(_l("Please choose a username.")),
+            Length(USERNAME_MIN, USERNAME_MAX, message=_l("A username has %(min)d to %(max)d characters.")),
+            Regexp(
+                whole(USERNAME.pattern), message=_l("Only letters A to Z, digits and underscores, please.")
             ),
-            Regexp(whole(USERNAME.pattern), message="Only letters A to Z, digits and underscores, please."),
         ],
         render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"},
     )
-    email = StringField(
-        "E-mail",
-        description="Only you and the site's owner can see it.",
-        filters=[strip],
-        validators=[
-            InputRequired("Please enter your e-mail address."),
-            Length(max=EMAIL_MAX, message=f"An e-mail address has at most {EMAIL_MAX} characters."),
-            Regexp(whole(EMAIL.pattern), message="This is not an e-mail address."),
-        ],
-        render_kw={"type": "email", "autocomplete": "email"},
-    )
-    password = PasswordField(
-        "Password",
-        description=f"At least {PASSWORD_MIN} characters.",
-        validators=[
-            InputRequired("Please choose a password."),
-            Length(
-                PASSWORD_MIN,
-                PASSWORD_MAX,
-                message=f"A password has {PASSWORD_MIN} to {PASSWORD_MAX} characters.",
-            ),
-        ],
-        render_kw={"autocomplete": "new-password"},
-    )
-    password2 = PasswordField(
-        "Password again",
-        validators=[
-            InputRequired("Please repeat the password."),
-            EqualTo("password", message="The two passwords differ."),
-        ],
-        render_kw={"autocomplete": "new-password"},
-    )
-    submit = SubmitField("Create account")
+    email = email_field(_l("E-mail"), _l("Only you and the site's owner can see it."))
+    password = new_password_field(_l("Password"))
+    password2 = repeated_field("password")
+    submit = SubmitField(_l("Create account"))
 
     def validate_username(self, field: Field) -> None:
         if not field.errors and (field.data.lower() in RESERVED or User.find(field.data)):
-            raise ValidationError("This username is taken.")
+            raise ValidationError(_l("This username is taken."))
 
     def validate_email(self, field: Field) -> None:
         if not field.errors and User.find(field.data):
-            raise ValidationError("This e-mail address has an account already.")
+            raise ValidationError(_l("This e-mail address has an account already."))
+
+
+class ForgotForm(FlaskForm):
+    email = email_field(_l("E-mail"))
+    submit = SubmitField(_l("Send me a link"))
+
+
+class ResetForm(FlaskForm):
+    password = new_password_field(_l("New password"))
+    password2 = repeated_field("password")
+    submit = SubmitField(_l("Set password"))

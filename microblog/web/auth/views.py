@@ -1,12 +1,26 @@
 """Register, log in, log out."""
 
-from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from flask import (
+    Blueprint,
+    current_app,
+    flash,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_user, logout_user
 from sqlalchemy.exc import IntegrityError
 
 from microblog.database import db
+from microblog.i18n import _
 from microblog.models import User
+from microblog.models.site import registration_open
+from microblog.models.throttle import forgive
+from microblog.web import letters, limits
 from microblog.web.auth.forms import LoginForm, RegistrationForm
 from microblog.web.security import safe_path
 
@@ -17,8 +31,11 @@ blueprint = Blueprint("auth", __name__)
 def register() -> ResponseReturnValue:
     if current_user.is_authenticated:
         return redirect(url_for("posts.home"))
+    if not registration_open():
+        return render_template("auth/closed.html"), 403
     form = RegistrationForm()
     if form.validate_on_submit():
+        limits.check(limits.visitor(limits.REGISTRATION))
         user = User(form.username.data, form.email.data, form.password.data)
         db.session.add(user)
         try:
@@ -30,8 +47,8 @@ def register() -> ResponseReturnValue:
                 raise
         else:
             start_session(user, remember=False)
-            flash("Welcome! Write your first post.")
-            return redirect(url_for("posts.home"))
+            flash(_("Welcome! Write your first post."))
+            return limits.know_device(make_response(redirect(url_for("posts.home"))), user)
     return render_template("auth/register.html", form=form)
 
 
@@ -40,21 +57,28 @@ def login() -> ResponseReturnValue:
     if current_user.is_authenticated:
         return redirect(url_for("posts.home"))
     form = LoginForm()
-    wrong = False
+    problem = None
     if form.validate_on_submit():
+        keys = limits.login_keys(form.username.data)
+        limits.check(*keys)
         user = User.authenticate(form.username.data, form.password.data)
         if user:
+            forgive(*keys)
+        if user and user.is_active:
             start_session(user, remember=form.remember_me.data)
-            return redirect(safe_path(request.args.get("next")) or url_for("posts.home"))
-        wrong = True
-    return render_template("auth/login.html", form=form, wrong=wrong)
+            target = safe_path(request.args.get("next")) or url_for("posts.home")
+            return limits.know_device(make_response(redirect(target)), user)
+        problem = _("This account is suspended.") if user else _("Wrong username or password.")
+    return render_template(
+        "auth/login.html", form=form, problem=problem, can_reset=letters.mailer() is not None
+    )
 
 
 @blueprint.post("/logout")
 def logout() -> ResponseReturnValue:
     session.clear()
     logout_user()
-    flash("You are logged out.")
+    flash(_("You are logged out."))
     return redirect(url_for("posts.home"))
 
 
@@ -62,3 +86,8 @@ def start_session(user: User, remember: bool) -> None:
     # Nothing that somebody else may have planted before, its CSRF token included, lives on.
     session.clear()
     login_user(user, remember=remember)
+
+
+def is_remembered() -> bool:
+    """Whether this browser has a remember-me cookie."""
+    return current_app.config["REMEMBER_COOKIE_NAME"] in request.cookies

@@ -1,0 +1,133 @@
+"""Limits on attempts, counted in the database: all workers, and all machines, share them.
+
+A window begins with a key's first attempt and ends by itself. Keys are digests: the table tells
+nobody's name or address.
+"""
+
+import hashlib
+import ipaddress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, sqlite
+
+from microblog.database import TABLE_OPTIONS, db, utc_now
+
+# As many expired rows go at each attempt: more than one attempt makes.
+_SWEEP = 20
+
+
+class Attempts(db.Model):  # type: ignore[name-defined, misc]
+    """How often something was tried since its window began."""
+
+    __tablename__ = "attempts"
+
+    digest = sa.Column(sa.String(64), primary_key=True)
+    made = sa.Column(sa.Integer, nullable=False)
+    expires_at = sa.Column(sa.DateTime, nullable=False)
+
+    __table_args__ = (sa.Index(None, expires_at), TABLE_OPTIONS)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most ``most`` attempts in ``seconds``, of what ``name`` says."""
+
+    name: str
+    most: int
+    seconds: int
+
+    def key(self, *subject: object) -> "Key":
+        """The limit for this account, this address ..., whatever their length."""
+        text = "\0".join((self.name, *map(str, subject)))
+        return Key(self, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest())
+
+
+@dataclass(frozen=True)
+class Key:
+    limit: Limit
+    digest: str
+
+
+def attempt(*keys: Key) -> int:
+    """Count an attempt, before it is made: a hundred at once get no further than one by one.
+
+    Committed by itself, whatever becomes of the request.
+
+    :param keys: counted in this order up to the first whose limit is reached, so that one
+        address cannot use up a limit that others share.
+    :return: 0, or the seconds to wait.
+    """
+    for key in keys:
+        if wait := _count(key):
+            return wait
+    _sweep()
+    return 0
+
+
+def forgive(*keys: Key) -> None:
+    """Take an attempt back that turned out to be right."""
+    for key in keys:
+        with db.engine.begin() as connection:
+            connection.execute(
+                sa.update(Attempts)
+                .where(Attempts.digest == key.digest, Attempts.made > 0)
+                .values(made=Attempts.made - 1)
+            )
+
+
+def address(text: str | None) -> str:
+    """What stands for a visitor: an IPv4 address, or the /64 that one IPv6 customer has at least."""
+    try:
+        ip = ipaddress.ip_address((text or "").partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False))
+
+
+def _count(key: Key) -> int:
+    now = utc_now()
+    # One key a transaction: nobody waits for one row while holding another.
+    with db.engine.begin() as connection:
+        connection.execute(_upsert(connection.dialect.name, key, now))
+        row = connection.execute(
+            sa.select(Attempts.made, Attempts.expires_at).where(Attempts.digest == key.digest)
+        ).one()
+    if row.made <= key.limit.most:
+        return 0
+    return max(1, int((row.expires_at - now).total_seconds()))
+
+
+def _upsert(dialect: str, key: Key, now: datetime) -> Any:
+    """One statement, so that no two attempts count as one."""
+    expires = now + timedelta(seconds=key.limit.seconds)
+    over = Attempts.expires_at <= now
+    # In this order: MySQL's second assignment sees what the first has done.
+    changes = [
+        ("made", sa.case((over, 1), else_=Attempts.made + 1)),
+        ("expires_at", sa.case((over, expires), else_=Attempts.expires_at)),
+    ]
+    values = {"digest": key.digest, "made": 1, "expires_at": expires}
+    if dialect == "sqlite":
+        statement = sqlite.insert(Attempts.__table__).values(values)
+        return statement.on_conflict_do_update(index_elements=["digest"], set_=dict(changes))
+    return mysql.insert(Attempts.__table__).values(values).on_duplicate_key_update(changes)
+
+
+def _sweep() -> None:
+    now = utc_now()
+    with db.engine.begin() as connection:
+        expired = (
+            connection.execute(sa.select(Attempts.digest).where(Attempts.expires_at <= now).limit(_SWEEP))
+            .scalars()
+            .all()
+        )
+    for digest in expired:
+        with db.engine.begin() as connection:
+            connection.execute(
+                sa.delete(Attempts).where(Attempts.digest == digest, Attempts.expires_at <= now)
+            )

@@ -1,0 +1,5 @@
+"""Somebody's own account: settings, export, deletion."""
+
+from microblog.web.account.views import blueprint
+
+__all__ = ["blueprint"]

@@ -1,0 +1,81 @@
+"""The forms of one's own account."""
+
+import re
+
+from flask_login import current_user
+from flask_wtf import FlaskForm
+from wtforms import Field, PasswordField, SelectField, SubmitField, TextAreaField
+from wtforms.validators import InputRequired, Length, ValidationError
+
+from microblog.i18n import LANGUAGES, _l
+from microblog.models import User
+from microblog.models.passwords import PASSWORD_MAX, check_password
+from microblog.models.throttle import forgive
+from microblog.models.user import ABOUT_MAX
+from microblog.web import limits
+from microblog.web.auth.forms import email_field, new_password_field, repeated_field
+
+
+def clean(text: str | None) -> str:
+    """A line or two about somebody: newlines as one character, and no control characters."""
+    text = re.sub(r"\r\n?", "\n", text or "")
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text).strip()
+
+
+def own_password(_form: FlaskForm, field: Field) -> None:
+    """A validator: the visitor's own password."""
+    key = limits.PASSWORD.key(current_user.id)
+    limits.check(key)
+    if not check_password(current_user.password_hash, field.data or ""):
+        raise ValidationError(_l("This is not your password."))
+    forgive(key)
+
+
+def own_password_field() -> PasswordField:
+    return PasswordField(
+        _l("Your present password"),
+        validators=[
+            InputRequired(_l("Please enter your password.")),
+            Length(max=PASSWORD_MAX, message=_l("This is not your password.")),
+            own_password,
+        ],
+        render_kw={"autocomplete": "current-password"},
+    )
+
+
+class ProfileForm(FlaskForm):
+    about = TextAreaField(
+        _l("About you"),
+        description=_l("Everybody can read this on your profile."),
+        filters=[clean],
+        validators=[Length(max=ABOUT_MAX, message=_l("At most %(max)d characters, please."))],
+        render_kw={"rows": 4},
+    )
+    locale = SelectField(_l("Language"), choices=[("", _l("As your browser prefers")), *LANGUAGES.items()])
+    submit = SubmitField(_l("Save"))
+
+
+class EmailForm(FlaskForm):
+    email = email_field(_l("New e-mail address"))
+    password = own_password_field()
+    submit = SubmitField(_l("Change address"))
+
+    def validate_email(self, field: Field) -> None:
+        if not field.errors and User.find(field.data):
+            raise ValidationError(_l("This e-mail address has an account already."))
+
+
+class PasswordForm(FlaskForm):
+    password = own_password_field()
+    new = new_password_field(_l("New password"))
+    new2 = repeated_field("new")
+    submit = SubmitField(_l("Change password"))
+
+
+class DeleteForm(FlaskForm):
+    password = own_password_field()
+    submit = SubmitField(_l("Delete my account and all my posts"))
+
+
+class ConfirmForm(FlaskForm):
+    submit = SubmitField(_l("Confirm"))

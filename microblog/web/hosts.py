@@ -1,0 +1,114 @@
+"""The names the site answers to, and the one it calls itself in mails.
+
+A Host header is whatever a visitor's software sends. With a name that is not the site's,
+somebody may be trying to have a link to their own server mailed out, or may have pointed a name
+of theirs at a server on somebody's home network (DNS rebinding).
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from flask import Flask, current_app, request, url_for
+from werkzeug.exceptions import BadRequest
+
+from microblog import names
+from microblog.config import HOST_NAME, Config
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+# Load balancers and supervisors call the server by whatever they know it by.
+EXEMPT = {"health.healthz"}
+
+
+class WellFormedHost:
+    """Turn away what is no host name at all: Flask could not even make it an error page."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self.app = app
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        # HTTP/1.0 knows no Host header.
+        if "HTTP_HOST" in environ and not bare(environ["HTTP_HOST"]):
+            start_response("400 Bad Request", [("Content-Type", "text/plain"), ("Cache-Control", "no-store")])
+            return [b"The Host header names no host.\n"]
+        return self.app(environ, start_response)
+
+
+class UnknownHost(BadRequest):
+    """A name that is not the site's."""
+
+
+class Hosts:
+    """Which names those are.
+
+    With HOST_NAMES set: these and the loopback's. Without: this machine's own names, names
+    under .local and any address, none of which belongs to somebody else in the public DNS.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.configured = config.host_names
+        self.scheme = "https" if config.https else "http"
+        self._own = set(names.machine_names())
+        self._accepted = {bare(name) for name in config.host_names} or self._own
+
+    def accepts(self, host: str) -> bool:
+        name = bare(host)
+        if name in self._accepted or name == "localhost":
+            return True
+        address = _address(name)
+        if self.configured:
+            return address is not None and address.is_loopback
+        return address is not None or (name.endswith(".local") and len(name) <= 253)
+
+    def for_links(self, host: str) -> str:
+        """The name for a link in a mail.
+
+        The first configured one; else the one the visitor used, if it is this machine's own
+        name or address, and not one that merely sounds harmless; else the machine's own name.
+        """
+        if self.configured:
+            return self.configured[0]
+        if bare(host) in self._own or bare(host) in names.machine_addresses():
+            return host
+        own = names.machine_names()
+        return next((name for name in own if "." in name), own[0])
+
+
+def init_app(app: Flask, config: Config) -> None:
+    app.wsgi_app = WellFormedHost(app.wsgi_app)  # type: ignore[method-assign]
+    hosts = app.extensions["microblog.hosts"] = Hosts(config)
+
+    @app.before_request
+    def check_host() -> None:
+        if request.endpoint not in EXEMPT and not hosts.accepts(request.host):
+            app.logger.warning("refused a request for the host %r", request.host[:253])
+            raise UnknownHost
+
+
+def external_url(endpoint: str, **values: str) -> str:
+    """A page's whole address, for a mail."""
+    hosts: Hosts = current_app.extensions["microblog.hosts"]
+    path = url_for(endpoint, **values)
+    return f"{hosts.scheme}://{hosts.for_links(request.host)}{path}"
+
+
+def bare(host: str) -> str:
+    """A host without its port and brackets, in lower case; empty if it is none.
+
+    Looked at as a whole: in ``192.0.2.1:80@evil.example``, the host is the last part.
+    """
+    if not HOST_NAME.fullmatch(host):
+        return ""
+    host = host.lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None

@@ -1,0 +1,66 @@
+"""Mails to people: written in their language, in the mailer's thread."""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+
+from flask import Flask, current_app, render_template
+
+from microblog.config import Config
+from microblog.i18n import speaking
+from microblog.mail import Mailer
+from microblog.web.hosts import bare
+
+
+def init_app(app: Flask, config: Config) -> None:
+    app.config["ADMINS"] = config.admins
+    app.extensions["microblog.mail"] = (
+        Mailer(config.mail, config.mail_from or sender(config.host_names), config.site_name)
+        if config.mail
+        else None
+    )
+
+
+def sender(host_names: tuple[str, ...]) -> str:
+    """Whom mails are from, where nobody has said: a mailbox at the site's name, or the machine's."""
+    for name in map(bare, host_names):
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return f"noreply@{name}"
+    return f"noreply@{socket.gethostname()}"
+
+
+def mailer() -> Mailer | None:
+    """The site's mailer; None where no mail server is configured."""
+    found: Mailer | None = current_app.extensions["microblog.mail"]
+    return found
+
+
+def later(job: Callable[[], None]) -> None:
+    """Do this in the mailer's thread, in an application context.
+
+    Looking somebody up there, too, gives all visitors the same answer in the same time.
+    """
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def run() -> None:
+        with app.app_context():
+            job()
+
+    if post := mailer():
+        post.later(run)
+
+
+def deliver(to: str, language: str | None, subject: object, template: str, **values: object) -> None:
+    """Write a mail and send it; only from within :func:`later`.
+
+    :param language: the reader's; None: the site's own.
+    :param subject: looked up in that language, if it is a lazy text.
+    """
+    post = mailer()
+    assert post is not None  # noqa: S101 - else nothing comes here
+    with speaking(language):
+        text = render_template(template, **values)
+        message = post.message(to, str(subject), text)
+    post.send(message)
