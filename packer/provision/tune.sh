@@ -14,14 +14,23 @@ cloud_config_modules: [ssh-import-id, set-passwords, ntp, timezone, runcmd]
 cloud_final_modules: [package-update-upgrade-install, scripts-vendor, scripts-per-once, scripts-per-boot,
    scripts-per-instance, scripts-user, phone-home, final-message, power-state-change]
 END
-# The site first: on a machine of one CPU or two, these would take half of its first minute.
-later() {
-    mkdir -p "/etc/systemd/system/$1.service.d"
-    printf '[Unit]\nAfter=supervisor.service\n%b' "${2:-}" > "/etc/systemd/system/$1.service.d/microblog.conf"
-}
-later cloud-config '\n[Service]\nNice=10\n'
-later cloud-final '\n[Service]\nNice=10\n'
-later postfix@-
-later unattended-upgrades
+# The site first: on a machine of one CPU or two, the others would take half of its first minute.
+cat > /etc/systemd/system/site-first.service <<'END'
+[Unit]
+Description=Wait until the site answers, or a minute
+After=supervisor.service
+
+[Service]
+Type=oneshot
+ExecStart=-/usr/bin/timeout 60 /bin/sh -c 'until curl -fso /dev/null http://127.0.0.1:8000/healthz; do sleep 2; done'
+
+[Install]
+WantedBy=multi-user.target
+END
+systemctl enable --quiet site-first.service
+for unit in cloud-config cloud-final postfix@- unattended-upgrades; do
+    mkdir -p "/etc/systemd/system/$unit.service.d"
+    printf '[Unit]\nAfter=site-first.service\n' > "/etc/systemd/system/$unit.service.d/microblog.conf"
+done
 # Checks LVM snapshots, which there are none of.
 systemctl disable --quiet e2scrub_reap.service e2scrub_all.timer 2> /dev/null || true
