@@ -7,8 +7,23 @@ import flask
 from flask import Flask, request
 
 from microblog import database, i18n
+from microblog.commands import user
 from microblog.config import Config
-from microblog.web import account, admin, auth, errors, health, hosts, letters, posts, present, security
+from microblog.translator import Translator
+from microblog.web import (
+    account,
+    admin,
+    auth,
+    errors,
+    health,
+    hosts,
+    letters,
+    people,
+    posts,
+    present,
+    search,
+    security,
+)
 from microblog.web.extensions import chosen_language, csrf, login
 
 
@@ -44,6 +59,8 @@ def build_app(config: Config) -> Flask:
     app.config.update(
         SECRET_KEY=config.secret_key,
         SITE_NAME=config.site_name,
+        GRAVATAR=config.gravatar,
+        TRANSLATES=bool(config.translator_key),
         # There is nothing to upload but short forms.
         MAX_CONTENT_LENGTH=64 * 1024,
     )
@@ -62,11 +79,17 @@ def build_app(config: Config) -> Flask:
     csrf.init_app(app)
     i18n.init_app(app, chosen_language)
     present.init_app(app)
+    app.extensions["microblog.translator"] = (
+        Translator(config.translator_key, config.translator_region) if config.translator_key else None
+    )
 
     app.register_blueprint(health.blueprint)
     app.register_blueprint(auth.blueprint)
     app.register_blueprint(account.blueprint)
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(posts.blueprint)
+    app.register_blueprint(people.blueprint)
+    app.register_blueprint(search.blueprint)
     errors.init_app(app)
+    app.cli.add_command(user.group)
     return app

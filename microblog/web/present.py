@@ -1,7 +1,6 @@
 """What templates know besides the data of their page."""
 
 import hashlib
-import zlib
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -9,12 +8,17 @@ from typing import Any
 
 from flask import Flask
 from flask_login import current_user
+from markupsafe import Markup
 from wtforms import Field
 
 from microblog.database import utc_now
+from microblog.i18n import _, _l
+from microblog.web.text import linked
 
-# As many as static/microblog.css has colours for.
-HUES = 12
+MONTHS = (
+    *(_l("Jan"), _l("Feb"), _l("Mar"), _l("Apr"), _l("May"), _l("Jun")),
+    *(_l("Jul"), _l("Aug"), _l("Sep"), _l("Oct"), _l("Nov"), _l("Dec")),
+)
 
 
 def init_app(app: Flask) -> None:
@@ -22,8 +26,7 @@ def init_app(app: Flask) -> None:
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 30 * 24 * 3600
     app.jinja_env.globals["current_user"] = current_user
     app.jinja_env.globals["field_attributes"] = field_attributes
-    app.jinja_env.filters["when"] = when
-    app.jinja_env.filters["hue"] = hue
+    app.jinja_env.filters.update(day=day, emphasise=emphasise, linked=linked, utc=utc, when=when)
     static = Path(str(app.static_folder))
 
     @app.url_defaults
@@ -60,14 +63,27 @@ def when(moment: datetime) -> str:
     now = utc_now()
     minutes = int((now - moment).total_seconds() // 60)
     if minutes < 1:
-        return "now"
+        return _("now")
     if minutes < 60:
-        return f"{minutes} min"
+        return _("%(minutes)s min", minutes=minutes)
     if minutes < 24 * 60:
-        return f"{minutes // 60} h"
-    return f"{moment.day} {moment:%b}" if moment.year == now.year else f"{moment.day} {moment:%b %Y}"
+        return _("%(hours)s h", hours=minutes // 60)
+    if moment.year == now.year:
+        return _("%(day)s %(month)s", day=moment.day, month=MONTHS[moment.month - 1])
+    return day(moment)
 
 
-def hue(name: str) -> int:
-    """The number of a name's colour, always the same."""
-    return zlib.crc32(name.lower().encode()) % HUES
+def day(moment: datetime) -> str:
+    """A date in words."""
+    return _("%(day)s %(month)s %(year)s", day=moment.day, month=MONTHS[moment.month - 1], year=moment.year)
+
+
+def utc(moment: datetime) -> str:
+    """A moment to the minute, for readers whose zone is not known."""
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def emphasise(text: str, part: str) -> Markup:
+    """A sentence with a part of it stressed."""
+    before, found, after = text.partition(part)
+    return Markup("{}<em>{}</em>{}").format(before, found, after)

@@ -3,8 +3,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from app_client import Browser
-from flask import request
 from sqlalchemy.exc import OperationalError
 
 import microblog
@@ -12,18 +10,6 @@ from microblog.database import db
 from microblog.web import present
 
 STATIC = Path(microblog.__file__).parent / "static"
-
-
-def test_headers(client):
-    for path in ("/", "/login", "/healthz", "/nowhere", "/static/microblog.css"):
-        headers = client.get(path).headers
-        policy = headers["Content-Security-Policy"]
-        assert "default-src 'none'" in policy
-        assert "frame-ancestors 'none'" in policy
-        assert "unsafe" not in policy
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Referrer-Policy"] == "same-origin"
-        assert "Strict-Transport-Security" not in headers
 
 
 def test_pages_keep_to_the_policy(client, make_user):
@@ -34,31 +20,8 @@ def test_pages_keep_to_the_policy(client, make_user):
     client.write("Hello")
     pages += [client.get(path).text for path in ("/", "/explore")]
     for page in pages:
-        assert not re.search(r"<script|<style|\sstyle=|\son\w+=|javascript:", page)
+        assert not re.search(r"<script(?! src=\"/static/)|<style|\sstyle=|\son\w+=|javascript:", page)
         assert not re.search(r"(?:src|href|action)=\"(?:https?:)?//", page)
-
-
-def test_hsts_behind_tls_only(make_app, migrated):
-    tls = make_app(trusted_proxies=1, https=True)
-    assert (
-        "Strict-Transport-Security"
-        in Browser(tls, environ={"HTTP_X_FORWARDED_PROTO": "https"}).get("/").headers
-    )
-    assert "Strict-Transport-Security" not in Browser(tls).get("/").headers
-
-
-@pytest.mark.parametrize("proxies, address", [(0, "10.0.0.1"), (1, "192.0.2.2"), (2, "192.0.2.1")])
-def test_only_as_many_proxies_are_believed_as_there_are(make_app, proxies, address):
-    app = make_app(trusted_proxies=proxies)
-    seen = []
-
-    @app.before_request
-    def note():
-        seen.append((request.remote_addr, request.host))
-
-    headers = {"X-Forwarded-For": "192.0.2.1, 192.0.2.2", "X-Forwarded-Host": "evil.example"}
-    app.test_client().get("/healthz", headers=headers, environ_base={"REMOTE_ADDR": "10.0.0.1"})
-    assert seen == [(address, "localhost")]
 
 
 def test_healthz(client):
@@ -79,7 +42,8 @@ def test_healthz_without_a_database(make_app, tmp_path):
 def test_an_error_page_without_a_database(make_app, tmp_path, client, make_user):
     """For somebody logged in, too: even who that is cannot be looked up."""
     make_user("susan")
-    session = client.login().headers["Set-Cookie"].partition(";")[0]
+    cookies = client.login().headers.getlist("Set-Cookie")
+    session = next(cookie for cookie in cookies if cookie.startswith("session=")).partition(";")[0]
     app = make_app(database_url=f"sqlite:///{tmp_path}/no/such/folder/x.db")
     app.testing = False
     visitor = app.test_client(use_cookies=False)
@@ -133,11 +97,6 @@ def test_static_urls_carry_their_version(client, tmp_path):
     other.write_text("a {}")
     assert present.file_version(other) not in (None, version)
     assert present.file_version(tmp_path / "none.css") is None
-
-
-def test_every_hue_has_a_colour():
-    css = (STATIC / "microblog.css").read_text()
-    assert set(re.findall(r"\.hue-(\d+) ", css)) == {str(number) for number in range(present.HUES)}
 
 
 def test_the_stylesheet_asks_for_nothing():

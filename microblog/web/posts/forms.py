@@ -4,6 +4,7 @@ from flask_wtf import FlaskForm
 from wtforms import Field, SubmitField, TextAreaField
 from wtforms.validators import DataRequired, ValidationError
 
+from microblog.i18n import _, _l
 from microblog.models.post import POST_MAX, clean_body
 
 
@@ -13,15 +14,21 @@ def clean(value: str | None) -> str | None:
 
 class PostForm(FlaskForm):
     body = TextAreaField(
-        "What is on your mind?",
-        description=f"Up to {POST_MAX} characters.",
+        _l("What is on your mind?"),
+        description=_l("Up to %(number)s characters.", number=POST_MAX),
         filters=[clean],
-        validators=[DataRequired("Write something first.")],
-        render_kw={"rows": 2},
+        validators=[DataRequired(_l("Write something first."))],
+        render_kw={"rows": 2, "data-max": POST_MAX},
     )
-    submit = SubmitField("Post")
+    submit = SubmitField(_l("Post"))
 
     # Not WTForms' Length: that gives the field a maxlength, by which browsers count an emoji twice.
     def validate_body(self, field: Field) -> None:
         if (length := len(field.data)) > POST_MAX:
-            raise ValidationError(f"A post has at most {POST_MAX} characters; this one has {length}.")
+            raise ValidationError(
+                _(
+                    "A post has at most %(number)s characters; this one has %(length)s.",
+                    number=POST_MAX,
+                    length=length,
+                )
+            )

@@ -1,14 +1,19 @@
-"""The feeds, and writing posts."""
+"""The feeds; writing, deleting and translating posts."""
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, abort, current_app, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
 from microblog.database import db
-from microblog.models import Post
-from microblog.models.post import ID_MAX, explore_page, home_page
+from microblog.i18n import _, language
+from microblog.language import detect
+from microblog.models import feeds
+from microblog.models.post import ID_MAX, add_post, delete_post, explore_page, find_post, home_page
+from microblog.translator import TranslatorError
+from microblog.web.cursor import cursor
 from microblog.web.extensions import login
 from microblog.web.posts.forms import PostForm
+from microblog.web.security import safe_path
 
 blueprint = Blueprint("posts", __name__)
 
@@ -20,7 +25,7 @@ def home() -> ResponseReturnValue:
         return login.unauthorized() if request.method == "POST" else render_template("posts/welcome.html")
     form = PostForm()
     if form.validate_on_submit():
-        db.session.add(Post(author_id=current_user.id, body=form.body.data))
+        add_post(current_user, form.body.data, detect(form.body.data))
         db.session.commit()
         return redirect(url_for("posts.home"))
     return render_template("posts/home.html", form=form, page=home_page(current_user, **cursor()))
@@ -32,10 +37,41 @@ def explore() -> ResponseReturnValue:
     return render_template("posts/explore.html", page=explore_page(**cursor()))
 
 
-def cursor() -> dict[str, int | None]:
-    """Where in a feed the visitor is; what is no post's id counts as the top."""
-    return {name: post_id(request.args.get(name, type=int)) for name in ("before", "after")}
+@blueprint.post("/post/<int:number>/delete")
+@login_required
+def delete(number: int) -> ResponseReturnValue:
+    post = find_post(number)
+    # Whose it is is no secret, but nobody needs to be told so here.
+    if post is None or post.author_id != current_user.id:
+        abort(404)
+    delete_post(post)
+    db.session.commit()
+    flash(_("Your post is deleted."))
+    return redirect(safe_path(request.form.get("next")) or url_for("posts.home"))
 
 
-def post_id(number: int | None) -> int | None:
-    return number if number is not None and 0 <= number <= ID_MAX else None
+@blueprint.post("/post/<int:number>/translate")
+@login_required
+def translate(number: int) -> ResponseReturnValue:
+    """A post in the reader's language: as JSON for the script that shows it in place, else as a page."""
+    translator = current_app.extensions["microblog.translator"]
+    # Only what is to be seen on the site: this is no translation service for everything.
+    found = feeds.posts([number]) if translator and number <= ID_MAX else []
+    if not found:
+        abort(404)
+    post = found[0]
+    translation = problem = None
+    try:
+        translation = translator.translate(post.body, language())
+    except TranslatorError as error:
+        current_app.logger.warning("no translation: %s", error)
+        problem = _("The translation service does not answer. Please try again later.")
+    if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
+        return jsonify(text=translation, problem=problem)
+    return render_template(
+        "posts/translation.html",
+        post=post,
+        translation=translation,
+        problem=problem,
+        back=safe_path(request.form.get("next")) or url_for("posts.explore"),
+    )

@@ -1,0 +1,95 @@
+// What pages can do better than plain HTML. All of them work without it.
+"use strict";
+
+const language = document.documentElement.lang;
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+// Times in the reader's zone, and in the page's language.
+const full = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "short" });
+const date = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", year: "numeric" });
+const dateThisYear = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });
+const ago = new Intl.RelativeTimeFormat(language, { style: "narrow", numeric: "auto" });
+
+function when(moment, now) {
+  const seconds = Math.max(0, (now - moment) / 1000);
+  if (seconds < MINUTE) return ago.format(0, "second");
+  if (seconds < HOUR) return ago.format(-Math.floor(seconds / MINUTE), "minute");
+  if (seconds < DAY) return ago.format(-Math.floor(seconds / HOUR), "hour");
+  return (moment.getFullYear() === now.getFullYear() ? dateThisYear : date).format(moment);
+}
+
+function showTimes() {
+  const now = new Date();
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    time.title = full.format(moment);
+    time.textContent = "day" in time.dataset ? date.format(moment) : when(moment, now);
+  }
+}
+
+// How many characters are left, counted as the server does: an emoji is one, or the few it is made of.
+function count(field) {
+  const shown = field.form.querySelector(".count");
+  const update = () => {
+    const left = field.dataset.max - [...field.value.trim()].length;
+    shown.hidden = false;
+    shown.textContent = left;
+    shown.setAttribute("aria-label", `${left} ${shown.dataset.label}`);
+    shown.classList.toggle("count-over", left < 0);
+    // Only near the end is it worth an interruption.
+    shown.setAttribute("aria-live", left <= 20 ? "polite" : "off");
+  };
+  field.addEventListener("input", update);
+  update();
+}
+
+// A translation below its post. What goes wrong with that goes the plain way: to a page of its own.
+async function translate(event) {
+  event.preventDefault();
+  const form = event.target;
+  const button = form.querySelector("button");
+  button.disabled = true;
+  try {
+    const answer = await fetch(form.action, {
+      method: "POST",
+      body: new URLSearchParams(new FormData(form)),
+      headers: { Accept: "application/json" },
+      redirect: "error",
+    });
+    if (!answer.ok) throw new Error(answer.status);
+    const { text, problem } = await answer.json();
+    let place = form.querySelector("[role=status]");
+    if (!place) {
+      place = document.createElement("p");
+      place.setAttribute("role", "status");
+      form.append(place);
+    }
+    place.textContent = problem ?? text;
+    place.className = problem ? "problem" : "post-body translation";
+    if (problem) button.disabled = false;
+    else button.remove();
+  } catch {
+    form.submit();
+  }
+}
+
+// One menu is open at a time; Escape, and a click elsewhere, close it.
+function closeMenus(except) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (menu !== except) menu.open = false;
+  }
+}
+
+document.addEventListener("click", (event) => closeMenus(event.target.closest("details.menu")));
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const open = document.activeElement.closest("details.menu[open]");
+  closeMenus();
+  open?.querySelector("summary").focus();
+});
+for (const field of document.querySelectorAll("textarea[data-max]")) count(field);
+for (const form of document.querySelectorAll("form.translate")) form.addEventListener("submit", translate);
+showTimes();
+setInterval(showTimes, MINUTE * 1000);

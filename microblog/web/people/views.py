@@ -1,0 +1,103 @@
+"""Profiles, and following."""
+
+from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user, login_required
+
+from microblog.database import db
+from microblog.i18n import _
+from microblog.models import User
+from microblog.models.follow import follow as start_following
+from microblog.models.follow import followers_page, following_page, is_following
+from microblog.models.follow import unfollow as stop_following
+from microblog.models.post import profile_page
+from microblog.models.user import USERNAME, USERNAME_MAX
+from microblog.web.cursor import cursor
+from microblog.web.people import avatars
+
+blueprint = Blueprint("people", __name__)
+
+
+@blueprint.get("/user/<username>")
+@login_required
+def profile(username: str) -> ResponseReturnValue:
+    user = find(username)
+    return render_template(
+        "people/profile.html",
+        user=user,
+        page=profile_page(user, **cursor()),
+        follows=is_following(current_user.id, user.id),
+    )
+
+
+@blueprint.get("/user/<username>/followers")
+@login_required
+def followers(username: str) -> ResponseReturnValue:
+    user = find(username)
+    return render_template(
+        "people/list.html", user=user, title=_("Followers"), page=followers_page(user, **cursor())
+    )
+
+
+@blueprint.get("/user/<username>/following")
+@login_required
+def following(username: str) -> ResponseReturnValue:
+    user = find(username)
+    return render_template(
+        "people/list.html", user=user, title=_("Following"), page=following_page(user, **cursor())
+    )
+
+
+@blueprint.post("/user/<username>/follow")
+@login_required
+def follow(username: str) -> ResponseReturnValue:
+    user = find(username)
+    if user.id == current_user.id:
+        flash(_("You cannot follow yourself."))
+    elif start_following(current_user, user):
+        db.session.commit()
+        flash(_("You follow %(name)s now.", name=user.username))
+    return redirect(url_for("people.profile", username=user.username))
+
+
+@blueprint.post("/user/<username>/unfollow")
+@login_required
+def unfollow(username: str) -> ResponseReturnValue:
+    user = find(username)
+    if stop_following(current_user, user):
+        db.session.commit()
+        flash(_("You no longer follow %(name)s.", name=user.username))
+    return redirect(url_for("people.profile", username=user.username))
+
+
+@blueprint.get("/avatar/<username>.svg")
+def avatar(username: str) -> ResponseReturnValue:
+    """The picture that goes with a name, whether anybody has it or not: no database is asked.
+
+    Where the site's owner turned Gravatar on: where that has one for the account's address.
+    """
+    if not is_name(username):
+        abort(404)
+    if current_app.config["GRAVATAR"] and current_user.is_authenticated and (user := User.find(username)):
+        response = redirect(avatars.gravatar(user.email))
+        response.headers["Cache-Control"] = "private, max-age=86400"
+        return response
+    return Response(
+        avatars.draw(username), mimetype="image/svg+xml", headers={"Cache-Control": avatars.CACHE}
+    )
+
+
+def find(username: str) -> User:
+    """The account with this name, or a page that says there is none.
+
+    One that is suspended is there for administrators alone.
+    """
+    # Only a name: User.find would find an e-mail address too, and tell whose it is.
+    user = User.find(username) if is_name(username) else None
+    if user is None or (user.suspended_at and not current_user.is_admin):
+        abort(404)
+    return user
+
+
+def is_name(text: str) -> bool:
+    return len(text) <= USERNAME_MAX and USERNAME.fullmatch(text) is not None

@@ -1,0 +1,75 @@
+"""What people write, as HTML: links and @names can be followed, all else is text."""
+
+import re
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from markupsafe import Markup, escape
+
+from microblog.models.user import USERNAME_MAX, USERNAME_MIN
+
+# Longer addresses are shown cut short; they still lead where they lead.
+SHOWN = 40
+
+# Characters that would turn text around: an address that reads otherwise than it goes is no link.
+_BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_LINK = re.compile(
+    rf"(?<![\w/])(?P<url>https?://[^\s<>\"`{_BIDI}]+)"
+    rf"|(?<![\w@./-])@(?P<name>[A-Za-z0-9_]{{{USERNAME_MIN},{USERNAME_MAX}}})(?![\w@-])",
+    re.IGNORECASE,
+)
+# At the end of an address these belong to the sentence around it.
+_PUNCTUATION = ".,:;!?'*_~…·»”’"
+_BRACKETS = {")": "(", "]": "[", "}": "{"}
+
+
+@lru_cache(maxsize=2048)
+def linked(text: str) -> Markup:
+    """A post or a profile as safe HTML.
+
+    http and https addresses become links to elsewhere, which search engines are told not to
+    credit; @names become links to profiles, whether such an account exists or not: that would
+    take a query each.
+    """
+    parts = []
+    end = 0
+    for match in _LINK.finditer(text):
+        if match["name"]:
+            link, length = Markup('<a href="/user/{0}">@{0}</a>').format(match["name"]), len(match[0])
+        else:
+            url = without_punctuation(match["url"])
+            link, length = external(url), len(url)
+        if link is None:
+            continue
+        parts += [escape(text[end : match.start()]), link]
+        end = match.start() + length
+    parts.append(escape(text[end:]))
+    return Markup("").join(parts)
+
+
+def without_punctuation(url: str) -> str:
+    """An address less what follows it in its sentence: full stops, and brackets it does not open."""
+    while url:
+        last = url[-1]
+        opening = _BRACKETS.get(last)
+        if last not in _PUNCTUATION and (opening is None or url.count(opening) >= url.count(last)):
+            break
+        url = url[:-1]
+    return url
+
+
+def external(url: str) -> Markup | None:
+    """A link to another site; None if the address has no host, or one that is made to mislead."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        parts.port  # noqa: B018 - raises ValueError when it is no port
+    except ValueError:
+        return None
+    # https://bank.example@evil.example goes to evil.example.
+    if not host or not host[0].isalnum() or "@" in parts.netloc or "\\" in url:
+        return None
+    shown = url.partition("://")[2].rstrip("/")
+    if len(shown) > SHOWN:
+        shown = f"{shown[: SHOWN - 1]}…"
+    return Markup('<a href="{}" rel="nofollow noopener ugc">{}</a>').format(url, shown)

@@ -1,0 +1,41 @@
+"""Which language a post is in."""
+
+import sys
+
+import pytest
+
+from microblog import language
+from microblog.language import detect
+
+
+@pytest.mark.parametrize(
+    "text, code",
+    [
+        ("Just had a coffee in the sun, what a lovely day", "en"),
+        ("Hoy hace un día estupendo para pasear por el campo", "es"),
+        ("Сегодня отличная погода, пойду гулять в парк", "ru"),
+        ("Heute ist ein schöner Tag für einen Spaziergang", "de"),
+        ("今日はいい天気ですね", "ja"),
+        ("今天天气很好", "zh"),
+        ("오늘 날씨가 좋네요", "ko"),
+        # Addresses and names are no words of a language.
+        ("Смотрите, какая красивая книга: https://example.org/an-english-address @susan_in_english", "ru"),
+        ("https://example.org/hello", None),
+        ("ok", None),
+        ("", None),
+        ("😀😀😀😀😀😀😀😀😀😀", None),
+        ("1234567890 +-*/", None),
+    ],
+)
+def test_detect(text, code):
+    assert detect(text) == code
+
+
+def test_without_langdetect(monkeypatch):
+    language._factory.cache_clear()
+    monkeypatch.setitem(sys.modules, "langdetect.detector_factory", None)
+    try:
+        assert detect("Just had a coffee in the sun, what a lovely day") is None
+        assert detect("今日はいい天気ですね") == "ja"
+    finally:
+        language._factory.cache_clear()
