@@ -37,8 +37,8 @@ APT_PACKAGES: dict[str, tuple[str, ...]] = {
     "deb": _DEB,
     "images": _BAKE,
     "boot": _MACHINE,
-    "check": (*_MACHINE, "e2fsprogs", "fdisk"),
-    "test": (*_BAKE, "lintian", "systemd-container"),
+    "check": (*_MACHINE, "e2fsprogs", "fdisk", "ovmf"),
+    "test": (*_BAKE, "lintian", "systemd-container", "ovmf"),
     "bench": _BAKE,
 }
 _MAY_BE_MISSING = frozenset({"packer"})

@@ -144,7 +144,7 @@ def secrets(text: str) -> set[bytes]:
 
 # The image file before any machine, the faults after all that wants a machine at rest, and the
 # second machine last: it takes the first one's place.
-_ORDER = ["test_image_file", "test_machine", "test_site", "test_faults", "test_twins"]
+_ORDER = ["test_image_file", "test_uefi", "test_machine", "test_site", "test_faults", "test_twins"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
