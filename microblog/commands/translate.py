@@ -13,7 +13,7 @@ from microblog.errors import HostError
 PACKAGE = Path(__file__).resolve().parent.parent
 TRANSLATIONS = PACKAGE / "translations"
 DOMAIN = "messages"
-METHODS = [("**.py", "python"), ("templates/**.html", "jinja2")]
+METHODS = [("**.py", "python"), ("templates/**.html", "jinja2"), ("templates/**.txt", "jinja2")]
 # The functions of microblog.i18n, and which of their arguments are messages.
 KEYWORDS = {"_": None, "_l": None, "_n": (1, 2)}
 

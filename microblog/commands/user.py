@@ -1,0 +1,201 @@
+"""``microblog user``: accounts, from the server's command line."""
+
+import json
+import secrets
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+import sqlalchemy as sa
+from flask import current_app
+from flask.cli import AppGroup
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+from microblog.database import db, utc_now
+from microblog.errors import HostError
+from microblog.models import User
+from microblog.models.account import delete_account
+from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
+from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
+
+if TYPE_CHECKING:
+    from click.decorators import FC
+
+_LISTED = ("username", "email", "created_at", "last_seen", "is_admin", "suspended_at", "posts_count")
+_CHUNK = 500
+
+
+class Group(AppGroup):
+    """A group whose commands say in one line that the database does not answer."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (OperationalError, ProgrammingError) as error:
+            raise HostError(f"the database does not work: {error.orig}", "microblog setup mends it") from None
+
+
+group = Group("user", help="Look after accounts.")
+
+
+def password_options(command: "FC") -> "FC":
+    generate = click.option("--generate", is_flag=True, help="Make a password up, and print it.")
+    stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+    return generate(stdin(command))
+
+
+@group.command()
+@click.argument("name")
+@click.argument("email")
+@click.option("--admin", is_flag=True, help="May delete posts, suspend accounts and close registration.")
+@password_options
+def add(name: str, email: str, admin: bool, generate: bool, password_stdin: bool) -> None:
+    """Make an account."""
+    if not (USERNAME.fullmatch(name) and USERNAME_MIN <= len(name) <= USERNAME_MAX):
+        raise HostError(
+            f"{name!r} is no username",
+            f"{USERNAME_MIN} to {USERNAME_MAX} letters A to Z, digits and underscores",
+        )
+    if not (EMAIL.fullmatch(email) and len(email) <= EMAIL_MAX):
+        raise HostError(f"{email!r} is no e-mail address", "write one like susan@example.org")
+    if name.lower() in RESERVED:
+        raise HostError(f"the name {name} is reserved", "it would seem to speak for the site")
+    for text in (name, email):
+        if User.find(text):
+            raise HostError(f"{text} has an account already", "microblog user list shows all")
+    password = _password((name, email), generate, password_stdin)
+    user = User(name, email, password)
+    user.is_admin = admin
+    db.session.add(user)
+    try:
+        db.session.commit()
+    except IntegrityError:
+        db.session.rollback()
+        raise HostError(f"{name} or {email} has an account since just now", "microblog user list") from None
+    click.echo(f"{name} has an account{' and is an administrator' if admin else ''}")
+    _show(password, generate)
+
+
+@group.command()
+@click.argument("name")
+@password_options
+def password(name: str, generate: bool, password_stdin: bool) -> None:
+    """Set a new password; whoever is logged in with the old one is logged out."""
+    user = _find(name)
+    new = _password((user.username, user.email), generate, password_stdin)
+    user.set_password(new)
+    db.session.commit()
+    click.echo(f"{user.username} has a new password")
+    _show(new, generate)
+
+
+@group.command()
+@click.argument("name")
+def promote(name: str) -> None:
+    """Make somebody an administrator."""
+    user = _find(name)
+    user.is_admin = True
+    _commit(f"{user.username} is an administrator")
+
+
+@group.command()
+@click.argument("name")
+def demote(name: str) -> None:
+    """Make an administrator an ordinary user."""
+    user = _find(name)
+    user.is_admin = False
+    _commit(f"{user.username} is no administrator")
+
+
+@group.command()
+@click.argument("name")
+def suspend(name: str) -> None:
+    """Log somebody out and keep them out; their posts are shown on their own page alone."""
+    user = _find(name)
+    user.suspended_at = user.suspended_at or utc_now()
+    _commit(f"{user.username} is suspended")
+
+
+@group.command()
+@click.argument("name")
+def unsuspend(name: str) -> None:
+    """Let somebody back in."""
+    user = _find(name)
+    user.suspended_at = None
+    _commit(f"{user.username} is not suspended")
+
+
+@group.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete(name: str, yes: bool) -> None:
+    """Delete an account with its posts. This cannot be undone."""
+    user = _find(name)
+    username = user.username
+    if not yes:
+        click.confirm(f"Delete {username} and {user.posts_count} posts?", abort=True)
+    delete_account(user)
+    _commit(f"{username} is deleted")
+
+
+@group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def list_(as_json: bool) -> None:
+    """List the accounts, oldest first."""
+    for row in _all():
+        if as_json:
+            click.echo(json.dumps(row, default=lambda moment: f"{moment.isoformat()}Z"))
+        else:
+            marks = [
+                mark for mark, column in (("admin", "is_admin"), ("suspended", "suspended_at")) if row[column]
+            ]
+            click.echo(f"{row['username']:<{USERNAME_MAX}} {row['email']} {' '.join(marks)}".rstrip())
+
+
+def _all() -> Iterator[dict[str, Any]]:
+    columns = [getattr(User, name) for name in _LISTED]
+    last = 0
+    while rows := db.session.execute(
+        sa.select(User.id, *columns).where(User.id > last).order_by(User.id).limit(_CHUNK)
+    ).all():
+        for row in rows:
+            yield {name: getattr(row, name) for name in _LISTED}
+        last = rows[-1].id
+
+
+def _find(name: str) -> User:
+    user = User.find(name)
+    if user is None:
+        raise HostError(f"nobody has the name or address {name!r}", "microblog user list shows all")
+    return user
+
+
+def _commit(message: str) -> None:
+    db.session.commit()
+    click.echo(message)
+
+
+def _password(about: tuple[str, ...], generate: bool, from_stdin: bool) -> str:
+    """A good password, from where the options say, or else asked for.
+
+    :raises HostError: if it is too short, too long or too easy to guess.
+    """
+    if generate and from_stdin:
+        raise HostError("--generate and --password-stdin exclude each other", "choose one")
+    if generate:
+        return secrets.token_urlsafe(12)
+    if from_stdin:
+        text = sys.stdin.read(PASSWORD_MAX + 3).removesuffix("\n").removesuffix("\r")
+    else:
+        text = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if not PASSWORD_MIN <= len(text) <= PASSWORD_MAX:
+        raise HostError(f"a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters", "choose another one")
+    if easy_to_guess(text, current_app.config["SITE_NAME"], *about):
+        raise HostError("that password is too easy to guess", "three or four words make a good one")
+    return text
+
+
+def _show(password: str, generated: bool) -> None:
+    if generated:
+        click.echo(f"password: {password}")

@@ -1,0 +1,206 @@
+import threading
+from datetime import timedelta
+
+import pytest
+from app_client import PASSWORD, Browser, token
+from sqlalchemy import func, select
+
+from microblog.database import db, utc_now
+from microblog.models import Attempts, throttle
+from microblog.models.throttle import Limit, address, attempt, forgive
+from microblog.web import limits
+
+THREE = Limit("test", 3, 600)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that is set by hand."""
+
+    class Clock:
+        now = utc_now()
+
+        def forward(self, **delta):
+            self.now += timedelta(**delta)
+
+    clock = Clock()
+    monkeypatch.setattr(throttle, "utc_now", lambda: clock.now)
+    return clock
+
+
+def test_a_window(context, clock):
+    key, other = THREE.key("susan"), THREE.key("david")
+    assert [attempt(key) for _ in range(3)] == [0, 0, 0]
+    clock.forward(seconds=100)
+    assert attempt(key) == 500
+    assert attempt(other) == 0
+    # More attempts do not make it longer.
+    clock.forward(seconds=499)
+    assert attempt(key) == 1
+    clock.forward(seconds=1)
+    assert [attempt(key) for _ in range(3)] == [0, 0, 0]
+    assert attempt(key) == 600
+
+
+def test_what_was_right_does_not_count(context):
+    key = THREE.key("susan")
+    for _ in range(10):
+        assert attempt(key) == 0
+        forgive(key)
+    forgive(key)
+    assert [attempt(key) for _ in range(4)][:3] == [0, 0, 0]
+
+
+def test_one_limit_spares_the_next(context):
+    mine, shared = THREE.key("mine"), Limit("shared", 4, 600).key("all")
+    for _ in range(20):
+        attempt(mine, shared)
+    assert attempt(shared) == 0
+
+
+def test_keys_are_apart_and_hidden(context):
+    keys = {THREE.key("a", "b").digest, THREE.key("ab").digest, Limit("x", 3, 6).key("a", "b").digest}
+    assert len(keys) == 3
+    attempt(THREE.key("susan@example.org", "\ud800 no UTF-8", "x" * 100_000))
+    assert len(db.session.execute(select(Attempts.digest)).scalar_one()) == 64
+
+
+def test_expired_rows_go(context, clock):
+    for number in range(10):
+        attempt(THREE.key(number))
+    clock.forward(seconds=600)
+    attempt(THREE.key("new"))
+    assert db.session.execute(select(func.count()).select_from(Attempts)).scalar_one() == 1
+
+
+def test_at_once(app):
+    """Those who come at the same time are counted each."""
+    start, waits = threading.Barrier(8), []
+
+    def run():
+        with app.app_context():
+            start.wait(60)
+            waits.extend(attempt(THREE.key("susan")) for _ in range(5))
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert len(waits) == 40
+    assert waits.count(0) == 3
+
+
+@pytest.mark.parametrize(
+    "text, stands_for",
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("no address", ""),
+        (None, ""),
+    ],
+)
+def test_addresses(text, stands_for):
+    assert address(text) == stands_for
+
+
+def wrong(visitor, times, name="susan"):
+    return [visitor.login(name, "wrong horse").status_code for _ in range(times)]
+
+
+@pytest.fixture
+def tight(monkeypatch):
+    """Limits that a test reaches soon."""
+    table = {"LOGIN_HERE": 3, "LOGIN_ADDRESS": 5, "LOGIN_ACCOUNT": 6, "LOGIN_DEVICE": 3, "REGISTRATION": 2}
+    table |= {"PASSWORD": 2, "RESET_ADDRESS": 3, "RESET_ACCOUNT": 2}
+    for name, most in table.items():
+        limit = getattr(limits, name)
+        monkeypatch.setattr(limits, name, Limit(limit.name, most, limit.seconds))
+
+
+def at(app, address):
+    return Browser(app, environ={"REMOTE_ADDR": address})
+
+
+def test_log_in_is_limited(app, client, make_user, tight):
+    make_user("susan")
+    assert wrong(client, 4) == [200, 200, 200, 429]
+    response = client.login()
+    assert response.status_code == 429
+    assert 0 < int(response.headers["Retry-After"]) <= 900
+    assert "15 minutes" in response.text
+    assert not client.logged_in()
+    # The same person by their other name, and another one, from another address.
+    make_user("david")
+    elsewhere = at(app, "192.0.2.1")
+    assert elsewhere.login().status_code == 302
+
+
+def test_right_ones_do_not_count(client, make_user, tight):
+    make_user("susan")
+    for _ in range(6):
+        assert client.login().status_code == 302
+        client.logout()
+
+
+def test_one_address_is_limited_whatever_the_names(app, client, make_user, tight):
+    make_user("susan")
+    assert [client.login(f"user{number}", "wrong").status_code for number in range(6)] == [200] * 5 + [429]
+    neighbour = at(app, "2001:db8::1")
+    assert [neighbour.login(f"user{number}", "wrong").status_code for number in range(5)] == [200] * 5
+    assert at(app, "2001:db8::2").login().status_code == 429
+    assert at(app, "2001:db8:0:1::1").login().status_code == 302
+
+
+def test_a_guesser_cannot_lock_the_owner_out(app, client, make_user, tight):
+    """Many addresses together reach the account's limit; it does not hold in the owner's browser."""
+    make_user("susan")
+    client.login()
+    client.logout()
+    stranger = at(app, "198.51.100.1")
+    stranger.login("nobody", PASSWORD)
+    for number in range(2):
+        wrong(at(app, f"192.0.2.{number}"), 3)
+    assert at(app, "203.0.113.1").login().status_code == 429
+    assert stranger.login().status_code == 429
+    assert client.login().status_code == 302
+    # The known browser is no way to guess on.
+    client.logout()
+    assert wrong(client, 4)[-1] == 429
+    assert client.login().status_code == 429
+
+
+def test_a_known_browser_is_known_for_its_account_alone(app, client, make_user, tight):
+    make_user("susan")
+    make_user("david")
+    client.login("david")
+    client.logout()
+    for number in range(2):
+        wrong(at(app, f"192.0.2.{number}"), 3)
+    assert client.login("susan").status_code == 429
+
+
+@pytest.mark.parametrize("value", ["", "x", "WzEsInggIl0.x", "[]", "é"])
+def test_a_forged_cookie(client, make_user, value):
+    make_user("susan")
+    response = client.client.get("/login", headers={"Cookie": f"known={value}"})
+    response = client.client.post(
+        "/login", data={"csrf_token": token(response), "username": "susan", "password": PASSWORD}
+    )
+    assert response.status_code == 302
+
+
+def test_registration_is_limited(app, tight):
+    codes = [at(app, "192.0.2.1").register(f"user{number}").status_code for number in range(3)]
+    assert codes == [302, 302, 429]
+    assert at(app, "192.0.2.2").register("user9").status_code == 302
+
+
+def test_a_password_is_not_guessed_in_an_open_session(client, make_user, tight):
+    make_user("susan")
+    client.login()
+    data = {"password": "wrong horse", "new": "another horse", "new2": "another horse"}
+    codes = [client.submit("/settings/password", data).status_code for _ in range(3)]
+    assert codes == [200, 200, 429]
