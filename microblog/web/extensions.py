@@ -23,4 +23,4 @@ def chosen_language() -> str | None:
 
 @user_logged_in.connect
 def speak_their_language(_app: Flask, user: User) -> None:
-    i18n.use(getattr(user, "locale", None) or i18n.preferred())
+    i18n.use(user.locale or i18n.preferred())
