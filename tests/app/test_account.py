@@ -1,0 +1,357 @@
+import json
+import re
+import threading
+
+import pytest
+from app_client import PASSWORD, Browser
+from mail_sink import Sink
+from sqlalchemy import select
+
+from microblog.config import MailServer
+from microblog.database import db, utc_now
+from microblog.models import Token, User, tokens
+from microblog.models.tokens import LIFETIME
+
+NEW = "another horse"
+
+
+class Post:
+    """The mails that an application has sent."""
+
+    def __init__(self, app, sink):
+        self.mailer = app.extensions["microblog.mail"]
+        self.sink = sink
+
+    def arrived(self):
+        """All of them, now that they are sent."""
+        assert self.mailer.wait(60)
+        found, self.sink.messages = self.sink.messages, []
+        return found
+
+    def link(self):
+        """The path of the link in the one mail that has come."""
+        (message,) = self.arrived()
+        return re.search(r"https://example\.org(/\S+)", message.get_content())[1]
+
+
+@pytest.fixture
+def mailing(make_app, app):
+    """An application that sends mail: it, and the mails."""
+    with Sink() as sink:
+        server = MailServer("127.0.0.1", sink.port)
+        app = make_app(mail=server, host_names=("example.org",), https=True, admins=("root@example.org",))
+        yield app, Post(app, sink)
+        assert app.extensions["microblog.mail"].wait(60)
+
+
+@pytest.fixture
+def post(mailing):
+    return mailing[1]
+
+
+@pytest.fixture
+def visitor(mailing):
+    return Browser(mailing[0], "https://example.org")
+
+
+@pytest.fixture
+def susan(visitor, make_user):
+    """Somebody logged in, on the site that sends mail."""
+    make_user("susan")
+    visitor.login()
+    return visitor
+
+
+def ask(visitor, email="susan@example.org"):
+    return visitor.submit("/reset", {"email": email})
+
+
+def reset(visitor, path, password=NEW):
+    return visitor.submit(path, {"password": password, "password2": password})
+
+
+# A forgotten password
+
+
+def test_reset(visitor, post, make_user):
+    make_user("susan")
+    other = Browser(visitor.client.application, "https://example.org")
+    other.login()
+    ask(visitor, " Susan@Example.ORG ")
+    path = post.link()
+    page = visitor.get(path)
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert "easy to guess" in reset(visitor, path, "susan1234").text
+    assert reset(visitor, path).headers["Location"] == "/login"
+    assert not other.logged_in()
+    visitor.login()
+    assert not visitor.logged_in()
+    visitor.login(password=NEW)
+    assert visitor.logged_in()
+
+
+def test_a_link_works_once(visitor, post, make_user):
+    make_user("susan")
+    ask(visitor)
+    path = post.link()
+    reset(visitor, path)
+    response = visitor.get(path)
+    assert response.headers["Location"] == "/reset"
+    assert "no longer valid" in visitor.get("/reset").text
+
+
+def test_a_link_works_once_for_two_at_once(visitor, post, make_user, monkeypatch):
+    """Both find the token good, and one of them uses it first."""
+    make_user("susan")
+    ask(visitor)
+    path = post.link()
+    monkeypatch.setattr(tokens, "use", lambda _token: False)
+    assert reset(visitor, path).headers["Location"] == "/reset"
+    visitor.login(password=NEW)
+    assert not visitor.logged_in()
+
+
+def test_a_token_is_deleted_once(app, make_user):
+    make_user("susan")
+    with app.app_context():
+        secret = tokens.issue(User.find("susan"), tokens.RESET)
+        db.session.commit()
+        _user, token = tokens.find(secret, tokens.RESET)
+        assert tokens.use(token)
+        assert not tokens.use(token)
+        db.session.rollback()
+
+
+def test_a_link_ends(visitor, post, make_user, monkeypatch):
+    make_user("susan")
+    ask(visitor)
+    path = post.link()
+    assert visitor.get(path).status_code == 200
+    monkeypatch.setattr(tokens, "utc_now", lambda: utc_now() + LIFETIME)
+    assert visitor.get(path).headers["Location"] == "/reset"
+
+
+@pytest.mark.parametrize(
+    "change", [{"password_hash": "x"}, {"email": "new@example.org"}, {"suspended_at": utc_now()}]
+)
+def test_a_link_ends_with_what_it_was_for(visitor, post, make_user, app, change):
+    make_user("susan")
+    ask(visitor)
+    path = post.link()
+    with app.app_context():
+        user = User.find("susan")
+        for name, value in change.items():
+            setattr(user, name, value)
+        db.session.commit()
+    assert visitor.get(path).headers["Location"] == "/reset"
+
+
+@pytest.mark.parametrize("token", ["x", "x" * 43, "%00", "%F0%9F%98%80", "..", "x" * 5000, "%ED%A0%80"])
+def test_what_is_no_token(visitor, token):
+    for path in ("/reset/", "/confirm/"):
+        assert visitor.get(path + token).status_code in (302, 404)
+
+
+def test_only_a_digest_is_kept(visitor, post, make_user, app):
+    make_user("susan")
+    ask(visitor)
+    secret = post.link().rpartition("/")[2]
+    # 256 bits.
+    assert len(secret) == 43
+    with app.app_context():
+        (row,) = db.session.execute(select(Token)).scalars()
+        assert secret not in repr(vars(row))
+        assert len(row.digest) == 64
+
+
+def test_a_token_is_for_one_purpose(susan, post):
+    susan.submit("/settings/email", {"email": "new@example.org", "password": PASSWORD})
+    path = post.link()
+    assert susan.get(path.replace("/confirm/", "/reset/")).headers["Location"] == "/reset"
+
+
+def test_nothing_tells_who_has_an_account(visitor, post, make_user, monkeypatch):
+    """Neither the answer, nor what is done before it: somebody is looked up in the mailer's thread."""
+    make_user("susan")
+    threads = []
+
+    def find(_name):
+        threads.append(threading.current_thread().name)
+
+    monkeypatch.setattr(User, "find", staticmethod(find))
+    answers = [ask(visitor, f"{name}@example.org") for name in ("susan", "nobody")]
+    post.arrived()
+    assert threads == ["mail", "mail"]
+    assert answers[0].headers["Location"] == answers[1].headers["Location"] == "/login"
+    assert answers[0].data == answers[1].data
+
+
+def test_no_mail_to_nobody_or_the_suspended(visitor, post, make_user, app):
+    make_user("susan")
+    with app.app_context():
+        User.find("susan").suspended_at = utc_now()
+        db.session.commit()
+    ask(visitor)
+    ask(visitor, "nobody@example.org")
+    assert post.arrived() == []
+
+
+def test_the_mail_speaks_the_readers_language(visitor, post, make_user, app):
+    make_user("susan")
+    with app.app_context():
+        User.find("susan").locale = "ru"
+        db.session.commit()
+    ask(visitor)
+    (message,) = post.arrived()
+    assert message.recipients == ["susan@example.org"]
+    assert "susan" in message.get_content()
+
+
+def test_a_host_header_gets_into_no_link(mailing, post, make_user):
+    make_user("susan")
+    app = mailing[0]
+    visitor = Browser(app, "https://example.org")
+    visitor.options["environ_base"] = {"HTTP_X_FORWARDED_HOST": "evil.example"}
+    ask(visitor)
+    assert "evil" not in str(post.arrived()[0])
+
+
+def test_without_mail(client, make_user):
+    make_user("susan")
+    assert "/reset" not in client.get("/login").text
+    assert "sends no mail" in client.get("/reset").text
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    "path", ["/settings", "/settings/email", "/settings/password", "/settings/delete", "/settings/export"]
+)
+def test_settings_are_for_those_logged_in(client, path):
+    assert client.get(path).headers["Location"].startswith("/login?next=")
+
+
+def test_profile_and_language(client, make_user, app):
+    make_user("susan")
+    client.login()
+    client.submit("/settings", {"about": " One\r\nTwo\x00 😀 ", "locale": "es"})
+    with app.app_context():
+        user = User.find("susan")
+        assert (user.about, user.locale) == ("One\nTwo  😀", "es")
+    assert 'lang="es"' in client.get("/settings").text
+    client.submit("/settings", {"about": "", "locale": ""})
+    with app.app_context():
+        assert User.find("susan").locale is None
+
+
+@pytest.mark.parametrize("data", [{"about": "x" * 281}, {"locale": "xx"}, {"locale": "e" * 100}])
+def test_profile_checks(client, make_user, app, data):
+    make_user("susan")
+    client.login()
+    assert client.submit("/settings", {"about": "", "locale": "", **data}).status_code == 200
+    with app.app_context():
+        assert (User.find("susan").about, User.find("susan").locale) == ("", None)
+
+
+def test_about_counts_characters(client, make_user):
+    make_user("susan")
+    client.login()
+    assert client.submit("/settings", {"about": "😀" * 280, "locale": ""}).status_code == 302
+
+
+def test_a_new_password_ends_other_sessions(mailing, susan, post):
+    other = Browser(mailing[0], "https://example.org")
+    other.login(remember_me="y")
+    data = {"password": PASSWORD, "new": NEW, "new2": NEW}
+    assert "not your password" in susan.submit("/settings/password", {**data, "password": NEW}).text
+    assert (
+        "easy to guess"
+        in susan.submit("/settings/password", {**data, "new": "susan1234", "new2": "susan1234"}).text
+    )
+    assert "differ" in susan.submit("/settings/password", {**data, "new2": PASSWORD}).text
+    assert susan.submit("/settings/password", data).status_code == 302
+    assert susan.logged_in()
+    assert not other.logged_in()
+    (message,) = post.arrived()
+    assert message.recipients == ["susan@example.org"]
+    assert "password" in message.get_content()
+    assert NEW not in str(message)
+
+
+def test_a_new_address(susan, post, app):
+    data = {"email": "New@example.org", "password": PASSWORD}
+    assert "not your password" in susan.submit("/settings/email", {**data, "password": NEW}).text
+    susan.submit("/settings/email", data)
+    (message,) = post.arrived()
+    assert message.recipients == ["new@example.org"]
+    path = re.search(r"https://example\.org(/\S+)", message.get_content())[1]
+    with app.app_context():
+        assert User.find("new@example.org") is None
+    page = susan.get(path)
+    assert "new@example.org" in page.text
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    with app.app_context():
+        assert User.find("new@example.org") is None
+    susan.submit(path)
+    with app.app_context():
+        assert User.find("new@example.org").username == "susan"
+    assert susan.logged_in()
+    (note,) = post.arrived()
+    assert note.recipients == ["susan@example.org"]
+    assert susan.get(path).status_code == 302
+
+
+def test_an_address_that_somebody_took_meanwhile(susan, post, make_user, app):
+    susan.submit("/settings/email", {"email": "david@example.org", "password": PASSWORD})
+    path = post.link()
+    make_user("david")
+    susan.submit(path)
+    assert "has an account already" in susan.get("/settings").text
+    with app.app_context():
+        assert User.find("susan").email == "susan@example.org"
+
+
+def test_an_address_of_somebody_else(susan, post, make_user):
+    make_user("david")
+    response = susan.submit("/settings/email", {"email": "DAVID@example.org", "password": PASSWORD})
+    assert "has an account already" in response.text
+    assert post.arrived() == []
+
+
+def test_a_new_address_where_no_mail_is_sent(client, make_user, app):
+    make_user("susan")
+    client.login()
+    client.submit("/settings/email", {"email": "new@example.org", "password": PASSWORD})
+    with app.app_context():
+        assert User.find("new@example.org").username == "susan"
+
+
+def test_export(client, make_user):
+    make_user("susan")
+    make_user("david")
+    client.login()
+    for body in ("One", 'Two "quotes" 😀\n</script>'):
+        client.write(body)
+    client.submit("/user/david/follow", page="/")
+    response = client.get("/settings/export")
+    assert response.headers["Content-Disposition"] == 'attachment; filename="microblog-susan.json"'
+    assert response.mimetype == "application/json"
+    data = json.loads(response.data)
+    assert data["account"]["email"] == "susan@example.org"
+    assert [item["body"] for item in data["posts"]] == ['Two "quotes" 😀\n</script>', "One"]
+    assert [item["username"] for item in data["following"]] == ["david"]
+    assert data["followers"] == []
+    assert "password" not in response.text
+
+
+def test_delete(client, make_user, app):
+    make_user("susan")
+    client.login(remember_me="y")
+    client.write("Hello")
+    assert "not your password" in client.submit("/settings/delete", {"password": NEW}).text
+    assert client.submit("/settings/delete", {"password": PASSWORD}).headers["Location"] == "/"
+    assert not client.logged_in()
+    client.register()
+    assert client.logged_in()
+    assert "Hello" not in client.get("/explore").text
