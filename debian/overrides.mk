@@ -4,6 +4,7 @@
 # postinst runs the same command where its outcome decides the install's.
 override_dh_installsystemd:
 	dh_installsystemd --name=microblog-setup --no-start
+	dh_installsystemd --name=microblog-backup microblog-backup.timer
 
 # Python's own entry point script first reads the metadata of installed packages:
 # a quarter of the time that setup takes at every boot.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from microblog.commands import translate
+from microblog.commands import machine, translate
 from microblog.errors import HostError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """The entry point. Flask is imported only for Flask's commands: ``setup`` runs at every boot."""
     try:
-        if sys.argv[1:2] in (["setup"], ["status"], ["translate"]):
+        if sys.argv[1:2] and sys.argv[1] in server.commands:
             server(prog_name="microblog")
         else:
             _flask()
@@ -32,24 +32,8 @@ def server() -> None:
     """Commands of the server itself."""
 
 
-@server.command("setup")
-@click.option("--boot", is_flag=True, help="Leave starting the services to systemd.")
-def setup_command(boot: bool) -> None:
-    """Make what is missing on this machine, and start the site."""
-    from microblog.host.setup import setup
-
-    setup(boot)
-
-
-@server.command("status")
-def status_command() -> None:
-    """Show the database, the services and the certificate."""
-    from microblog.host.status import status
-
-    for name, state in status():
-        click.echo(f"{name + ':':<14}{state}")
-
-
+for _command in machine.COMMANDS:
+    server.add_command(_command)
 server.add_command(translate.group)
 
 

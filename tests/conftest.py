@@ -1,7 +1,18 @@
-"""What all suites share: the switch for the long drills."""
+"""What all suites share: their switches."""
 
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--thorough", action="store_true", help="add the long drills")
+    parser.addoption(
+        "--everywhere",
+        action="store_true",
+        help="the application's tests on every database, and with every set of libraries",
+    )
+
+
+@pytest.fixture
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """Whether the long drills are wanted."""
+    return bool(request.config.getoption("--thorough"))

@@ -16,6 +16,12 @@ TLS = ETC / "tls"
 STATE = Path("/var/lib/microblog")
 LOGS = Path("/var/log/microblog")
 RUN = Path("/run/microblog")
+# Root's alone: backups hold every secret of the site, and in a directory of the
+# application's, a symbolic link could point root's pen at any file.
+BACKUPS = Path("/var/backups/microblog")
+# A restore that has only to be completed; an upgrade that has not ended yet.
+RESTORING = BACKUPS / "restoring"
+UPGRADING = BACKUPS / "upgrading.json"
 SQLITE_FILE = STATE / "microblog.db"
 APP_ADDRESS = ("127.0.0.1", 8000)
 

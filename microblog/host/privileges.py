@@ -1,11 +1,16 @@
 """Work done as the application's user."""
 
+import json
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import TypeVar
 
+from microblog.errors import HostError
 from microblog.host import layout
+
+T = TypeVar("T")
 
 
 def drop() -> None:
@@ -60,3 +65,32 @@ def call(work: Callable[[], str]) -> tuple[bool, str]:
     printed, _, answer = said.rpartition("\0")
     done = os.waitstatus_to_exitcode(status) == 0
     return done, answer if done else f"{printed}{answer}"
+
+
+def ask(what: str, work: Callable[[], T]) -> T:
+    """Like :func:`call`, for work whose answer JSON can hold and whose errors are to be told.
+
+    :param what: what is being done, for the message of an error nobody foresaw.
+    :raises HostError: as raised by the work, or made of what it raised.
+    """
+
+    def told() -> str:
+        try:
+            return json.dumps({"answer": work()})
+        except HostError as error:
+            return json.dumps({"error": [error.message, error.hint]})
+        except Exception as error:
+            # SQLAlchemy's own text adds the statement, which may hold anything.
+            cause = getattr(error, "orig", None) or error
+            detail = str(cause.args[-1]) if cause.args else type(cause).__name__
+            return json.dumps({"error": [f"{what}: {detail.splitlines()[0][:300]}", ""]})
+
+    done, text = call(told)
+    if not done:
+        last = text.strip().splitlines()[-1:] or ["it was killed"]
+        raise HostError(f"{what}: {last[0]}")
+    reply = json.loads(text)
+    if "error" in reply:
+        raise HostError(*reply["error"])
+    answer: T = reply["answer"]
+    return answer

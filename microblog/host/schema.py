@@ -36,10 +36,11 @@ def known(directory: Path) -> tuple[set[str], set[str]]:
     return all_revisions, all_revisions - built_on
 
 
-def ensure(url: str, say: Callable[[str], None]) -> bool:
+def ensure(url: str, say: Callable[[str], None], before: Callable[[], None] = lambda: None) -> bool:
     """Make the database where it is ours to make, and its schema current.
 
     :param url: ``DATABASE_URL``.
+    :param before: called before a schema that is there is changed.
     :return: whether anything was missing.
     :raises HostError: if the database cannot be reached, is newer than this version, or
         a migration fails.
@@ -66,6 +67,8 @@ def ensure(url: str, say: Callable[[str], None]) -> bool:
             f"the database is from a newer version (its schema is at {', '.join(sorted(strange))})",
             "install that version again, or restore a backup from before it",
         )
+    if present:
+        before()
     say("Bringing the database's schema up to date ...")
     done, text = privileges.call(_upgrade)
     if not done:

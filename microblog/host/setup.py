@@ -4,14 +4,23 @@ Creates what is missing, changes nothing that is there, can be interrupted
 anywhere and run again. Run by the package's postinst, and at every boot.
 """
 
-import fcntl
 import os
+from collections.abc import Callable
 
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host import certificate, database, envfile, layout, nginx, schema, services, supervisor
-
-_LOCK = layout.RUN / "setup.lock"
+from microblog.host import (
+    certificate,
+    database,
+    envfile,
+    layout,
+    lock,
+    maintenance,
+    nginx,
+    services,
+    supervisor,
+    upgrade,
+)
 
 
 def say(text: str) -> None:
@@ -19,32 +28,22 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def setup(boot: bool = False) -> None:
+def setup(boot: bool = False, say: Callable[[str], None] = say) -> None:
     """Make what is missing and, outside of the boot, see the site answer.
 
     :param boot: systemd starts supervisor and nginx after this: waiting for them here
         would wait for ever.
+    :param say: is told what was done and what is being waited for.
     :raises HostError: with what has to be mended.
     """
     if os.geteuid() != 0:
         raise HostError("only root can set the machine up", "sudo microblog setup")
     os.umask(0o022)
-    layout.RUN.mkdir(mode=0o755, exist_ok=True)
-    with _LOCK.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("Waiting for another 'microblog setup' to end ...")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            _setup(boot)
-        except OSError as error:
-            raise HostError(
-                f"{error.filename or 'this machine'}: {error.strerror}", "mend that; then: microblog setup"
-            ) from error
+    with lock.sole(say):
+        _setup(boot, say)
 
 
-def _setup(boot: bool) -> None:
+def _setup(boot: bool, say: Callable[[str], None]) -> None:
     changed = False
     layout.make_directories()
     path = layout.env_file()
@@ -52,6 +51,11 @@ def _setup(boot: bool) -> None:
     if added := envfile.complete(path, database.default_url(), proxied=web):
         changed = True
         say(f"Wrote {', '.join(added)} to {path}")
+    # One that a power cut has ended goes on, before anybody writes to what it replaces.
+    if layout.RESTORING.is_dir():
+        from microblog.host import restore
+
+        changed |= restore.finish(say)
     config = Config.load(path)
 
     # What nginx needs comes before the database, so that, whatever becomes of
@@ -68,11 +72,16 @@ def _setup(boot: bool) -> None:
         changed = True
         say("Made the application known to supervisor")
 
-    changed |= schema.ensure(config.database_url, say)
+    changed |= upgrade.migrate(config, say)
 
     if not boot:
-        supervisor.apply()
-        supervisor.wait_for_answer(say)
+        try:
+            supervisor.apply()
+            supervisor.wait_for_answer(say)
+        except HostError as error:
+            raise upgrade.failed(config, error, say) from None
         if reload or (web and services.state(nginx.UNIT) != "active"):
             nginx.apply()
+    upgrade.confirm()
+    maintenance.off(say)
     say("The site is set up" if changed else "Nothing was missing")

@@ -50,6 +50,20 @@ def apply() -> None:
         raise _failed()
 
 
+def stop() -> None:
+    """Have the program end, where supervisor runs; it lets requests under way finish first."""
+    if Path("/run/supervisor.sock").exists():
+        services.run("supervisorctl", "stop", layout.USER)
+
+
+def disable() -> None:
+    """Have the program end and stay so, across boots too, until :func:`ensure`."""
+    stop()
+    _LINK.unlink(missing_ok=True)
+    if Path("/run/supervisor.sock").exists():
+        services.run("supervisorctl", "update", layout.USER)
+
+
 def wait_for_answer(say: Callable[[str], None]) -> None:
     """Wait until the application answers and reaches its database.
 

@@ -1,0 +1,86 @@
+"""The commands that look after the machine, from ``setup`` on; none of them needs Flask."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+
+
+def _say(text: str) -> None:
+    click.echo(text)
+
+
+def _hush(_text: str) -> None:
+    pass
+
+
+@click.command()
+@click.option("--boot", is_flag=True, help="Leave starting the services to systemd.")
+def setup(boot: bool) -> None:
+    """Make what is missing on this machine, and start the site."""
+    from microblog.host.setup import setup as work
+
+    work(boot)
+
+
+@click.command()
+def status() -> None:
+    """Show the database, the services and the certificate."""
+    from microblog.host.status import status as work
+
+    for name, state in work():
+        click.echo(f"{name + ':':<14}{state}")
+
+
+@click.command()
+@click.option(
+    "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write FILE, for root's eyes alone."
+)
+@click.option("--daily", is_flag=True, hidden=True, help="The timer's: the last seven are kept.")
+@_json
+def backup(output: Path | None, daily: bool, as_json: bool) -> None:
+    """Write database, settings, secrets and certificate into one file."""
+    from microblog.host.backup import backup as work
+
+    path, manifest = work(output, "daily" if daily else "manual")
+    _print_backup(path, manifest, as_json)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Read FILE to its end and see that it is whole; change nothing.")
+@click.option("--force", is_flag=True, help="Go on where what is there cannot be backed up first.")
+@_json
+def restore(file: Path, check: bool, force: bool, as_json: bool) -> None:
+    """Put a backup in the place of what is there.
+
+    Settings of the machine itself stay: its database (of either kind), proxies and workers.
+    """
+    from microblog.host import restore as work
+    from microblog.host.setup import setup as set_up
+
+    if check:
+        manifest = work.check(file)
+    else:
+        say = _hush if as_json else _say
+        manifest = work.restore(file.absolute(), say, force=force)
+        set_up(say=say)
+    _print_backup(file, manifest, as_json)
+
+
+def _print_backup(path: Path, manifest: dict[str, Any], as_json: bool) -> None:
+    facts = {key: value for key, value in manifest.items() if key != "members"}
+    facts.update(file=str(path), bytes=path.stat().st_size)
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(
+            f"{path}: {sum(facts['rows'].values())} rows of {facts['database']},"
+            f" {facts['bytes'] / 2**20:.1f} MiB, version {facts['version']}, {facts['created']}"
+        )
+
+
+COMMANDS = (setup, status, backup, restore)

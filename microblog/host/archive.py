@@ -1,0 +1,122 @@
+"""A backup's file: a tar, gzip-packed, whose last member says what the others must be.
+
+Any ``tar xzf`` opens it. ``manifest.json`` holds facts about the site and each member's size
+and SHA-256; being last, it also tells a whole file from one that was cut short.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from microblog.errors import HostError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+# What is read into memory at once; ours are smaller, a stranger's may claim anything.
+MEMBER_MAX = 64 * 2**20
+# The usual level: higher ones take several times as long for a few percent.
+_LEVEL = 6
+
+
+class Writer:
+    """Writes a backup to a file that is open for writing; nothing of it is kept in memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._gzip = gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file)
+        self._tar = tarfile.TarFile(fileobj=self._gzip, mode="w", format=tarfile.PAX_FORMAT)
+        self._members: dict[str, dict[str, Any]] = {}
+
+    def add(self, name: str, data: bytes) -> None:
+        self._members[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        self._write(name, data)
+
+    def close(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Write the manifest and end the archive; the file is the caller's to close.
+
+        :return: the manifest.
+        """
+        manifest = {"format": FORMAT, **facts, "members": self._members}
+        self._write(MANIFEST, json.dumps(manifest, indent=1).encode())
+        self._tar.close()
+        self._gzip.close()
+        return manifest
+
+    def _write(self, name: str, data: bytes) -> None:
+        member = tarfile.TarInfo(name)
+        # It holds secrets: unpacked too, it is its owner's alone.
+        member.size, member.mode = len(data), 0o600
+        self._tar.addfile(member, io.BytesIO(data))
+
+
+def members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """The members of a backup in their order, the manifest last; unchecked.
+
+    :raises HostError: if it is no such file, or damaged.
+    """
+    file.seek(0)
+    try:
+        with (
+            gzip.GzipFile(fileobj=file, mode="rb") as unpacked,
+            tarfile.open(fileobj=unpacked, mode="r|") as tar,
+        ):
+            for member in tar:
+                if member.isdir():
+                    continue  # as somebody's own tar adds them
+                if not member.isfile() or member.size > MEMBER_MAX:
+                    raise _damaged(f"{member.name[:80]!r} is nothing that a backup holds")
+                content = tar.extractfile(member)
+                data = content.read() if content else b""
+                if len(data) != member.size:
+                    raise _damaged("it is cut short")
+                yield member.name, data
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(str(error) or "it is cut short") from None
+
+
+def verify(file: BinaryIO) -> dict[str, Any]:
+    """Read a backup to its end and check all of it against its manifest.
+
+    :return: the manifest.
+    :raises HostError: if anything is missing, changed, or of a later format.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    manifest: dict[str, Any] | None = None
+    for name, data in members(file):
+        if manifest is not None:
+            raise _damaged("something follows its manifest")
+        if name == MANIFEST:
+            manifest = _parse(data)
+        else:
+            found[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    if manifest is None:
+        raise _damaged("it has no manifest: it is cut short, or something else")
+    if manifest.get("format") != FORMAT:
+        raise HostError(
+            f"the backup's format is {manifest.get('format')!r}, this version reads {FORMAT}",
+            "restore it with the version that made it, or a newer one",
+        )
+    expected = manifest.get("members")
+    if found != expected:
+        names = set(found) ^ set(expected if isinstance(expected, dict) else {})
+        wrong = sorted(names or {name for name in found if found[name] != manifest["members"][name]})
+        raise _damaged(f"{wrong[0]} is not what it was")
+    return manifest
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        manifest = json.loads(data)
+    except ValueError:
+        raise _damaged("its manifest cannot be read") from None
+    if not isinstance(manifest, dict):
+        raise _damaged("its manifest cannot be read")
+    return manifest
+
+
+def _damaged(why: str) -> HostError:
+    return HostError(f"the backup cannot be used: {why}", "take another one; nothing was changed")

@@ -1,0 +1,31 @@
+"""One command at a time may change the machine."""
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from microblog.errors import HostError
+from microblog.host import layout
+
+_LOCK = layout.RUN / "setup.lock"
+
+
+@contextmanager
+def sole(say: Callable[[str], None]) -> Iterator[None]:
+    """Wait for another one to end; the kernel lets go of the lock of one that was killed.
+
+    :raises HostError: in place of the operating system's errors.
+    """
+    try:
+        layout.RUN.mkdir(mode=0o755, exist_ok=True)
+        with _LOCK.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("Waiting for another 'microblog setup' to end ...")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise HostError(
+            f"{error.filename or 'this machine'}: {error.strerror}", "mend that; then: microblog setup"
+        ) from error

@@ -1,0 +1,278 @@
+"""``microblog restore``: a backup in the place of what is there, all of it or nothing.
+
+Everything that can fail is done beside the site: the file is checked to its end, and its rows
+are in a second database at the installed version's schema, before the site stops. Then a
+directory is renamed to :data:`layout.RESTORING`; from there on the restore only goes forward, if need be
+in the next ``microblog setup`` or at the next boot.
+"""
+
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dotenv import dotenv_values
+
+import microblog
+from microblog.config import Config
+from microblog.errors import HostError
+from microblog.host import (
+    archive,
+    backup,
+    database,
+    envfile,
+    files,
+    layout,
+    lock,
+    maintenance,
+    privileges,
+    rows,
+    schema,
+    staging,
+    supervisor,
+)
+
+_PARTIAL = layout.BACKUPS / ".restoring.partial"
+_PLAN = "plan.json"
+# What is this machine's own and not the site's.
+LOCAL_SETTINGS = (
+    *("DATABASE_URL", "TRUSTED_PROXIES", "PROXY_NETWORKS", "HTTPS"),
+    *("BIND", "WEB_CONCURRENCY", "WEB_THREADS"),
+)
+
+
+def check(path: Path) -> dict[str, Any]:
+    """Read a backup to its end; change nothing.
+
+    :return: its manifest.
+    :raises HostError: if it is damaged, or of a version that this one does not know.
+    """
+    with _open(path) as file:
+        return _check(file)
+
+
+def _check(file: BinaryIO) -> dict[str, Any]:
+    manifest = privileges.ask("the backup cannot be used", lambda: archive.verify(file))
+    strange = set(manifest.get("revisions", [])) - schema.known(schema.migrations())[0]
+    if strange or not manifest.get("revisions"):
+        raise HostError(
+            f"the backup was made by version {manifest.get('version')}, whose schema this version"
+            f" ({microblog.__version__}) does not know",
+            "install that version or a newer one; then restore",
+        )
+    return manifest
+
+
+def restore(path: Path, say: Callable[[str], None], *, force: bool = False) -> dict[str, Any]:
+    """Put a backup in the place of what is there; starting the site is the caller's.
+
+    :param force: go on where the present state cannot be backed up first.
+    :return: the backup's manifest.
+    :raises HostError: nothing is changed then.
+    """
+    if os.geteuid() != 0:
+        raise HostError("only root can restore", "sudo microblog restore FILE")
+    with lock.sole(say):
+        return _restore(path, say, force)
+
+
+def _restore(path: Path, say: Callable[[str], None], force: bool) -> dict[str, Any]:
+    config = Config.load(layout.env_file())
+    # Open to the end: the backup of what is there may be one too many, and this the oldest.
+    with _open(path) as file:
+        manifest = _check(file)
+        beside = _stage(file, manifest, config, say)
+        try:
+            maintenance.on()
+            supervisor.stop()
+            _keep_present(say, force)
+            _commit(path, _config_members(file), [])
+        except BaseException:
+            beside.discard()
+            raise
+    finish(say)
+    return manifest
+
+
+def put_back(path: Path, config: Config, say: Callable[[str], None]) -> None:
+    """The database alone, as it was before an upgrade, its schema too; the application is stopped.
+
+    :raises HostError: if that fails; the database is then as the upgrade left it.
+    """
+    with _open(path) as file:
+        manifest = _check(file)
+        beside = _stage(file, manifest, config, say, newest=False)
+    # What the upgrade made goes with it.
+    strays = sorted(set(beside.live_tables()) - set(manifest["rows"]) - {rows.REVISIONS})
+    _commit(path, {}, strays)
+    finish(say)
+
+
+def _keep_present(say: Callable[[str], None], force: bool) -> None:
+    """Back up what is about to be replaced."""
+    try:
+        kept, _ = backup.backup(kind="restore")
+    except backup.NothingThere:
+        return
+    except HostError as error:
+        if not force:
+            raise HostError(
+                f"what is there could not be backed up: {error.message}",
+                f"{error.hint or 'mend that'}; or go on without: restore --force",
+            ) from None
+        say(f"What was there is not kept: {error.message}")
+    else:
+        say(f"What was there is kept in {kept}")
+
+
+def _stage(
+    file: BinaryIO,
+    manifest: dict[str, Any],
+    config: Config,
+    say: Callable[[str], None],
+    *,
+    newest: bool = True,
+) -> staging.Staging:
+    """Load a checked backup into a second database.
+
+    :param newest: bring it to the installed version's schema; else it stays at the backup's.
+    :raises HostError: if that fails; nothing stays of it.
+    """
+    _check_space(manifest, config.database_url)
+    beside = staging.beside(config.database_url, say)
+    beside.make()
+    say(f"Loading {sum(manifest['rows'].values())} rows ...")
+    other = replace(config, database_url=beside.url)
+    try:
+        skipped = privileges.ask("the backup cannot be loaded", lambda: _load(file, manifest, other, newest))
+    except BaseException:
+        beside.discard()
+        raise
+    if skipped:
+        say(f"Left out, as no tables of Microblog's: {', '.join(skipped)}")
+    return beside
+
+
+def finish(say: Callable[[str], None]) -> bool:
+    """Complete a restore that has got as far as :data:`layout.RESTORING`; nothing to do without.
+
+    :return: whether there was one.
+    """
+    # A half-made plan was never begun.
+    shutil.rmtree(_PARTIAL, ignore_errors=True)
+    if not layout.RESTORING.is_dir():
+        return False
+    plan = json.loads((layout.RESTORING / _PLAN).read_text())
+    url = Config.load(layout.env_file()).database_url
+    supervisor.stop()
+    beside = staging.beside(url, say)
+    if beside.leftover():
+        beside.swap(plan["strays"])
+    _put_config()
+    beside.discard()
+    shutil.rmtree(layout.RESTORING)
+    say(f"Restored {plan['backup']}")
+    return True
+
+
+def _config_members(file: BinaryIO) -> dict[str, str]:
+    """The configuration's files in a checked backup."""
+    wanted = {backup.ENV_MEMBER: "microblog.env", **backup.TLS_MEMBERS}
+    return {wanted[name]: data.decode() for name, data in archive.members(file) if name in wanted}
+
+
+def _commit(path: Path, config: dict[str, str], strays: list[str]) -> None:
+    """Write down all that :func:`finish` needs, at once."""
+    layout.BACKUPS.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.rmtree(_PARTIAL, ignore_errors=True)
+    _PARTIAL.mkdir(mode=0o700)
+    if env := config.get("microblog.env"):
+        here = layout.env_file().read_text(encoding="utf-8")
+        config = {**config, "microblog.env": merge_settings(env, here)}
+    plan = {"backup": str(path), "strays": strays}
+    for name, text in {**config, _PLAN: json.dumps(plan)}.items():
+        files.write(_PARTIAL / name, text, 0o600)
+    files.replace(_PARTIAL, layout.RESTORING)
+
+
+def _put_config() -> None:
+    _, gid = layout.user_ids()
+    env = layout.RESTORING / "microblog.env"
+    if env.exists():
+        files.write(layout.env_file().resolve(), env.read_text(encoding="utf-8"), 0o640, 0, gid)
+    certificate, key = layout.RESTORING / "cert.pem", layout.RESTORING / "key.pem"
+    if certificate.exists() and key.exists() and layout.TLS.is_dir():
+        # A key beside another key's certificate would stop nginx; without one, setup makes a pair.
+        with suppress(FileNotFoundError):
+            (layout.TLS / "cert.pem").unlink()
+        files.write(layout.TLS / "key.pem", key.read_text(), 0o600)
+        files.write(layout.TLS / "cert.pem", certificate.read_text(), 0o644)
+
+
+def merge_settings(theirs: str, ours: str) -> str:
+    """A backup's environment file with this machine's own settings in it."""
+    local = re.compile(rf"\s*(export\s+)?({'|'.join(LOCAL_SETTINGS)})\s*=")
+    kept = [line for line in theirs.splitlines() if not local.match(line)]
+    values = dotenv_values(stream=io.StringIO(ours), interpolate=False)
+    own = [f"{name}={envfile.quote(values[name] or '')}" for name in LOCAL_SETTINGS if values.get(name)]
+    return "\n".join([*kept, *own]) + "\n"
+
+
+def _load(file: BinaryIO, manifest: dict[str, Any], config: Config, newest: bool) -> list[str]:
+    """As the application's user: schema, rows, and the way to the newest schema.
+
+    :return: tables that are in the backup and not in the schema.
+    """
+    from flask_migrate import upgrade
+
+    from microblog.database import db
+
+    app = microblog.create_app(config)
+    with app.app_context():
+        for revision in manifest["revisions"]:
+            upgrade(revision=revision)
+        db.engine.dispose()
+    counts: dict[str, int] = {}
+    with rows.connection(config.database_url) as opened:
+        loader = rows.Loader(opened)
+        for name, data in archive.members(file):
+            if name.startswith("database/"):
+                table, count = loader.add(data)
+                counts[table] = counts.get(table, 0) + count
+        loader.commit()
+    skipped = sorted(table for table, count in counts.items() if count < 0)
+    for table, count in manifest["rows"].items():
+        if table not in skipped and counts.get(table) != count:
+            raise HostError(f"{count} rows of {table} were expected, {counts.get(table, 0)} loaded")
+    if newest:
+        with app.app_context():
+            upgrade()
+            db.engine.dispose()
+    return skipped
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}", "name a file that 'microblog backup' has made") from None
+
+
+def _check_space(manifest: dict[str, Any], url: str) -> None:
+    """:raises HostError: if this machine's disk has no room for a second database."""
+    needed = 3 * sum(member["size"] for member in manifest["members"].values())
+    target = database.Target.parse(url)
+    folder = staging.sqlite_path(url).parent if target is None else Path("/var/lib/mysql")
+    if (target is None or target.ours) and folder.is_dir():
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise HostError(
+                f"{folder} has {free // 2**20} MiB free, {needed // 2**20} MiB are needed",
+                "delete something there; nothing was changed",
+            )

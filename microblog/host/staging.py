@@ -1,0 +1,172 @@
+"""A second database beside the site's, filled in peace and then put in its place.
+
+SQLite: a file beside the file, renamed over it. MySQL and MariaDB: a database beside the
+database, its tables moved in and the old ones out by one RENAME TABLE, which the server does
+wholly or not at all (https://dev.mysql.com/doc/refman/8.0/en/atomic-ddl.html,
+https://mariadb.com/kb/en/atomic-ddl/).
+"""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from microblog.errors import HostError
+from microblog.host import database, files, privileges
+
+
+class Staging(Protocol):
+    """:ivar url: the second database's, as DATABASE_URL would have it."""
+
+    url: str
+
+    def make(self) -> None:
+        """Make it, empty; one left by an interruption goes."""
+
+    def leftover(self) -> bool:
+        """Whether it is there."""
+
+    def live_tables(self) -> list[str]:
+        """The tables that the site has."""
+
+    def swap(self, strays: list[str]) -> None:
+        """Put it in the site's place, the application being stopped; again after an interruption.
+
+        :param strays: tables of the site that go though it has none of that name.
+        """
+
+    def discard(self) -> None:
+        """Remove what is left of it, and of what the site had before."""
+
+
+def beside(url: str, say: Callable[[str], None]) -> Staging:
+    """The place for a second database.
+
+    :param url: the site's.
+    """
+    target = database.Target.parse(url)
+    return _Sqlite(url) if target is None else _Mysql(url, target, say)
+
+
+class _Sqlite:
+    """All of it as the application's user, whose directory it is."""
+
+    def __init__(self, url: str) -> None:
+        self.live = sqlite_path(url)
+        self.path = self.live.with_name(f"{self.live.name}.restored")
+        self.url = f"sqlite:///{quote(str(self.path))}"
+
+    def make(self) -> None:
+        self.discard()
+
+    def leftover(self) -> bool:
+        return self.path.exists()
+
+    def live_tables(self) -> list[str]:
+        return []
+
+    def swap(self, strays: list[str]) -> None:
+        privileges.ask("the restored database cannot be put in place", self._swap)
+
+    def _swap(self) -> None:
+        # Whole in one file, and on the disk, before it gets its name.
+        with sqlite3.connect(self.path) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+        connection.close()
+        with self.path.open("rb+") as file:
+            files.sync(file)
+        # A log of the old database would be played into the new one.
+        for suffix in ("-wal", "-shm", "-journal"):
+            with suppress(FileNotFoundError):
+                Path(f"{self.live}{suffix}").unlink()
+        files.replace(self.path, self.live)
+
+    def discard(self) -> None:
+        def remove() -> None:
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                with suppress(FileNotFoundError):
+                    Path(f"{self.path}{suffix}").unlink()
+
+        privileges.ask("a restored database cannot be removed", remove)
+
+
+class _Mysql:
+    """As the server's root where it is ours, else as the user in DATABASE_URL."""
+
+    def __init__(self, url: str, target: database.Target, say: Callable[[str], None]) -> None:
+        self.target = target
+        self.live, self.name, self.old = target.name, f"{target.name}_restored", f"{target.name}_replaced"
+        self.url = urlunsplit(urlsplit(url)._replace(path=f"/{quote(self.name)}"))
+        self.say = say
+
+    def make(self) -> None:
+        self.discard()
+        if self.target.ours:
+            with self._connect() as connection:
+                database.ensure(connection, replace(self.target, name=self.name))
+        else:
+            self._run(f"CREATE DATABASE `{self.name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+
+    def leftover(self) -> bool:
+        return bool(self._tables(self.name))
+
+    def live_tables(self) -> list[str]:
+        return self._tables(self.live)
+
+    def swap(self, strays: list[str]) -> None:
+        new = self._tables(self.name)
+        if not new:
+            return  # done before an interruption
+        away = [name for name in self._tables(self.live) if name in {*new, *strays}]
+        self._run(
+            f"DROP DATABASE IF EXISTS `{self.old}`",
+            f"CREATE DATABASE `{self.old}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+            "SET SESSION foreign_key_checks = 0",
+            "RENAME TABLE "
+            + ", ".join(
+                [f"`{self.live}`.`{name}` TO `{self.old}`.`{name}`" for name in away]
+                + [f"`{self.name}`.`{name}` TO `{self.live}`.`{name}`" for name in new]
+            ),
+        )
+
+    def discard(self) -> None:
+        self._run(f"DROP DATABASE IF EXISTS `{self.name}`", f"DROP DATABASE IF EXISTS `{self.old}`")
+        if self.target.ours:
+            # The grant outlives its database.
+            pattern = self.name.replace("_", "\\_")
+            with suppress(HostError):
+                self._run(f"REVOKE ALL PRIVILEGES ON `{pattern}`.* FROM '{self.target.user}'@'localhost'")
+
+    def _connect(self) -> Any:
+        return database.connect(self.target, self.say, as_root=self.target.ours)
+
+    def _tables(self, name: str) -> list[str]:
+        with self._connect() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT table_name FROM information_schema.tables"
+                " WHERE table_schema = %s AND table_type = 'BASE TABLE'",
+                (name,),
+            )
+            return sorted(str(row[0]) for row in cursor.fetchall())
+
+    def _run(self, *statements: str) -> None:
+        import pymysql
+
+        with self._connect() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                try:
+                    cursor.execute(statement)
+                except pymysql.err.MySQLError as error:
+                    raise HostError(
+                        f"the database server refuses {' '.join(statement.split()[:3])}: {error.args[-1]}",
+                        f"a restore needs a second database: let {self.target.user} make and drop"
+                        f" {self.name} and {self.old}",
+                    ) from None
+
+
+def sqlite_path(url: str) -> Path:
+    """The file in a ``sqlite:`` URL."""
+    return Path(unquote(urlsplit(url).path)[1:])

@@ -1,0 +1,100 @@
+"""From one version's schema to the next, and back where that fails.
+
+Before a schema that is there is changed, visitors see the maintenance page, the application
+ends, and a backup is made. Its name is kept in :data:`layout.UPGRADING` until the new version has
+answered: so an upgrade that a power cut has ended goes on with the backup from its beginning.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from microblog.config import Config
+from microblog.errors import HostError
+from microblog.host import database, files, layout, maintenance, schema, supervisor
+
+
+def migrate(config: Config, say: Callable[[str], None]) -> bool:
+    """Make the schema current, with a way back.
+
+    :return: whether anything was missing.
+    :raises HostError: the data are then as they were, and the site shows its maintenance page.
+    """
+    began = False
+
+    def begin() -> None:
+        nonlocal began
+        _prepare(say)
+        began = True
+
+    try:
+        return schema.ensure(config.database_url, say, begin)
+    except HostError as error:
+        # SQLite has undone a migration that failed.
+        if began:
+            changed = database.Target.parse(config.database_url) is not None
+            raise _undo(config, error, say, changed=changed) from None
+        raise
+
+
+def failed(config: Config, error: HostError, say: Callable[[str], None]) -> HostError:
+    """What to raise where the new version does not answer: with the data as they were, if it changed them."""
+    return _undo(config, error, say, changed=True) if layout.UPGRADING.exists() else error
+
+
+def confirm() -> None:
+    """The new version has answered, or visitors may already have written: there is no way back now."""
+    layout.UPGRADING.unlink(missing_ok=True)
+
+
+def _prepare(say: Callable[[str], None]) -> None:
+    maintenance.on()
+    supervisor.stop()
+    if layout.UPGRADING.exists():
+        say("Going on with an upgrade that was interrupted")
+        return
+    # At most boots there is nothing to do here: what takes time to import comes late.
+    from microblog.host import backup
+
+    try:
+        path, _ = backup.backup(kind="upgrade")
+    except HostError as error:
+        raise HostError(f"the upgrade was not begun: {error.message}", _and_retry(error.hint)) from None
+    files.write(layout.UPGRADING, json.dumps({"backup": str(path)}), 0o600)
+    say(f"Backed up to {path}")
+
+
+def _undo(config: Config, error: HostError, say: Callable[[str], None], *, changed: bool) -> HostError:
+    """Put the data back.
+
+    :param changed: whether there is anything to put back.
+    :return: what to raise.
+    """
+    maintenance.on()
+    supervisor.disable()
+    path = Path(json.loads(layout.UPGRADING.read_text())["backup"])
+    target = database.Target.parse(config.database_url)
+    if target is not None and not target.ours:
+        # Others may be writing to it at this moment: their posts must stay.
+        kept = f"the database, on another server, is as the upgrade left it; a backup is in {path}"
+    else:
+        if changed:
+            from microblog.host import restore
+
+            say("Putting the data back ...")
+            try:
+                restore.put_back(path, config, say)
+            except HostError as second:
+                return HostError(
+                    f"{error.message}; and the data could not be put back: {second.message}",
+                    f"the backup is {path}; {_and_retry(error.hint)}",
+                )
+        kept = "the data are as they were"
+    layout.UPGRADING.unlink(missing_ok=True)
+    return HostError(
+        f"{error.message}; {kept}, and the site shows its maintenance page", _and_retry(error.hint)
+    )
+
+
+def _and_retry(hint: str) -> str:
+    return hint if hint.endswith("microblog setup") else f"{hint or 'mend that'}; then: microblog setup"

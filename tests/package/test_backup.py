@@ -1,0 +1,186 @@
+"""Backup and restore on a server: both kinds of database, damage, interruptions, little room."""
+
+import json
+import random
+
+import pytest
+from nspawn import Machine, wait_until
+
+ENV = "/etc/microblog/microblog.env"
+BACKUPS = "/var/backups/microblog"
+# Accounts and posts through the models, so that it holds for any schema.
+FILL = """
+import sys
+from microblog import create_app
+from microblog.database import db
+from microblog.models import User
+from microblog.models.post import add_post
+
+name, posts = sys.argv[1], int(sys.argv[2])
+with create_app().app_context():
+    user = User(name, name + "@example.com", "correct horse " + name)
+    db.session.add(user)
+    db.session.commit()
+    for number in range(posts):
+        add_post(user, f"{name} {number} \\u00fc \\U0001f600 \\u2028 '\\\\")
+    db.session.commit()
+"""
+# Every row that can be read, in an order of its own, and whether search finds one.
+LOOK = """
+from microblog import create_app
+from microblog.database import db
+from microblog.models import Post, User
+from microblog.models.search import search_page
+
+with create_app().app_context():
+    for kind in (User, Post):
+        for row in db.session.query(kind).order_by(kind.id):
+            print([str(getattr(row, column.name)) for column in kind.__table__.columns])
+    print(len(search_page("alice").posts))
+"""
+
+
+def fill(machine: Machine, name: str, posts: int) -> None:
+    machine.run(
+        "runuser", "-u", "microblog", "--", "env", "-C", "/", "python3", "-", name, str(posts), stdin=FILL
+    )
+
+
+def look(machine: Machine) -> str:
+    return machine.run("runuser", "-u", "microblog", "--", "env", "-C", "/", "python3", "-", stdin=LOOK)
+
+
+def switch_to(machine: Machine, url: str) -> None:
+    machine.run("sed", "-i", f"s|^DATABASE_URL=.*|DATABASE_URL={url}|", ENV)
+    machine.run("supervisorctl", "stop", "microblog")
+    machine.run("microblog", "setup")
+
+
+def test_a_backup_moves_between_databases_and_machines(server: Machine) -> None:
+    fill(server, "alice", 30)
+    mysql_url = server.run("sed", "-n", "s/^DATABASE_URL=//p", ENV).strip().strip("'")
+    secret = server.run("grep", "^SECRET_KEY=", ENV)
+    before = look(server)
+    facts = json.loads(server.run("microblog", "backup", "--output", "/root/b.tar.gz", "--json"))
+    assert (facts["database"], facts["rows"]["posts"]) == ("mysql", 30)
+    assert server.run("stat", "-c", "%a %U", "/root/b.tar.gz").strip() == "600 root"
+    certificate = server.run("cat", "/etc/microblog/tls/cert.pem")
+
+    # To another kind of database, on a machine with secrets of its own.
+    server.run("sed", "-i", "s/^SECRET_KEY=.*/SECRET_KEY=" + "0" * 64 + "/", ENV)
+    switch_to(server, "sqlite:////var/lib/microblog/microblog.db")
+    fill(server, "bob", 3)
+    said = server.run("microblog", "restore", "/root/b.tar.gz")
+    assert server.answers(), said
+    assert look(server) == before
+    assert server.run("grep", "^SECRET_KEY=", ENV) == secret
+    assert "sqlite" in server.run("grep", "^DATABASE_URL=", ENV)
+    assert server.run("cat", "/etc/microblog/tls/cert.pem") == certificate
+    assert server.run("stat", "-c", "%a %U:%G", "/var/lib/microblog/microblog.db", ENV).split("\n")[:2] == [
+        "640 microblog:microblog",
+        "640 root:microblog",
+    ]
+
+    # And back; what was there in between is in the backup that the restore made of it.
+    server.run("microblog", "backup", "--output", "/root/c.tar.gz")
+    switch_to(server, mysql_url)
+    server.sql("DELETE FROM microblog.posts; CREATE TABLE microblog.theirs (x INT)")
+    server.run("microblog", "restore", "/root/c.tar.gz")
+    assert look(server) == before
+    tables = server.sql("SHOW TABLES IN microblog").split()
+    assert "theirs" in tables
+    assert "microblog_re" not in server.sql("SHOW DATABASES; SELECT db FROM mysql.db")
+    kept = server.run("sh", "-c", f"ls {BACKUPS}/*-restore.tar.gz").split()
+    assert len(kept) == 2
+    server.run("microblog", "restore", kept[0])
+    assert "bob 2" in look(server)
+    assert server.run("ls", "-A", BACKUPS).split() == server.run("ls", BACKUPS).split()
+
+
+def test_what_cannot_be_restored_changes_nothing(server: Machine) -> None:
+    fill(server, "alice", 3)
+    before = look(server)
+    server.run("microblog", "backup", "--output", "/root/b.tar.gz")
+    server.run("sh", "-c", "head -c -100 /root/b.tar.gz > /root/short.tar.gz")
+    newer = server.run(
+        "sh",
+        "-c",
+        'cd /root && mkdir n && cd n && tar xzf ../b.tar.gz && sed -i \'s/"000[0-9]"/"9999"/\' manifest.json'
+        " && tar czf ../newer.tar.gz config database manifest.json",
+    )
+    assert newer == ""
+    refusals = {
+        "/root/nowhere.tar.gz": "No such file",
+        "/etc/passwd": "the backup cannot be used",
+        "/root/short.tar.gz": "the backup cannot be used",
+        "/root/newer.tar.gz": "the backup was made by version",
+        "/root": "Is a directory",
+    }
+    for path, message in refusals.items():
+        for option in ((), ("--check",)):
+            said = server.run("microblog", "restore", path, *option, check=False)
+            assert server.code == 1, path
+            assert message in said, (path, said)
+            assert "Traceback" not in said
+            assert len(said.splitlines()) == 2, said
+    assert server.run("microblog", "restore", "--check", "/root/b.tar.gz").startswith("/root/b.tar.gz: ")
+    server.run("runuser", "-u", "nobody", "--", "microblog", "backup", check=False)
+    assert server.code == 1
+    assert look(server) == before
+    assert server.answers()
+
+
+def test_a_full_disk_and_a_missing_database_are_one_line(server: Machine) -> None:
+    server.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/mnt")
+    said = server.run("microblog", "backup", "--output", "/mnt/b.tar.gz", check=False)
+    assert (server.code, len(said.splitlines())) == (1, 2), said
+    assert "/mnt has 1 MiB free" in said
+    assert server.run("ls", "-A", "/mnt") == ""
+    server.run("systemctl", "stop", "mariadb")
+    said = server.run("microblog", "backup", check=False)
+    assert (server.code, len(said.splitlines())) == (1, 2), said
+    assert "Traceback" not in said
+    assert server.run("ls", "-A", BACKUPS) == ""
+
+
+def test_the_timer_backs_up_and_keeps_seven(server: Machine) -> None:
+    assert server.run("systemctl", "is-enabled", "microblog-backup.timer").strip() == "enabled"
+    assert server.run("systemctl", "is-active", "microblog-backup.timer").strip() == "active"
+    server.run("mkdir", "-p", BACKUPS)
+    for day in range(1, 9):
+        server.run("touch", f"{BACKUPS}/microblog-2026010{day}T000000Z-daily.tar.gz")
+    server.run("systemctl", "start", "microblog-backup.service")
+    names = server.run("ls", BACKUPS).split()
+    assert len(names) == 7
+    assert names[0] == "microblog-20260103T000000Z-daily.tar.gz"
+    server.run("microblog", "restore", "--check", f"{BACKUPS}/{names[-1]}")
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:////var/lib/microblog/microblog.db"], ids=["mariadb", "sqlite"])
+def test_a_restore_cut_short_leaves_the_old_state_or_the_new(
+    server: Machine, url: str, thorough: bool
+) -> None:
+    if url:
+        switch_to(server, url)
+    fill(server, "alice", 200)
+    server.run("microblog", "backup", "--output", "/root/alice.tar.gz")
+    old = look(server)
+    fill(server, "bob", 5)
+    server.run("microblog", "backup", "--output", "/root/both.tar.gz")
+    both = look(server)
+    dice = random.Random(7)  # noqa: S311
+    outcomes = []
+    for _ in range(15 if thorough else 2):
+        delay = dice.uniform(0.3, 6)
+        server.run("systemd-run", "--quiet", "microblog", "restore", "/root/alice.tar.gz")
+        server.run("sleep", f"{delay:.2f}")
+        server.kill()
+        server.boot()
+        wait_until("the site answers", server.answers)
+        now = look(server)
+        assert now in (old, both), f"after a power cut at {delay:.2f} s"
+        outcomes.append(now == old)
+        server.run("microblog", "restore", "/root/both.tar.gz")
+        assert look(server) == both
+        assert server.run("find", BACKUPS, "-name", "*restoring*") == ""
+    print(f"{len(outcomes)} power cuts during a restore: {outcomes.count(True)} ended new")

@@ -1,0 +1,98 @@
+"""A backup's file, and what is kept of this machine's settings: parts that need no machine."""
+
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from microblog.errors import HostError
+from microblog.host import archive, backup, layout, restore
+
+MEMBERS = {"config/microblog.env": b"SECRET_KEY=x\n", "database/users/000000.jsonl": b"{}\n" * 100}
+
+
+def written(facts: dict[str, object] | None = None) -> bytes:
+    file = io.BytesIO()
+    writer = archive.Writer(file)
+    for name, data in MEMBERS.items():
+        writer.add(name, data)
+    writer.close(facts or {"version": "1"})
+    return file.getvalue()
+
+
+def repacked(change: tuple[bytes, bytes]) -> bytes:
+    old, new = change
+    plain = gzip.decompress(written())
+    assert old in plain
+    return gzip.compress(plain.replace(old, new))
+
+
+def test_what_was_written_is_read() -> None:
+    file = io.BytesIO(written())
+    assert archive.verify(file)["version"] == "1"
+    assert {name: data for name, data in archive.members(file) if name != archive.MANIFEST} == MEMBERS
+
+
+BROKEN = {
+    "nothing": b"",
+    "no archive": b"Hello\n" * 100,
+    "cut short": written()[:-40],
+    "cut in the middle": written()[:200],
+    "no manifest": gzip.compress(gzip.decompress(written())[:2048]),
+    "a changed byte": repacked((b"SECRET_KEY=x", b"SECRET_KEY=y")),
+    "a member of another name": repacked((b"000000.jsonl", b"000001.jsonl")),
+    "a manifest that is none": repacked((b'"format"', b'"format\\')),
+    "a later format": written({"format": 2}),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_backup_is_one_line(name: str) -> None:
+    with pytest.raises(HostError) as caught:
+        archive.verify(io.BytesIO(BROKEN[name]))
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_member_of_any_size_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MEMBER_MAX", 100)
+    with pytest.raises(HostError, match="nothing that a backup holds"):
+        archive.verify(io.BytesIO(written()))
+
+
+def test_the_machines_own_settings_stay() -> None:
+    theirs = (
+        "# theirs\nSITE_NAME='A b'\nDATABASE_URL=sqlite:////x\nexport BIND=0.0.0.0:80\nSECRET_KEY=theirs\n"
+    )
+    ours = "SECRET_KEY=ours\nDATABASE_URL='mysql+pymysql://u:p#w@h/n'\nTRUSTED_PROXIES=1\n"
+    assert restore.merge_settings(theirs, ours).splitlines() == [
+        "# theirs",
+        "SITE_NAME='A b'",
+        "SECRET_KEY=theirs",
+        "DATABASE_URL='mysql+pymysql://u:p#w@h/n'",
+        "TRUSTED_PROXIES=1",
+    ]
+
+
+def test_the_oldest_of_a_kind_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "BACKUPS", tmp_path)
+    for day in range(10, 20):
+        for kind in ("daily", "manual"):
+            (tmp_path / f"microblog-202601{day}T000000Z-{kind}.tar.gz").touch()
+    (tmp_path / "mine.tar.gz").touch()
+    for kind in ("daily", "manual"):
+        backup.prune(kind)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert [name for name in left if "daily" in name] == [
+        f"microblog-202601{day}T000000Z-daily.tar.gz" for day in range(13, 20)
+    ]
+    assert len([name for name in left if "manual" in name]) == 10
+    assert "mine.tar.gz" in left
+
+
+def test_the_manifest_is_json_to_everybody() -> None:
+    plain = gzip.decompress(written())
+    text = plain[plain.index(b'{\n "format"') :]
+    assert json.loads(text[: text.rindex(b"}") + 1])["members"].keys() == MEMBERS.keys()
