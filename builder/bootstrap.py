@@ -38,8 +38,8 @@ APT_PACKAGES: dict[str, tuple[str, ...]] = {
     "images": _BAKE,
     "boot": _MACHINE,
     "check": (*_MACHINE, "e2fsprogs", "fdisk", "ovmf"),
-    "test": (*_BAKE, "lintian", "systemd-container", "ovmf"),
-    "bench": _BAKE,
+    "test": (*_BAKE, "mariadb-server", "lintian", "systemd-container", "ovmf"),
+    "bench": (*_BAKE, "mariadb-server", "wrk"),
 }
 _MAY_BE_MISSING = frozenset({"packer"})
 

@@ -14,6 +14,8 @@ _FOLDERS = {
     "builder": ["tests/builder"],
     "package": ["tests/package"],
 }
+# The application is tested with every database and every set of libraries, on two processors.
+_OPTIONS = {"app": ["--everywhere", "-n", "2"]}
 _IMAGES = "images"
 SUITES = (*_FOLDERS, _IMAGES)
 
@@ -51,6 +53,7 @@ def _run_pytest(name: str, thorough: bool) -> None:
         f"--rootdir={paths.ROOT}",
         "-c",
         str(paths.ROOT / "setup.cfg"),
+        *_OPTIONS.get(name, []),
         *(["--thorough"] if thorough else []),
     ]
     folders = [str(paths.ROOT / folder) for folder in _FOLDERS[name]]

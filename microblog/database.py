@@ -139,8 +139,9 @@ def _sole_on_mysql(connection: sa.engine.Connection) -> Iterator[None]:
     """
     # Past SQLAlchemy, so that no transaction begins here: Alembic begins its own.
     cursor: Any = connection.connection.cursor()
-    # The names are the whole server's, which may hold several sites.
-    name = "CONCAT('microblog migration ', MD5(DATABASE()))"
+    # The names are the whole server's, which may hold several sites. They have up to 64
+    # characters; MySQL 9.7 has no MD5 any more.
+    name = "CONCAT('microblog migration ', LEFT(SHA2(DATABASE(), 256), 32))"
     cursor.execute(f"SELECT GET_LOCK({name}, {MIGRATION_WAIT})")
     if cursor.fetchone()[0] != 1:
         raise TimeoutError(

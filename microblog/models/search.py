@@ -58,15 +58,14 @@ def _find_sqlite(wanted: list[str], at: Cut) -> list[int]:
 
 
 def _find_mysql(wanted: list[str], at: Cut) -> list[int]:
-    long = [word for word in wanted if len(word) >= SHORTEST]
-    short = [word for word in wanted if len(word) < SHORTEST]
+    indexed = [word for word in wanted if len(word) >= SHORTEST]
     conditions, parameters = [], {}
-    if long:
+    if indexed:
         conditions.append("MATCH (p.body) AGAINST (:match IN BOOLEAN MODE)")
-        parameters["match"] = " ".join(f'+"{word}"' for word in long)
-    for number, word in enumerate(short):
-        conditions.append(f"p.body LIKE :short{number}")
-        parameters[f"short{number}"] = f"%{word}%"
+        parameters["match"] = " ".join(f'+"{word}"' for word in indexed)
+    for number, word in enumerate(word for word in wanted if len(word) < SHORTEST):
+        conditions.append(f"p.body REGEXP :short{number}")
+        parameters[f"short{number}"] = rf"\b{word}\b"
     return _ids(
         "SELECT p.id FROM posts AS p JOIN users AS u ON u.id = p.author_id"  # noqa: S608
         f" WHERE {' AND '.join(conditions)} AND u.suspended_at IS NULL",

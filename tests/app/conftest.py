@@ -1,7 +1,11 @@
-"""The application under test, on SQLite or on the database in MICROBLOG_TEST_DATABASE_URL."""
+"""The application under test: on SQLite, with --everywhere on MariaDB and MySQL too.
+
+MICROBLOG_TEST_DATABASE_URL names a database of one's own instead.
+"""
 
 import os
 
+import database_servers
 import flask_migrate
 import pytest
 from app_client import PASSWORD, SECRET_KEY, Browser
@@ -20,11 +24,32 @@ def quick_passwords():
         yield
 
 
+DATABASES = ("sqlite", "mariadb", "mysql")
+
+
+def pytest_generate_tests(metafunc):
+    if "database" in metafunc.fixturenames:
+        wanted = DATABASES if metafunc.config.getoption("everywhere") else DATABASES[:1]
+        metafunc.parametrize("database", wanted, scope="session")
+
+
 @pytest.fixture(scope="session")
-def database_url(tmp_path_factory):
-    return os.environ.get("MICROBLOG_TEST_DATABASE_URL") or (
-        f"sqlite:///{tmp_path_factory.mktemp('database') / 'test.db'}"
-    )
+def server(database):
+    """The database server of this round; SQLite has none."""
+    if database == "sqlite":
+        yield None
+    else:
+        with getattr(database_servers, database)() as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def database_url(server, tmp_path_factory):
+    if named := os.environ.get("MICROBLOG_TEST_DATABASE_URL"):
+        return named
+    if server:
+        return server.create("test")
+    return f"sqlite:///{tmp_path_factory.mktemp('database') / 'test.db'}"
 
 
 @pytest.fixture(scope="session")
