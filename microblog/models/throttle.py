@@ -69,8 +69,8 @@ def attempt(*keys: Key) -> int:
 
 def forgive(*keys: Key) -> None:
     """Take an attempt back that turned out to be right."""
-    for key in keys:
-        with db.engine.begin() as connection:
+    with db.engine.begin() as connection:
+        for key in keys:
             connection.execute(
                 sa.update(Attempts)
                 .where(Attempts.digest == key.digest, Attempts.made > 0)
