@@ -61,8 +61,8 @@ def preferred() -> str:
 
 
 def use(code: str | None) -> None:
-    """From now on, speak this language in this request; None: find out again."""
-    g.language = code
+    """From now on, speak this language in this request; None, or one that there is not: find out again."""
+    g.language = code if code in LANGUAGES else None
 
 
 @contextmanager

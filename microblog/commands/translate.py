@@ -95,9 +95,9 @@ def extract(locale=None):
     from babel.messages import Catalog
     from babel.messages.extract import extract_from_dir
 
-    catalog = Catalog(
-        locale=locale, project="Microblog", copyright_holder="Microblog developers", charset="utf-8"
-    )
+    catalog = Catalog(locale=locale, header_comment="# Translations for Microblog.", project="Microblog")
+    # Else Babel writes placeholders.
+    catalog.version = catalog.msgid_bugs_address = catalog.last_translator = catalog.language_team = ""
     # In the same order on every machine; without line numbers, which change with every edit.
     rows = extract_from_dir(str(PACKAGE), METHODS, keywords=KEYWORDS, comment_tags=("Translators:",))
     for filename, _line, message, comments, context in sorted(

@@ -15,6 +15,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_user, logout_user
 from sqlalchemy.exc import IntegrityError
 
+from microblog import i18n
 from microblog.database import db
 from microblog.i18n import _
 from microblog.models import User
@@ -86,6 +87,7 @@ def start_session(user: User, remember: bool) -> None:
     # Nothing that somebody else may have planted before, its CSRF token included, lives on.
     session.clear()
     login_user(user, remember=remember)
+    i18n.use(None)
 
 
 def is_remembered() -> bool:
