@@ -10,3 +10,9 @@ override_dh_installsystemd:
 # a quarter of the time that setup takes at every boot.
 execute_after_dh_auto_install:
 	install -m 0755 debian/microblog.py debian/microblog/usr/bin/microblog
+
+# preinst refuses to go back to a version that cannot read the database: it cannot
+# ask that version, which is not unpacked yet.
+execute_after_dh_installdeb:
+	sed -i "s/@REVISIONS@/$$(sed -n 's/^revision = "\(.*\)"/\1/p' microblog/migrations/versions/*.py | xargs)/" \
+		debian/microblog/DEBIAN/preinst

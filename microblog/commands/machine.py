@@ -1,6 +1,7 @@
 """The commands that look after the machine, from ``setup`` on; none of them needs Flask."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,42 @@ def setup(boot: bool) -> None:
 
 
 @click.command()
-def status() -> None:
-    """Show the database, the services and the certificate."""
+@_json
+def status(as_json: bool) -> None:
+    """Show what runs, on what, and for how long it can.
+
+    The exit code is for monitors: 1 where somebody should look.
+    """
     from microblog.host.status import status as work
 
-    for name, state in work():
-        click.echo(f"{name + ':':<14}{state}")
+    facts = work()
+    ok = all(fact.ok for fact in facts.values())
+    if as_json:
+        told = {name: {"ok": fact.ok, "text": fact.text, **fact.values} for name, fact in facts.items()}
+        click.echo(json.dumps({"ok": ok, **told}))
+    else:
+        for name, fact in facts.items():
+            click.echo(f"{name + ':':<14}{fact.text}{'' if fact.ok else '  (!)'}")
+    if not ok:
+        sys.exit(1)
+
+
+@click.command()
+@_json
+def doctor(as_json: bool) -> None:
+    """Find what is wrong with this machine, say why, and what helps."""
+    from microblog.host.doctor import doctor as work
+
+    findings = work()
+    if as_json:
+        click.echo(json.dumps([vars(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.what}\n  why:  {finding.why}\n  then: {finding.remedy}")
+        if not findings:
+            click.echo("Nothing is wrong that the doctor can see.")
+    if findings:
+        sys.exit(1)
 
 
 @click.command()
@@ -83,4 +114,4 @@ def _print_backup(path: Path, manifest: dict[str, Any], as_json: bool) -> None:
         )
 
 
-COMMANDS = (setup, status, backup, restore)
+COMMANDS = (setup, status, doctor, backup, restore)

@@ -21,7 +21,7 @@ SOCKET = "/run/mysqld/mysqld.sock"
 _SERVERS = (Path("/usr/sbin/mariadbd"), Path("/usr/sbin/mysqld"))
 _UNITS = ("mariadb.service", "mysql.service")
 # A server that recovers after a power cut, on a slow disk, takes minutes.
-_WAIT_SECONDS = 600
+WAIT_SECONDS = 600
 # Client errors: no socket yet, connection refused or lost (PyMySQL, constants/CR.py);
 # server errors: starting up, shutting down.
 _NOT_YET = {2002, 2003, 2006, 2013, 1053, 1040}
@@ -77,10 +77,17 @@ def default_url() -> str:
     return f"sqlite:///{layout.SQLITE_FILE}"
 
 
-def connect(target: Target, say: Callable[[str], None], *, as_root: bool) -> Any:
+def connect(
+    target: Target,
+    say: Callable[[str], None],
+    *,
+    as_root: bool,
+    wait_seconds: float = WAIT_SECONDS,
+) -> Any:
     """Connect, and wait for a server that is starting.
 
     :param as_root: as the database's root, over the socket, and to no database.
+    :param wait_seconds: how long to wait.
     :return: a PyMySQL connection.
     :raises HostError: if the server does not come, or does not let us in.
     """
@@ -96,7 +103,7 @@ def connect(target: Target, say: Callable[[str], None], *, as_root: bool) -> Any
         options["user"] = "root"
     else:
         options.update(user=target.user, password=target.password, database=target.name)
-    deadline = time.monotonic() + _WAIT_SECONDS
+    deadline = time.monotonic() + wait_seconds
     waiting = False
     while True:
         try:

@@ -25,6 +25,11 @@ def installed() -> bool:
     return _BINARY.exists() and _ENABLED.parent.is_dir()
 
 
+def enabled() -> bool:
+    """Whether the site is linked."""
+    return os.path.lexists(_ENABLED)
+
+
 def ensure() -> list[str]:
     """Enable the site once; afterwards it is the administrator's to disable or change.
 

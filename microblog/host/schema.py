@@ -45,29 +45,19 @@ def ensure(url: str, say: Callable[[str], None], before: Callable[[], None] = la
     :raises HostError: if the database cannot be reached, is newer than this version, or
         a migration fails.
     """
-    target = database.Target.parse(url)
     made: list[str] = []
-    if target is None:
-        present = _sqlite_revisions(url)
-    else:
-        connection = database.connect(target, say, as_root=target.ours)
-        try:
-            if target.ours:
-                made = database.ensure(connection, target)
-            present = database.revisions(connection, target)
-        finally:
-            connection.close()
+    present_now = present(url, say, made)
     if made:
         say(f"Made the {', the '.join(made)}")
     all_revisions, heads = known(migrations())
-    if present == heads:
+    if present_now == heads:
         return bool(made)
-    if strange := present - all_revisions:
+    if strange := present_now - all_revisions:
         raise HostError(
             f"the database is from a newer version (its schema is at {', '.join(sorted(strange))})",
             "install that version again, or restore a backup from before it",
         )
-    if present:
+    if present_now:
         before()
     say("Bringing the database's schema up to date ...")
     done, text = privileges.call(_upgrade)
@@ -79,6 +69,31 @@ def ensure(url: str, say: Callable[[str], None], before: Callable[[], None] = la
         )
     say("The database's schema is up to date")
     return True
+
+
+def present(
+    url: str,
+    say: Callable[[str], None],
+    made: "list[str] | None" = None,
+    wait_seconds: float = database.WAIT_SECONDS,
+) -> set[str]:
+    """The revisions the database is at; none for an empty one.
+
+    :param made: given, the database is made where it is missing and ours to make, and what
+        was made is added here.
+    :param wait_seconds: how long to wait for a server that is starting.
+    :raises HostError: if the database cannot be reached.
+    """
+    target = database.Target.parse(url)
+    if target is None:
+        return _sqlite_revisions(url)
+    connection = database.connect(target, say, as_root=target.ours, wait_seconds=wait_seconds)
+    try:
+        if target.ours and made is not None:
+            made += database.ensure(connection, target)
+        return database.revisions(connection, target)
+    finally:
+        connection.close()
 
 
 def _reason(text: str) -> str:

@@ -8,6 +8,14 @@ from microblog.errors import HostError
 
 def run(*command: str) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end, in plain English; its output is for the caller to judge."""
+    try:
+        return _run(command)
+    except FileNotFoundError:
+        # 127, as a shell has it: the caller judges, and tells.
+        return subprocess.CompletedProcess(command, 127, f"{command[0]}: not found\n")
+
+
+def _run(command: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -25,6 +33,11 @@ def state(unit: str) -> str:
     return run("systemctl", "show", "--property=ActiveState", "--value", unit).stdout.strip() or "unknown"
 
 
+def masked(unit: str) -> bool:
+    """Whether an administrator has forbidden a unit to start."""
+    return run("systemctl", "show", "--property=LoadState", "--value", unit).stdout.strip() == "masked"
+
+
 def start(unit: str) -> None:
     """Start a unit that does not run.
 
@@ -32,6 +45,8 @@ def start(unit: str) -> None:
     """
     if state(unit) in ("active", "unknown"):
         return
+    if masked(unit):
+        raise HostError(f"{unit} is masked", f"systemctl unmask {unit}; then: microblog setup")
     done = run("systemctl", "start", unit)
     if done.returncode:
         raise HostError(f"{unit} does not start", f"journalctl -u {unit} says why; then: microblog setup")

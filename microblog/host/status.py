@@ -1,35 +1,157 @@
-"""``microblog status``: the site at a glance."""
+"""``microblog status``: the site at a glance, for people and for monitors."""
 
-from collections.abc import Iterator
+import re
+import shutil
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
 from urllib.parse import urlsplit
 
+import microblog
 from microblog.config import Config
-from microblog.host import certificate, layout, nginx, services, supervisor
+from microblog.errors import HostError
+from microblog.host import backup, certificate, layout, maintenance, nginx, schema, services, supervisor
+
+CERTIFICATE_DAYS = 14
+BACKUP_HOURS = 48
+FREE_PERCENT = 5
+# What a database server that runs takes to answer; one that does not is not waited for.
+_DATABASE_SECONDS = 5
+_PLACES = (layout.STATE, layout.LOGS)
 
 
-def status() -> Iterator[tuple[str, str]]:
-    """What runs, on what: pairs of a name and a state.
+@dataclass(frozen=True)
+class Fact:
+    """One line of the status.
+
+    :ivar text: for people.
+    :ivar ok: whether a monitor may stay quiet.
+    :ivar values: for programs.
+    """
+
+    text: str
+    ok: bool = True
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def status() -> dict[str, Fact]:
+    """What runs, on what, and for how long it can.
 
     :raises HostError: if the settings cannot be read.
     """
     config = Config.load(layout.env_file())
-    yield "database", _database(config.database_url)
-    yield "application", supervisor.program_state().lower()
-    for unit in (supervisor.UNIT, nginx.UNIT):
-        yield unit.partition(".")[0], services.state(unit)
-    yield "certificate", _certificate()
+    return {name: look(config) for name, look in _FACTS.items()}
 
 
-def _database(url: str) -> str:
-    """The database without its password."""
-    parts = urlsplit(url)
+def _version(_: Config) -> Fact:
+    return Fact(microblog.__version__)
+
+
+def _database(config: Config) -> Fact:
+    parts = urlsplit(config.database_url)
+    # Without its password.
     if parts.scheme == "sqlite":
-        return f"SQLite, {parts.path[1:]}"
-    return f"MySQL, {parts.path.strip('/')} on {parts.hostname}"
+        text = f"SQLite, {parts.path[1:]}"
+    else:
+        text = f"MySQL, {parts.path.strip('/')} on {parts.hostname}"
+    try:
+        present = schema.present(config.database_url, lambda _: None, wait_seconds=_DATABASE_SECONDS)
+    except HostError as error:
+        return Fact(f"{text}; {error.message}", False, {"kind": parts.scheme})
+    current = present == schema.known(schema.migrations())[1]
+    revision = " ".join(sorted(present))
+    return Fact(
+        text if current else f"{text}; its schema ({revision or 'none'}) is not this version's",
+        current,
+        {"kind": parts.scheme.partition("+")[0], "schema": revision},
+    )
 
 
-def _certificate() -> str:
+def _application(_: Config) -> Fact:
+    if maintenance.FLAG.exists():
+        return Fact("in maintenance", False)
+    state = supervisor.program_state().lower()
+    answers = supervisor.answers()
+    return Fact(state if answers else f"{state}, does not answer", answers and state == "running")
+
+
+def _supervisor(_: Config) -> Fact:
+    state = services.state(supervisor.UNIT)
+    return Fact(state, state in ("active", "unknown"))
+
+
+def _nginx(_: Config) -> Fact:
+    if not nginx.installed():
+        return Fact("not installed")
+    state = services.state(nginx.UNIT)
+    return Fact(state, state in ("active", "unknown"))
+
+
+def _certificate(_: Config) -> Fact:
+    if not nginx.installed():
+        return Fact("not used")
     if not certificate.CERTIFICATE.exists():
-        return "none"
-    done = services.run("openssl", "x509", "-in", str(certificate.CERTIFICATE), "-noout", "-enddate")
-    return f"until {done.stdout.strip().partition('=')[2]}" if done.returncode == 0 else "unreadable"
+        return Fact("none", False)
+    done = services.run(
+        *("openssl", "x509", "-in", str(certificate.CERTIFICATE), "-noout", "-enddate", "-subject", "-issuer")
+    )
+    lines = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    if done.returncode or "notAfter" not in lines:
+        return Fact("unreadable", False)
+    ends = ssl.cert_time_to_seconds(lines["notAfter"])
+    days = int((ends - time.time()) // 86400)
+    own = lines.get("subject") == lines.get("issuer")
+    return Fact(
+        f"until {datetime.fromtimestamp(ends, timezone.utc):%Y-%m-%d}, {days} days"
+        f"{', self-signed' if own else ''}",
+        days >= CERTIFICATE_DAYS,
+        {"days": days, "self_signed": own},
+    )
+
+
+def _disk(_: Config) -> Fact:
+    found = {}
+    for place in _PLACES:
+        if place.is_dir():
+            usage = shutil.disk_usage(place)
+            found[str(place)] = {
+                "free_mib": usage.free // 2**20,
+                "free_percent": round(100 * usage.free / usage.total),
+            }
+    least = min(found.values(), key=lambda entry: entry["free_percent"], default=None)
+    if least is None:
+        return Fact("unknown", False)
+    ok = least["free_percent"] >= FREE_PERCENT
+    return Fact(f"{least['free_mib']} MiB free, {least['free_percent']} %", ok, found)
+
+
+def _backup(_: Config) -> Fact:
+    entries = backup.listing()
+    if not entries:
+        # A new machine has none; the first night brings one.
+        return Fact("none yet", True, {"hours": None})
+    path = max((path for path, _ in entries), key=lambda path: path.stat().st_mtime)
+    hours = (time.time() - path.stat().st_mtime) / 3600
+    return Fact(f"{hours:.0f} hours ago, {path.name}", hours <= BACKUP_HOURS, {"hours": round(hours, 1)})
+
+
+def _host(config: Config) -> Fact:
+    names = config.host_names or (socket.gethostname(),)
+    return Fact(", ".join(re.sub(r"[^\x21-\x7e]", "?", name) for name in names))
+
+
+_FACTS: dict[str, Callable[[Config], Fact]] = {
+    "version": _version,
+    "host": _host,
+    "database": _database,
+    "application": _application,
+    "supervisor": _supervisor,
+    "nginx": _nginx,
+    "certificate": _certificate,
+    "disk": _disk,
+    "backup": _backup,
+}

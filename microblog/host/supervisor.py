@@ -15,6 +15,8 @@ _LINK = Path("/etc/supervisor/conf.d/microblog.conf")
 _LOG = layout.LOGS / "gunicorn.log"
 _ANSWER_SECONDS = 300
 _LOOK_EVERY_SECONDS = 5.0
+# One that answers that it is not well may still be connecting to its database.
+_UNWELL_SECONDS = 30
 
 
 def ensure() -> bool:
@@ -71,27 +73,41 @@ def wait_for_answer(say: Callable[[str], None]) -> None:
     """
     deadline = time.monotonic() + _ANSWER_SECONDS
     look = time.monotonic() + _LOOK_EVERY_SECONDS
+    unwell_since = 0.0
     waiting = False
-    while not _answers():
+    while (code := _health()) != http.client.OK:
         if not waiting:
             say("Waiting for the application to answer ...")
             waiting = True
-        if time.monotonic() > look:
-            look = time.monotonic() + _LOOK_EVERY_SECONDS
+        now = time.monotonic()
+        if now > look:
+            look = now + _LOOK_EVERY_SECONDS
             if program_state() == "FATAL":
                 raise _failed()
-        if time.monotonic() > deadline:
+        if not code:
+            unwell_since = 0.0
+        elif now - (unwell_since := unwell_since or now) > _UNWELL_SECONDS:
+            raise HostError(
+                f"the application is not well: it answers {code}", f"see {_LOG}; then: microblog setup"
+            )
+        if now > deadline:
             raise _failed()
         time.sleep(0.1)
 
 
-def _answers() -> bool:
+def answers() -> bool:
+    """Whether the application answers, and its database answers it."""
+    return _health() == http.client.OK
+
+
+def _health() -> int:
+    """The status of its health check; 0 where nobody answers."""
     connection = http.client.HTTPConnection(*layout.APP_ADDRESS, timeout=10)
     try:
         connection.request("GET", "/healthz")
-        return connection.getresponse().status == http.client.OK
+        return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return 0
     finally:
         connection.close()
 

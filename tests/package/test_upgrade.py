@@ -1,0 +1,216 @@
+"""``apt install ./microblog_NEW.deb``: that works, that fails, whose power is cut; and the way back."""
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from nspawn import Machine, wait_until
+from sites import BACKUPS, fill, look, python, switch_to
+from variants import migration, variant
+
+from microblog.host import schema
+
+HEAD = max(schema.known(schema.migrations())[1])
+ADD = 'if missing.table("extra"):\n    op.create_table("extra", sa.Column("x", sa.Integer()))'
+DESTROY = ADD + '\nop.execute("DELETE FROM posts")\nop.execute("ALTER TABLE users ADD COLUMN y INTEGER")\n'  # noqa: S608
+SQLITE = "sqlite:////var/lib/microblog/microblog.db"
+UNWELL = """
+from flask import Blueprint, abort
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/healthz")
+def healthz():
+    abort(500)
+"""
+
+Versions = Callable[[str, dict[str, str]], Path]
+
+
+@pytest.fixture
+def versions(deb: Path, tmp_path: Path) -> Versions:
+    return lambda version, files: variant(deb, tmp_path, version, files)
+
+
+def try_install(machine: Machine, deb: Path) -> str:
+    """:return: what apt said, failing or not; ``machine.code`` tells."""
+    shutil.copyfile(deb, machine.root / "root/new.deb")
+    return machine.run(
+        *("apt-get", "install", "--yes", "--quiet", "--allow-downgrades", "/root/new.deb"),
+        env={"DEBIAN_FRONTEND": "noninteractive"},
+        check=False,
+        timeout=600,
+    )
+
+
+TABLES = """
+import sqlalchemy as sa
+from microblog import create_app
+from microblog.database import db
+
+with create_app().app_context():
+    print(sorted(sa.inspect(db.engine).get_table_names()))
+"""
+
+
+def tables(machine: Machine) -> str:
+    return python(machine, TABLES)
+
+
+def in_maintenance(machine: Machine) -> bool:
+    page = machine.get("https://localhost/")
+    return page.status == 503 and "maintenance" in page.body
+
+
+def test_an_upgrade_keeps_the_posts_and_says_how_long_it_took(
+    server: Machine, versions: Versions, deb: Path
+) -> None:
+    fill(server, "alice", 20)
+    before = look(server)
+    said = try_install(server, versions("9.1", migration("9001", HEAD, ADD)))
+    assert server.code == 0, said
+    assert "Backed up to /var/backups/microblog/microblog-" in said
+    assert "The site is back; it was away for" in said
+    assert server.answers()
+    assert look(server) == before
+    assert "extra" in tables(server)
+    assert len(server.run("ls", BACKUPS).split()) == 1
+    # Nothing to migrate: nothing to back up.
+    assert "Backed up" not in try_install(server, versions("9.2", migration("9001", HEAD, ADD)))
+    assert server.code == 0
+
+    said = try_install(server, deb)
+    assert server.code != 0
+    assert "cannot serve the database of 9.2 (schema 9001)" in said
+    wait_until("the newer version serves on", server.answers)
+    assert "9.2" in server.run("dpkg-query", "-W", "microblog")
+    # Where the schema is the same, there is nothing against it.
+    try_install(server, versions("9.1.5", migration("9001", HEAD, ADD)))
+    assert server.code == 0
+    # And back with a backup of then, as the refusal says.
+    server.run("apt-get", "remove", "--yes", "microblog")
+    try_install(server, deb)
+    assert server.code != 0
+    server.run("sh", "-c", f"microblog restore {BACKUPS}/*-upgrade.tar.gz")
+    server.run("dpkg", "--configure", "--pending")
+    assert server.answers()
+    assert look(server) == before
+
+
+@pytest.mark.parametrize("url", ["", SQLITE], ids=["mariadb", "sqlite"])
+def test_a_migration_that_fails_leaves_the_data_and_says_so(
+    server: Machine, versions: Versions, url: str
+) -> None:
+    if url:
+        switch_to(server, url)
+    fill(server, "alice", 20)
+    before, tables_before = look(server), tables(server)
+    broken = migration("9001", HEAD, f'{DESTROY}raise RuntimeError("no such luck")')
+    said = try_install(server, versions("9.1", broken))
+    assert server.code != 0
+    assert (
+        "microblog: the schema could not be brought up to date: RuntimeError: no such luck;"
+        " the data are as they were, and the site shows its maintenance page" in said
+    ), said
+    assert said.count("microblog setup") == 1
+    assert "Traceback" not in said
+    assert in_maintenance(server)
+    assert (look(server), tables(server)) == (before, tables_before)
+    assert server.run("microblog", "status", check=False).count("in maintenance") == 1
+    assert server.code == 1
+    assert "microblog setup" in server.run("microblog", "doctor", check=False)
+
+    # A boot tries again, fails again, and loses nothing.
+    server.reboot()
+    assert in_maintenance(server)
+    assert server.run("pgrep", "gunicorn", check=False) == ""
+    assert (look(server), tables(server)) == (before, tables_before)
+
+    said = try_install(server, versions("9.2", migration("9001", HEAD, ADD)))
+    assert server.code == 0, said
+    assert server.answers()
+    assert look(server) == before
+
+
+def test_a_version_that_is_not_well_is_taken_back(server: Machine, versions: Versions) -> None:
+    fill(server, "alice", 20)
+    before, tables_before = look(server), tables(server)
+    files = {**migration("9001", HEAD, DESTROY), "web/health.py": UNWELL}
+    said = try_install(server, versions("9.1", files))
+    assert server.code != 0
+    assert "the application is not well: it answers 500; the data are as they were" in said, said
+    assert in_maintenance(server)
+    assert (look(server), tables(server)) == (before, tables_before)
+    # What was wrong is mended by hand: the command that retries.
+    (server.root / "usr/lib/python3/dist-packages/microblog/web/health.py").write_text(
+        UNWELL.replace("abort(500)", 'return "well"')
+    )
+    path = server.root / "usr/lib/python3/dist-packages/microblog/migrations/versions/9001_test.py"
+    path.write_text(path.read_text().replace("DELETE FROM posts", "SELECT 1"))
+    server.run("microblog", "setup")
+    assert server.answers()
+    assert look(server) == before
+    server.run("dpkg", "--configure", "--pending")
+
+
+@pytest.mark.parametrize("url", ["", SQLITE], ids=["mariadb", "sqlite"])
+def test_power_cut_within_a_migration_heals_at_the_next_boot(
+    server: Machine, versions: Versions, url: str
+) -> None:
+    if url:
+        switch_to(server, url)
+    fill(server, "alice", 20)
+    before = look(server)
+    # The first time, it never ends.
+    wait = (
+        f'{ADD}\nmark = "/var/lib/microblog/mark"\n'
+        'if not os.path.exists(mark):\n    open(mark, "w").close()\n    time.sleep(3600)'
+    )
+    shutil.copyfile(versions("9.1", migration("9001", HEAD, wait)), server.root / "root/new.deb")
+    server.run(
+        "systemd-run", "--quiet", "--setenv=DEBIAN_FRONTEND=noninteractive", "dpkg", "-i", "/root/new.deb"
+    )
+    wait_until("the migration is under way", (server.root / "var/lib/microblog/mark").exists)
+    server.kill()
+    server.boot()
+    wait_until("the site answers", server.answers)
+    assert look(server) == before
+    assert "extra" in tables(server)
+    assert server.run("dpkg", "--configure", "-a") is not None
+    assert server.answers()
+    assert server.run("find", BACKUPS, "-name", "upgrading*") == ""
+
+
+def test_power_cuts_anywhere_in_an_upgrade_lose_nothing(
+    server: Machine, versions: Versions, thorough: bool
+) -> None:
+    dice = random.Random(11)  # noqa: S311
+    fill(server, "alice", 50)
+    before = look(server)
+    last = HEAD
+    for number in range(9001, 9031 if thorough else 9003):
+        table = f'op.create_table("extra{number}", sa.Column("x", sa.Integer()))'
+        body = f'if missing.table("extra{number}"):\n    {table}'
+        files = {}
+        for revision, after in zip(range(9001, number + 1), [HEAD, *range(9001, number)], strict=True):
+            files.update(migration(str(revision), str(after), body.replace(str(number), str(revision))))
+        shutil.copyfile(versions(f"9.{number}", files), server.root / "root/new.deb")
+        server.run(
+            "systemd-run", "--quiet", "--setenv=DEBIAN_FRONTEND=noninteractive", "dpkg", "-i", "/root/new.deb"
+        )
+        delay = dice.uniform(0.2, 8)
+        server.run("sleep", f"{delay:.2f}")
+        server.kill()
+        server.boot()
+        # What dpkg asks for after an interruption.
+        said = server.run(
+            "dpkg", "-i", "/root/new.deb", check=False, env={"DEBIAN_FRONTEND": "noninteractive"}
+        )
+        assert server.code == 0, f"after a power cut at {delay:.2f} s: {said}"
+        wait_until("the site answers", server.answers)
+        assert look(server) == before, f"after a power cut at {delay:.2f} s"
+        assert f"extra{number}" in tables(server)
+        last = str(number)
+    print(f"power cuts in upgrades up to {last}: nothing lost")

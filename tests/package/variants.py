@@ -1,0 +1,49 @@
+"""Other versions of the package: the built one with a few files changed."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+MODULES = "usr/lib/python3/dist-packages/microblog"
+
+
+def variant(deb: Path, folder: Path, version: str, files: dict[str, str]) -> Path:
+    """Repack the package as another version.
+
+    :param files: contents of files below the ``microblog`` package.
+    :return: the .deb, in ``folder``.
+    """
+    tree = folder / version
+    shutil.rmtree(tree, ignore_errors=True)
+    subprocess.run(["dpkg-deb", "--raw-extract", deb, tree], check=True)
+    control = tree / "DEBIAN/control"
+    control.write_text(re.sub(r"(?m)^Version: .*", f"Version: {version}", control.read_text()))
+    for name, text in files.items():
+        (tree / MODULES / name).write_text(text)
+    known = sorted(
+        path.name.partition("_")[0] for path in (tree / MODULES / "migrations/versions").glob("*_*.py")
+    )
+    preinst = tree / "DEBIAN/preinst"
+    preinst.write_text(re.sub(r"(?m)^REVISIONS=.*", f'REVISIONS="{" ".join(known)}"', preinst.read_text()))
+    made = folder / f"microblog_{version}_all.deb"
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, made],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return made
+
+
+def migration(revision: str, after: str, body: str) -> dict[str, str]:
+    """A file with a migration.
+
+    :param body: of its ``upgrade``, unindented.
+    """
+    indented = "".join(f"    {line}\n" for line in body.strip().splitlines())
+    text = (
+        "import os, time\nimport sqlalchemy as sa\nfrom alembic import op\nfrom microblog import missing\n\n"
+        f'revision = "{revision}"\ndown_revision = "{after}"\nbranch_labels = None\ndepends_on = None\n\n\n'
+        f"def upgrade():\n{indented}"
+    )
+    return {f"migrations/versions/{revision}_test.py": text}
