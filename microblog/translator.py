@@ -27,11 +27,9 @@ class Translator:
 
     :param key: the subscription's key.
     :param region: the resource's region, which all but global resources need.
-    :param url: where the service is.
     """
 
-    def __init__(self, key: str, region: str = "", url: str = URL) -> None:
-        self._url = url
+    def __init__(self, key: str, region: str = "") -> None:
         self._headers = {"Ocp-Apim-Subscription-Key": key, "Content-Type": "application/json; charset=UTF-8"}
         if region:
             self._headers["Ocp-Apim-Subscription-Region"] = region
@@ -58,7 +56,7 @@ class Translator:
 
     def _ask(self, text: str, language: str) -> str:
         request = urllib.request.Request(  # noqa: S310 - https, and never from a user
-            f"{self._url}?api-version=3.0&to={language}",
+            f"{URL}?api-version=3.0&to={language}",
             data=json.dumps([{"Text": text}]).encode(),
             headers=self._headers,
         )
@@ -71,7 +69,7 @@ class Translator:
                 raise TranslatorError(f"the service answers {error.code}") from None
         except (OSError, HTTPException) as error:
             raise TranslatorError(f"the service cannot be reached: {error}") from None
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise TranslatorError("the service's answer is none") from None
         if not isinstance(translation, str) or not translation:
             raise TranslatorError("the service's answer is none")

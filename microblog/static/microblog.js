@@ -10,7 +10,7 @@ const DAY = 24 * HOUR;
 const full = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "short" });
 const date = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", year: "numeric" });
 const dateThisYear = new Intl.DateTimeFormat(language, { day: "numeric", month: "short" });
-const ago = new Intl.RelativeTimeFormat(language, { style: "narrow", numeric: "auto" });
+const ago = new Intl.RelativeTimeFormat(language, { style: "short", numeric: "auto" });
 
 function when(moment, now) {
   const seconds = Math.max(0, (now - moment) / 1000);
