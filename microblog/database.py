@@ -64,9 +64,13 @@ def init_app(app: Flask, url: str) -> None:
     app.config["SQLALCHEMY_TRACK_MODIFICATIONS"] = False
     db.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
-    if sqlite:
-        with app.app_context():
+    with app.app_context():
+        if sqlite:
             sa.event.listen(db.engine, "connect", _prepare_sqlite)
+        else:
+            from microblog import mysql
+
+            mysql.prepare(db.engine)
 
 
 def _sqlite_options() -> dict[str, Any]:
@@ -89,9 +93,6 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _mysql_options() -> dict[str, Any]:
     return {
-        # The server may have been restarted, or a firewall may have dropped an idle
-        # connection, since it was last used.
-        "pool_pre_ping": True,
         "pool_recycle": 1800,
         # Flask-SQLAlchemy 2 puts MySQL's three-byte utf8 into the URL; this wins.
         "connect_args": {"charset": "utf8mb4", "connect_timeout": 10},

@@ -70,9 +70,10 @@ def mysql(*options: str) -> Iterator[Server]:
     root = _mysql_files()
     library = next((root / "usr/lib").glob("*-linux-gnu"))
     loader = next(path for path in (root / "usr/lib").rglob("ld-linux*.so.*"))
+    share = root / "usr/share/mysql"
     command = [
         str(loader), "--library-path", str(library), str(root / "usr/sbin/mysqld"), "--no-defaults",
-        f"--lc-messages-dir={root / 'usr/share/mysql'}", f"--character-sets-dir={root / 'usr/share/mysql/charsets'}",
+        f"--lc-messages-dir={share}", f"--character-sets-dir={share / 'charsets'}",
         f"--plugin-dir={root / 'usr/lib/mysql/plugin'}", "--mysqlx=OFF", "--disable-log-bin",
     ]  # fmt: skip
     with _directory() as directory:
@@ -106,7 +107,8 @@ def _serving(name: str, command: list[str], directory: Path, options: tuple[str,
         f"--datadir={directory / 'data'}", f"--socket={server.socket}", "--skip-networking", *_user(),
         f"--pid-file={directory / 'pid'}", f"--secure-file-priv={directory}",
         # What it holds is thrown away: no waiting for the disk.
-        "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF", "--innodb-flush-method=O_DIRECT_NO_FSYNC",
+        "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF",
+        "--innodb-flush-method=O_DIRECT_NO_FSYNC",
         *options,
     ]  # fmt: skip
     with log.open("wb") as output:
@@ -147,7 +149,8 @@ def _mysql_files() -> Path:
             _run(
                 "mmdebstrap", "--quiet", "--variant=extract", "--include=mysql-server-core",
                 # A mirror that is frozen at a date is as good.
-                '--aptopt=Acquire::Check-Valid-Until "false"', "sid", str(partial), f"deb {_mirror()} sid main",
+                '--aptopt=Acquire::Check-Valid-Until "false"',
+                "sid", str(partial), f"deb {_mirror()} sid main",
             )  # fmt: skip
             partial.rename(root)
     return root

@@ -92,17 +92,13 @@ def home(reader_id: int, following: int, at: Cut) -> list[PostRow]:
 
 def _recent(reader_id: int, at: Cut) -> list[PostRow]:
     """From the posts next to the cut: is the author followed? Most of the time a page is soon full."""
-    bound = at.bound
-    if bound is None:
-        bound = (_execute("SELECT MAX(id) FROM posts").scalar() or 0) + 1
-    end = bound + WINDOW if at.newer else bound - WINDOW
-    return _read(
-        "id",
-        f"{_PUBLIC} AND {_FOLLOWED} AND p.id {'<' if at.newer else '>'} :end",
-        at._replace(bound=bound),
-        reader=reader_id,
-        end=end,
-    )
+    if at.newer:
+        end = "p.id <= :bound + :window"
+    elif at.bound is None:
+        end = "p.id > (SELECT MAX(id) FROM posts) - :window"
+    else:
+        end = "p.id >= :bound - :window"
+    return _read("id", f"{_PUBLIC} AND {_FOLLOWED} AND {end}", at, reader=reader_id, window=WINDOW)
 
 
 def _merged(reader_id: int, at: Cut) -> list[PostRow]:

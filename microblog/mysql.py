@@ -1,0 +1,76 @@
+"""Connections to MySQL that do not talk more than they must.
+
+Most requests only read. By PyMySQL's rules, each would begin a transaction and roll it back, and
+a pool would ask before each whether the server is still there: three exchanges beside the one or
+two that are asked for.
+"""
+
+import re
+import time
+from typing import Any
+
+import sqlalchemy as sa
+from pymysql.connections import Connection
+from pymysql.constants import SERVER_STATUS
+from pymysql.err import MySQLError
+from sqlalchemy.exc import DisconnectionError
+
+# Statements that need no transaction: they change nothing, lock nothing, or are about transactions.
+_ALONE = re.compile(
+    r"\s*(?:SELECT\b(?!.*\b(?:FOR\s+UPDATE|FOR\s+SHARE|IN\s+SHARE\s+MODE)\b)|SHOW\b|SET\b|EXPLAIN\b|BEGIN\b"
+    r"|COMMIT\b|ROLLBACK\b|START\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+# A connection that was idle for longer is asked whether it still stands, in seconds.
+_IDLE = 5.0
+
+
+class LazyConnection(Connection):  # type: ignore[misc]
+    """Begins a transaction with the first statement that is more than a SELECT, as Python's sqlite3 does.
+
+    Reads before it see what is committed by then; in the transaction, MySQL's isolation holds.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "autocommit": True})
+
+    @property
+    def _in_transaction(self) -> bool:
+        return bool(self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
+
+    def query(self, sql: Any, unbuffered: bool = False) -> Any:
+        text = sql.decode("utf-8", "surrogateescape") if isinstance(sql, bytes | bytearray) else sql
+        if not self._in_transaction and not _ALONE.match(text):
+            self.begin()
+        return super().query(sql, unbuffered)
+
+    def commit(self) -> None:
+        if self._in_transaction:
+            super().commit()
+
+    def rollback(self) -> None:
+        if self._in_transaction:
+            super().rollback()
+
+
+def prepare(engine: "sa.engine.Engine") -> None:
+    """Let an engine use such connections."""
+
+    @sa.event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> LazyConnection:
+        return LazyConnection(*arguments, **options)
+
+    @sa.event.listens_for(engine, "checkin")
+    def note_time(_connection: Any, record: Any) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def check(connection: Any, record: Any, _proxy: Any) -> None:
+        """The server may have been restarted, or a firewall may have dropped an idle connection."""
+        if time.monotonic() - record.info.get("idle_since", time.monotonic()) <= _IDLE:
+            return
+        try:
+            connection.ping(reconnect=False)
+        except (MySQLError, OSError):
+            # The pool then makes a new one.
+            raise DisconnectionError from None

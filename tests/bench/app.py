@@ -1,0 +1,323 @@
+"""How fast the application answers, whatever has been written: gunicorn as the product runs it, and wrk.
+
+1,000 accounts that follow 50 others each, one more that follows all of them, and as many posts as
+MICROBLOG_BENCH_POSTS says (10000,100000,1000000), in a MariaDB with its own defaults and in SQLite
+(MICROBLOG_BENCH_DATABASES, mariadb,sqlite). MICROBLOG_BENCH_SECONDS are spent on each page (5).
+"""
+
+import http.cookiejar
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from builder import paths
+from builder.command import program
+from builder.errors import BuildError
+from builder.progress import step
+
+sys.path.insert(0, str(paths.ROOT / "tests"))
+import database_servers
+
+POSTS = [int(count) for count in os.environ.get("MICROBLOG_BENCH_POSTS", "10000,100000,1000000").split(",")]
+DATABASES = os.environ.get("MICROBLOG_BENCH_DATABASES", "mariadb,sqlite").split(",")
+SECONDS = int(os.environ.get("MICROBLOG_BENCH_SECONDS", "5"))
+# As many as the workers of two cores have threads.
+CONNECTIONS = 16
+READERS = {"ordinary": "user1", "everybody": "omnivore"}
+USERS = 1_000
+FOLLOWED = 50
+PASSWORD = "a password for the benchmark"
+SECRET_KEY = "a secret key for the benchmark alone"
+# Words as a language has them: the n-th is 1/n as frequent as the first.
+VOCABULARY = 20_000
+# In one post of 140 or so; in one of 10,000 or so.
+COMMON, RARE = "w0100", "w7000"
+PAGES = {
+    "home": ("/", READERS),
+    "explore": ("/explore", ("ordinary",)),
+    "profile": ("/user/user500", ("ordinary",)),
+    "search": (f"/search?q={COMMON}", ("ordinary",)),
+    "search, a rare word": (f"/search?q={RARE}", ("ordinary",)),
+    "log-in": ("/login", ("nobody",)),
+}
+
+
+def measure() -> dict[str, Any]:
+    """Load, serve and measure each database at each size.
+
+    :return: ``results``, a page each: requests a second, milliseconds, queries; ``pss_mb``: memory of
+        all of gunicorn's processes, shared pages counted once, after the largest size.
+    :raises BuildError: a program is missing, or a page is not what it should be.
+    """
+    results: list[dict[str, Any]] = []
+    memory: dict[str, float] = {}
+    for name in DATABASES:
+        for count in POSTS:
+            with _database(name, count) as url:
+                found, memory[name] = _serve(name, count, url)
+                results += found
+    return {"results": results, "pss_mb": memory}
+
+
+@contextmanager
+def _database(name: str, count: int) -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="microblog-bench-") as scratch:
+        if name == "sqlite":
+            url = f"sqlite:///{scratch}/bench.db"
+            with step(f"Loading {count} posts into {name}", f"Loaded {count} posts into {name}"):
+                _migrate(url)
+                _load_sqlite(Path(scratch) / "bench.db", count)
+            yield url
+            return
+        with getattr(database_servers, name)() as server:
+            with step(f"Loading {count} posts into {name}", f"Loaded {count} posts into {name}"):
+                url = server.create("bench")
+                _migrate(url)
+                _load_mysql(server, count)
+            yield url
+
+
+def _environment(url: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": str(paths.ROOT),
+        "FLASK_APP": "microblog",
+        "MICROBLOG_ENV_FILE": os.devnull,
+        "SECRET_KEY": SECRET_KEY,
+        "DATABASE_URL": url,
+    }
+
+
+def _migrate(url: str) -> None:
+    command = [sys.executable, "-m", "flask", "db", "upgrade"]
+    done = subprocess.run(command, env=_environment(url), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise BuildError(f"the migration failed: {done.stderr.strip().splitlines()[-1]}")
+
+
+def _users() -> Iterator[tuple[Any, ...]]:
+    from werkzeug.security import generate_password_hash
+
+    password = generate_password_hash(PASSWORD, method="pbkdf2:sha256:1")
+    names = [f"user{number}" for number in range(USERS)] + [READERS["everybody"]]
+    for number, name in enumerate(names, 1):
+        yield number, name, name, f"{name}@example.org", password, "2025-01-01 00:00:00"
+
+
+def _follows() -> Iterator[tuple[int, int, str]]:
+    for follower in range(1, USERS + 1):
+        others = [number for number in range(1, USERS + 1) if number != follower]
+        for followed in random.Random(follower).sample(others, FOLLOWED):  # noqa: S311
+            yield follower, followed, "2025-01-01 00:00:00"
+    for followed in range(1, USERS + 1):
+        yield USERS + 1, followed, "2025-01-01 00:00:00"
+
+
+def _posts(count: int) -> Iterator[tuple[int, str, str]]:
+    dice = random.Random(1)  # noqa: S311
+    words = [f"w{number:04}" for number in range(1, VOCABULARY + 1)]
+    weights = [1 / number for number in range(1, VOCABULARY + 1)]
+    drawn = iter(())
+    moment = datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None) - timedelta(seconds=count)
+    for number in range(count):
+        body = []
+        for _ in range(dice.randint(4, 20)):
+            word = next(drawn, None)
+            if word is None:
+                drawn = iter(dice.choices(words, weights, k=100_000))
+                word = next(drawn)
+            body.append(word)
+        yield dice.randint(1, USERS), " ".join(body)[:140], str(moment + timedelta(seconds=number))
+
+
+# Of the counts that the application keeps.
+_COUNTS = (
+    "UPDATE users SET posts_count = (SELECT count(*) FROM posts WHERE author_id = users.id),"
+    " following_count = (SELECT count(*) FROM follows WHERE follower_id = users.id),"
+    " followers_count = (SELECT count(*) FROM follows WHERE followed_id = users.id)"
+)
+_TABLES = {
+    "users": ("(id, username, name_key, email, password_hash, created_at)", lambda count: _users()),
+    "follows": ("(follower_id, followed_id, created_at)", lambda count: _follows()),
+    "posts": ("(author_id, body, created_at)", _posts),
+}
+
+
+def _load_sqlite(path: Path, count: int) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(path)
+    for table, (columns, rows) in _TABLES.items():
+        marks = ", ".join("?" * (columns.count(",") + 1))
+        connection.executemany(f"INSERT INTO {table} {columns} VALUES ({marks})", rows(count))  # noqa: S608
+    connection.execute(_COUNTS)
+    connection.commit()
+    connection.execute("ANALYZE")
+    connection.close()
+
+
+def _load_mysql(server: "database_servers.Server", count: int) -> None:
+    with server.connect("bench") as connection, connection.cursor() as cursor:
+        # Made over at the end as the migration makes it, that takes a fraction of the time.
+        cursor.execute("DROP INDEX ft_posts_body ON posts")
+        for table, (columns, rows) in _TABLES.items():
+            file = server.socket.with_name(f"{table}.txt")
+            with file.open("w") as stream:
+                stream.writelines("\t".join(map(str, row)) + "\n" for row in rows(count))
+            cursor.execute(f"LOAD DATA INFILE '{file}' INTO TABLE {table} {columns}")
+            file.unlink()
+        cursor.execute("SET SESSION innodb_ft_enable_stopword = OFF")
+        cursor.execute("CREATE FULLTEXT INDEX ft_posts_body ON posts (body)")
+        cursor.execute(_COUNTS)
+        cursor.execute("ANALYZE TABLE users, follows, posts")
+
+
+def _serve(name: str, count: int, url: str) -> tuple[list[dict[str, Any]], float]:
+    results = []
+    with _gunicorn(url) as (base, master):
+        cookies = {reader: _log_in(base, account) for reader, account in READERS.items()}
+        cookies["nobody"] = ""
+        for page, (path, readers) in PAGES.items():
+            for reader in readers:
+                _load(base + path, cookies[reader], 1)
+                figures = _load(base + path, cookies[reader], SECONDS)
+                queries = _queries(url, path, cookies[reader])
+                results.append(
+                    {
+                        "db": name,
+                        "posts": count,
+                        "page": page,
+                        "reader": reader,
+                        **figures,
+                        "queries": queries,
+                    }
+                )
+        return results, round(_pss(master), 1)
+
+
+@contextmanager
+def _gunicorn(url: str) -> Iterator[tuple[str, int]]:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:microblog.gunicorn_config"]
+    environment = {**_environment(url), "BIND": f"127.0.0.1:{port}"}
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [*command, "microblog:create_app()"], env=environment, stdout=log, stderr=log
+        )
+        try:
+            base = f"http://127.0.0.1:{port}"
+            ends = time.monotonic() + 60
+            while not _answers(f"{base}/healthz"):
+                if process.poll() is not None or time.monotonic() > ends:
+                    log.seek(0)
+                    raise BuildError(f"gunicorn does not come up: {log.read()[-2000:].decode()}")
+                time.sleep(0.1)
+            yield base, process.pid
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - on loopback
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def _log_in(base: str, account: str) -> str:
+    jar = http.cookiejar.CookieJar()
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    with opener.open(f"{base}/login") as response:
+        token = re.search(rb'name="csrf_token"[^>]*value="([^"]+)"', response.read())
+    assert token is not None
+    form = {"username": account, "password": PASSWORD, "csrf_token": token[1].decode()}
+    with opener.open(f"{base}/login", urllib.parse.urlencode(form).encode()) as response:
+        if b'action="/logout"' not in response.read():
+            raise BuildError(f"{account} cannot log in")
+    return "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar)
+
+
+_UNITS = {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000}
+
+
+def _load(url: str, cookie: str, seconds: int) -> dict[str, float]:
+    """Let wrk ask for a page for so long."""
+    command = [program("wrk", "wrk"), "--threads=1", f"--connections={CONNECTIONS}", f"--duration={seconds}s"]
+    command += ["--latency", "--header", f"Cookie: {cookie}", url]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in said or "Socket errors" in said:
+        raise BuildError(f"{url} gave errors under load: {said}")
+    times = {}
+    for percent in (50, 99):
+        found = re.search(rf"\b{percent}%\s+([\d.]+)(us|ms|s|m)\b", said)
+        assert found is not None, said
+        times[f"p{percent}_ms"] = round(float(found[1]) * _UNITS[found[2]], 2)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    assert rate is not None, said
+    return {"rps": round(float(rate[1]), 1), **times}
+
+
+def _queries(url: str, path: str, cookie: str) -> int:
+    """How many statements one page takes, in an application of its own."""
+    sys.path.insert(0, str(paths.ROOT))
+    import sqlalchemy as sa
+
+    from microblog import create_app
+    from microblog.config import Config
+    from microblog.database import db
+
+    app = create_app(Config(secret_key=SECRET_KEY, database_url=url))
+    statements = []
+    with app.app_context():
+        sa.event.listen(db.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    with app.test_client(use_cookies=False) as client:
+        for _ in range(2):
+            statements.clear()
+            response = client.get(path, headers={"Cookie": cookie})
+            if response.status_code != 200:
+                raise BuildError(f"{path} answers {response.status_code}")
+            response.close()
+    with app.app_context():
+        db.engine.dispose()
+    return len(statements)
+
+
+def _pss(master: int) -> float:
+    """MB of memory of a process and its children: what they share counts once."""
+    total = 0
+    children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    for pid in (str(master), *children):
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+        total += int(found[1]) if found else 0
+    return total * 1024 / 1e6
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The figures as people read them: rows of Markdown."""
+    lines = [
+        "| database | posts | page | reader | requests/s | p50 ms | p99 ms | queries |",
+        "|---|--:|---|---|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {row['db']} | {row['posts']:,} | {row['page']} | {row['reader']} | {row['rps']:.0f} |"
+        f" {row['p50_ms']:.1f} | {row['p99_ms']:.1f} | {row['queries']} |"
+        for row in figures["results"]
+    ]
+    memory = ", ".join(f"{mb:.0f} MB with {name}" for name, mb in figures["pss_mb"].items())
+    return "\n".join([*lines, "", f"Memory of all of gunicorn's processes: {memory}."])
