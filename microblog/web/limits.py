@@ -19,12 +19,12 @@ LOGIN_HERE = Limit("log-in, account and address", 10, 15 * 60)
 LOGIN_ADDRESS = Limit("log-in, address", 50, 15 * 60)
 LOGIN_ACCOUNT = Limit("log-in, account", 100, 60 * 60)
 LOGIN_DEVICE = Limit("log-in, known browser", 10, 15 * 60)
-REGISTRATION = Limit("registration, address", 30, 60 * 60)
+REGISTRATION = Limit("registration, address", 60, 60 * 60)
 RESET_ADDRESS = Limit("reset, address", 20, 60 * 60)
 RESET_ACCOUNT = Limit("reset, account", 5, 60 * 60)
 # Somebody at a computer that its owner has left.
 PASSWORD = Limit("password of a session", 10, 15 * 60)
-NEW_EMAIL = Limit("new address", 5, 60 * 60)
+NEW_EMAIL = Limit("new address", 10, 60 * 60)
 
 _DEVICE_DAYS = 365
 
@@ -35,7 +35,7 @@ def check(*keys: Key) -> None:
     :raises TooManyRequests: if it is one too many.
     """
     if wait := attempt(*keys):
-        current_app.logger.info("too many attempts: %s", keys[0].limit.name)
+        current_app.logger.info("too many attempts at %s from %s", request.url_rule, request.remote_addr)
         raise TooManyRequests(retry_after=wait)
 
 

@@ -114,7 +114,7 @@ def wrong(visitor, times, name="susan"):
 def tight(monkeypatch):
     """Limits that a test reaches soon."""
     table = {"LOGIN_HERE": 3, "LOGIN_ADDRESS": 5, "LOGIN_ACCOUNT": 6, "LOGIN_DEVICE": 3, "REGISTRATION": 2}
-    table |= {"PASSWORD": 2, "RESET_ADDRESS": 3, "RESET_ACCOUNT": 2}
+    table |= {"PASSWORD": 2, "NEW_EMAIL": 2, "RESET_ADDRESS": 3, "RESET_ACCOUNT": 2}
     for name, most in table.items():
         limit = getattr(limits, name)
         monkeypatch.setattr(limits, name, Limit(limit.name, most, limit.seconds))
@@ -195,6 +195,15 @@ def test_registration_is_limited(app, tight):
     codes = [at(app, "192.0.2.1").register(f"user{number}").status_code for number in range(3)]
     assert codes == [302, 302, 429]
     assert at(app, "192.0.2.2").register("user9").status_code == 302
+
+
+def test_who_has_an_account_is_not_asked_for_long(client, make_user, tight):
+    make_user("susan")
+    codes = [client.register("david", email="susan@example.org").status_code for _ in range(3)]
+    assert codes == [200, 200, 429]
+    client.login()
+    data = {"email": "susan@example.org", "password": PASSWORD}
+    assert [client.submit("/settings/email", data).status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_a_password_is_not_guessed_in_an_open_session(client, make_user, tight):

@@ -39,11 +39,13 @@ def settings() -> ResponseReturnValue:
 def email() -> ResponseReturnValue:
     """Change the address: by a link to the new one, where the site can send mail."""
     form = EmailForm()
+    # Before anything is looked up: the form tells which addresses are taken.
+    if form.is_submitted():
+        limits.check(limits.NEW_EMAIL.key(current_user.id))
     if form.validate_on_submit():
         new = form.email.data.lower()
         if letters.mailer() is None:
             return _set_email(current_user, new)
-        limits.check(limits.NEW_EMAIL.key(current_user.id))
         user_id, start = current_user.id, external_url("account.confirm", token="-")[:-1]  # noqa: S106
         language = i18n.language()
         letters.later(lambda: _send_confirmation(user_id, new, start, language))

@@ -35,8 +35,10 @@ def register() -> ResponseReturnValue:
     if not registration_open():
         return render_template("auth/closed.html"), 403
     form = RegistrationForm()
-    if form.validate_on_submit():
+    # Before anything is looked up: the form tells which names and addresses are taken.
+    if form.is_submitted():
         limits.check(limits.visitor(limits.REGISTRATION))
+    if form.validate_on_submit():
         user = User(form.username.data, form.email.data, form.password.data)
         db.session.add(user)
         try:
