@@ -11,6 +11,7 @@ from microblog.config import MailServer
 from microblog.database import db, utc_now
 from microblog.models import Token, User, tokens
 from microblog.models.tokens import LIFETIME
+from microblog.web import limits
 
 NEW = "another horse"
 
@@ -184,6 +185,18 @@ def test_nothing_tells_who_has_an_account(visitor, post, make_user, monkeypatch)
     assert threads == ["mail", "mail"]
     assert answers[0].headers["Location"] == answers[1].headers["Location"] == "/login"
     assert answers[0].data == answers[1].data
+
+
+def test_asking_is_limited_whether_there_is_an_account_or_not(visitor, post, make_user):
+    make_user("susan")
+    most = limits.RESET_ACCOUNT.most
+    for name in ("susan", "nobody"):
+        codes = [ask(visitor, f"{name}@example.org").status_code for _ in range(most + 1)]
+        assert codes == [302] * most + [429]
+    assert len(post.arrived()) == most
+    rest = limits.RESET_ADDRESS.most - 2 * most - 2
+    codes = [ask(visitor, f"user{number}@example.org").status_code for number in range(rest + 1)]
+    assert codes == [302] * rest + [429]
 
 
 def test_no_mail_to_nobody_or_the_suspended(visitor, post, make_user, app):
