@@ -1,7 +1,9 @@
 """Search in posts' texts: all words of the question, newest post first."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,12 +12,14 @@ from microblog.database import db
 from microblog.models import feeds
 from microblog.models.feeds import ID_MAX
 from microblog.models.paging import Cut, cut
-from microblog.models.post import Page
+from microblog.models.post import POST_MAX, Page
 
 # More would not fit into a post, or hardly.
 WORDS_MAX = 16
 # MySQL's and MariaDB's full-text index holds words from this length on (innodb_ft_min_token_size).
 SHORTEST = 3
+# MySQL's and MariaDB's search looks through this many of the latest posts before it asks the index.
+WINDOW = 10_000
 
 _WORD = re.compile(r"\w+")
 
@@ -38,7 +42,8 @@ def words(text: str) -> list[str]:
 def search_page(text: str, before: int | None = None, after: int | None = None) -> SearchPage:
     """The posts that hold all words of ``text``, in any order and case."""
     wanted = words(text)
-    if not wanted:
+    # What is longer than a post is in none.
+    if not wanted or any(len(word) > POST_MAX for word in wanted):
         return SearchPage([])
     find = _find_sqlite if db.engine.dialect.name == "sqlite" else _find_mysql
     return SearchPage(*cut(lambda at: feeds.posts(find(wanted, at), at.newer), before, after, Page.SIZE))
@@ -58,21 +63,61 @@ def _find_sqlite(wanted: list[str], at: Cut) -> list[int]:
 
 
 def _find_mysql(wanted: list[str], at: Cut) -> list[int]:
+    # The index gives all posts that hold a word before they can be put in order: for a word in
+    # every hundredth of a million posts, that takes long. But of such a word there is a page full
+    # in the latest posts, which are looked through first.
+    near = _find_near(wanted, at)
     indexed = [word for word in wanted if len(word) >= SHORTEST]
-    conditions, parameters = [], {}
-    if indexed:
-        conditions.append("MATCH (p.body) AGAINST (:match IN BOOLEAN MODE)")
-        parameters["match"] = " ".join(f'+"{word}"' for word in indexed)
-    for number, word in enumerate(word for word in wanted if len(word) < SHORTEST):
-        conditions.append(f"p.body REGEXP :short{number}")
-        parameters[f"short{number}"] = rf"\b{word}\b"
+    if len(near) == at.limit or not indexed:
+        return near
+    match = " ".join(f'+"{word}"' for word in indexed)
+    short = [word for word in wanted if len(word) < SHORTEST]
+    return _mysql_ids("p", ["MATCH (p.body) AGAINST (:match IN BOOLEAN MODE)"], short, at, match=match)
+
+
+def _find_near(wanted: list[str], at: Cut) -> list[int]:
+    if at.newer:
+        end = "p.id <= :bound + :window"
+    elif at.bound is None:
+        end = "p.id > (SELECT MAX(id) FROM posts) - :window"
+    else:
+        end = "p.id >= :bound - :window"
+    return _mysql_ids("p FORCE INDEX (PRIMARY)", [end], wanted, at, window=WINDOW)
+
+
+def _mysql_ids(posts: str, conditions: list[str], words: list[str], at: Cut, **parameters: Any) -> list[int]:
+    for number, word in enumerate(words):
+        conditions.append(f"p.body REGEXP :word{number}")
+        parameters[f"word{number}"] = _pattern(word)
     return _ids(
-        "SELECT p.id FROM posts AS p JOIN users AS u ON u.id = p.author_id"  # noqa: S608
+        f"SELECT p.id FROM posts AS {posts} STRAIGHT_JOIN users AS u ON u.id = p.author_id"  # noqa: S608
         f" WHERE {' AND '.join(conditions)} AND u.suspended_at IS NULL",
         "p.id",
         at,
         **parameters,
     )
+
+
+def _base(letter: str) -> str:
+    """The letter without its accents, in lower case."""
+    return unicodedata.normalize("NFD", letter)[0].lower()
+
+
+@cache
+def _variants() -> dict[str, str]:
+    """The letters of Latin with accents, by the one they are made of."""
+    found: dict[str, str] = {}
+    for number in (*range(0xC0, 0x250), *range(0x1E00, 0x1F00)):
+        base = _base(chr(number))
+        if base.isascii() and base.isalpha():
+            found[base] = found.get(base, "") + chr(number)
+    return found
+
+
+def _pattern(word: str) -> str:
+    """A word as a regular expression that minds accents as little as the index does."""
+    letters = (f"[{base}{_variants()[base]}]" if (base := _base(one)) in _variants() else one for one in word)
+    return rf"\b{''.join(letters)}\b"
 
 
 def _ids(select: str, column: str, at: Cut, **parameters: Any) -> list[int]:
