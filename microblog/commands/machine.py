@@ -114,4 +114,83 @@ def _print_backup(path: Path, manifest: dict[str, Any], as_json: bool) -> None:
         )
 
 
-COMMANDS = (setup, status, doctor, backup, restore)
+@click.command()
+@click.argument("domains", nargs=-1, metavar="[DOMAIN]...")
+@click.option(
+    "--server", metavar="URL", default="", help="Directory of another ACME service than Let's Encrypt."
+)
+@click.option("--email", default="", help="Where the authority may write; the first of ADMINS if not given.")
+@click.option("--off", is_flag=True, help="Go back to a certificate of the machine's own.")
+@click.option("--deploy", is_flag=True, hidden=True, help="certbot's hook.")
+def https(domains: tuple[str, ...], server: str, email: str, off: bool, deploy: bool) -> None:
+    """Get a certificate for DOMAIN that browsers trust, and have it renewed."""
+    from microblog.host import https as work
+
+    if deploy:
+        work.deploy()
+    elif off:
+        work.disable(_say)
+    elif not domains:
+        raise click.UsageError("Name a DOMAIN, or --off.")
+    else:
+        work.enable(domains, server, email, _say)
+
+
+@click.command()
+@click.option("--domain", default="", help="After the @ of the sender; the site's name if not given.")
+@click.option("--relay", metavar="HOST[:PORT]", default="", help="Send through somebody's server (port 587).")
+@click.option("--user", default="", help="The name there; the password is asked for, or read from a pipe.")
+@click.option("--records", is_flag=True, help="Only print the DNS records.")
+@click.option("--test", "recipient", metavar="ADDRESS", default=None, help="Only send a test to ADDRESS.")
+def mail(domain: str, relay: str, user: str, records: bool, recipient: str | None) -> None:
+    """Have the site send mail: directly, with signatures, or through a relay."""
+    from microblog.host import mail as work
+
+    if recipient is not None:
+        click.echo(f"Sent a test to {work.send_test(recipient)}")
+        return
+    if not records:
+        through = None
+        if relay:
+            host, _, port = relay.partition(":")
+            if port and not port.isdigit():
+                raise click.UsageError(f"{relay} is no HOST:PORT.")
+            password = ""
+            if user:
+                password = (
+                    click.prompt("Password", hide_input=True, err=True) if sys.stdin.isatty() else input()
+                )
+            through = work.Relay(host, int(port or 587), user, password)
+        lines = work.set_up(domain, through, _say)
+    else:
+        lines = work.records(domain)
+    if lines:
+        click.echo("Publish these records, so that others believe your mail:")
+    for line in lines:
+        click.echo(f"  {line}")
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Only report; the exit code is 1 where something is missing.")
+@click.option("--undo", is_flag=True, help="Take back what this command has done.")
+@_json
+def harden(check: bool, undo: bool, as_json: bool) -> None:
+    """Close what a server on the internet should not have open."""
+    from microblog.host import harden as work
+
+    if undo:
+        work.undo(_say)
+        return
+    if not check:
+        work.harden(_hush if as_json else _say)
+    found = work.check()
+    if as_json:
+        click.echo(json.dumps(dict(found)))
+    else:
+        for what, in_place in found:
+            click.echo(f"{'yes' if in_place else 'NO ':<5}{what}")
+    if not all(in_place for _, in_place in found):
+        sys.exit(1)
+
+
+COMMANDS = (setup, status, doctor, backup, restore, https, mail, harden)

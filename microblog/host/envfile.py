@@ -55,15 +55,38 @@ def complete(
         raise HostError(
             f"{path} cannot be read: {error}", "mend it or move it away; then: microblog setup"
         ) from None
-    added = missing(present, environ, database_url, proxied)
+    changes = {name: value for name, value in _answers().items() if present.get(name) != value}
+    present.update(changes)
+    added = {**changes, **missing(present, environ, database_url, proxied)}
     if added:
-        if old and not old.endswith("\n"):
-            old += "\n"
-        lines = "".join(f"{name}={quote(value)}\n" for name, value in added.items())
-        files.write(path.resolve(), old + lines, _MODE, 0, gid)
+        _write(path, old, added, gid)
     else:
         protect(path, gid)
+    layout.ANSWERED.unlink(missing_ok=True)
     return list(added)
+
+
+def _answers() -> dict[str, str]:
+    """What the administrator has answered to debconf, not yet taken over."""
+    if not layout.ANSWERED.exists():
+        return {}
+    values = dotenv_values(layout.ANSWERED, interpolate=False)
+    return {name: value or "" for name, value in values.items()}
+
+
+def change(path: Path, values: Mapping[str, str]) -> None:
+    """Set values in the environment file; the rest of it, comments included, stays."""
+    _, gid = layout.user_ids()
+    _write(path, path.read_text(encoding="utf-8"), values, gid)
+
+
+def _write(path: Path, old: str, values: Mapping[str, str], gid: int) -> None:
+    for name in values:
+        old = re.sub(rf"^[ \t]*(export[ \t]+)?{name}[ \t]*=.*\n?", "", old, flags=re.MULTILINE)
+    if old and not old.endswith("\n"):
+        old += "\n"
+    lines = "".join(f"{name}={quote(value)}\n" for name, value in values.items())
+    files.write(path.resolve(), old + lines, _MODE, 0, gid)
 
 
 def protect(path: Path, gid: int) -> None:

@@ -12,6 +12,8 @@ USER = "microblog"
 ETC = Path("/etc/microblog")
 ENV_FILE = ETC / "microblog.env"
 ANSWERS = ETC / "setup.conf"
+# Settings answered to debconf, which setup takes over into the environment file.
+ANSWERED = ETC / "answers"
 TLS = ETC / "tls"
 STATE = Path("/var/lib/microblog")
 LOGS = Path("/var/log/microblog")

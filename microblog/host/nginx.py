@@ -72,7 +72,16 @@ def apply() -> None:
     """
     state = services.state(UNIT)
     if state != "active":
-        services.start(UNIT)
+        try:
+            services.start(UNIT)
+        except HostError:
+            for port in (80, 443):
+                for other in services.holders(port) - {"nginx"}:
+                    raise HostError(
+                        f"nginx does not start: port {port} is taken by {other}",
+                        f"stop {other} or give it another port; then: microblog setup",
+                    ) from None
+            raise
     elif services.run("systemctl", "reload", UNIT).returncode:
         raise HostError(
             "nginx does not reload", "nginx -t and journalctl -u nginx say why; then: microblog setup"

@@ -1,9 +1,12 @@
 """systemd's view of the services around the site."""
 
+import re
 import subprocess
 from pathlib import Path
 
 from microblog.errors import HostError
+
+_PROGRAM = re.compile(r'\("([^"]+)",pid=')
 
 
 def run(*command: str) -> "subprocess.CompletedProcess[str]":
@@ -36,6 +39,17 @@ def state(unit: str) -> str:
 def masked(unit: str) -> bool:
     """Whether an administrator has forbidden a unit to start."""
     return run("systemctl", "show", "--property=LoadState", "--value", unit).stdout.strip() == "masked"
+
+
+def holders(port: int) -> set[str]:
+    """The programs that listen on a TCP port, on any address."""
+    found: set[str] = set()
+    for line in run("ss", "-Hltnp").stdout.splitlines():
+        fields = line.split()
+        # ss(8): state, receive queue, send queue, local address, peer's, process.
+        if len(fields) > 3 and fields[3].endswith(f":{port}"):
+            found.update(_PROGRAM.findall(line))
+    return found
 
 
 def start(unit: str) -> None:

@@ -58,6 +58,15 @@ def stop() -> None:
         services.run("supervisorctl", "stop", layout.USER)
 
 
+def restart() -> None:
+    """Have the program begin anew, with the settings as they are now.
+
+    :raises HostError: if it does not start.
+    """
+    stop()
+    apply()
+
+
 def disable() -> None:
     """Have the program end and stay so, across boots too, until :func:`ensure`."""
     stop()

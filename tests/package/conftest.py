@@ -26,6 +26,11 @@ RELEASES = {"debian-12": "bookworm", "debian-13": "trixie"}
 # The everyday suite runs on the first; MICROBLOG_PACKAGE_BASES names others.
 BASES = os.environ.get("MICROBLOG_PACKAGE_BASES", "debian-12").split(",")
 INCLUDE = "systemd,systemd-sysv,dbus,ca-certificates,curl,iproute2,procps,psmisc"
+# What the tests of https, mail and harden install; fetched too.
+TOOLS = (
+    "certbot pebble opendkim opendkim-tools ufw unattended-upgrades fail2ban python3-systemd openssh-server"
+    " sudo ssh-audit"
+)
 DENY = "#!/bin/sh\nexit 101\n"
 
 
@@ -51,7 +56,7 @@ def base(request: pytest.FixtureRequest, deb: Path) -> Path:
         ["dpkg-deb", "--field", deb, "Depends", "Recommends"], capture_output=True, check=True
     )
     release = RELEASES[request.param]
-    key = hashlib.sha256(f"{release} {INCLUDE} 5".encode() + fields.stdout).hexdigest()[:16]
+    key = hashlib.sha256(f"{release} {INCLUDE} {TOOLS} 5".encode() + fields.stdout).hexdigest()[:16]
     root = cache_dir() / "package-tests" / f"{request.param}-{key}"
     if root.is_dir():
         return root
@@ -67,9 +72,11 @@ def base(request: pytest.FixtureRequest, deb: Path) -> Path:
     ]
     fetch = "apt-get --yes --download-only --install-recommends install /root/microblog.deb"
     command += [f'--customize-hook=chroot "$1" {fetch}']
+    fetch = f"apt-get --yes --download-only --no-install-recommends install {TOOLS}"
+    command += [f'--customize-hook=chroot "$1" {fetch}']
     command += [release, str(partial), *(["-"] if sources else [])]
     with step(f"Making the test base {request.param}", f"Made the test base {request.param}"):
-        subprocess.run(command, input=sources, text=True, check=True)
+        subprocess.run(command, input=sources, text=True, check=True, stdout=subprocess.DEVNULL)
         # Nothing here outlives a test: apt and dpkg need not wait for the disk.
         (partial / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
         # mmdebstrap gives it this machine's name.

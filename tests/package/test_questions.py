@@ -1,0 +1,150 @@
+"""What debconf asks, and servers that are not as expected: each works, or says one clear line."""
+
+from pathlib import Path
+
+from nspawn import Machine, install, wait_until
+from sites import BACKUPS, ENV, fill
+
+ELSEWHERE = "mysql+pymysql://else:p%27w@127.0.0.1/elsewhere"
+PRESEED = f"""
+microblog microblog/purge-database boolean true
+microblog microblog/site-name string Bob's "place"
+microblog microblog/host-names string social.example testhost localhost
+microblog microblog/admin-email string root@localhost
+microblog microblog/database select elsewhere
+microblog microblog/database-url password {ELSEWHERE}
+"""
+MADE = """
+find / -xdev ( -name *microblog* -o -user microblog ) -not -path /proc/* -not -path /var/cache/*
+-not -path /var/log/journal/* -not -path /root/* -not -path /var/lib/systemd/* -not -path /sys/*
+"""
+
+
+def test_purge_leaves_nothing_when_told_and_answers_are_taken_over(server: Machine, deb: Path) -> None:
+    fill(server, "alice", 1)
+    server.run("microblog", "backup")
+    server.run("debconf-set-selections", stdin=PRESEED)
+    server.run("apt-get", "purge", "--yes", "microblog", env={"DEBIAN_FRONTEND": "noninteractive"})
+    assert server.run(*MADE.split()) == ""
+    assert "microblog" not in server.sql(
+        "SHOW DATABASES; SELECT user FROM mysql.user; SELECT db FROM mysql.db"
+    )
+    assert server.run("getent", "passwd", "microblog", check=False) == ""
+
+    server.sql(
+        "CREATE DATABASE elsewhere CHARACTER SET utf8mb4;"
+        "CREATE USER 'else'@'127.0.0.1' IDENTIFIED BY 'p\\'w';"
+        "GRANT ALL ON elsewhere.* TO 'else'@'127.0.0.1'"
+    )
+    # purging has forgotten the answers
+    server.run("debconf-set-selections", stdin=PRESEED)
+    install(server, deb)
+    assert server.answers()
+    page = server.get("https://localhost/login").body
+    assert "Bob&#39;s &#34;place&#34;" in page
+    settings = server.run("cat", ENV)
+    assert "HOST_NAMES='social.example testhost localhost'" in settings
+    assert "ADMINS=root@localhost" in settings
+    assert "users" in server.sql("SHOW TABLES IN elsewhere")
+    # The password is where it is needed and nowhere else.
+    assert server.run("grep", "-rl", "p%27w", "/var/cache/debconf", "/etc", check=False).split() == [ENV]
+
+    # What is changed in the file since counts, at upgrades and when asked again.
+    server.run("sed", "-i", "s/^ADMINS=.*/ADMINS=alice@example.com/", ENV)
+    install(server, deb, "--reinstall")
+    server.run("dpkg-reconfigure", "--frontend=noninteractive", "microblog")
+    assert server.run("cat", ENV) == settings.replace("root@localhost", "alice@example.com")
+    assert server.answers()
+
+
+def refused(server: Machine, deb: Path, message: str) -> None:
+    """Assert that an install ends in one clear line and the way out, and can be completed later."""
+    server.run("cp", "/root/microblog.deb", "/root/again.deb")
+    said = server.run("dpkg", "-i", "/root/again.deb", check=False, env={"DEBIAN_FRONTEND": "noninteractive"})
+    assert server.code == 1, said
+    assert said.count(f"microblog: {message}") == 1, said
+    assert "Traceback" not in said
+
+
+def test_obstacles_are_one_line_each(server: Machine, deb: Path) -> None:
+    (server.root / "root/microblog.deb").write_bytes(deb.read_bytes())
+    obstacles = {
+        "supervisor.service is masked": (
+            "systemctl mask --now supervisor",
+            "systemctl unmask supervisor",
+        ),
+        "nginx.service is masked": ("systemctl mask --now nginx", "systemctl unmask nginx"),
+        "nginx does not start: port 443 is taken by socat": (
+            "systemctl stop nginx && systemd-run --unit=other socat TCP-LISTEN:443,fork,reuseaddr -",
+            "systemctl stop other",
+        ),
+        "no database server answers at /run/mysqld/mysqld.sock": (
+            "systemctl stop mariadb",
+            "systemctl start mariadb",
+        ),
+        "SITE_NAME is not a name of at most 40 characters": (
+            f"echo SITE_NAME={'x' * 41} >> {ENV}",
+            f"sed -i /^SITE_NAME/d {ENV}",
+        ),
+        "/etc/microblog/tls: Read-only file system": (
+            "rm -r /etc/microblog/tls && mount --bind /etc/microblog /etc/microblog"
+            " && mount -o remount,bind,ro /etc/microblog",
+            "umount /etc/microblog",
+        ),
+    }
+    for message, (break_it, mend_it) in obstacles.items():
+        server.run("sh", "-c", break_it)
+        if "Read-only" in message:
+            # dpkg itself needs to write there: the command alone.
+            said = server.run("microblog", "setup", check=False)
+            assert server.code == 1
+            assert f"microblog: {message}" in said
+            assert "Traceback" not in said
+        else:
+            refused(server, deb, message)
+        server.run("sh", "-c", mend_it)
+        server.run("dpkg", "--configure", "--pending", env={"DEBIAN_FRONTEND": "noninteractive"})
+        server.run("microblog", "setup")
+        wait_until("the site answers", server.answers)
+    assert server.run("find", BACKUPS, "-name", "*upgrad*", check=False).count("upgrade") == 0
+
+
+def test_the_doctor_finds_each(server: Machine) -> None:
+    assert "Nothing is wrong" in server.run("microblog", "doctor")
+    troubles = {
+        "is masked": ("systemctl mask --now nginx", "systemctl unmask --now nginx"),
+        "The database does not answer.": ("systemctl stop mariadb", "systemctl start mariadb"),
+        "The application does not answer.": (
+            "supervisorctl stop microblog",
+            "supervisorctl start microblog",
+        ),
+        "is open to others": (f"chmod 644 {ENV}", f"chmod 640 {ENV}"),
+        "do not belong together": (
+            "openssl genpkey -algorithm ed25519 -out /etc/microblog/tls/key.pem",
+            "rm /etc/microblog/tls/*",
+        ),
+        "nginx does not accept": ("echo bad > /etc/nginx/conf.d/x.conf", "rm /etc/nginx/conf.d/x.conf"),
+        "is full": (
+            f"mkdir -p {BACKUPS} && mount -t tmpfs -o size=1m tmpfs {BACKUPS} && chmod 700 {BACKUPS}"
+            f" && head -c 1020k /dev/zero > {BACKUPS}/x",
+            f"umount {BACKUPS}",
+        ),
+        "The settings cannot be used.": (
+            f"echo TRUSTED_PROXIES=x >> {ENV}",
+            f"sed -i '/TRUSTED_PROXIES=x/d' {ENV}",
+        ),
+        "The clock is wrong.": (
+            "touch -d 2099-01-01 /usr/lib/python3/dist-packages/microblog/__init__.py",
+            "touch /usr/lib/python3/dist-packages/microblog/__init__.py",
+        ),
+    }
+    for found, (break_it, mend_it) in troubles.items():
+        server.run("sh", "-c", break_it)
+        said = server.run("microblog", "doctor", check=False)
+        assert server.code == 1, found
+        assert found in said, said
+        assert said.count("then: ") == said.count("why: ") >= 1
+        server.run("sh", "-c", mend_it)
+        server.run("microblog", "setup")
+    assert "Nothing is wrong" in server.run("microblog", "doctor")
+    server.run("microblog", "status")
