@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder import cache, compose, download, package, paths
+from builder import cache, compose, download, media, package, paths
 from builder.command import program, run
 from builder.definition import Base, ComposedBase, DownloadedBase, Image, load_base
 from builder.errors import BuildError
@@ -207,7 +207,7 @@ def kernel_of(image: Path, work: Path) -> Path:
     :raises BuildError: there is none.
     """
     raw, kernel = work / "kernel.raw", work / "vmlinuz"
-    run([program("qemu-img", "qemu-utils"), "convert", "-O", "raw", image, raw], work / "tools.log")
+    media.unpack(image, raw, work / "tools.log")
     _copy_kernel(FileSystem.root_of(raw), kernel)
     raw.unlink()
     return kernel

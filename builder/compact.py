@@ -12,14 +12,14 @@ _CHUNK = 1 << 20
 
 
 def compact(disk: Path, to: Path, work: Path, log: Path) -> None:
-    """Write a qcow2 image, zstd-compressed, of what is in use on a disk.
+    """Write a raw disk of what is in use on a disk; the rest of it is holes.
 
     :param disk: an image of any format; its root file system is ext4, and was left in order.
     :param work: a directory for half-done files.
     :raises BuildError: a tool fails, or the file system is damaged.
     """
     convert = [program("qemu-img", "qemu-utils"), "convert"]
-    full, partition, used = work / "full.raw", work / "partition.raw", work / "used.raw"
+    full, partition = work / "full.raw", work / "partition.raw"
     run([*convert, "-O", "raw", disk, full], log)
     root = FileSystem.root_of(full)
     # The partition in a file of its own: e2fsck 1.47 forgets the offset it was given as soon as it
@@ -30,12 +30,10 @@ def compact(disk: Path, to: Path, work: Path, log: Path) -> None:
     # -p mends what is safe to mend and fails at the rest; exit code 1 means mended (e2fsck(8)).
     run([program("e2fsck", "e2fsprogs"), "-fp", partition], log, good=(0, 1))
     # -ra: a raw image with the data of all blocks in use (e2image(8)).
-    run([program("e2image", "e2fsprogs"), "-ra", "-O", str(root.offset), partition, used], log)
+    run([program("e2image", "e2fsprogs"), "-ra", "-O", str(root.offset), partition, to], log)
     partition.unlink()
-    _copy_around(full, used, root)
+    _copy_around(full, to, root)
     full.unlink()
-    run([*convert, "-c", "-O", "qcow2", "-o", "compression_type=zstd", used, to], log)
-    used.unlink()
 
 
 def _copy_around(source: Path, target: Path, root: FileSystem) -> None:

@@ -4,21 +4,22 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from builder import cache, disk, paths
+from builder import cache, card, disk, paths
 from builder.command import program, run
 from builder.definition import ComposedBase, size_in_bytes
 from builder.errors import BuildError
 from builder.progress import step
 
 _ROOT_TAR_BYTES = 1 << 30
-_LAYOUTS = {"cloud": disk.assemble}
+_LAYOUTS = {"cloud": disk.assemble, "card": card.assemble}
 
 
 def sources(base: ComposedBase) -> list[Path]:
     """The files, besides the definition, that a composed base depends on."""
     here = Path(__file__)
     bases = paths.DEFINITIONS / "bases"
-    return [here, here.with_name("disk.py"), bases / base.customize, bases / "mke2fs.conf"]
+    modules = ("disk.py", "card.py", "fat.py", "rootfs.py")
+    return [here, *map(here.with_name, modules), bases / base.customize, bases / "mke2fs.conf"]
 
 
 def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Path, log: Path) -> None:

@@ -40,7 +40,7 @@ class ComposedBase(Definition):
     """The archive's suite: ``bookworm``."""
     components: list[str]
     layout: str
-    """How the disk is laid out: ``cloud``."""
+    """How the disk is laid out: ``cloud`` or ``card``."""
     disk_size: str
     """Of the disk, as ``3G`` or ``3500M``."""
     customize: str
@@ -70,6 +70,8 @@ class Image(Definition):
 
     bases: list[str]
     """Names of bases, the preferred one first."""
+    method: str
+    """How it is baked: in a ``machine``, or in a ``chroot``, which makes an SD card."""
     template: str
     """The Packer template under packer/, without its .pkr.hcl."""
     packages: list[str]
@@ -78,6 +80,8 @@ class Image(Definition):
     """The scripts under packer/provision/ that Packer runs, in this order."""
     memory_mb: int
     """Memory of the machine that bakes it, and of the one that checks it."""
+    scheme: str = "https"
+    """How its site is reached: ``https`` or ``http``."""
 
 
 _METHODS: dict[str, type[Base]] = {"compose": ComposedBase, "download": DownloadedBase}

@@ -9,6 +9,7 @@ import tarfile
 import uuid
 from pathlib import Path
 
+from builder import rootfs
 from builder.command import program, run
 from builder.errors import BuildError
 
@@ -29,8 +30,6 @@ _BOOT_KERNEL_SECTOR = 0x5C
 _BOOT_DRIVE_CHECK = 0x66
 _CORE_BLOCKLIST = 0x1F4
 _NOP_NOP = b"\x90\x90"
-
-_MKE2FS_CONF = Path(__file__).parent.parent / "images" / "bases" / "mke2fs.conf"
 
 _EFI_FILES = {
     "EFI/BOOT/BOOTX64.EFI": "./usr/lib/shim/shimx64.efi.signed",
@@ -135,19 +134,6 @@ def assemble(root_tar: Path, image: Path, size: int, seed: str, work: Path, log:
         out.truncate(size)
     _partition(image, seed, log)
 
-    # fakeroot keeps the owners and device nodes that an ordinary user cannot make.
-    fakeroot = program("fakeroot", "fakeroot")
-    state, root = work / "fakeroot.state", work / "root"
-    root.mkdir()
-    run([fakeroot, "-s", state, "--", "tar", "-x", "--numeric-owner", "-C", root, "-f", root_tar], log)
-    run(
-        [fakeroot, "-i", state, "--", program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4",
-         "-L", "cloudimg-rootfs", "-U", str(uuid.uuid5(uuid.NAMESPACE_URL, f"{seed}/fs")),
-         "-E", f"offset={ROOT_START},lazy_itable_init=1,hash_seed={uuid.uuid5(uuid.NAMESPACE_URL, seed)}",
-         "-d", root, image, f"{(size - ROOT_START - _TAIL) // 1024}k"],
-        log,
-        env={"MKE2FS_CONFIG": str(_MKE2FS_CONF)},
-        hint=f"Does the system fit into its disk_size? The whole log: {log}",
-    )  # fmt: skip
+    rootfs.write(root_tar, image, ROOT_START, size - ROOT_START - _TAIL, "cloudimg-rootfs", seed, work, log)
     _install_bios_grub(image, boot, core)
     _install_efi(image, efi, work, log)

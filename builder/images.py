@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder import bake, base, cache, check, definition, emulator, manifest, package, packer, paths
+from builder import bake, base, cache, check, definition, emulator, manifest, media, package, packer, paths
 from builder.errors import BuildError
+from builder.method import METHODS
 from builder.progress import say
 
 
@@ -48,12 +49,14 @@ def produce(
         chosen = _timed(seconds, "base", lambda: base.obtain(image, deb, insist, fresh))
         stem = f"microblog-{package.version()}-{name}-{chosen.name}-{chosen.architecture}"
         key = bake.key(image, chosen, deb)
-        result = _existing(stem, key) if not fresh else None
+        target = paths.OUT / f"{stem}{METHODS[image.method].suffix}"
+        result = _existing(target, key) if not fresh else None
         if result:
             say(f"{result.image.name} is up to date")
         else:
-            accelerator = emulator.choose(accelerator, chosen.architecture, lambda: chosen.kernel)
-            result = _bake(stem, key, image, chosen, deb, accelerator, seconds, fresh)
+            if METHODS[image.method].emulates:
+                accelerator = emulator.choose(accelerator, chosen.architecture, lambda: chosen.kernel)
+            result = _bake(target, key, image, chosen, deb, accelerator, seconds, fresh)
         if checked and (fresh or not check.is_done(result.facts)):
             result = verify(result.image, accelerator)
         return result
@@ -66,8 +69,7 @@ def _timed(seconds: dict[str, float], phase: str, work: Any) -> Any:
     return done
 
 
-def _existing(stem: str, key: str) -> Result | None:
-    image = paths.OUT / f"{stem}.qcow2"
+def _existing(image: Path, key: str) -> Result | None:
     facts = manifest.read(manifest.path_for(image))
     if facts is None or facts.get("key") != key or not manifest.intact(paths.OUT, facts):
         return None
@@ -75,7 +77,7 @@ def _existing(stem: str, key: str) -> Result | None:
 
 
 def _bake(
-    stem: str,
+    target: Path,
     key: str,
     image: definition.Image,
     chosen: base.CachedBase,
@@ -84,9 +86,9 @@ def _bake(
     seconds: dict[str, float],
     fresh: bool,
 ) -> Result:
-    log = log_directory(stem) / "packer.log"
+    log = log_directory(target) / "packer.log"
     with cache.scratch(paths.OUT / "work") as work:
-        baked = bake.bake(image, chosen, deb, accelerator, work, log, fresh)
+        baked = bake.bake(image, chosen, deb, accelerator, work, log, media.stem(target), fresh)
         facts: dict[str, Any] = {
             "target": image.name,
             "description": image.description,
@@ -94,28 +96,28 @@ def _bake(
             "architecture": chosen.architecture,
             "user": chosen.user,
             "memory_mb": image.memory_mb,
+            "scheme": image.scheme,
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "key": key,
             "base": {"name": chosen.name, "sha256": chosen.sha256, "made": chosen.made},
             "deb": manifest.files(deb)[0],
             "packer": ".".join(str(part) for part in packer.version(packer.find())),
-            "accelerator": accelerator,
+            "accelerator": accelerator if METHODS[image.method].emulates else None,
             "seconds": {**seconds, **baked.phases},
             "bake_s": baked.bake_seconds,
             "packages": manifest.packages(baked.packages),
         }
-        target = paths.OUT / f"{stem}.qcow2"
         # A manifest beside an image is a promise: the old one goes before the image changes.
         manifest.path_for(target).unlink(missing_ok=True)
-        baked.disk.replace(target)
-    facts["files"] = manifest.files(target)
+        made = [file.replace(paths.OUT / file.name) for file in baked.files]
+    facts["files"] = manifest.files(*made)
     cache.write_json(manifest.path_for(target), facts)
     return Result(target, manifest.path_for(target), manifest.write_sums(paths.OUT), facts)
 
 
-def log_directory(stem: str) -> Path:
+def log_directory(image: Path) -> Path:
     """Where the logs of an image's making and checking are; made if missing."""
-    directory = paths.OUT / "logs" / stem
+    directory = paths.OUT / "logs" / media.stem(image)
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 
@@ -126,7 +128,7 @@ def find(image: str) -> Result:
     :raises BuildError: there is none, or it is not what its manifest says.
     """
     path = Path(image)
-    if path.suffix == ".qcow2":
+    if media.is_image(image):
         if not path.is_file():
             raise BuildError(f"there is no {path}", "Bake one with: ./build.py images")
     else:
@@ -141,7 +143,7 @@ def find(image: str) -> Result:
                 f"the image {image} is not baked yet", f"Bake it with: ./build.py images {image}"
             )
         newest = max(baked, key=lambda found: found.stat().st_mtime)
-        path = newest.with_name(newest.name.removesuffix(manifest.SUFFIX) + ".qcow2")
+        path = newest.with_name((manifest.read(newest) or {})["files"][0]["name"])
     facts = manifest.read(manifest.path_for(path))
     if facts is None or not manifest.intact(path.parent, facts):
         raise BuildError(
@@ -157,7 +159,7 @@ def verify(image: Path, accelerator: str = "auto") -> Result:
     :raises BuildError: a test fails.
     """
     found = find(str(image))
-    log = log_directory(found.image.stem)
+    log = log_directory(found.image)
     facts = {**found.facts, "check": check.run(found.image, accelerator, log)}
     facts["seconds"] = {**facts["seconds"], "check": facts["check"]["seconds"]}
     cache.write_json(found.manifest, facts)

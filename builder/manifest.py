@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from builder import cache
+from builder import cache, media
 from builder.errors import BuildError
 
 SUFFIX = ".manifest.json"
@@ -13,7 +13,7 @@ SUMS = "SHA256SUMS"
 
 def path_for(image: Path) -> Path:
     """The manifest's path, for an image's."""
-    return image.with_suffix(SUFFIX)
+    return image.with_name(media.stem(image) + SUFFIX)
 
 
 def read(path: Path) -> dict[str, Any] | None:

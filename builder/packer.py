@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import jinja2
+
 from builder import paths
 from builder.command import output, program
 from builder.errors import BuildError
@@ -46,6 +48,16 @@ def parse(line: str) -> Line | None:
     for mark, meant in _ESCAPES.items():
         fields = [field.replace(mark, meant) for field in fields]
     return Line(kind=fields[2], data=fields[3:])
+
+
+def render(template: str, **values: object) -> str:
+    """The text of a template under packer/ (Jinja2)."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(paths.PACKER),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701
+    )
+    return environment.get_template(template).render(**values)
 
 
 def find() -> str:

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Installs microblog and PACKAGES from the disk labelled pool: a flat repository
-# that holds all they need, and the base's updates.
+# Installs microblog and PACKAGES from a flat repository that holds all they need, and the base's
+# updates: in a machine the disk labelled pool; in a chroot it is mounted already.
 set -eu
 echo "phase: install"
 
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 list=/run/bake.list
-mkdir /run/pool
-mount -o ro /dev/disk/by-label/pool /run/pool
+mkdir -p /run/pool
+[ -e /run/pool/Packages.gz ] || mount -o ro /dev/disk/by-label/pool /run/pool
 echo "deb [trusted=yes] file:/run/pool ./" > "$list"
 
 # apt as the bake wants it: that repository alone, downloads not kept, progress as lines, and no

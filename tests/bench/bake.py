@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from builder import bake, base, cache, definition, emulator, images, package, paths, pool
-from builder.command import program, run
+from builder import bake, base, cache, definition, emulator, images, media, package, paths, pool
+from builder.command import run
 from builder.errors import BuildError
 from builder.ext4 import FileSystem
 from builder.progress import step
@@ -61,7 +61,7 @@ def measure() -> dict[str, Any]:
 def _floor(image: definition.Image, chosen: base.CachedBase, deb: Path, work: Path, log: Path) -> float:
     raw, root = work / "floor.raw", work / "floor"
     root.mkdir()
-    run([program("qemu-img", "qemu-utils"), "convert", "-O", "raw", chosen.disk, raw], log)
+    media.unpack(chosen.disk, raw, log)
     with _mounted(raw, root, log):
         packages = root / "pool"
         packages.mkdir()

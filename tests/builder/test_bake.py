@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import bake, base, definition, emulator, packer, paths, pool
+from builder import bake, bake_machine, base, definition, emulator, packer, paths, pool
 from builder.cache import sha256_file
 from builder.errors import BuildError
 
@@ -33,15 +33,12 @@ def rendered(small, tmp_path):
 
     def render(version):
         image = definition.load_image("cloud")
-        templates, seed = tmp_path / "templates", tmp_path / "http" / "seed"
-        templates.mkdir()
-        seed.mkdir(parents=True)
-        key = tmp_path / "key"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-        bake._render(image, version, templates, seed, key.with_suffix(".pub").read_text().strip())
-        (tmp_path / "pool.img").write_bytes(b"\0" * 512)
-        variables = bake._variables(image, small, "tcg", tmp_path, tmp_path / "out")
+        templates = tmp_path / "templates"
+        for directory in (templates, tmp_path / "pool"):
+            directory.mkdir()
+        variables = bake_machine.prepare(image, small, "tcg", tmp_path, tmp_path / "tools.log")
         (templates / "variables.pkrvars.json").write_text(json.dumps(variables))
+        bake._lay_out(image, version, templates)
         return templates
 
     return render
@@ -102,7 +99,7 @@ def test_an_interrupted_bake_leaves_no_machine_and_no_file(rendered, tmp_path):
     """Ctrl-C while the machine boots: Packer ends, its QEMU ends, its output goes."""
     executable = packer.find()
     templates = rendered(packer.version(executable))
-    marker = str(tmp_path / "out")
+    marker = str(tmp_path / "packer")
 
     def press_ctrl_c(line):
         if "Waiting for SSH" in line.text:
@@ -115,7 +112,7 @@ def test_an_interrupted_bake_leaves_no_machine_and_no_file(rendered, tmp_path):
     while _processes_with(marker):
         assert time.monotonic() < end, _processes_with(marker)
         time.sleep(0.2)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "packer").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from builder.command import program
 from builder.compact import compact
 from builder.errors import BuildError
 from builder.ext4 import FileSystem
-from builder.qcow2 import virtual_size
 
 _MIB = 1 << 20
 _SECRET = b"-----BEGIN OPENSSH PRIVATE KEY-----"
@@ -40,10 +39,9 @@ def disk(tmp_path):
 
 
 def test_only_what_is_in_use_is_copied(disk, tmp_path):
-    image, back = tmp_path / "image.qcow2", tmp_path / "back.raw"
-    compact(disk, image, tmp_path, tmp_path / "log")
-    assert virtual_size(image) == 64 * _MIB
-    subprocess.run(["qemu-img", "convert", "-O", "raw", image, back], check=True)
+    back = tmp_path / "back.raw"
+    compact(disk, back, tmp_path, tmp_path / "log")
+    assert back.stat().st_size == 64 * _MIB
     content = back.read_bytes()
     assert _SECRET not in content
     assert content.startswith(b"boot code")
@@ -52,7 +50,7 @@ def test_only_what_is_in_use_is_copied(disk, tmp_path):
     assert content[:_MIB] == disk.read_bytes()[:_MIB]
     assert content[-33 * 512 :] == disk.read_bytes()[-33 * 512 :]
     assert FileSystem.root_of(back).read("/kept") == b"kept" * 5000
-    assert not list(tmp_path.glob("*used*"))
+    assert not list(tmp_path.glob("partition*"))
 
 
 def test_a_journal_is_replayed(disk, tmp_path):
@@ -66,9 +64,8 @@ def test_a_journal_is_replayed(disk, tmp_path):
     script = tmp_path / "script"
     script.write_text(f"journal_open\njournal_write -b {text.stdout.split()[0]} {last}\njournal_close\n")
     subprocess.run([debugfs, "-w", "-f", script, where], check=True, capture_output=True)
-    image, back = tmp_path / "image.qcow2", tmp_path / "back.raw"
-    compact(disk, image, tmp_path, tmp_path / "log")
-    subprocess.run(["qemu-img", "convert", "-O", "raw", image, back], check=True)
+    back = tmp_path / "back.raw"
+    compact(disk, back, tmp_path, tmp_path / "log")
     assert FileSystem.root_of(back).read("/kept").startswith(b"last" * 256 + b"kept")
 
 
@@ -77,4 +74,4 @@ def test_a_damaged_file_system_is_no_image(disk, tmp_path):
         out.seek(_MIB)
         out.write(os.urandom(4 * _MIB))
     with pytest.raises(BuildError, match="failed"):
-        compact(disk, tmp_path / "image.qcow2", tmp_path, tmp_path / "log")
+        compact(disk, tmp_path / "back.raw", tmp_path, tmp_path / "log")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import testinfra
 
-from builder import emulator, images, machine
+from builder import emulator, images, machine, media
 from builder.base import kernel_of
 from builder.progress import step
 
@@ -113,12 +113,8 @@ def identities(booted: machine.Machine) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def raw(image: images.Result, lab: Lab) -> Iterator[Path]:
     """The image file, unpacked: what an attacker who has it can search through."""
-    from builder.command import program, run
-
     path = lab.work / "image.raw"
-    run(
-        [program("qemu-img", "qemu-utils"), "convert", "-O", "raw", image.image, path], lab.work / "tools.log"
-    )
+    media.unpack(image.image, path, lab.work / "tools.log")
     yield path
     path.unlink()
 

@@ -1,0 +1,30 @@
+"""How an image can be baked: what Packer's template is given, and what is made of its result."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder import bake_chroot, bake_machine, media
+from builder.base import CachedBase
+from builder.definition import Image
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to bake, as an image's definition names it."""
+
+    prepare: Callable[[Image, CachedBase, str, Path, Path], dict[str, object]]
+    """(image, base, accelerator, work directory, log) -> the template's variables."""
+    pack: Callable[[Image, Path, Path, Path], list[Path]]
+    """(image, work directory, path of the results less what their names end with, log) -> the files,
+    the image first."""
+    suffix: str
+    """What the image's name ends with."""
+    emulates: bool
+    """Whether it runs in a machine, which an accelerator makes faster."""
+
+
+METHODS = {
+    "machine": Method(bake_machine.prepare, bake_machine.pack, media.QCOW2, emulates=True),
+    "chroot": Method(bake_chroot.prepare, bake_chroot.pack, media.CARD, emulates=False),
+}
