@@ -65,6 +65,8 @@ class Config:
         else they are drawn from the name.
     :ivar translator_key: of Microsoft Translator; without one, posts are not translated.
     :ivar translator_region: the region of that subscription; empty for a global one.
+    :ivar elasticsearch_url: where posts are searched, ``http[s]://[USER:PASSWORD@]HOST[:PORT][/INDEX]``;
+        empty: in the database.
     """
 
     secret_key: str = field(repr=False)
@@ -80,6 +82,7 @@ class Config:
     gravatar: bool = False
     translator_key: str = field(default="", repr=False)
     translator_region: str = ""
+    elasticsearch_url: str = field(default="", repr=False)
 
     @classmethod
     def load(
@@ -123,6 +126,7 @@ class _Reader:
             gravatar=self.boolean("GRAVATAR", False),
             translator_key=self.word("MS_TRANSLATOR_KEY"),
             translator_region=self.word("MS_TRANSLATOR_REGION"),
+            elasticsearch_url=self.elasticsearch_url(),
         )
 
     def get(self, key: str) -> str:
@@ -176,6 +180,24 @@ class _Reader:
         value = self.get(key)
         if not re.fullmatch(r"[A-Za-z0-9._~+/=-]*", value):
             raise self.wrong(key, "holds characters that none has", "put it without quotes or spaces")
+        return value
+
+    def elasticsearch_url(self) -> str:
+        value = self.get("ELASTICSEARCH_URL")
+        # The value itself stays out of the messages: it may hold a password.
+        wrong = self.wrong(
+            "ELASTICSEARCH_URL",
+            "is not the URL of a server",
+            "put http://HOST:9200 or http://HOST:9200/INDEX",
+        )
+        try:
+            url = urlsplit(value)
+            url.port  # noqa: B018 - raises ValueError when it is no port
+        except ValueError:
+            raise wrong from None
+        index = re.fullmatch(r"/?|/[a-z0-9][a-z0-9._-]*/?", url.path)
+        if value and not (url.scheme in ("http", "https") and url.hostname and index and not url.query):
+            raise wrong
         return value
 
     def count(self, key: str, default: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, utc_now
-from microblog.models import feeds
+from microblog.models import feeds, indexing
 from microblog.models.feeds import ID_MAX, PostRow
 from microblog.models.paging import cut
 from microblog.models.user import User
@@ -58,6 +58,7 @@ def add_post(author: User, body: str, language: str | None = None) -> Post:
     post = Post(author_id=author.id, body=body, language=language)
     db.session.add(post)
     db.session.flush()
+    indexing.added(post.id, author.id, body)
     return post
 
 
@@ -73,6 +74,7 @@ def delete_post(post: Post) -> bool:
     if not db.session.execute(sa.delete(Post.__table__).where(Post.id == post_id)).rowcount:
         return False
     _count(author_id, -1)
+    indexing.removed(post_id)
     return True
 
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from microblog.database import db
-from microblog.models import feeds
+from microblog.elasticsearch import Unavailable
+from microblog.models import feeds, indexing
 from microblog.models.feeds import ID_MAX
 from microblog.models.paging import Cut, cut
-from microblog.models.post import POST_MAX, Page
+from microblog.models.post import POST_MAX, Page, Post
 
 # More would not fit into a post, or hardly.
 WORDS_MAX = 16
@@ -20,6 +22,17 @@ WORDS_MAX = 16
 SHORTEST = 3
 # MySQL's and MariaDB's search looks through this many of the latest posts before it asks the index.
 WINDOW = 10_000
+
+_REINDEX = {
+    "sqlite": ["INSERT INTO posts_fts (posts_fts) VALUES ('rebuild')"],
+    "mysql": [
+        "DROP INDEX ft_posts_body ON posts",
+        # An index keeps what was set when it was made: "the" and "www" are words too.
+        "SET SESSION innodb_ft_enable_stopword = OFF",
+        "CREATE FULLTEXT INDEX ft_posts_body ON posts (body)",
+    ],
+}
+_CHUNK = 500
 
 _WORD = re.compile(r"\w+")
 
@@ -45,8 +58,46 @@ def search_page(text: str, before: int | None = None, after: int | None = None) 
     # What is longer than a post is in none.
     if not wanted or any(len(word) > POST_MAX for word in wanted):
         return SearchPage([])
-    find = _find_sqlite if db.engine.dialect.name == "sqlite" else _find_mysql
-    return SearchPage(*cut(lambda at: feeds.posts(find(wanted, at), at.newer), before, after, Page.SIZE))
+    if engine := indexing.engine():
+        try:
+            return _page(lambda wanted, at: engine.find(wanted, *at), wanted, before, after)
+        except Unavailable:
+            return _page(_database(), wanted, before, after, fallback=True)
+    return _page(_database(), wanted, before, after)
+
+
+_Find = Callable[[list[str], Cut], list[int]]
+
+
+def _page(find: _Find, wanted: list[str], before: Any, after: Any, fallback: bool = False) -> SearchPage:
+    found = cut(lambda at: feeds.posts(find(wanted, at), at.newer), before, after, Page.SIZE)
+    return SearchPage(*found, fallback=fallback)
+
+
+def _database() -> _Find:
+    return _find_sqlite if db.engine.dialect.name == "sqlite" else _find_mysql
+
+
+def reindex() -> int:
+    """Make all indexes afresh, from the posts; searches meanwhile find less.
+
+    :return: how many posts there are.
+    :raises Unavailable: Elasticsearch is to be used and does not answer.
+    """
+    statements = _REINDEX["sqlite" if db.engine.dialect.name == "sqlite" else "mysql"]
+    for statement in statements:
+        db.session.execute(sa.text(statement))
+    db.session.commit()
+    count, bound = 0, 0
+    engine = indexing.engine()
+    if engine:
+        engine.recreate()
+    query = sa.select(Post.id, Post.author_id, Post.body).order_by(Post.id).limit(_CHUNK)
+    while rows := db.session.execute(query.where(Post.id > bound)).all():
+        if engine:
+            engine.add_all(map(tuple, rows))
+        count, bound = count + len(rows), rows[-1].id
+    return count
 
 
 def _find_sqlite(wanted: list[str], at: Cut) -> list[int]:

@@ -7,8 +7,10 @@ import flask
 from flask import Flask, request
 
 from microblog import database, i18n
+from microblog.commands import search as search_command
 from microblog.commands import user
 from microblog.config import Config
+from microblog.models import indexing
 from microblog.translator import Translator
 from microblog.web import (
     account,
@@ -20,6 +22,7 @@ from microblog.web import (
     letters,
     people,
     posts,
+    presence,
     present,
     search,
     security,
@@ -70,6 +73,8 @@ def build_app(config: Config) -> Flask:
         app.wsgi_app = security.ProxiesOnly(app.wsgi_app, config)  # type: ignore[method-assign]
 
     database.init_app(app, config.database_url)
+    indexing.init_app(app, config.elasticsearch_url)
+    presence.init_app(app)
     security.init_app(app, config)
     hosts.init_app(app, config)
     letters.init_app(app, config)
@@ -92,4 +97,5 @@ def build_app(config: Config) -> Flask:
     app.register_blueprint(search.blueprint)
     errors.init_app(app)
     app.cli.add_command(user.group)
+    app.cli.add_command(search_command.group)
     return app

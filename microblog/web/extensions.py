@@ -4,21 +4,23 @@ from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 
 from microblog import i18n
-from microblog.i18n import _l
 from microblog.models import User
+from microblog.web import presence
 
 csrf = CSRFProtect()
 login = LoginManager()
 login.login_view = "auth.login"
-login.login_message = _l("Please log in to see this page.")
-login.localize_callback = str
+# The log-in page says so itself: messages would pile up in the session of who never opens it.
+login.login_message = None
 
 
 @login.user_loader
 def load_user(text: str) -> User | None:
     user = User.from_id(text)
-    if user is not None and user.locale:
-        i18n.use(user.locale)
+    if user is not None:
+        presence.note(user)
+        if user.locale:
+            i18n.use(user.locale)
     return user
 
 

@@ -1,0 +1,33 @@
+"""When somebody was last here."""
+
+from datetime import datetime
+
+from flask import Flask, Response, g
+
+from microblog.database import utc_now
+from microblog.models import User
+from microblog.models.account import SEEN_AGAIN, touch
+
+
+def note(user: User) -> None:
+    """A visitor was looked up for this request; for presence alone, nobody is."""
+    g.presence = (user.id, user.last_seen)
+
+
+def init_app(app: Flask) -> None:
+    @app.after_request
+    def keep(response: Response) -> Response:
+        user_id, last_seen = g.get("presence", (None, None))
+        now = utc_now()
+        if user_id is not None and (last_seen is None or last_seen <= now - SEEN_AGAIN):
+            # The visitor has the page by then.
+            response.call_on_close(lambda: _touch(app, user_id, now))
+        return response
+
+
+def _touch(app: Flask, user_id: int, now: datetime) -> None:
+    with app.app_context():
+        try:
+            touch(user_id, now)
+        except Exception:
+            app.logger.exception("a visitor's presence could not be noted")
