@@ -177,4 +177,8 @@ def test_pages_of_what_was_found_keep_the_question(susan, write):
 @pytest.mark.parametrize("path", ["/explore", "/search", "/user/susan", "/user/susan/followers"])
 def test_for_members_only(client, make_user, path):
     make_user("susan")
-    assert client.get(path).headers["Location"].startswith("/login")
+    response = client.get(path)
+    assert response.headers["Location"].startswith("/login")
+    # Nothing piles up in the session of who never goes there.
+    assert "Set-Cookie" not in response.headers
+    assert "Please log in" in client.get(response.headers["Location"]).text
