@@ -167,7 +167,7 @@ def check(image: str, accel: str, as_json: bool) -> None:
 
 
 @main.command(epilog="Example: ./build.py test app")
-@click.argument("suites", nargs=-1, metavar="[app|builder|package|images]...")
+@click.argument("suites", nargs=-1, metavar="[app|browser|builder|package|images]...")
 @click.option("--thorough", is_flag=True, help="Add the long drills.")
 def test(suites: tuple[str, ...], thorough: bool) -> None:
     """Run the tests: all suites, or those named."""

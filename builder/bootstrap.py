@@ -28,20 +28,39 @@ _DEB = (
     "fakeroot",
     "git",
 )
-_MACHINE = ("qemu-system-x86", "qemu-utils", "openssh-client", "mtools", "dosfstools")
+_MACHINE = (
+    "qemu-system-x86",
+    "qemu-system-arm",
+    "qemu-utils",
+    "openssh-client",
+    "mtools",
+    "dosfstools",
+    "zstd",
+)
 _BAKE = (
     *_DEB, *_MACHINE, "packer", "mmdebstrap", "uidmap", "debian-archive-keyring", "apt-utils",
-    "e2fsprogs", "fdisk", "gdisk", "zstd",
+    "e2fsprogs", "fdisk", "gdisk", "qemu-user-static", "arch-test",
 )  # fmt: skip
 APT_PACKAGES: dict[str, tuple[str, ...]] = {
     "deb": _DEB,
     "images": _BAKE,
     "boot": _MACHINE,
+    "flash": ("bmap-tools", "zstd", "mtools", "fdisk", "e2fsprogs"),
     "check": (*_MACHINE, "e2fsprogs", "fdisk", "ovmf"),
-    "test": (*_BAKE, "mariadb-server", "lintian", "systemd-container", "ovmf"),
+    "test": (
+        *_BAKE,
+        "mariadb-server",
+        "chromium",
+        "npm",
+        "lintian",
+        "systemd-container",
+        "ovmf",
+        "bmap-tools",
+    ),
     "bench": (*_BAKE, "mariadb-server", "wrk"),
 }
-_MAY_BE_MISSING = frozenset({"packer"})
+# Or does under another name: npm comes with some packages of Node.js.
+_MAY_BE_MISSING = frozenset({"packer", "npm"})
 
 # The extras of setup.cfg that each verb needs.
 EXTRAS: dict[str, tuple[str, ...]] = {"test": ("build", "test"), "bench": ("build", "test")}

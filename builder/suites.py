@@ -11,11 +11,12 @@ from builder.progress import duration, say
 # In the order in which they are run: the quick ones first.
 _FOLDERS = {
     "app": ["tests/app"],
+    "browser": ["tests/browser"],
     "builder": ["tests/builder"],
     "package": ["tests/package"],
 }
 # The application is tested with every database and every set of libraries, on two processors.
-_OPTIONS = {"app": ["--everywhere", "-n", "2"]}
+_OPTIONS = {"app": ["--everywhere", "-n", "2"], "browser": ["-n", "2"]}
 _IMAGES = "images"
 SUITES = (*_FOLDERS, _IMAGES)
 

@@ -195,3 +195,12 @@ def test_translate_says_what_is_wrong(checkout, arguments, message):
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_build_stops_at_a_broken_translation(tmp_path):
+    path = tmp_path / "xx" / "LC_MESSAGES" / "messages.po"
+    path.parent.mkdir(parents=True)
+    path.write_text("what is this?")
+    with pytest.raises(translations.BuildError, match="is no translation"):
+        translations.compile_all(tmp_path)
+    assert not path.with_suffix(".mo").exists()

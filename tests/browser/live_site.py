@@ -1,0 +1,177 @@
+"""The site as visitors meet it: gunicorn on the loopback, with SQLite, and a mailbox beside it."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from email import message_from_bytes
+from email.policy import default as policy
+from pathlib import Path
+
+import flask_migrate
+import requests
+import sqlalchemy as sa
+from aiosmtpd.controller import Controller
+
+import microblog
+from microblog import create_app
+from microblog.config import Config
+from microblog.database import db, utc_now
+from microblog.models import User, passwords
+from microblog.models.follow import follow
+from microblog.models.post import Post, add_post
+
+PASSWORD = "correct horse battery"
+# A minute's patience with a slow machine: what is waited for comes much sooner.
+PATIENCE = 60
+
+
+class Mailbox:
+    """Keeps what is sent to it over SMTP."""
+
+    def __init__(self):
+        self.messages = []
+        self._controller = Controller(self, hostname="127.0.0.1", port=free_port())
+        self._controller.start()
+        self.port = self._controller.port
+
+    async def handle_DATA(self, _server, _session, envelope):
+        self.messages.append(message_from_bytes(envelope.content, policy=policy))
+        return "250 OK"
+
+    def letter(self, to):
+        """The latest letter to an address, when there is one."""
+        return wait(lambda: next((m for m in reversed(self.messages) if m["To"] == to), None))
+
+    def link(self, to):
+        """The path of the link in it."""
+        return re.search(r"https?://[^/\s]+(/\S+)", self.letter(to).get_content())[1]
+
+    def close(self):
+        self._controller.stop()
+
+
+class Site:
+    """A running site.
+
+    :ivar url: where it is, without a slash at the end.
+    """
+
+    def __init__(self, folder, **settings):
+        self.mailbox = Mailbox()
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(microblog.__file__).parent.parent),
+            "MICROBLOG_ENV_FILE": str(folder / "none.env"),
+            "SECRET_KEY": "a key for tests, of 32 characters or more",
+            "DATABASE_URL": f"sqlite:///{folder / 'site.db'}",
+            "BIND": f"127.0.0.1:{port}",
+            "WEB_CONCURRENCY": "2",
+            "MAIL_SERVER": "127.0.0.1",
+            "MAIL_PORT": str(self.mailbox.port),
+            "HOST_NAMES": f"127.0.0.1:{port}",
+            **settings,
+        }
+        self.app = create_app(Config.load(environ=self.environment))
+        with self.app.app_context():
+            flask_migrate.upgrade()
+        self.log = folder / "gunicorn.log"
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "gunicorn", "-c", "python:microblog.gunicorn_config"),
+                    "microblog:create_app()",
+                ],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+        wait(self._answers)
+
+    def _answers(self):
+        assert self._process.poll() is None, self.log.read_text()
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"{self.url}/healthz", timeout=5).ok
+
+    def user(self, name, about="", **fields):
+        """Make an account."""
+        with self.app.app_context(), quick_password():
+            user = User(name, f"{name.lower()}@example.org", PASSWORD)
+            user.about = about
+            for field, value in fields.items():
+                setattr(user, field, value)
+            db.session.add(user)
+            db.session.commit()
+
+    def post(self, name, body, language=None, minutes_ago=0):
+        """Write a post."""
+        with self.app.app_context():
+            post = add_post(User.find(name), body, language)
+            db.session.execute(
+                sa.update(Post)
+                .where(Post.id == post.id)
+                .values(created_at=utc_now() - timedelta(minutes=minutes_ago))
+            )
+            db.session.commit()
+
+    def follow(self, name, *others):
+        with self.app.app_context():
+            for other in others:
+                follow(User.find(name), User.find(other))
+            db.session.commit()
+
+    @staticmethod
+    def now():
+        return utc_now()
+
+    def empty(self):
+        """Forget everything."""
+        with self.app.app_context():
+            for table in reversed(db.metadata.sorted_tables):
+                db.session.execute(table.delete())
+            db.session.commit()
+        self.mailbox.messages.clear()
+
+    def close(self):
+        self._process.terminate()
+        self._process.wait(PATIENCE)
+        self.mailbox.close()
+
+
+def login(page, user, password=PASSWORD):
+    page.goto("/login")
+    page.fill("#username", user)
+    page.fill("#password", password)
+    page.click("main form [type=submit]")
+    page.wait_for_selector("details.top-user")
+
+
+@contextlib.contextmanager
+def quick_password():
+    """One round of hashing instead of hundreds of thousands."""
+    method = passwords.METHOD
+    passwords.METHOD = "pbkdf2:sha256:1"
+    try:
+        yield
+    finally:
+        passwords.METHOD = method
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def wait(find):
+    """What ``find`` gives, once it gives something."""
+    end = time.monotonic() + PATIENCE
+    while not (found := find()):
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.05)
+    return found

@@ -1,0 +1,244 @@
+"""What people come for, from end to end."""
+
+import re
+
+import pytest
+from live_site import PASSWORD, login
+from playwright.sync_api import expect
+
+LOG_IN = {"en": "Log in", "es": "Iniciar sesión", "ru": "Войти"}
+
+
+def register(page, name):
+    page.goto("/register")
+    page.fill("#username", name)
+    page.fill("#email", f"{name}@example.org")
+    page.fill("#password", PASSWORD)
+    page.fill("#password2", PASSWORD)
+    page.click("main [type=submit]")
+
+
+def write(page, text):
+    page.goto("/")
+    page.fill("#body", text)
+    page.click(".composer [type=submit]")
+    expect(page.locator(".post-body").first).to_have_text(text)
+
+
+def log_out(page):
+    page.click("details.top-user summary")
+    page.click("form[action='/logout'] button")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("language", ["en", "es", "ru"])
+def test_meet_and_write(site, visit, language, scripts):
+    """Register, write, find, follow, read at home, unfollow, log out."""
+    site.user("david")
+    site.post("david", "Hello from David")
+    page = visit(locale=language, java_script_enabled=scripts)
+    page.goto("/")
+    expect(page.locator("html")).to_have_attribute("lang", language)
+    expect(page.locator(".hero-actions")).to_contain_text(LOG_IN[language])
+    register(page, "susan")
+    write(page, "First words 😀")
+    page.goto("/explore")
+    page.click(".post-author >> text=david")
+    page.click("form[action='/user/david/follow'] button")
+    expect(page.locator("form[action='/user/david/unfollow']")).to_be_visible()
+    page.click("a[href='/user/david/followers']")
+    expect(page.locator(".people")).to_contain_text("susan")
+    page.goto("/")
+    expect(page.locator(".feed")).to_contain_text("Hello from David")
+    page.goto("/user/david")
+    page.click("form[action='/user/david/unfollow'] button")
+    page.goto("/")
+    expect(page.locator(".feed")).not_to_contain_text("Hello from David")
+    log_out(page)
+    page.goto("/explore")
+    expect(page).to_have_url(re.compile("/login"))
+
+
+def test_search(site, visit):
+    site.user("susan")
+    site.post("susan", "The quick brown fox")
+    site.post("susan", "Быстрая лиса")
+    page = visit("susan")
+    page.fill(".top-search input", "лиса")
+    page.keyboard.press("Enter")
+    expect(page.locator(".post-body")).to_have_text(["Быстрая лиса"])
+    page.fill(".search input", "quick brown")
+    page.click(".search button")
+    expect(page.locator(".post-body")).to_have_text(["The quick brown fox"])
+    page.fill(".search input", '"*() AND')
+    page.click(".search button")
+    expect(page.locator(".empty")).to_be_visible()
+
+
+def test_older_and_newer(site, visit):
+    site.user("susan")
+    for number in range(45):
+        site.post("susan", f"number {number}.", minutes_ago=45 - number)
+    page = visit("susan")
+    for first in ("number 44.", "number 24.", "number 4."):
+        expect(page.locator(".post-body").first).to_have_text(first)
+        if first != "number 4.":
+            page.click("[rel=next]")
+    for first in ("number 24.", "number 44."):
+        page.click("[rel=prev]")
+        expect(page.locator(".post-body").first).to_have_text(first)
+
+
+def test_language_is_a_setting(site, visit):
+    site.user("susan")
+    page = visit("susan")
+    page.goto("/settings")
+    page.fill("#about", "Likes https://example.org")
+    page.select_option("#locale", "ru")
+    page.click("main [type=submit]")
+    expect(page.locator("html")).to_have_attribute("lang", "ru")
+    page.goto("/user/susan")
+    expect(page.locator(".profile a[rel~=ugc]")).to_have_text("example.org")
+    # It is the account's, wherever its owner logs in.
+    other = visit("susan", locale="es")
+    expect(other.locator("html")).to_have_attribute("lang", "ru")
+
+
+@pytest.mark.parametrize("language, words", [("en", "sets a new password"), ("ru", "парол")])
+def test_a_forgotten_password(site, visit, language, words):
+    site.user("susan", locale=language)
+    page = visit(locale=language)
+    page.goto("/login")
+    page.click("a[href='/reset']")
+    page.fill("#email", "susan@example.org")
+    page.click("main [type=submit]")
+    assert words in site.mailbox.letter("susan@example.org").get_content()
+    link = site.mailbox.link("susan@example.org")
+    page.goto(link)
+    for field in page.locator("input[type=password]").all():
+        field.fill("an entirely new one")
+    page.click("main [type=submit]")
+    login(page, "susan", "an entirely new one")
+    # A link works once.
+    other = visit()
+    other.goto(link)
+    expect(other.locator("input[type=password]")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_delete_a_post(site, visit, scripts):
+    site.user("susan")
+    site.user("david")
+    site.post("david", "Not hers")
+    site.post("susan", "Regrets")
+    page = visit("susan", java_script_enabled=scripts)
+    page.goto("/explore")
+    expect(page.locator(".post .menu")).to_have_count(1)
+    page.click(".post .menu summary")
+    page.click(".post .menu button")
+    expect(page).to_have_url(re.compile("/explore"))
+    expect(page.locator(".post-body")).to_have_text(["Not hers"])
+
+
+def test_administration(site, visit):
+    site.user("boss", is_admin=True)
+    site.user("troll")
+    site.post("troll", "Something nasty")
+    troll = visit("troll")
+    page = visit("boss")
+    page.goto("/explore")
+    page.click(".post .menu summary")
+    page.click(".post .menu button")
+    expect(page.locator(".post-body")).to_have_count(0)
+    page.goto("/admin?q=troll")
+    page.click("form[action='/admin/user/troll/suspend'] button")
+    page.goto("/admin")
+    page.click("form[action='/admin/registration/close'] button")
+    troll.goto("/explore")
+    expect(troll).to_have_url(re.compile("/login"))
+    newcomer = visit()
+    newcomer.goto("/register")
+    expect(newcomer.locator("#username")).to_have_count(0)
+
+
+def test_the_end_of_an_account(site, visit):
+    site.user("susan")
+    site.post("susan", "Soon gone")
+    page = visit("susan")
+    page.goto("/settings/delete")
+    page.fill("#password", PASSWORD)
+    page.click("main [type=submit]")
+    page.goto("/login")
+    page.fill("#username", "susan")
+    page.fill("#password", PASSWORD)
+    page.click("main [type=submit]")
+    expect(page.locator(".alert-danger")).to_be_visible()
+
+
+def test_by_keyboard_alone(site, visit):
+    site.user("susan")
+    page = visit()
+    page.goto("/")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.goto("/login")
+    expect(page.locator("#username")).to_be_focused()
+    page.keyboard.type("susan")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator(".composer")).to_be_visible()
+    # The menu opens, closes, and gives the focus back.
+    page.locator("details.top-user summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("details.top-user a").first).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    expect(page.locator("details.top-user a").first).to_be_hidden()
+    expect(page.locator("details.top-user summary")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.locator("form[action='/logout'] button").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".notice")).to_be_visible()
+
+
+def test_characters_are_counted_as_the_server_does(site, visit):
+    site.user("susan")
+    page = visit("susan")
+    for text, left in [("", "140"), ("abc", "137"), ("😀" * 140, "0"), ("  x\n", "139"), ("x" * 150, "-10")]:
+        page.fill("#body", text)
+        expect(page.locator(".count")).to_have_text(left)
+    expect(page.locator(".count-over")).to_be_visible()
+    page.fill("#body", "😀" * 140)
+    page.click(".composer [type=submit]")
+    expect(page.locator(".post-body").first).to_have_text("😀" * 140)
+
+
+def test_times_are_the_readers(site, visit):
+    site.user("susan")
+    site.post("susan", "old", minutes_ago=60 * 24 * 800)
+    site.post("susan", "recent", minutes_ago=90)
+    for language, zone, ago in [
+        ("en", "America/New_York", "1 hr. ago"),
+        ("ru", "Asia/Vladivostok", "1 ч назад"),
+        ("es", "Europe/Madrid", "hace 1 h"),
+    ]:
+        page = visit("susan", locale=language, timezone_id=zone)
+        expect(page.locator(".post time").nth(0)).to_have_text(ago)
+        year = page.evaluate("new Date(document.querySelectorAll('.post time')[1].dateTime).getFullYear()")
+        expect(page.locator(".post time").nth(1)).to_contain_text(str(year))
+        local = page.evaluate(
+            """() => {
+                const time = document.querySelectorAll(".post time")[1];
+                const moment = new Date(time.dateTime);
+                return time.title.includes(String(moment.getMinutes()).padStart(2, "0"));
+            }"""
+        )
+        assert local
+    page = visit("susan", java_script_enabled=False)
+    expect(page.locator(".post time").nth(0)).to_have_text("1 h")
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", page.locator(".post time").nth(0).get_attribute("title")
+    )
