@@ -44,6 +44,13 @@ def check(page, axe, name):
         assert width <= SIZES[size]["width"], f"{name} is wider than a {size}"
 
 
+def test_the_checker_sees(visit, axe):
+    page = visit()
+    page.goto("/login")
+    page.evaluate("document.querySelector('label').remove()")
+    assert [line for line in axe.violations(page) if line.startswith("label:")]
+
+
 @pytest.mark.parametrize("path", FOR_VISITORS)
 def test_visitors_pages(visit, axe, path):
     page = visit()
