@@ -258,7 +258,7 @@ _UNITS = {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000}
 def _load(url: str, cookie: str, seconds: int) -> dict[str, float]:
     """Let wrk ask for a page for so long."""
     command = [program("wrk", "wrk"), "--threads=1", f"--connections={CONNECTIONS}", f"--duration={seconds}s"]
-    command += ["--latency", "--header", f"Cookie: {cookie}", url]
+    command += ["--latency", "--timeout=20s", "--header", f"Cookie: {cookie}", url]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said or "Socket errors" in said:
         raise BuildError(f"{url} gave errors under load: {said}")
