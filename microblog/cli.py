@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from microblog.commands import machine, translate
+from microblog.commands import card, machine, translate
 from microblog.errors import HostError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def server() -> None:
 for _command in machine.COMMANDS:
     server.add_command(_command)
 server.add_command(translate.group)
+server.add_command(card.group, "card")
 
 
 def _flask() -> None:

@@ -1,0 +1,40 @@
+"""The commands of a Raspberry Pi's card; its units call them, not people."""
+
+import click
+
+
+@click.group(hidden=True)
+def group() -> None:
+    """What the Raspberry Pi's image does with microblog.txt."""
+
+
+@group.command()
+def read() -> None:
+    """Use what the owner has written on the card."""
+    from microblog.host import card
+
+    card.read(click.echo)
+
+
+@group.command()
+def admin() -> None:
+    """Make the administrator's account that was asked for."""
+    from microblog.host import card
+
+    card.make_admin(click.echo)
+
+
+@group.command()
+def greeting() -> None:
+    """Print where the site is, and whether it is up."""
+    from microblog.host import card
+
+    click.echo(card.greeting(), nl=False)
+
+
+@group.command()
+def template() -> None:
+    """Print a microblog.txt in which nothing is set."""
+    from microblog.host import bootfile
+
+    click.echo(bootfile.TEMPLATE.replace("\n", "\r\n"), nl=False)

@@ -1,0 +1,172 @@
+"""What a Raspberry Pi's card does with ``microblog.txt``, and how it greets.
+
+Read early in the boot, before the network and the site; the account of the administrator is made
+when there is a database. A group of settings is first put where it belongs, then taken out of the
+file: after a power cut it is only done once more.
+"""
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from microblog import names
+from microblog.errors import HostError
+from microblog.host import bootfile, envfile, files, layout, services, supervisor
+
+BOOT = Path("/boot/firmware")
+# An account that is to be made, for root's eyes alone.
+_ADMIN = layout.ETC / "first-admin.json"
+_WIFI = Path("/etc/netplan/60-microblog.yaml")
+_KEYS = Path("/etc/ssh/authorized_keys.d/pi")
+_HOSTNAME, _HOSTS = Path("/etc/hostname"), Path("/etc/hosts")
+
+
+def read(say: Callable[[str], None], boot: Path = BOOT) -> None:
+    """Use what the owner has written on the card; answer every mistake by a file beside it.
+
+    :raises HostError: the card cannot be written.
+    """
+    path, errors = boot / bootfile.NAME, boot / bootfile.ERRORS
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        # Explorer hides the second .txt of what it has made of it.
+        if not (boot / f"{bootfile.NAME}.txt").exists():
+            return
+        mistake = bootfile.Mistake(0, f"the file is called {bootfile.NAME}.txt; rename it to {bootfile.NAME}")
+        _write(errors, bootfile.report([mistake]))
+        return
+    try:
+        found = bootfile.read(bootfile.decode(data))
+    except ValueError as error:
+        _write(errors, bootfile.report([bootfile.Mistake(0, str(error))]))
+        say(f"{bootfile.NAME} cannot be used: {error}")
+        return
+    for group, values in found.groups.items():
+        _APPLY[group](values)
+        say(f"Used from {bootfile.NAME}: {', '.join(bootfile.GROUPS[group])}")
+    if found.groups:
+        _wipe(path, found.rewritten())
+    if found.mistakes:
+        _write(errors, bootfile.report(found.mistakes))
+        say(f"{len(found.mistakes)} lines of {bootfile.NAME} cannot be used: see {bootfile.ERRORS}")
+    elif errors.exists():
+        errors.unlink()
+
+
+def make_admin(say: Callable[[str], None], boot: Path = BOOT) -> None:
+    """Make the administrator's account that was asked for, if one was."""
+    try:
+        wanted = json.loads(_ADMIN.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    done = subprocess.run(
+        [
+            *("/usr/bin/microblog", "user", "add", wanted["admin user"], wanted["admin email"]),
+            *("--admin", "--password-stdin"),
+        ],
+        input=f"{wanted['admin password']}\n",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    _ADMIN.unlink()
+    lines = done.stdout.strip().splitlines() or ["it says nothing"]
+    if done.returncode == 0:
+        say(f"Made the account of the administrator {wanted['admin user']}")
+        return
+    words = " - ".join(line.strip().removeprefix("microblog: ") for line in lines[-2:])
+    errors = boot / bootfile.ERRORS
+    mistake = bootfile.Mistake(0, f"the administrator's account could not be made: {words}")
+    had = errors.read_text(encoding="utf-8") if errors.exists() else ""
+    _write(errors, f"{had}\r\n{bootfile.report([mistake])}" if had else bootfile.report([mistake]))
+    say(mistake.text)
+
+
+def greeting(boot: Path = BOOT) -> str:
+    """Where the site is, whether it is up, and what to do next: for the screen and for SSH."""
+    addresses = [f"http://{socket.gethostname().partition('.')[0]}.local"]
+    addresses += [f"http://{address}" for address in names.machine_addresses() if ":" not in address]
+    lines = [f"Microblog    {'    '.join(addresses)}"]
+    if len(addresses) == 1:
+        lines.append(
+            "There is no network: plug in a cable, or write the Wi-Fi into microblog.txt on the card."
+        )
+    if supervisor.answers():
+        lines.append("The site is up. Open it in a browser on the same network and register.")
+        lines.append("To administer it: sudo microblog user promote NAME")
+    elif services.state("site-first.service") in ("active", "failed"):
+        lines.append("The site does not answer. What is wrong: sudo microblog doctor")
+    else:
+        lines.append("The site is starting; the first time this takes a few minutes.")
+    if (boot / bootfile.ERRORS).exists():
+        lines.append(f"Not everything in microblog.txt could be used: read {bootfile.ERRORS} on the card.")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _site(values: dict[str, str]) -> None:
+    # Setup takes it over, as it does what is answered to debconf.
+    _, gid = layout.user_ids()
+    files.write(layout.ANSWERED, f"SITE_NAME={envfile.quote(values['site name'])}\n", 0o640, 0, gid)
+
+
+def _host(values: dict[str, str]) -> None:
+    name = bootfile.host_name(values["host name"])
+    files.write(_HOSTNAME, f"{name}\n", 0o644)
+    lines = [line for line in _HOSTS.read_text().splitlines() if not line.startswith("127.0.1.1")]
+    files.write(_HOSTS, "\n".join([*lines, f"127.0.1.1 {name}", ""]), 0o644)
+    socket.sethostname(name)
+
+
+def _admin(values: dict[str, str]) -> None:
+    files.write(_ADMIN, json.dumps(values), 0o600)
+
+
+def _wifi(values: dict[str, str]) -> None:
+    interface = {
+        "dhcp4": True,
+        "optional": True,
+        "regulatory-domain": values["wifi country"].upper(),
+        "access-points": {values["wifi name"]: {"password": values["wifi password"]}},
+    }
+    # JSON is YAML.
+    text = json.dumps({"network": {"version": 2, "wifis": {"wlan0": interface}}}, ensure_ascii=False)
+    files.write(_WIFI, f"{text}\n", 0o600)
+    done = services.run("netplan", "generate")
+    if done.returncode:
+        raise HostError(f"netplan does not take the Wi-Fi: {done.stdout.strip()[:200]}")
+
+
+def _ssh(values: dict[str, str]) -> None:
+    _KEYS.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    old = _KEYS.read_text().splitlines() if _KEYS.exists() else []
+    files.write(_KEYS, "".join(f"{key}\n" for key in dict.fromkeys([*old, *values.values()])), 0o644)
+
+
+_APPLY: dict[str, Callable[[dict[str, str]], None]] = {
+    "site": _site, "host": _host, "admin": _admin, "wifi": _wifi, "ssh": _ssh,
+}  # fmt: skip
+
+
+def _wipe(path: Path, text: str) -> None:
+    """Write over a file where it is: in another place, the old one's secrets would stay in free space."""
+    with path.open("r+b") as file:
+        file.write(b" " * path.stat().st_size)
+        file.flush()
+        os.fsync(file.fileno())
+        file.seek(0)
+        file.write(text.encode())
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write(path: Path, text: str) -> None:
+    """For a FAT file system, which knows no owners."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,168 @@
+"""microblog.txt: what is right in it counts, what is wrong is answered, no secret stays."""
+
+import base64
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from microblog.host import bootfile, card
+
+_KEY = "ssh-ed25519 " + base64.b64encode(
+    struct.pack(">I", 11) + b"ssh-ed25519" + struct.pack(">I", 32) + bytes(range(32))
+).decode()  # fmt: skip
+
+_WHOLE = f"""# a comment
+Site-Name = Büro & "Söhne"
+host name = Küche
+admin user = susan
+admin email = susan@example.org
+admin password = a # in a pass phrase
+wifi country = de
+wifi name = Our Wi-Fi
+wifi password = p=ss word\\
+ssh key = {_KEY} me@laptop
+ssh key = {_KEY} other
+"""
+
+
+def test_the_template_says_nothing_and_is_kept():
+    found = bootfile.read(bootfile.TEMPLATE)
+    assert (found.groups, found.mistakes) == ({}, [])
+    assert found.rewritten().replace("\r\n", "\n") == bootfile.TEMPLATE
+    for keys in bootfile.GROUPS.values():
+        assert all(f"\n#{key} =" in bootfile.TEMPLATE for key in keys)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_every_editor_will_do(encoding, end):
+    data = _WHOLE.replace("Küche", "kueche.LOCAL").replace("\n", end).encode(encoding)
+    found = bootfile.read(bootfile.decode(data))
+    assert found.mistakes == []
+    assert found.groups["site"] == {"site name": 'Büro & "Söhne"'}
+    assert bootfile.host_name(found.groups["host"]["host name"]) == "kueche"
+    assert found.groups["admin"]["admin password"] == "a # in a pass phrase"
+    assert found.groups["wifi"]["wifi password"] == "p=ss word\\"
+    assert len(found.groups["ssh"]) == 2
+
+
+def test_after_use_no_line_counts_and_no_secret_is_left():
+    text = _WHOLE.replace("Küche", "kueche")
+    after = bootfile.read(text).rewritten()
+    assert "pass phrase" not in after
+    assert "p=ss" not in after
+    assert bootfile.read(after).groups == {}
+    assert bootfile.read(after).mistakes == []
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("host name = Küche", "letters, digits and hyphens"),
+        ("host name = -a", "letters, digits and hyphens"),
+        ("host name = localhost", "every machine"),
+        ("host name: pi", "no = between"),
+        ("host nmae = pi", 'is it "host name"?'),
+        ("host name =", "nothing behind the ="),
+        ("host name = a\x07", "cannot be seen"),
+        ("host name = a\nhost name = b", "in line 1 already"),
+        (f"site name = {'x' * 41}", "more than 40"),
+        ("admin user = susan", '"admin email" is missing'),
+        ("wifi name = x", '"wifi country" is missing'),
+        (f"wifi country = DE\nwifi name = {'ü' * 17}\nwifi password = 12345678", "at most 32"),
+        ("wifi country = DE\nwifi name = x\nwifi password = 1234567", "8 to 63"),
+        ("wifi country = DE\nwifi name = x\nwifi password = passwört", "8 to 63"),
+        ("wifi country = Germany\nwifi name = x\nwifi password = 12345678", "two letters"),
+        ("ssh key = -----BEGIN OPENSSH PRIVATE KEY-----", "private key"),
+        ("ssh key = me@laptop", "no public SSH key"),
+        (f"ssh key = {_KEY[:40]}", "not whole"),
+        ("ssh key = ssh-ed25519", "not whole"),
+        (
+            "ssh key = ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f",
+            "not whole",
+        ),
+    ],
+)
+def test_a_mistake_is_answered_and_the_rest_counts(line, words):
+    found = bootfile.read(f"{line}\n")
+    assert found.groups == {}
+    (mistake,) = found.mistakes
+    assert words in mistake.text
+    assert found.rewritten() == "".join(f"{part}\r\n" for part in line.split("\n"))
+    other = "site name = Fine\n" if "site name" not in line else "host name = fine\n"
+    assert len(bootfile.read(f"{line}\n{other}").groups) == 1
+
+
+@pytest.mark.parametrize("data", ["ü = 1".encode("latin-1"), b"\0\1\2", b"#" * 70000])
+def test_what_is_no_text_is_named(data):
+    with pytest.raises(ValueError, match="the file is"):
+        bootfile.decode(data)
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A card, and a machine whose files may be written."""
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    (etc / "hosts").write_text("127.0.0.1 localhost\n127.0.1.1 old\n")
+    for name, file in {"_ADMIN": "admin", "_WIFI": "wifi", "_KEYS": "keys/pi", "_HOSTNAME": "hostname",
+                       "_HOSTS": "hosts"}.items():  # fmt: skip
+        monkeypatch.setattr(card, name, etc / file)
+    monkeypatch.setattr(card.layout, "ANSWERED", etc / "answers")
+    monkeypatch.setattr(card.layout, "user_ids", lambda: (0, 0))
+    monkeypatch.setattr(card.files.os, "fchown", lambda *_: None)
+    monkeypatch.setattr(card.socket, "sethostname", lambda name: (etc / "told").write_text(name))
+    netplan = card.services.subprocess.CompletedProcess([], 0, "")
+    monkeypatch.setattr(card.services, "run", lambda *_: netplan)
+    boot = tmp_path / "boot"
+    boot.mkdir()
+    return etc, boot
+
+
+def _read(boot: Path) -> list[str]:
+    said: list[str] = []
+    card.read(said.append, boot)
+    return said
+
+
+def test_everything_gets_to_its_place_and_is_read_once(machine):
+    etc, boot = machine
+    (boot / "microblog.txt").write_text(_WHOLE.replace("Küche", "kueche"))
+    assert len(_read(boot)) == 5
+    assert (etc / "hostname").read_text() == (etc / "told").read_text() + "\n" == "kueche\n"
+    assert (etc / "hosts").read_text() == "127.0.0.1 localhost\n127.0.1.1 kueche\n"
+    assert json.loads((etc / "admin").read_text())["admin user"] == "susan"
+    wlan0 = json.loads((etc / "wifi").read_text())["network"]["wifis"]["wlan0"]
+    assert wlan0["regulatory-domain"] == "DE"
+    assert wlan0["access-points"] == {"Our Wi-Fi": {"password": "p=ss word\\"}}
+    assert (etc / "keys/pi").read_text().count("ssh-ed25519 ") == 2
+    assert "SITE_NAME='Büro" in (etc / "answers").read_text()
+    assert {(etc / name).stat().st_mode & 0o777 for name in ("admin", "wifi")} == {0o600}
+    assert b"pass phrase" not in (boot / "microblog.txt").read_bytes()
+    assert not (boot / "microblog-errors.txt").exists()
+    assert _read(boot) == []
+
+
+def test_a_mistake_is_answered_until_it_is_mended(machine):
+    etc, boot = machine
+    (boot / "microblog.txt").write_text("wifi name = Ours\nwifi password = secret password\nhost name = pi\n")
+    _read(boot)
+    answer = (boot / "microblog-errors.txt").read_text()
+    assert "wifi country" in answer
+    assert "secret password" not in answer
+    assert (etc / "hostname").read_text() == "pi\n"
+    assert not (etc / "wifi").exists()
+    file = boot / "microblog.txt"
+    file.write_text(file.read_text() + "wifi country = de\n")
+    _read(boot)
+    assert (etc / "wifi").exists()
+    assert not (boot / "microblog-errors.txt").exists()
+
+
+def test_the_second_txt_that_explorer_hides_is_found(machine):
+    _, boot = machine
+    (boot / "microblog.txt.txt").write_text("host name = pi\n")
+    _read(boot)
+    assert "rename it" in (boot / "microblog-errors.txt").read_text()
