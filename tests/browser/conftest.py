@@ -48,8 +48,8 @@ def visit(chromium, site):
             problems.append(message.text)
 
     def note_failures(response):
-        # A page may be missing; what a page is made of may not.
-        if response.status >= (500 if response.request.is_navigation_request() else 400):
+        # A page may be missing, or an answer to a script; what a page is made of may not.
+        if response.status >= (500 if response.request.resource_type in ("document", "fetch") else 400):
             problems.append(f"{response.status} {response.url}")
 
     def visit(user=None, **options):

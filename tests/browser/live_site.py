@@ -1,15 +1,18 @@
 """The site as visitors meet it: gunicorn on the loopback, with SQLite, and a mailbox beside it."""
 
 import contextlib
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from email import message_from_bytes
 from email.policy import default as policy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import flask_migrate
@@ -55,19 +58,44 @@ class Mailbox:
         self._controller.stop()
 
 
+class Translator:
+    """Translates into capital letters; what begins with an exclamation mark it cannot."""
+
+    def __init__(self):
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                (item,) = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(503 if item["Text"].startswith("!") else 200)
+                self.end_headers()
+                answer = [{"translations": [{"text": item["Text"].upper(), "to": "en"}]}]
+                self.wfile.write(json.dumps(answer).encode())
+
+            def log_message(self, *_args):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/translate"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
 class Site:
     """A running site.
 
     :ivar url: where it is, without a slash at the end.
     """
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder):
         self.mailbox = Mailbox()
+        self.translator = Translator()
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.environment = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(Path(microblog.__file__).parent.parent),
+            "PYTHONPATH": f"{Path(microblog.__file__).parent.parent}:{Path(__file__).parent}",
             "MICROBLOG_ENV_FILE": str(folder / "none.env"),
             "SECRET_KEY": "a key for tests, of 32 characters or more",
             "DATABASE_URL": f"sqlite:///{folder / 'site.db'}",
@@ -76,7 +104,8 @@ class Site:
             "MAIL_SERVER": "127.0.0.1",
             "MAIL_PORT": str(self.mailbox.port),
             "HOST_NAMES": f"127.0.0.1:{port}",
-            **settings,
+            "MS_TRANSLATOR_KEY": "0123456789abcdef",
+            "TRANSLATOR_URL": self.translator.url,
         }
         self.app = create_app(Config.load(environ=self.environment))
         with self.app.app_context():
@@ -86,7 +115,7 @@ class Site:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "gunicorn", "-c", "python:microblog.gunicorn_config"),
-                    "microblog:create_app()",
+                    "live_app:create_app()",
                 ],
                 env=self.environment,
                 stdout=log,
@@ -142,6 +171,7 @@ class Site:
         self._process.terminate()
         self._process.wait(PATIENCE)
         self.mailbox.close()
+        self.translator.close()
 
 
 def login(page, user, password=PASSWORD):

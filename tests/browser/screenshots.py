@@ -64,7 +64,7 @@ def main(names):
     assets.install(ROOT / "microblog" / "static")
     translations.compile_all(ROOT / "microblog" / "translations")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        site = Site(Path(folder), MS_TRANSLATOR_KEY="none")
+        site = Site(Path(folder))
         try:
             fill(site)
             browser = playwright.chromium.launch(executable_path=CHROMIUM)

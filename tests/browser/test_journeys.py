@@ -242,3 +242,38 @@ def test_times_are_the_readers(site, visit):
     assert re.fullmatch(
         r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", page.locator(".post time").nth(0).get_attribute("title")
     )
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_translate(site, visit, axe, scripts):
+    site.user("susan")
+    site.post("susan", "buenos días", language="es")
+    page = visit("susan", java_script_enabled=scripts)
+    page.click(".translate button")
+    expect(page.locator(".translation")).to_have_text("BUENOS DÍAS")
+    if scripts:
+        expect(page).to_have_url(f"{site.url}/")
+        expect(page.locator(".translate button")).to_have_count(0)
+        assert axe.violations(page) == []
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_translation_that_cannot_be_had(site, visit, axe, scripts):
+    site.user("susan")
+    site.post("susan", "!hola", language="es")
+    page = visit("susan", java_script_enabled=scripts)
+    page.click(".translate button")
+    expect(page.locator(".problem, .alert-danger")).to_contain_text("does not answer")
+    if scripts:
+        expect(page.locator(".translate button")).to_be_enabled()
+        assert axe.violations(page) == []
+
+
+def test_a_translation_after_the_session_has_ended(site, visit):
+    """What the script cannot do goes the plain way: to the log-in page."""
+    site.user("susan")
+    site.post("susan", "hola", language="es")
+    page = visit("susan")
+    page.context.clear_cookies()
+    page.click(".translate button")
+    expect(page.locator("main")).to_contain_text("try again")
