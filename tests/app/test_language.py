@@ -7,6 +7,8 @@ import pytest
 from microblog import language
 from microblog.language import detect
 
+pytest.importorskip("langdetect")
+
 
 @pytest.mark.parametrize(
     "text, code",
