@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from builder import cache, card, disk, paths
+from builder import cache, card, disk, interpreter, paths
 from builder.command import program, run
 from builder.definition import ComposedBase, size_in_bytes
 from builder.errors import BuildError
@@ -19,7 +19,30 @@ def sources(base: ComposedBase) -> list[Path]:
     here = Path(__file__)
     bases = paths.DEFINITIONS / "bases"
     modules = ("disk.py", "card.py", "fat.py", "rootfs.py")
-    return [here, *map(here.with_name, modules), bases / base.customize, bases / "mke2fs.conf"]
+    scripts = [bases / name for name in (base.prepare, base.customize) if name]
+    return [here, *map(here.with_name, modules), *scripts, bases / "mke2fs.conf"]
+
+
+def _own_mounts() -> list[str]:
+    """Run what follows with mounts and processes that end with it, even when it is killed.
+
+    As root mmdebstrap mounts /proc, /sys and this machine's /dev/shm below its directory. Left
+    behind there, they would be emptied with it when the directory is removed. An ordinary user's
+    are in a namespace anyway.
+    """
+    if os.geteuid() != 0:
+        return []
+    return [
+        program("unshare", "util-linux"),
+        *("--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
+    ]
+
+
+def _hook(kind: str, script: str) -> list[str]:
+    if not script:
+        return []
+    # Its text, not its name: in a user's namespace nobody may enter the user's directories.
+    return [f"--{kind}-hook={(paths.DEFINITIONS / 'bases' / script).read_text()}"]
 
 
 def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Path, log: Path) -> None:
@@ -37,22 +60,23 @@ def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Path,
         raise BuildError(
             f"base {base.name}: there is no layout {base.layout!r}", f"Use: {', '.join(_LAYOUTS)}"
         )
+    interpreter.require(base.architecture)
     cache.need_space(work, size + 2 * _ROOT_TAR_BYTES, f"composing {base.name}")
     tar = work / "root.tar"
     with step(f"Composing {base.name}: installing its packages", f"Installed the packages of {base.name}"):
         run(
-            [program("mmdebstrap", "mmdebstrap"), "--variant=apt",
+            [*_own_mounts(), program("mmdebstrap", "mmdebstrap"), "--variant=apt",
              f"--architectures={base.architecture}",
              f"--components={','.join(base.components)}",
              f"--include={','.join([*base.packages, *include])}",
              '--aptopt=Acquire::Languages "none"',
-             # Its text, not its name: in a user's namespace nobody may enter the user's directories.
-             f"--customize-hook={(paths.DEFINITIONS / 'bases' / base.customize).read_text()}",
+             *_hook("extract", base.prepare), *_hook("customize", base.customize),
              base.suite, tar, *([base.mirror] if base.mirror else [])],
             log,
             # Half-done trees go with the scratch directory; an ordinary user's
             # namespace cannot enter it, and mmdebstrap then cleans up /tmp itself.
-            env={"TMPDIR": str(work)} if os.geteuid() == 0 else {},
+            env={**interpreter.environment(base.architecture),
+                 **({"TMPDIR": str(work)} if os.geteuid() == 0 else {})},
             hint=f"Is the archive reachable, and is there room on the disk? The whole log: {log}",
         )  # fmt: skip
     with step(f"Composing {base.name}: laying out its disk", f"Laid out the disk of {base.name}"):

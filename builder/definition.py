@@ -46,6 +46,8 @@ class ComposedBase(Definition):
     customize: str
     """The script beside the definition that mmdebstrap runs on the finished root directory."""
     packages: list[str]
+    prepare: str = ""
+    """The script beside the definition that mmdebstrap runs before the first package is installed."""
     mirror: str = ""
     """The archive's URL; mmdebstrap knows Debian's."""
 
@@ -182,7 +184,8 @@ def load_base(name: str) -> Base:
         )
     base = _fill(_METHODS[method], path, values)
     if isinstance(base, ComposedBase):
-        _must_exist(path, path.with_name(base.customize))
+        for script in filter(None, (base.prepare, base.customize)):
+            _must_exist(path, path.with_name(script))
         try:
             size_in_bytes(base.disk_size)
         except ValueError as error:

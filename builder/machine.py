@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder import seed
-from builder.command import program, run
+from builder import drive, seed
+from builder.command import program
 from builder.emulator import ACCELERATOR_OPTIONS, EMULATORS
 from builder.errors import BuildError
 from builder.progress import Step
-from builder.qcow2 import virtual_size
 
 GUEST_PORTS = {"ssh": 22, "http": 80, "https": 443}
 _LOOPBACK = "127.0.0.1"
@@ -65,6 +64,8 @@ class Machine:
     """Where its overlay, logs and known_hosts are."""
     ports: Mapping[str, int]
     """On 127.0.0.1, by service: ssh, http, https."""
+    scheme: str
+    """How its site is reached: ``https`` or ``http``."""
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -75,7 +76,7 @@ class Machine:
     @property
     def url(self) -> str:
         """The site's address."""
-        return f"https://{_LOOPBACK}:{self.ports['https']}"
+        return f"{self.scheme}://{_LOOPBACK}:{self.ports[self.scheme]}"
 
     @property
     def ssh(self) -> list[str]:
@@ -129,7 +130,7 @@ class Machine:
         raise BuildError(f"no SSH within {seconds:.0f} s", f"What the machine printed: {self.serial_log}")
 
     def wait_for_site(self, now: Step, seconds: float = _SITE_SECONDS) -> float:
-        """Wait until the site answers over HTTPS. Returns the seconds since the start of the machine.
+        """Wait until the site answers over its scheme. Returns the seconds since the start of the machine.
 
         :raises BuildError: the machine stops, or it takes longer than ``seconds``.
         """
@@ -193,6 +194,7 @@ def boot(
     hostname: str = "microblog",
     disk_size: int = 8 << 30,
     cpus: int = 2,
+    scheme: str = "https",
 ) -> Iterator[Machine]:
     """Start an image; end the machine when the block is left.
 
@@ -208,15 +210,6 @@ def boot(
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "tools.log"
     emulator = EMULATORS[architecture]
-    overlay = directory / "overlay.qcow2"
-    if not overlay.exists():
-        part = directory / "overlay.part"
-        run(
-            [program("qemu-img", "qemu-utils"), "create", "-q", "-f", "qcow2", "-F", "qcow2",
-             "-b", disk.resolve(), part, str(max(disk_size, virtual_size(disk)))],
-            log,
-        )  # fmt: skip
-        part.rename(overlay)
     if key is None:
         key = directory / "key"
         if not key.exists():
@@ -224,7 +217,8 @@ def boot(
     public = key.with_name(f"{key.name}.pub")
     if not public.is_file():
         raise BuildError(f"there is no {public}", "Name a private key whose .pub lies beside it")
-    seed.write(directory / "seed.img", user_data(public.read_text().strip()), directory.name, hostname, log)
+    files = seed.files(user_data(public.read_text().strip()), directory.name, hostname)
+    disks = drive.make(drive.Wanted(disk, directory, disk_size, architecture, files), log)
 
     chosen = {name: (ports or {}).get(name) or free_port() for name in GUEST_PORTS}
     forwards = ",".join(
@@ -238,8 +232,7 @@ def boot(
         "-cpu", emulator.cpu, "-smp", str(cpus), "-m", str(memory_mb),
         "-nodefaults", "-display", "none", "-vga", "none",
         "-serial", f"file:{directory / 'serial.log'}",
-        "-drive", f"if=virtio,format=qcow2,file={overlay},discard=unmap",
-        "-drive", f"if=virtio,format=raw,file={directory / 'seed.img'},readonly=on",
+        *disks,
         "-netdev", f"user,id=net,{forwards}",
         "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
     ]  # fmt: skip
@@ -249,7 +242,7 @@ def boot(
         process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
-    machine = Machine(process, architecture, user, key, directory, chosen)
+    machine = Machine(process, architecture, user, key, directory, chosen, scheme)
     try:
         yield machine
     finally:

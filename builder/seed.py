@@ -1,6 +1,7 @@
 """Seeds: the disk that gives a booted machine its name and its owner's key (cloud-init: "NoCloud")."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from builder.command import program, run
@@ -8,20 +9,24 @@ from builder.command import program, run
 _SIZE = 1 << 20
 
 
-def write(image: Path, user_data: dict[str, object], instance: str, hostname: str, log: Path) -> None:
-    """Write a small FAT disk labelled ``cidata``.
+def files(user_data: dict[str, object], instance: str, hostname: str) -> dict[str, str]:
+    """What cloud-init reads: name -> text.
 
     :param user_data: cloud-config, as cloud-init's documentation has it.
     :param instance: the instance id: another one makes cloud-init see a new machine.
     """
-    with image.open("wb") as out:
-        out.truncate(_SIZE)
-    run([program("mkfs.vfat", "dosfstools"), "-n", "CIDATA", image], log)
     # JSON is YAML.
-    contents = {
+    return {
         "user-data": "#cloud-config\n" + json.dumps(user_data, indent=1) + "\n",
         "meta-data": json.dumps({"instance-id": instance, "local-hostname": hostname}) + "\n",
     }
+
+
+def write(image: Path, contents: Mapping[str, str], log: Path) -> None:
+    """Write a small FAT disk labelled ``cidata``, with files on it."""
+    with image.open("wb") as out:
+        out.truncate(_SIZE)
+    run([program("mkfs.vfat", "dosfstools"), "-n", "CIDATA", image], log)
     for name, text in contents.items():
         source = image.with_name(name)
         source.write_text(text)

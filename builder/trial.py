@@ -45,6 +45,7 @@ def run(
             memory_mb=memory_mb or facts["memory_mb"],
             key=ssh_key.resolve() if ssh_key else None,
             ports=ports,
+            scheme=facts.get("scheme", "https"),
         ) as running:
             say(f"Serial console: {running.serial_log}")
             with step(f"Booting {found.image.name}", "The site is up") as now:

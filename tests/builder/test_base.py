@@ -2,14 +2,16 @@
 
 import hashlib
 import http.server
+import os
 import random
 import shutil
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
-from builder import base, definition, package
+from builder import base, compose, definition, package
 from builder import cache as caching
 from builder.errors import BuildError
 
@@ -202,3 +204,18 @@ def test_base_key_follows_the_definition(offered, definitions):
 
 def test_what_a_package_needs_is_read_from_it(deb):
     assert package.dependencies(deb) == ["one", "python3", "two"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's mounts are in a namespace anyway")
+def test_a_composing_that_is_killed_leaves_no_mount(tmp_path):
+    """A directory with this machine's /dev/shm mounted in it must never be removed."""
+    mounts, inside = Path("/proc/self/mountinfo"), tmp_path / "inside"
+    inside.mkdir()
+    script = f"mount -t tmpfs none {inside} && grep -c ' {inside} ' {mounts} && exec sleep 600"
+    process = subprocess.Popen([*compose._own_mounts(), "sh", "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"1\n"
+    assert str(inside) not in mounts.read_text()
+    process.kill()
+    process.wait()
+    # Its last process has gone when nobody holds the pipe.
+    assert process.stdout.read() == b""

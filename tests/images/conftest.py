@@ -21,13 +21,16 @@ IDENTITY = {
     "machine id": "cat /etc/machine-id",
     "SSH host key": "sudo cat /etc/ssh/ssh_host_ed25519_key",
     "session key": "sudo sed -n 's/^SECRET_KEY=//p' /etc/microblog/microblog.env",
-    "TLS key": "sudo cat /etc/microblog/tls/key.pem",
-    "TLS certificate": "sudo cat /etc/microblog/tls/cert.pem",
+    "TLS key": "sudo cat /etc/microblog/tls/key.pem 2> /dev/null || true",
+    "TLS certificate": "sudo cat /etc/microblog/tls/cert.pem 2> /dev/null || true",
 }
+IDENTITY_CASES = [
+    pytest.param(what, marks=pytest.mark.cloud if what.startswith("TLS") else ()) for what in IDENTITY
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--image", required=True, help="the baked image, a .qcow2 file with its manifest")
+    parser.addoption("--image", required=True, help="the baked image, a file with its manifest")
     parser.addoption("--accel", default="auto", choices=emulator.ACCELERATORS)
     parser.addoption("--logs", type=Path, required=True, help="where the machines' consoles are kept")
 
@@ -43,7 +46,7 @@ class Lab:
     def __init__(self, image: images.Result, accelerator: str, work: Path, logs: Path) -> None:
         self.image, self.accelerator, self.work, self.logs = image, accelerator, work, logs
 
-    def boot(self, name: str) -> "machine.Machine":
+    def boot(self, name: str, **options) -> "machine.Machine":
         facts = self.image.facts
         return machine.boot(
             self.image.image,
@@ -53,6 +56,8 @@ class Lab:
             user=facts["user"],
             memory_mb=facts["memory_mb"],
             hostname=name,
+            scheme=facts["scheme"],
+            **options,
         )
 
 
@@ -140,8 +145,24 @@ def secrets(text: str) -> set[bytes]:
 
 # The image file before any machine, the faults after all that wants a machine at rest, and the
 # second machine last: it takes the first one's place.
-_ORDER = ["test_image_file", "test_uefi", "test_machine", "test_site", "test_faults", "test_twins"]
+_ORDER = [
+    *("test_image_file", "test_card_file", "test_uefi", "test_machine", "test_site", "test_pi"),
+    *("test_faults", "test_power", "test_twins"),
+]
+_TARGETS = ("cloud", "pi")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    for target in _TARGETS:
+        config.addinivalue_line("markers", f"{target}: for the image {target} alone")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    target = images.find(config.getoption("--image")).facts["target"]
+    others = [other for other in _TARGETS if other != target]
+    items[:] = [
+        item
+        for item in items
+        if item.get_closest_marker(target) or not any(item.get_closest_marker(other) for other in others)
+    ]
     items.sort(key=lambda item: _ORDER.index(item.path.stem))

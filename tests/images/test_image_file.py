@@ -20,15 +20,13 @@ def root(raw):
 
 def test_manifest_tells_what_is_in_the_image(image):
     facts = image.facts
-    assert facts["target"] == "cloud"
-    assert facts["accelerator"] in ("kvm", "tcg")
     assert len(facts["base"]["sha256"]) == len(facts["deb"]["sha256"]) == 64
     packages = {package["name"]: package for package in facts["packages"]}
     assert packages["microblog"]["version"] == facts["version"]
     assert packages["microblog"]["architecture"] == "all"
-    assert {"nginx", "supervisor", "postfix", "ufw"} <= set(packages)
+    assert {"supervisor", "gunicorn", "ufw"} <= set(packages)
     assert all(facts["seconds"][phase] >= 0 for phase in ("boot", "prepare", "install", "clean", "pack"))
-    (file,) = facts["files"]
+    file = facts["files"][0]
     assert file["name"] == image.image.name
     assert file["bytes"] == image.image.stat().st_size
     assert facts["base"]["name"] in image.image.name
@@ -38,6 +36,7 @@ def test_checksums_are_right(image):
     subprocess.run(["sha256sum", "--check", "--strict", image.sums.name], cwd=image.sums.parent, check=True)
 
 
+@pytest.mark.cloud
 def test_image_is_compressed_with_zstd(image):
     told = json.loads(
         subprocess.run(
@@ -68,7 +67,7 @@ def test_directory_is_empty(root, directory):
 @pytest.mark.parametrize(
     ("directory", "start"),
     [
-        ("/etc/microblog", "microblog.env"),
+        pytest.param("/etc/microblog", "microblog.env", marks=pytest.mark.cloud),
         ("/etc/microblog", "tls"),
         ("/etc/ssh", "ssh_host_"),
         ("/var/lib/mysql", "auto.cnf"),

@@ -14,6 +14,7 @@ def visitor(booted):
     return Visitor(booted.url)
 
 
+@pytest.mark.cloud
 def test_http_leads_to_https(booted):
     answer = requests.get(
         f"http://127.0.0.1:{booted.ports['http']}/explore?x=1", allow_redirects=False, timeout=120
@@ -26,6 +27,7 @@ def test_health_is_good(visitor):
     assert visitor.get("/healthz").status_code == 200
 
 
+@pytest.mark.cloud
 def test_static_files_come_from_nginx_and_last_30_days(visitor, host):
     answer = visitor.get("/static/vendor/css/bootstrap.min.css")
     assert answer.status_code == 200
@@ -61,6 +63,7 @@ def test_register_log_in_and_post(visitor, booted):
     assert text in other.get("/explore").text
 
 
+@pytest.mark.cloud
 def test_cookies_stay_within_https(visitor):
     visitor.register("edith", PASSWORD)
     assert visitor.session.cookies
@@ -69,6 +72,7 @@ def test_cookies_stay_within_https(visitor):
     )
 
 
+@pytest.mark.cloud
 def test_certificate_is_for_this_machine(booted):
     chain = subprocess.run(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{booted.ports['https']}", "-servername", "first"],
@@ -84,6 +88,7 @@ def _mysql(host, statement, user="root"):
     return host.run(f"runuser -u {user} -- mysql --batch --skip-column-names -e %s", statement)
 
 
+@pytest.mark.cloud
 def test_tables_are_utf8mb4(host):
     told = _mysql(
         host,
@@ -98,6 +103,7 @@ def test_tables_are_utf8mb4(host):
     ).stdout.split() == ["utf8mb4"]
 
 
+@pytest.mark.cloud
 def test_database_user_reaches_its_database_alone(host):
     assert set(_mysql(host, "SHOW DATABASES", user="microblog").stdout.split()) == {
         "information_schema",
@@ -108,6 +114,7 @@ def test_database_user_reaches_its_database_alone(host):
     assert "denied" in denied.stderr
 
 
+@pytest.mark.cloud
 def test_database_user_has_no_password_and_needs_to_be_that_user(host):
     refused = host.run("runuser -u nobody -- mysql --user=microblog -e 'SELECT 1'")
     assert refused.rc != 0

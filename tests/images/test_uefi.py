@@ -3,11 +3,14 @@
 import subprocess
 import time
 
+import pytest
+
 from builder.command import program
 from builder.emulator import ACCELERATOR_OPTIONS, EMULATORS
 
 _FIRMWARE = "/usr/share/ovmf/OVMF.fd"
 _SECONDS = 900.0
+pytestmark = pytest.mark.cloud
 
 
 def test_image_boots_by_uefi(image, lab, tmp_path):

@@ -1,0 +1,87 @@
+"""A machine's own disk, made of an image that stays as it is, and how QEMU is told to start from it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder import card, fat, media, seed
+from builder.command import output, program, run
+from builder.emulator import EMULATORS
+from builder.ext4 import FileSystem
+from builder.qcow2 import virtual_size
+
+# A card's kernel, started under emulation, finds its devices slowly.
+_PATIENCE = "systemd.default_device_timeout_sec=600"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for."""
+
+    image: Path
+    directory: Path
+    """For the disk; one that is there already is used again."""
+    size: int
+    """Of the disk, in bytes; never less than the image's."""
+    architecture: str
+    files: Mapping[str, str]
+    """For cloud-init: name -> text (:func:`builder.seed.files`)."""
+
+
+def _overlay(wanted: Wanted, log: Path) -> list[str]:
+    """An overlay on a cloud image, and cloud-init's files on a disk of their own."""
+    overlay, seed_disk = wanted.directory / "overlay.qcow2", wanted.directory / "seed.img"
+    if not overlay.exists():
+        part = wanted.directory / "overlay.part"
+        run(
+            [program("qemu-img", "qemu-utils"), "create", "-q", "-f", "qcow2", "-F", "qcow2",
+             "-b", wanted.image.resolve(), part, str(max(wanted.size, virtual_size(wanted.image)))],
+            log,
+        )  # fmt: skip
+        part.rename(overlay)
+    seed.write(seed_disk, wanted.files, log)
+    return [
+        "-drive", f"if=virtio,format=qcow2,file={overlay},discard=unmap",
+        "-drive", f"if=virtio,format=raw,file={seed_disk},readonly=on",
+    ]  # fmt: skip
+
+
+def _card(wanted: Wanted, log: Path) -> list[str]:
+    """A copy of a card, cloud-init's files on its boot partition; QEMU starts the kernel itself,
+    as the Pi's firmware does, with the card's own command line."""
+    disk = wanted.directory / "card.img"
+    if not disk.exists():
+        part = wanted.directory / "card.part"
+        media.unpack(wanted.image, part, log)
+        with part.open("r+b") as out:
+            out.truncate(max(wanted.size, part.stat().st_size))
+        part.rename(disk)
+    for name, text in wanted.files.items():
+        source = wanted.directory / name
+        source.write_text(text)
+        fat.copy_in(disk, card.BOOT_START, [source], log)
+        source.unlink()
+    root = FileSystem.root_of(disk)
+    kernel, initrd = wanted.directory / "vmlinuz", wanted.directory / "initrd"
+    newest = [name for name in root.names("/boot") if name.startswith("vmlinuz-")][-1]
+    root.copy_out(f"/boot/{newest}", kernel)
+    root.copy_out(f"/boot/{newest.replace('vmlinuz', 'initrd.img')}", initrd)
+    told = output([program("mtype", "mtools"), "-i", f"{disk}@@{card.BOOT_START}", "::cmdline.txt"])
+    console = EMULATORS[wanted.architecture].console
+    return [
+        "-kernel", str(kernel), "-initrd", str(initrd),
+        "-append", f"{told.strip()} console={console} {_PATIENCE}",
+        "-drive", f"if=virtio,format=raw,file={disk},discard=unmap",
+    ]  # fmt: skip
+
+
+_MAKERS: dict[str, Callable[[Wanted, Path], list[str]]] = {media.QCOW2: _overlay, media.CARD: _card}
+
+
+def make(wanted: Wanted, log: Path) -> list[str]:
+    """Make the disk where there is none yet.
+
+    :return: QEMU's arguments.
+    :raises BuildError: the image is damaged, or a tool fails.
+    """
+    return _MAKERS[media.suffix(wanted.image)](wanted, log)
