@@ -166,6 +166,55 @@ def check(image: str, accel: str, as_json: bool) -> None:
     click.echo(json.dumps(result.facts["check"]) if as_json else result.image)
 
 
+@main.command(epilog="Example: ./build.py flash pi /dev/sdb --hostname garden --wifi 'Our Wi-Fi'")
+@click.argument("image")
+@click.argument("device", required=False)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--hostname", metavar="NAME", help="The address will be http://NAME.local.")
+@click.option(
+    "--ssh-key", metavar="FILE", type=click.Path(exists=True, path_type=Path), help="Public key for user pi."
+)
+@click.option("--wifi", metavar="NAME", help="Wi-Fi; its password is asked for.")
+@click.option("--wifi-country", metavar="XX", help="Where it is: DE, GB, US ...")
+@click.option("--wifi-password", envvar="MICROBLOG_WIFI_PASSWORD", hidden=True)
+def flash(
+    image: str,
+    device: str | None,
+    yes: bool,
+    hostname: str | None,
+    ssh_key: Path | None,
+    wifi: str | None,
+    wifi_country: str | None,
+    wifi_password: str | None,
+) -> None:
+    """Write the Pi's IMAGE (a name or a file) to the card in DEVICE; without it, list what there is.
+
+    A Wi-Fi's password may also be in the environment, as MICROBLOG_WIFI_PASSWORD.
+    """
+    from builder import flash as writer
+
+    if wifi and not wifi_country:
+        raise BuildError("--wifi needs --wifi-country", "Two letters, as DE: they decide on the channels")
+    if wifi and device and not wifi_password:
+        wifi_password = click.prompt(f"Password of {wifi}", hide_input=True, err=True)
+    settings = {
+        "host name": [hostname] if hostname else [],
+        "wifi country": [wifi_country] if wifi and wifi_country else [],
+        "wifi name": [wifi] if wifi else [],
+        "wifi password": [wifi_password] if wifi and wifi_password else [],
+        "ssh key": ssh_key.read_text().split("\n")[:1] if ssh_key else [],
+    }
+    writer.flash(
+        image,
+        device,
+        {key: values for key, values in settings.items() if values},
+        lambda disk, file: yes
+        or click.confirm(
+            f"Everything on this disk will be lost:\n  {disk}\nWrite {file.name} to it?", err=True
+        ),
+    )
+
+
 @main.command(epilog="Example: ./build.py test app")
 @click.argument("suites", nargs=-1, metavar="[app|browser|builder|package|images]...")
 @click.option("--thorough", is_flag=True, help="Add the long drills.")

@@ -34,3 +34,11 @@ def copy_in(image: Path, offset: int, files: list[Path], log: Path, folder: str 
 def copy_out(image: Path, offset: int, to: Path, log: Path) -> None:
     """Copy all that is in a file system into a directory."""
     run([program("mcopy", "mtools"), "-s", "-m", "-n", "-i", f"{image}@@{offset}", "::*", to], log)
+
+
+def read(image: Path, offset: int, name: str, work: Path, log: Path) -> bytes:
+    """A file's content. :param work: a directory for half-done files."""
+    copy = work / "fat-file"
+    copy.unlink(missing_ok=True)
+    run([program("mcopy", "mtools"), "-i", f"{image}@@{offset}", f"::{name}", copy], log)
+    return copy.read_bytes()
