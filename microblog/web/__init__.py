@@ -5,6 +5,7 @@ from typing import Any
 
 import flask
 from flask import Flask, request
+from flask.sessions import SecureCookieSessionInterface
 
 from microblog import database, i18n
 from microblog.commands import search as search_command
@@ -46,6 +47,16 @@ class Response(flask.Response):
         super().set_cookie(key, *args, **kwargs)
 
 
+class Sessions(SecureCookieSessionInterface):
+    """Flask's, for what differs from one visitor to the next."""
+
+    def save_session(self, app: Flask, session: Any, response: Any) -> None:
+        # Pictures and static files are the same for everybody: with Vary: Cookie, which newer
+        # Flasks add to all that an extension has looked at the session for, nothing could keep them.
+        if session.modified or not response.cache_control.public:
+            super().save_session(app, session, response)
+
+
 class Application(Flask):
     """Flask's, with logs that hold no secrets."""
 
@@ -58,6 +69,7 @@ def build_app(config: Config) -> Flask:
     """The application with these settings; see :func:`microblog.create_app`."""
     app = Application("microblog")
     app.response_class = Response
+    app.session_interface = Sessions()
     app.jinja_options = {**app.jinja_options, "trim_blocks": True, "lstrip_blocks": True}
     app.config.update(
         SECRET_KEY=config.secret_key,
