@@ -226,7 +226,7 @@ def test(suites: tuple[str, ...], thorough: bool) -> None:
 
 
 @main.command(epilog="Example: ./build.py bench bake --json")
-@click.argument("benchmark", metavar="[bake]")
+@click.argument("benchmark", metavar="[app|bake|pi]")
 @_json
 def bench(benchmark: str, as_json: bool) -> None:
     """Run a benchmark of tests/bench/ and print its table."""

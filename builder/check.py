@@ -18,7 +18,7 @@ _NOTHING_RAN = 5  # pytest's exit code
 def key() -> str:
     """Hash of what an image is checked by."""
     here = Path(__file__)
-    return cache.key(files=[_TESTS, here, here.with_name("machine.py")])
+    return cache.key(files=[_TESTS, here, *map(here.with_name, ("machine.py", "drive.py"))])
 
 
 def is_done(facts: dict[str, Any]) -> bool:
@@ -61,5 +61,6 @@ def run(image: Path, accelerator: str, logs: Path) -> dict[str, Any]:
         "seconds": seconds,
         "accelerator": properties.get("accelerator", accelerator),
         "boot_to_https_s": float(properties.get("boot_to_https_s") or 0),
+        "idle_memory_mib": int(properties.get("idle_memory_mib") or 0),
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

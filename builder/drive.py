@@ -1,6 +1,6 @@
 """A machine's own disk, made of an image that stays as it is, and how QEMU is told to start from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ class Wanted:
     architecture: str
     files: Mapping[str, str]
     """For cloud-init: name -> text (:func:`builder.seed.files`)."""
+    extra: Sequence[Path] = ()
+    """Files for a card's boot partition."""
 
 
 def _overlay(wanted: Wanted, log: Path) -> list[str]:
@@ -61,6 +63,8 @@ def _card(wanted: Wanted, log: Path) -> list[str]:
         source.write_text(text)
         fat.copy_in(disk, card.BOOT_START, [source], log)
         source.unlink()
+    if wanted.extra:
+        fat.copy_in(disk, card.BOOT_START, list(wanted.extra), log)
     root = FileSystem.root_of(disk)
     kernel, initrd = wanted.directory / "vmlinuz", wanted.directory / "initrd"
     newest = [name for name in root.names("/boot") if name.startswith("vmlinuz-")][-1]

@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,10 +191,11 @@ def boot(
     memory_mb: int,
     key: Path | None = None,
     ports: Mapping[str, int] | None = None,
-    hostname: str = "microblog",
+    hostname: str | None = "microblog",
     disk_size: int = 8 << 30,
     cpus: int = 2,
     scheme: str = "https",
+    extra: Sequence[Path] = (),
 ) -> Iterator[Machine]:
     """Start an image; end the machine when the block is left.
 
@@ -204,6 +205,8 @@ def boot(
     :param directory: for the overlay and the logs. An overlay that is there already is used again.
     :param key: a private SSH key whose public half lies beside it; one is made if not given.
     :param disk_size: of the overlay, in bytes; never less than the image's.
+    :param hostname: None leaves it to the image.
+    :param extra: files for a card's boot partition.
     :param ports: by service; free ones are taken for those not given.
     :raises BuildError: QEMU can't start.
     """
@@ -218,7 +221,7 @@ def boot(
     if not public.is_file():
         raise BuildError(f"there is no {public}", "Name a private key whose .pub lies beside it")
     files = seed.files(user_data(public.read_text().strip()), directory.name, hostname)
-    disks = drive.make(drive.Wanted(disk, directory, disk_size, architecture, files), log)
+    disks = drive.make(drive.Wanted(disk, directory, disk_size, architecture, files, extra), log)
 
     chosen = {name: (ports or {}).get(name) or free_port() for name in GUEST_PORTS}
     forwards = ",".join(

@@ -9,7 +9,7 @@ from builder.command import program, run
 _SIZE = 1 << 20
 
 
-def files(user_data: dict[str, object], instance: str, hostname: str) -> dict[str, str]:
+def files(user_data: dict[str, object], instance: str, hostname: str | None) -> dict[str, str]:
     """What cloud-init reads: name -> text.
 
     :param user_data: cloud-config, as cloud-init's documentation has it.
@@ -18,7 +18,10 @@ def files(user_data: dict[str, object], instance: str, hostname: str) -> dict[st
     # JSON is YAML.
     return {
         "user-data": "#cloud-config\n" + json.dumps(user_data, indent=1) + "\n",
-        "meta-data": json.dumps({"instance-id": instance, "local-hostname": hostname}) + "\n",
+        "meta-data": json.dumps(
+            {"instance-id": instance, **({"local-hostname": hostname} if hostname else {})}
+        )
+        + "\n",
     }
 
 

@@ -26,7 +26,7 @@ def _until(condition, what):
 
 def test_help_names_every_verb_and_each_has_an_example(build):
     told = build("--help").stdout
-    for verb in ("deb", "images", "boot", "check", "test", "bench"):
+    for verb in ("deb", "images", "boot", "check", "flash", "test", "bench"):
         assert f"\n  {verb} " in told
         assert f"Example: ./build.py {verb}" in build(verb, "--help").stdout
 
@@ -39,7 +39,7 @@ def test_help_names_every_verb_and_each_has_an_example(build):
         (("boot", "clod"), "build.py: there is no image 'clod'\n  Did you mean cloud?\n"),
         (("check", "none.qcow2"), "build.py: there is no none.qcow2\n  Bake one with: ./build.py images\n"),
         (("test", "ap"), "build.py: there is no suite 'ap'\n  There are: app, builder, package, images\n"),
-        (("bench", "cake"), "build.py: there is no benchmark 'cake'\n  There are: bake\n"),
+        (("bench", "cake"), "build.py: there is no benchmark 'cake'\n  There are: app, bake, pi\n"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_a_way_out(build, arguments, message):

@@ -46,7 +46,7 @@ class Lab:
     def __init__(self, image: images.Result, accelerator: str, work: Path, logs: Path) -> None:
         self.image, self.accelerator, self.work, self.logs = image, accelerator, work, logs
 
-    def boot(self, name: str, **options) -> "machine.Machine":
+    def boot(self, name: str, named: bool = True, **options) -> "machine.Machine":
         facts = self.image.facts
         return machine.boot(
             self.image.image,
@@ -55,7 +55,7 @@ class Lab:
             accelerator=self.accelerator,
             user=facts["user"],
             memory_mb=facts["memory_mb"],
-            hostname=name,
+            hostname=name if named else None,
             scheme=facts["scheme"],
             **options,
         )
@@ -147,7 +147,7 @@ def secrets(text: str) -> set[bytes]:
 # second machine last: it takes the first one's place.
 _ORDER = [
     *("test_image_file", "test_card_file", "test_uefi", "test_machine", "test_site", "test_pi"),
-    *("test_faults", "test_power", "test_twins"),
+    *("test_faults", "test_power", "test_text_file", "test_twins"),
 ]
 _TARGETS = ("cloud", "pi")
 
