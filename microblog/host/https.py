@@ -66,7 +66,7 @@ def enable(domains: tuple[str, ...], server: str, email: str, say: Callable[[str
         _install()
         names = [*domains, *(name for name in config.host_names if name not in domains)]
         if tuple(names) != config.host_names:
-            envfile.change(layout.env_file(), {"HOST_NAMES": " ".join(names)})
+            envfile.change(layout.env_file(), {"HOST_NAMES": ",".join(names)})
             supervisor.restart()
             supervisor.wait_for_answer(say)
     say(f"https://{domains[0]} has its certificate; certbot renews it")

@@ -216,7 +216,7 @@ def _sign(domain: str) -> None:
         f"Domain {domain}\nSelector {_SELECTOR}\nKeyFile {key}\n"
         f"Socket inet:{_MILTER_PORT}@127.0.0.1\nMode s\nCanonicalization relaxed/simple\n"
         "UserID opendkim\nPidFile /run/opendkim/opendkim.pid\nSyslog yes\nUMask 007\n"
-        "OversignHeaders From\nInternalHosts 127.0.0.0/8\n"
+        "OversignHeaders From\nInternalHosts csl:127.0.0.1,::1,localhost\n"
     )
     files.write(_OPENDKIM_CONFIG, config, 0o644)
     _OPENDKIM_UNIT.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

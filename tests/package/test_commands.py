@@ -1,0 +1,192 @@
+"""``microblog https``, ``mail`` and ``harden``: with a real authority, real mail and a real sshd."""
+
+import json
+import re
+
+import pytest
+from nspawn import Machine, wait_until
+from sites import ENV
+
+PEBBLE = {
+    "pebble": {
+        "listenAddress": "127.0.0.1:14000",
+        "managementListenAddress": "127.0.0.1:15000",
+        "certificate": "/root/acme/cert.pem",
+        "privateKey": "/root/acme/key.pem",
+        "httpPort": 80,
+        "tlsPort": 443,
+    }
+}
+DIRECTORY = "https://localhost:14000/dir"
+CERTIFICATE = "/etc/microblog/tls/cert.pem"
+START_PEBBLE = """
+mkdir /root/acme && cd /root/acme && cat > config.json
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+    -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem 2> /dev/null
+cp cert.pem /usr/local/share/ca-certificates/acme.crt && update-ca-certificates > /dev/null
+systemd-run --quiet --unit=pebble --setenv=PEBBLE_VA_NOSLEEP=1 --setenv=PEBBLE_WFE_NONCEREJECT=0 \
+    pebble -config config.json -strict=false
+"""
+
+
+@pytest.fixture
+def authority(server: Machine) -> Machine:
+    """The server, with pebble beside it and names that lead to it."""
+    server.run("sh", "-c", "echo 127.0.0.1 blog.example.org www.example.org >> /etc/hosts")
+    server.run("apt-get", "install", "--yes", "--no-install-recommends", "pebble", timeout=300)
+    server.run("sh", "-ec", START_PEBBLE, stdin=json.dumps(PEBBLE))
+    wait_until("pebble answers", lambda: server.get(DIRECTORY).status == 200)
+    return server
+
+
+def issuer(machine: Machine) -> str:
+    """Who signed the certificate that visitors are shown."""
+    said = machine.run(
+        "sh",
+        "-c",
+        "openssl s_client -connect localhost:443 -servername blog.example.org < /dev/null 2> /dev/null"
+        " | openssl x509 -noout -issuer",
+    )
+    return said.strip()
+
+
+def test_an_authoritys_certificate_is_got_renewed_and_given_up(authority: Machine) -> None:
+    own = authority.run("cat", CERTIFICATE)
+    refused = authority.run("microblog", "https", "nowhere.example.org", "--server", DIRECTORY, check=False)
+    assert authority.code == 1
+    assert "microblog: no certificate: " in refused
+    assert "Traceback" not in refused
+    assert authority.run("cat", CERTIFICATE) == own
+
+    said = authority.run("microblog", "https", "blog.example.org", "www.example.org", "--server", DIRECTORY)
+    assert "https://blog.example.org has its certificate" in said
+    assert "Pebble" in issuer(authority)
+    assert "HOST_NAMES='blog.example.org,www.example.org'" in authority.run("cat", ENV)
+    assert authority.get("https://blog.example.org/login").status == 200
+    text = authority.run("openssl", "x509", "-in", CERTIFICATE, "-noout", "-text")
+    assert "DNS:blog.example.org, DNS:www.example.org" in text
+    status = json.loads(authority.run("microblog", "status", "--json"))
+    assert not status["certificate"]["self_signed"]
+    modes = authority.run("stat", "-c", "%a %U", "/etc/microblog/tls/key.pem", CERTIFICATE).split("\n")[:2]
+    assert modes == ["600 root", "644 root"]
+
+    # As certbot's timer does, when the time has come.
+    first = authority.run("cat", CERTIFICATE)
+    authority.run("systemctl", "is-enabled", "certbot.timer")
+    authority.run("certbot", "renew", "--force-renewal", "--no-random-sleep-on-renew", timeout=300)
+    assert authority.run("cat", CERTIFICATE) != first
+    assert "Pebble" in issuer(authority)
+    # setup leaves an authority's certificate alone.
+    assert authority.run("microblog", "setup") == "Nothing was missing\n"
+
+    authority.run("microblog", "https", "--off")
+    assert "testhost" in issuer(authority)
+    assert authority.run("certbot", "certificates").count("Certificate Name") == 0
+    assert authority.answers()
+
+
+@pytest.mark.parametrize(
+    "words", [("a_b.example",), ("*.example.org",), ("blog",), (), ("x.example", "--server")]
+)
+def test_https_refuses_what_cannot_be(site: Machine, words: tuple[str, ...]) -> None:
+    said = site.run("microblog", "https", *words, check=False)
+    assert site.code in (1, 2)
+    assert "Traceback" not in said
+
+
+def test_mail_arrives_with_a_signature_that_verifies(server: Machine) -> None:
+    said = server.run("microblog", "mail", "--domain", "testhost", timeout=300)
+    records = [line.strip() for line in said.splitlines() if " TXT " in line]
+    assert len(records) == 3
+    assert records[0].startswith('testhost. TXT "v=spf1 a mx')
+    assert records[2].startswith('_dmarc.testhost. TXT "v=DMARC1; ')
+    assert "MAIL_FROM=noreply@testhost" in server.run("cat", ENV)
+    assert (
+        server.run("microblog", "mail", "--test", "root@testhost").strip() == "Sent a test to root@testhost"
+    )
+    message = wait_until(
+        "the message arrives",
+        lambda: server.run("cat", "/var/mail/root", check=False)
+        if server.run("sh", "-c", "test -s /var/mail/root && echo yes", check=False)
+        else "",
+    )
+    assert "From: noreply@testhost" in message
+    assert "DKIM-Signature: v=1; a=rsa-sha256;" in message
+    # The published key, judged by opendkim's own verifier.
+    name, _, value = records[1].partition(". TXT ")
+    key = "".join(re.findall(r'"([^"]*)"', value))
+    assert name == "microblog._domainkey.testhost"
+    server.run("sh", "-c", "sed '1{/^From /d}' /var/mail/root > /root/message")
+    server.run("sh", "-c", "cat > /root/keys", stdin=f"microblog._domainkey.testhost {key}\n")
+    server.run("sh", "-c", "cat > /root/verify.conf", stdin="Mode v\nTestPublicKeys /root/keys\nSyslog no\n")
+    verify = ("opendkim", "-x", "/root/verify.conf", "-v", "-v", "-t", "/root/message")
+    assert "verification (s=microblog, d=testhost, 2048-bit key) succeeded" in server.run(*verify)
+    server.run("sed", "-i", "s/This is how/That is how/", "/root/message")
+    assert "signature verification failed" in server.run(*verify, check=False)
+    # Nobody else may use it.
+    assert "127.0.0.1:25" in server.run("ss", "-Hltn")
+    assert "0.0.0.0:25" not in server.run("ss", "-Hltn")
+
+    # Through a relay, with a password that nobody else reads.
+    server.run("microblog", "mail", "--relay", "smtp.example.net:465", "--user", "me", stdin="p w\n")
+    assert "[smtp.example.net]:465" in server.run("postconf", "relayhost")
+    assert server.run("stat", "-c", "%a", "/etc/postfix/microblog-relay").strip() == "600"
+    assert "encrypt" in server.run("postconf", "smtp_tls_security_level")
+
+
+def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> None:
+    server.run(
+        "apt-get",
+        "install",
+        "--yes",
+        "--no-install-recommends",
+        "openssh-server",
+        "openssh-client",
+        "sudo",
+        "ssh-audit",
+        timeout=300,
+    )
+    before = server.run("sshd", "-T")
+    refused = server.run("microblog", "harden", check=False)
+    assert server.code == 1
+    assert "nobody could log in any more" in refused
+    assert server.run("sshd", "-T") == before
+
+    server.run("useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sudo", "ada")
+    server.run(
+        "sh",
+        "-c",
+        "mkdir ~ada/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/key"
+        " && cp /root/key.pub ~ada/.ssh/authorized_keys && chown -R ada: ~ada/.ssh",
+    )
+    assert "NO" in server.run("microblog", "harden", "--check", check=False)
+    assert server.code == 1
+    assert server.run("sshd", "-T") == before
+    audit = server.run("ssh-audit", "localhost", check=False)
+    said = server.run("microblog", "harden", timeout=300)
+    assert "Logging in stays possible, by key, for: ada" in said
+    assert all(json.loads(server.run("microblog", "harden", "--check", "--json")).values())
+    after = server.run("sshd", "-T")
+    for line in ("permitrootlogin no", "passwordauthentication no", "kbdinteractiveauthentication no"):
+        assert line in after
+    login = ("ssh", "-i", "/root/key", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes")
+    assert server.run(*login, "ada@localhost", "echo", "in").splitlines()[-1] == "in"
+    server.run(*login, "root@localhost", "true", check=False)
+    assert server.code != 0
+    better = server.run("ssh-audit", "localhost", check=False)
+    print(
+        f"ssh-audit: {audit.count('[fail]')} fails, {audit.count('[warn]')} warnings before;"
+        f" {better.count('[fail]')} and {better.count('[warn]')} after"
+    )
+    assert better.count("[fail]") == 0, better
+    rules = server.run("ufw", "status")
+    assert "Status: active" in rules
+    assert set(re.findall(r"^(\d+)/tcp +ALLOW", rules, re.MULTILINE)) == {"22", "80", "443"}
+    assert server.answers()
+
+    server.run("microblog", "harden", "--undo")
+    assert server.run("sshd", "-T") == before
+    assert "inactive" in server.run("ufw", "status")
+    assert (
+        server.run("find", "/etc/ssh", "/etc/apt", "/etc/fail2ban", "/etc/ufw", "-name", "*microblog*") == ""
+    )
