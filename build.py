@@ -216,10 +216,10 @@ def flash(
 
 
 @main.command(epilog="Example: ./build.py test app")
-@click.argument("suites", nargs=-1, metavar="[app|browser|builder|package|images]...")
+@click.argument("suites", nargs=-1, metavar="[app|browser|builder|package|images|pi]...")
 @click.option("--thorough", is_flag=True, help="Add the long drills.")
 def test(suites: tuple[str, ...], thorough: bool) -> None:
-    """Run the tests: all suites, or those named."""
+    """Run the tests: the suites named, or all; the Pi's image, which takes long, only when named or --thorough."""
     from builder import suites as runner
 
     runner.run(suites, thorough)
