@@ -219,7 +219,7 @@ def flash(
 @click.argument("suites", nargs=-1, metavar="[app|browser|builder|package|images|pi]...")
 @click.option("--thorough", is_flag=True, help="Add the long drills.")
 def test(suites: tuple[str, ...], thorough: bool) -> None:
-    """Run the tests: the suites named, or all; the Pi's image, which takes long, only when named or --thorough."""
+    """Run the tests: the suites named, or all. The Pi's image takes long: name it, or use --thorough."""
     from builder import suites as runner
 
     runner.run(suites, thorough)

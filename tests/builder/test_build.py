@@ -38,7 +38,10 @@ def test_help_names_every_verb_and_each_has_an_example(build):
         (("images", "--base", "debian"), "build.py: there is no base 'debian'\n  Did you mean debian-12?\n"),
         (("boot", "clod"), "build.py: there is no image 'clod'\n  Did you mean cloud?\n"),
         (("check", "none.qcow2"), "build.py: there is no none.qcow2\n  Bake one with: ./build.py images\n"),
-        (("test", "ap"), "build.py: there is no suite 'ap'\n  There are: app, browser, builder, package, images, pi\n"),
+        (
+            ("test", "ap"),
+            "build.py: there is no suite 'ap'\n  There are: app, browser, builder, package, images, pi\n",
+        ),
         (("bench", "cake"), "build.py: there is no benchmark 'cake'\n  There are: app, bake, pi\n"),
     ],
 )
