@@ -6,9 +6,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import click
 import sqlalchemy as sa
 from flask import Flask
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.pool import QueuePool
 
@@ -29,7 +29,6 @@ db = SQLAlchemy(
         }
     )
 )
-migrate = Migrate()
 
 # MySQL's own default may be latin1, or a collation that finds "resume" equal to "résumé".
 TABLE_OPTIONS = {
@@ -63,7 +62,8 @@ def init_app(app: Flask, url: str) -> None:
     # Flask-SQLAlchemy 2 warns unless told.
     app.config["SQLALCHEMY_TRACK_MODIFICATIONS"] = False
     db.init_app(app)
-    migrate.init_app(app, db, directory=str(MIGRATIONS))
+    app.extensions["migrate"] = _Migrations(app)
+    app.cli.add_command(_MigrationCommands("db", help="Perform database migrations."))
     with app.app_context():
         if sqlite:
             sa.event.listen(db.engine, "connect", _prepare_sqlite)
@@ -71,6 +71,33 @@ def init_app(app: Flask, url: str) -> None:
             from microblog import mysql
 
             mysql.prepare(db.engine)
+
+
+class _Migrations:
+    """Stands where Flask-Migrate keeps its settings until it is asked for them.
+
+    Serving pages needs no Alembic, which would take 10 MB and half a second of a small machine.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+
+    def __getattr__(self, name: str) -> Any:
+        from flask_migrate import Migrate
+
+        # Takes this place itself.
+        Migrate(self._app, db, directory=str(MIGRATIONS))
+        return getattr(self._app.extensions["migrate"], name)
+
+
+class _MigrationCommands(click.Group):
+    """Stands for Flask-Migrate's commands likewise."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        from flask_migrate import cli
+
+        context: click.Context = cli.db.make_context(*arguments, **options)
+        return context
 
 
 def _sqlite_options() -> dict[str, Any]:

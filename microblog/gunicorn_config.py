@@ -10,6 +10,7 @@ import gc
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from dotenv import dotenv_values
 
@@ -62,11 +63,16 @@ accesslog = None
 errorlog = "-"
 
 
-def when_ready(_server: object) -> None:
-    """Keep shared what the workers are about to share: they fork next."""
-    # A collection would write to every object it looks at, and so copy its page.
-    gc.collect()
-    gc.freeze()
+def when_ready(server: Any) -> None:
+    """Let the workers, which fork next, share what they would else each make for themselves."""
+    app = server.app.wsgi()
+    for name in app.jinja_env.list_templates(extensions=["html"]):
+        app.jinja_env.get_template(name)
+    # What a first page loads and compiles. This one asks no database: a connection must not be shared.
+    app.test_client().get("/login")
     # glibc gives each thread heaps of its own, in each worker; one serves threads that take turns.
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    # A collection would write to every object it looks at, and so copy its page.
+    gc.collect()
+    gc.freeze()

@@ -21,7 +21,7 @@ WORDS_MAX = 16
 # MySQL's and MariaDB's full-text index holds words from this length on (innodb_ft_min_token_size).
 SHORTEST = 3
 # MySQL's and MariaDB's search looks through this many of the latest posts before it asks the index.
-WINDOW = 10_000
+WINDOW = 5_000
 
 _REINDEX = {
     "sqlite": ["INSERT INTO posts_fts (posts_fts) VALUES ('rebuild')"],
