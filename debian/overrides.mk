@@ -10,6 +10,7 @@ override_dh_installsystemd:
 # a quarter of the time that setup takes at every boot.
 execute_after_dh_auto_install:
 	install -m 0755 debian/microblog.py debian/microblog/usr/bin/microblog
+	install -D -m 0644 debian/completion.bash debian/microblog/usr/share/bash-completion/completions/microblog
 
 # preinst refuses to go back to a version that cannot read the database: it cannot
 # ask that version, which is not unpacked yet.

@@ -21,7 +21,7 @@ def ensure() -> bool:
     :return: whether they were made.
     :raises HostError: if openssl fails.
     """
-    if KEY.exists() and CERTIFICATE.exists() and not _expiring():
+    if KEY.exists() and CERTIFICATE.exists() and not _outdated():
         return False
     _, gid = layout.user_ids()
     if not layout.TLS.is_dir():
@@ -63,11 +63,19 @@ def alternative_names() -> list[str]:
     return found + [f"IP:{address}" for address in [*names.machine_addresses(), "127.0.0.1", "::1"]]
 
 
-def _expiring() -> bool:
-    """Whether it is one of our own making that ends soon; another's is its maker's business."""
+def _outdated() -> bool:
+    """Whether it is one of our own making that ends soon, or that a renamed machine has outgrown.
+
+    Another's is its maker's business.
+    """
     done = services.run(
         *("openssl", "x509", "-in", str(CERTIFICATE), "-noout", "-subject", "-issuer"),
-        *("-checkend", str(_RENEW_SECONDS)),
+        *("-ext", "subjectAltName", "-checkend", str(_RENEW_SECONDS)),
     )
     lines = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
-    return done.returncode == 1 and bool(lines.get("issuer")) and lines.get("issuer") == lines.get("subject")
+    if not lines.get("issuer") or lines["issuer"] != lines.get("subject"):
+        return False
+    known = {name.strip().lower() for name in done.stdout.replace("\n", ",").split(",")}
+    # Ours has this name always; one that somebody else signed for themselves hardly has.
+    ours = "dns:localhost" in known
+    return ours and (done.returncode == 1 or alternative_names()[0].lower() not in known)

@@ -116,7 +116,7 @@ def _application(_: Config) -> Iterator[Finding]:
 
 
 def _ports(_: Config) -> Iterator[Finding]:
-    wanted = {8000: "gunicorn"}
+    wanted = {layout.app_address()[1]: "gunicorn"}
     if nginx.installed():
         wanted.update({80: "nginx", 443: "nginx"})
     for port, program in wanted.items():

@@ -5,6 +5,8 @@ import os
 import pwd
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 from microblog.errors import HostError
 
 USER = "microblog"
@@ -25,12 +27,25 @@ BACKUPS = Path("/var/backups/microblog")
 RESTORING = BACKUPS / "restoring"
 UPGRADING = BACKUPS / "upgrading.json"
 SQLITE_FILE = STATE / "microblog.db"
-APP_ADDRESS = ("127.0.0.1", 8000)
 
 
 def env_file() -> Path:
     """The environment file: what ``MICROBLOG_ENV_FILE`` names, else the package's."""
     return Path(os.environ.get("MICROBLOG_ENV_FILE") or ENV_FILE)
+
+
+def app_address() -> tuple[str, int]:
+    """Where gunicorn answers: what ``BIND`` says, else port 8000 of this machine alone."""
+    try:
+        wanted = dotenv_values(env_file(), interpolate=False).get("BIND") or ""
+    except (OSError, UnicodeDecodeError):
+        wanted = ""
+    host, _, port = wanted.rpartition(":")
+    if not (port.isascii() and port.isdigit()):
+        return "127.0.0.1", 8000
+    # One that listens everywhere is asked at home.
+    host = host.strip("[]")
+    return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host), int(port)  # noqa: S104
 
 
 def user_ids() -> tuple[int, int]:

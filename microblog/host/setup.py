@@ -13,9 +13,11 @@ from microblog.host import (
     certificate,
     database,
     envfile,
+    identity,
     layout,
     lock,
     maintenance,
+    memory,
     nginx,
     services,
     supervisor,
@@ -68,10 +70,12 @@ def _setup(boot: bool, say: Callable[[str], None]) -> None:
         for line in nginx.ensure():
             changed = reload = True
             say(line[0].upper() + line[1:])
+    changed |= identity.follow(say)
     if supervisor.ensure():
         changed = True
         say("Made the application known to supervisor")
 
+    changed |= memory.ensure(config.database_url, say)
     changed |= upgrade.migrate(config, say)
 
     if not boot:

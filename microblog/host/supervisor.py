@@ -111,7 +111,7 @@ def answers() -> bool:
 
 def _health() -> int:
     """The status of its health check; 0 where nobody answers."""
-    connection = http.client.HTTPConnection(*layout.APP_ADDRESS, timeout=10)
+    connection = http.client.HTTPConnection(*layout.app_address(), timeout=10)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status

@@ -7,7 +7,7 @@ import pytest
 from dotenv import dotenv_values
 
 from microblog.gunicorn_config import worker_count
-from microblog.host import database, envfile, files, schema
+from microblog.host import database, envfile, files, layout, memory, schema
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,27 @@ def test_a_file_is_replaced_whole_and_never_open_to_others(tmp_path: Path) -> No
 )
 def test_workers_fit_the_machine(cores: int, memory_mib: float, workers: int) -> None:
     assert worker_count(cores, memory_mib) == workers
+
+
+@pytest.mark.parametrize(("memory_mib", "pool"), [(460, "56M"), (960, "120M"), (150, "24M"), (1990, "")])
+def test_the_database_server_fits_a_small_machine(memory_mib: int, pool: str) -> None:
+    text = memory.settings(memory_mib)
+    assert (f"innodb_buffer_pool_size = {pool}\n" in text) if pool else not text
+
+
+@pytest.mark.parametrize(
+    ("line", "address"),
+    [
+        ("", ("127.0.0.1", 8000)),
+        ("BIND=0.0.0.0:80", ("127.0.0.1", 80)),
+        ("BIND=[::]:8080", ("::1", 8080)),
+        ("BIND=10.0.0.2:81", ("10.0.0.2", 81)),
+        ("BIND=unix:/run/x", ("127.0.0.1", 8000)),
+    ],
+)
+def test_the_application_is_asked_where_it_listens(
+    line: str, address: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "env").write_text(line)
+    monkeypatch.setenv("MICROBLOG_ENV_FILE", str(tmp_path / "env"))
+    assert layout.app_address() == address

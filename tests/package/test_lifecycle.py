@@ -26,7 +26,7 @@ def image(baked: Kept, new_machine: Callable[..., Machine]) -> Machine:
 
 def test_nothing_is_made_where_services_may_not_run(image: Machine) -> None:
     found = {str(path.relative_to(image.root)) for path in (image.root / "etc/microblog").rglob("*")}
-    assert found == {"etc/microblog/setup.conf", "etc/microblog/supervisor.conf"}
+    assert found == {f"etc/microblog/{name}" for name in ("name", "setup.conf", "supervisor.conf")}
     for path in ("var/lib/microblog", "var/log/microblog", "var/lib/mysql/microblog", "run/microblog"):
         folder = image.root / path
         assert not folder.exists() or not list(folder.iterdir()), path

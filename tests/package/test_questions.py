@@ -5,6 +5,8 @@ from pathlib import Path
 from nspawn import Machine, install, wait_until
 from sites import BACKUPS, ENV, fill
 
+from microblog.host import memory
+
 ELSEWHERE = "mysql+pymysql://else:p%27w@127.0.0.1/elsewhere"
 PRESEED = f"""
 microblog microblog/purge-database boolean true
@@ -148,3 +150,27 @@ def test_the_doctor_finds_each(server: Machine) -> None:
         server.run("microblog", "setup")
     assert "Nothing is wrong" in server.run("microblog", "doctor")
     server.run("microblog", "status")
+
+
+def test_a_new_name_reaches_mail_and_certificate(server: Machine) -> None:
+    server.run("postconf", "-e", "mydestination=testhost, theirs.example, localhost")
+    server.run("sh", "-c", "echo testhost > /etc/mailname")
+    server.run("hostnamectl", "set-hostname", "renamed.example.org")
+    assert "Mail goes by this machine's new name" in server.run("microblog", "setup")
+    assert server.run("postconf", "-h", "mydestination").strip() == (
+        "renamed.example.org, theirs.example, localhost"
+    )
+    assert server.run("cat", "/etc/mailname").strip() == "renamed.example.org"
+    text = server.run("openssl", "x509", "-in", "/etc/microblog/tls/cert.pem", "-noout", "-text")
+    assert "DNS:renamed.example.org" in text
+    assert server.run("microblog", "setup") == "Nothing was missing\n"
+    assert server.answers()
+
+
+def test_the_database_server_takes_the_settings_of_a_small_machine(server: Machine) -> None:
+    path = server.root / str(memory.DROP_IN)[1:]
+    path.write_text(memory.settings(460))
+    server.run("systemctl", "restart", "mariadb")
+    assert int(server.sql("SELECT @@innodb_buffer_pool_size")) == 56 * 2**20
+    assert server.sql("SELECT @@performance_schema").strip() == "0"
+    wait_until("the site answers", server.answers)
