@@ -9,10 +9,11 @@ restore() {
     rm "$root$1"
     chroot "$root" dpkg-divert --quiet --local --rename --remove "$1"
 }
-restore /usr/bin/dpkg-deb
 restore /usr/bin/py3compile
 restore /usr/sbin/update-initramfs
-rm -r "$root/native.bake" "$root/etc/dpkg/dpkg.cfg.d/bake" "$root/usr/sbin/policy-rc.d"
+restore /usr/sbin/update-ca-certificates
+rm "$root/etc/dpkg/dpkg.cfg.d/bake" "$root/usr/sbin/policy-rc.d"
+chroot "$root" update-ca-certificates
 # Errors are in files for other Python versions than this one.
 packages=$(sort -u "$root/var/lib/py3compile.bake")
 rm "$root/var/lib/py3compile.bake"
@@ -33,6 +34,16 @@ cat > "$root/etc/fstab" <<-'END'
 	PARTUUID=6d696372-01 /boot/firmware vfat defaults,noatime,fmask=0177,dmask=0077 0 2
 END
 chroot "$root" update-initramfs -c -k all
+
+# Its own programs in the place of the build machine's.
+chroot "$root" dpkg-divert --list '*.bake' | sed 's/^local diversion of \(.*\) to .*/\1/' > "$root/run/diverted"
+while read -r program; do
+    restore "$program"
+done < "$root/run/diverted"
+rm "$root/run/diverted"
+if [ -L "$root/lib64" ]; then
+    rm -r "${root:?}/lib64" "$root/usr/lib64" "$root/usr/lib/$(dpkg-architecture -qDEB_BUILD_MULTIARCH)"
+fi
 
 # The network comes from cloud-init, by netplan, through systemd-networkd.
 chroot "$root" systemctl enable systemd-networkd systemd-resolved

@@ -11,9 +11,16 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 END
 
-# The rules are written; they take effect when the machine boots.
+# The rules are written; they take effect when the machine boots. ufw only asks iptables for its
+# version, which the newer kind does not tell where it finds no netfilter: in a chroot under qemu-user.
+for name in iptables ip6tables; do
+    update-alternatives --quiet --set "$name" "/usr/sbin/$name-legacy"
+done
 for port in 22/tcp 80/tcp 443/tcp; do
     ufw allow "$port"
+done
+for name in iptables ip6tables; do
+    update-alternatives --quiet --auto "$name"
 done
 sed -i 's/^ENABLED=.*/ENABLED=yes/' /etc/ufw/ufw.conf
 
