@@ -84,6 +84,21 @@ def deb(fresh: bool) -> None:
     click.echo(package.build(fresh))
 
 
+@main.command(epilog="Example: ./build.py repo --url https://apt.example.org")
+@click.option(
+    "--output", metavar="DIR", type=click.Path(path_type=Path), help="dist/repository if not given."
+)
+@click.option(
+    "--key", metavar="FINGERPRINT", help="Of your own GnuPG keyring; one is made and kept if not given."
+)
+@click.option("--url", help="Where machines will find the folder.")
+def repo(output: Path | None, key: str | None, url: str | None) -> None:
+    """Make a signed apt repository of the package, for any web server to serve."""
+    from builder import repository
+
+    click.echo(repository.make(output, key, url))
+
+
 @main.command(epilog="Example: ./build.py images cloud --base debian-12")
 @click.argument("names", nargs=-1, metavar="[IMAGE]...")
 @click.option("--fresh", is_flag=True, help="Repeat every step, whatever is there.")

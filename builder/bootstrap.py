@@ -43,6 +43,7 @@ _BAKE = (
 )  # fmt: skip
 APT_PACKAGES: dict[str, tuple[str, ...]] = {
     "deb": _DEB,
+    "repo": (*_DEB, "reprepro", "gnupg"),
     "images": _BAKE,
     "boot": _MACHINE,
     "flash": ("bmap-tools", "zstd", "mtools", "fdisk", "e2fsprogs"),
@@ -53,6 +54,7 @@ APT_PACKAGES: dict[str, tuple[str, ...]] = {
         "chromium",
         "npm",
         "lintian",
+        "reprepro",
         "systemd-container",
         "ovmf",
         "bmap-tools",

@@ -1,0 +1,46 @@
+"""``./build.py repo``: machines update from it, and from nothing that was tampered with."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from nspawn import Machine
+from variants import variant
+
+from builder import package, repository
+
+
+def test_machines_update_from_the_repository(
+    server: Machine, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    newer = variant(deb, tmp_path, "9.1", {})
+    monkeypatch.setattr(package, "build", lambda: newer)
+    monkeypatch.setattr(package, "version", lambda: "9.1")
+    folder = tmp_path / "repository"
+    first = repository.make(folder, url="file:///srv/apt")
+    key = (first / repository.KEY_FILE).read_text()
+    # Again: the same key, the same place.
+    assert (repository.make(folder, url="file:///srv/apt") / repository.KEY_FILE).read_text() == key
+    assert (tmp_path / "data/microblog/gnupg").stat().st_mode & 0o077 == 0
+
+    shutil.copytree(folder, server.root / "srv/apt")
+    shutil.copyfile(
+        folder / repository.SOURCES_FILE, server.root / "etc/apt/sources.list.d/microblog.sources"
+    )
+    only = ("-o", "Dir::Etc::SourceList=/dev/null", "-o", "Dir::Etc::SourceParts=/srv/parts")
+    server.run("sh", "-c", "mkdir /srv/parts && cp /etc/apt/sources.list.d/microblog.sources /srv/parts/")
+    server.run("apt-get", *only, "update")
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    said = server.run("apt-get", "--yes", "--quiet", "upgrade", "microblog", env=env, timeout=300)
+    assert "9.1" in server.run("dpkg-query", "-W", "microblog"), said
+    assert server.answers()
+
+    server.run(
+        "sed", "-i", "s/^Date:.*/Date: Thu, 01 Jan 2026 00:00:00 UTC/", "/srv/apt/dists/stable/InRelease"
+    )
+    refused = server.run(
+        "apt-get", *only, "-o", "Acquire::AllowInsecureRepositories=false", "update", check=False
+    )
+    assert server.code != 0, refused
+    assert "BADSIG" in refused
