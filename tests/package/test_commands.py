@@ -25,7 +25,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
     -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem 2> /dev/null
 cp cert.pem /usr/local/share/ca-certificates/acme.crt && update-ca-certificates > /dev/null
 systemd-run --quiet --unit=pebble --setenv=PEBBLE_VA_NOSLEEP=1 --setenv=PEBBLE_WFE_NONCEREJECT=0 \
-    pebble -config config.json -strict=false
+    pebble -config /root/acme/config.json -strict=false
 """
 
 

@@ -127,7 +127,7 @@ def test_the_doctor_finds_each(server: Machine) -> None:
         ),
         "nginx does not accept": ("echo bad > /etc/nginx/conf.d/x.conf", "rm /etc/nginx/conf.d/x.conf"),
         "is full": (
-            f"mkdir -p {BACKUPS} && mount -t tmpfs -o size=1m tmpfs {BACKUPS} && chmod 700 {BACKUPS}"
+            f"install -d -m 700 {BACKUPS} && mount -t tmpfs -o size=1m tmpfs {BACKUPS} && chmod 700 {BACKUPS}"
             f" && head -c 1020k /dev/zero > {BACKUPS}/x",
             f"umount {BACKUPS}",
         ),
