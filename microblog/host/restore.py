@@ -59,8 +59,17 @@ def check(path: Path) -> dict[str, Any]:
 
 def _check(file: BinaryIO) -> dict[str, Any]:
     manifest = privileges.ask("the backup cannot be used", lambda: archive.verify(file))
-    strange = set(manifest.get("revisions", [])) - schema.known(schema.migrations())[0]
-    if strange or not manifest.get("revisions"):
+    revisions, counts = manifest.get("revisions"), manifest.get("rows")
+    if (
+        not isinstance(revisions, list)
+        or not isinstance(counts, dict)
+        or not all(isinstance(count, int) for count in counts.values())
+    ):
+        raise HostError(
+            "the backup cannot be used: its manifest lacks what belongs there", "take another one"
+        )
+    strange = set(map(str, revisions)) - schema.known(schema.migrations())[0]
+    if strange or not revisions:
         raise HostError(
             f"the backup was made by version {manifest.get('version')}, whose schema this version"
             f" ({microblog.__version__}) does not know",
