@@ -122,7 +122,7 @@ def test_a_restore_cut_short_leaves_the_old_state_or_the_new(
     both = look(server)
     dice = random.Random(7)  # noqa: S311
     outcomes = []
-    for _ in range(15 if thorough else 2):
+    for _ in range(15 if thorough else 1):
         delay = dice.uniform(0.3, 6)
         server.run("systemd-run", "--quiet", "microblog", "restore", "/root/alice.tar.gz")
         server.run("sleep", f"{delay:.2f}")
