@@ -15,14 +15,17 @@ cloud_final_modules: [package-update-upgrade-install, scripts-vendor, scripts-pe
    scripts-per-instance, scripts-user, phone-home, final-message, power-state-change]
 END
 # The site first: on a machine of one CPU or two, the others would take half of its first minute.
-cat > /etc/systemd/system/site-first.service <<'END'
+# Where there is no nginx, gunicorn itself has the web's port.
+port=8000
+[ -x /usr/sbin/nginx ] || port=80
+cat > /etc/systemd/system/site-first.service <<END
 [Unit]
 Description=Wait until the site answers, or a minute
 After=supervisor.service
 
 [Service]
 Type=oneshot
-ExecStart=-/usr/bin/timeout 60 /bin/sh -c 'until curl -fso /dev/null http://127.0.0.1:8000/healthz; do sleep 2; done'
+ExecStart=-/usr/bin/timeout 60 /bin/bash -c 'until (exec 3<> /dev/tcp/127.0.0.1/$port) 2> /dev/null; do sleep 1; done'
 
 [Install]
 WantedBy=multi-user.target
@@ -32,5 +35,7 @@ for unit in cloud-config cloud-final postfix@- unattended-upgrades; do
     mkdir -p "/etc/systemd/system/$unit.service.d"
     printf '[Unit]\nAfter=site-first.service\n' > "/etc/systemd/system/$unit.service.d/microblog.conf"
 done
+# A slow machine's postfix takes longer to start than the minute and a half that it is given.
+printf '\n[Service]\nTimeoutStartSec=10min\n' >> /etc/systemd/system/postfix@-.service.d/microblog.conf
 # Checks LVM snapshots, which there are none of.
 systemctl disable --quiet e2scrub_reap.service e2scrub_all.timer 2> /dev/null || true
