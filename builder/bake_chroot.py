@@ -48,11 +48,13 @@ def pack(image: Image, work: Path, to: Path, log: Path) -> list[Path]:
     disk = work / "card.raw"
     card.write_boot(disk, work / "firmware", log)
     compact(disk, raw, work, log)
+    # e2image makes files that are its user's alone.
+    raw.chmod(0o644)
     disk.unlink()
     block_map = to.with_name(f"{to.name}.bmap")
     bmap.write(bmap.of_card(raw, card.BOOT_START), block_map)
     packed = to.with_name(f"{to.name}{media.CARD}")
-    run([program("zstd", "zstd"), "-q", "-T0", "-12", raw, "-o", packed], log)
+    run([program("zstd", "zstd"), "-q", "-T0", "-6", raw, "-o", packed], log)
     listed = to.with_name(f"{to.name}{oslist.SUFFIX}")
     oslist.write(image, packed, raw, listed)
     raw.unlink()

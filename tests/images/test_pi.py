@@ -1,0 +1,97 @@
+"""The Raspberry Pi's profile: small, quiet to its card, found by name, set up by a text file."""
+
+import re
+
+import pytest
+import requests
+from visitor import wait_until
+
+from builder import card
+
+pytestmark = pytest.mark.pi
+
+
+@pytest.mark.parametrize("name", ["avahi-daemon", "systemd-timesyncd", "systemd-networkd", "microblog-card"])
+def test_pis_service_is_running(host, name):
+    assert host.service(name).is_enabled
+    assert host.service(name).is_running
+
+
+@pytest.mark.parametrize("name", ["nginx", "mariadb-server", "mysql-server", "postfix"])
+def test_what_a_pi_does_without_is_not_there(host, name):
+    assert not host.package(name).is_installed
+
+
+def test_gunicorn_answers_on_port_80_without_root(host, booted):
+    workers = host.process.filter(comm="gunicorn")
+    assert {process.user for process in workers} == {"microblog"}
+    assert 2 <= len(workers) <= 3  # the master, and one or two
+    for address in ("127.0.0.1:8000", "0.0.0.0:80", "[::]:80"):
+        assert address in host.check_output("ss -Hltn")
+    assert requests.get(f"{booted.url}/healthz", timeout=120).status_code == 200
+
+
+def test_database_is_sqlite_with_a_write_ahead_log(host):
+    assert "sqlite" in host.check_output("grep DATABASE_URL /etc/microblog/microblog.env")
+    script = "import sqlite3; print(sqlite3.connect('/var/lib/microblog/microblog.db')"
+    assert (
+        host.check_output(f"python3 -c \"{script}.execute('PRAGMA journal_mode').fetchone()[0])\"") == "wal"
+    )
+
+
+def test_machine_is_announced_by_its_name(host):
+    wait_until(
+        lambda: host.run("grep -qs first /proc/sys/kernel/hostname && systemctl status avahi-daemon").rc == 0,
+        "avahi runs",
+    )
+    assert "[first.local]" in host.check_output("systemctl status avahi-daemon")
+
+
+def test_logs_stay_in_memory(host):
+    assert (
+        host.check_output("journalctl --header | sed -n 's/^File path: //p' | cut -d/ -f2 | sort -u") == "run"
+    )
+
+
+def test_swap_is_compressed_memory(host):
+    assert "/dev/zram0" in host.check_output("swapon --show=NAME --noheadings")
+
+
+def test_time_goes_on_where_it_was(host):
+    assert (
+        host.file("/var/lib/systemd/timesync/clock").exists
+        or host.file("/var/lib/private/systemd/timesync/clock").exists
+    )
+
+
+def test_hardware_watchdog_is_used_where_there_is_one(host):
+    assert host.check_output("systemctl show --property=RuntimeWatchdogUSec --value") == "14s"
+
+
+def test_card_is_spared(host):
+    assert "noatime" in host.check_output("findmnt --noheadings --output OPTIONS /")
+
+
+def test_kernel_upgrades_reach_the_boot_partition(host):
+    """As the next kernel's package would do it; what it wrote is what the firmware reads."""
+    before = host.check_output("stat -c %Y /boot/firmware/config.txt")
+    host.check_output("DEB_MAINT_PARAMS=configure /etc/kernel/postinst.d/z50-raspi-firmware")
+    assert host.check_output("stat -c %Y /boot/firmware/config.txt") != before
+    told = host.check_output("cat /boot/firmware/cmdline.txt")
+    assert f"root=PARTUUID={card.DISK_ID}-02 " in told
+    assert "cma=" not in told
+
+
+def test_greeting_tells_where_the_site_is(booted, host):
+    told = host.check_output("run-parts /etc/update-motd.d")
+    assert "http://first.local" in told
+    assert re.search(r"http://\d+\.\d+\.\d+\.\d+", told)
+    assert "The site is up" in told
+    host.check_output("systemctl start microblog-greeting.service")
+    assert "The site is up" in host.check_output("cat /run/issue.d/microblog.issue")
+
+
+def test_whole_system_is_small(host, record_testsuite_property):
+    used = int(host.check_output("free --mebi | awk '/^Mem:/ {print $3}'"))
+    record_testsuite_property("idle_memory_mib", used)
+    assert used < 400

@@ -1,0 +1,61 @@
+"""A card whose owner has edited microblog.txt: a machine of its own, after the first one's tests."""
+
+import pytest
+from visitor import Visitor, wait_until
+
+from builder.progress import step
+
+pytestmark = pytest.mark.pi
+
+_GOOD = """site name = Our Garden\r
+host name = garden\r
+admin user = susan\r
+admin email = susan@example.org\r
+admin password = eleven quiet herons\r
+wifi country = de\r
+wifi name = Home\r
+"""
+
+
+@pytest.fixture(scope="module")
+def edited(lab, booted):
+    """A second card, set up by microblog.txt with one mistake in it: no Wi-Fi password."""
+    booted.power_off()
+    work = lab.work / "text"
+    work.mkdir()
+    text = work / "microblog.txt"
+    text.write_bytes(_GOOD.encode())
+    with lab.boot("edited", named=False, extra=[text]) as running:
+        try:
+            with step("Booting a card with microblog.txt", "It answers") as now:
+                running.wait_for_site(now)
+                running.wait_for_ssh(now)
+            wait_until(
+                lambda: running.try_ssh("test ! -e /etc/microblog/first-admin.json").returncode == 0,
+                "the administrator's account is made",
+            )
+            yield running
+            running.power_off()
+        finally:
+            (lab.logs / "edited.console").write_bytes(running.serial_log.read_bytes())
+
+
+def test_text_file_sets_the_site_up(edited):
+    assert edited.run("hostname").strip() == "garden"
+    visitor = Visitor(edited.url)
+    assert "Our Garden" in visitor.get("/login").text
+    assert visitor.log_in("susan", "eleven quiet herons").ok
+    assert visitor.get("/admin").status_code == 200
+
+
+def test_mistake_is_answered_beside_the_text_file(edited):
+    answer = edited.run("sudo cat /boot/firmware/microblog-errors.txt")
+    assert 'Line 6: "wifi password" is missing' in answer
+    assert edited.try_ssh("ls /etc/netplan/60-microblog.yaml").returncode != 0
+    assert "microblog-errors.txt" in edited.run("run-parts /etc/update-motd.d")
+
+
+def test_password_is_on_the_card_no_more(edited):
+    assert "herons" not in edited.run("sudo cat /boot/firmware/microblog.txt")
+    device = edited.run("findmnt --noheadings --output SOURCE /boot/firmware").strip()
+    assert edited.try_ssh(f"sudo sync; sudo grep -c 'quiet herons' {device}").stdout.strip() == "0"
