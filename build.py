@@ -104,20 +104,37 @@ def repo(output: Path | None, key: str | None, url: str | None) -> None:
 @click.option("--fresh", is_flag=True, help="Repeat every step, whatever is there.")
 @click.option("--no-check", is_flag=True, help="Stop after the bake.")
 @click.option("--base", "insist", metavar="NAME", help="Bake on this base, and on no other.")
+@click.option(
+    "--base-file",
+    "given",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The base's file as its publisher offers it, instead of a download; it is checked all the same.",
+)
 @_accelerator
 @_json
 def images(
-    names: tuple[str, ...], fresh: bool, no_check: bool, insist: str | None, accel: str, as_json: bool
+    names: tuple[str, ...],
+    fresh: bool,
+    no_check: bool,
+    insist: str | None,
+    given: Path | None,
+    accel: str,
+    as_json: bool,
 ) -> None:
     """Bake, boot and check images: all of them, or those named."""
     from builder import definition
     from builder import images as conductor
 
+    if given and not insist:
+        raise BuildError("--base-file needs --base", f"There are: {', '.join(definition.names('bases'))}")
     wanted = names or tuple(definition.names("images"))
     for name in wanted:
         definition.load_image(name)
     results = [
-        conductor.produce(name, insist=insist, accelerator=accel, fresh=fresh, checked=not no_check)
+        conductor.produce(
+            name, insist=insist, given=given, accelerator=accel, fresh=fresh, checked=not no_check
+        )
         for name in wanted
     ]
     if as_json:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -9,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder import cache, compose, download, media, package, paths
+from builder import cache, compose, grow, media, package, paths, publisher
 from builder.command import program, run
-from builder.definition import Base, ComposedBase, DownloadedBase, Image, load_base
+from builder.definition import Base, ComposedBase, DownloadedBase, Image, load_base, size_in_bytes
 from builder.errors import BuildError
 from builder.ext4 import FileSystem
 from builder.progress import say, step
+
+# In a .sources file (deb822) and in a .list file (sources.list(5)).
+_SIGNED_BY = re.compile(r"(?m)^Signed-By:.*\n(?:[ \t].*\n)*|\bsigned-by=[^ \]]+ ?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class CachedBase:
     """Of ``disk``, in hexadecimal."""
     made: str
     """When it came into the cache, UTC, ISO 8601."""
+    source: dict[str, str] | None = None
+    """Of one that was downloaded: url, sha256, and signed_by, the fingerprint of the key."""
 
     @property
     def disk(self) -> Path:
@@ -60,7 +66,9 @@ def key(base: Base, include: Sequence[str] = ()) -> str:
     return cache.key(dataclasses.asdict(base))
 
 
-def obtain(image: Image, deb: Path, insist: str | None = None, fresh: bool = False) -> CachedBase:
+def obtain(
+    image: Image, deb: Path, insist: str | None = None, fresh: bool = False, given: Path | None = None
+) -> CachedBase:
     """The first of an image's bases that can be had.
 
     One that is composed has in it already what the package needs: installed here it takes a
@@ -69,11 +77,12 @@ def obtain(image: Image, deb: Path, insist: str | None = None, fresh: bool = Fal
     :param deb: the package that the image is for.
     :param insist: this base, or an error.
     :param fresh: make it anew, whatever is in the cache.
+    :param given: the publisher's file of the base insisted upon, instead of a download.
     :raises BuildError: none can be had, or the one insisted upon can't.
     """
     include = [*image.packages, *package.dependencies(deb)]
     if insist:
-        return get(load_base(insist), include, fresh)
+        return get(load_base(insist), include, fresh, given=given)
     failures = []
     for name in image.bases:
         try:
@@ -91,24 +100,31 @@ def obtain(image: Image, deb: Path, insist: str | None = None, fresh: bool = Fal
 
 
 def get(
-    base: Base, include: Sequence[str] = (), fresh: bool = False, store: Path | None = None
+    base: Base,
+    include: Sequence[str] = (),
+    fresh: bool = False,
+    store: Path | None = None,
+    given: Path | None = None,
 ) -> CachedBase:
     """One base, from the cache where it is there and whole.
 
     :param include: packages that a composed base gets besides its own.
     :param store: where it is kept; the cache, if not given.
+    :param given: the publisher's file, instead of a download; it is checked all the same.
     :raises BuildError: it can't be made or downloaded.
     """
+    if given and not isinstance(base, DownloadedBase):
+        raise BuildError(f"the base {base.name} is not one that is downloaded", "Leave out --base-file")
     wanted = key(base, include)
     store = store or paths.cache_dir() / "bases"
     directory = store / f"{base.name}-{wanted[:16]}"
     with cache.lock(store / f"{base.name}.lock", f"preparing the base {base.name}"):
-        if not fresh:
+        if not fresh and not given:
             found = _from_cache(directory)
             if found:
                 say(f"Base {base.name} is in the cache")
                 return found
-        _make(base, include, wanted, store, directory)
+        _make(base, include, wanted, store, directory, given)
         made = _from_cache(directory)
         if made is None:
             raise BuildError(f"the base {base.name} changed while it was written", "Is the disk sound?")
@@ -133,35 +149,42 @@ def _from_cache(directory: Path) -> CachedBase | None:
     return found
 
 
-def _compose(base: Base, include: Sequence[str], raw: Path, work: Path, log: Path) -> None:
+def _compose(
+    base: Base, include: Sequence[str], raw: Path, work: Path, log: Path, _given: Path | None
+) -> None:
     assert isinstance(base, ComposedBase)  # noqa: S101
     compose.compose(base, include, raw, work, log)
 
 
-def _download(base: Base, _include: Sequence[str], raw: Path, work: Path, log: Path) -> None:
+def _download(
+    base: Base, _include: Sequence[str], raw: Path, work: Path, log: Path, given: Path | None
+) -> dict[str, str]:
     assert isinstance(base, DownloadedBase)  # noqa: S101
-    store = paths.cache_dir() / "downloads"
-    store.mkdir(exist_ok=True)
-    file = store / base.sha256
-    if not file.exists():
-        download.fetch(base.url, base.sha256, file)
+    got = publisher.obtain(base, given)
     with step(f"Unpacking {base.name}", f"Unpacked {base.name}"):
-        run([program("qemu-img", "qemu-utils"), "convert", "-O", "raw", file, raw], log)
+        media.unpack_published(got.file, raw, log)
+        if base.disk_size:
+            grow.grow(raw, size_in_bytes(base.disk_size), work, log)
+    return got.source
 
 
-_MAKERS: dict[type[Base], Callable[[Base, Sequence[str], Path, Path, Path], None]] = {
+_MAKERS: dict[
+    type[Base], Callable[[Base, Sequence[str], Path, Path, Path, Path | None], dict[str, str] | None]
+] = {
     ComposedBase: _compose,
     DownloadedBase: _download,
 }
 
 
-def _make(base: Base, include: Sequence[str], wanted: str, store: Path, directory: Path) -> None:
+def _make(
+    base: Base, include: Sequence[str], wanted: str, store: Path, directory: Path, given: Path | None
+) -> None:
     log = store / f"{base.name}.log"
     log.unlink(missing_ok=True)
     with cache.scratch(store) as work:
         raw, new = work / "base.raw", work / "new"
         new.mkdir()
-        _MAKERS[type(base)](base, include, raw, work, log)
+        source = _MAKERS[type(base)](base, include, raw, work, log, given)
         with step(f"Packing {base.name}", f"Packed {base.name}"):
             _look_into(raw, new)
             disk = new / "base.qcow2"
@@ -178,6 +201,7 @@ def _make(base: Base, include: Sequence[str], wanted: str, store: Path, director
                 key=wanted,
                 sha256=cache.sha256_file(disk),
                 made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                source=source,
             )
             facts = {field: value for field, value in vars(made).items() if field != "directory"}
             cache.write_json(new / "base.json", facts)
@@ -189,16 +213,36 @@ def _make(base: Base, include: Sequence[str], wanted: str, store: Path, director
 def _look_into(raw: Path, to: Path) -> None:
     """Copy out what the host must know: the kernel, the archive's addresses and keys, what is installed."""
     root = FileSystem.root_of(raw)
-    _copy_kernel(root, to / "vmlinuz")
+    _copy_kernel(raw, to / "vmlinuz")
     root.copy_out("/var/lib/dpkg/status", to / "status")
     root.copy_tree_out("/etc/apt", to)
+    if "keyrings" in root.names("/usr/share"):
+        root.copy_tree_out("/usr/share/keyrings", to)
+    _trust_all(to / "apt", to / "keyrings")
 
 
-def _copy_kernel(root: FileSystem, to: Path) -> None:
-    kernels = [name for name in root.names("/boot") if name.startswith("vmlinuz-")]
+def _trust_all(apt: Path, keyrings: Path) -> None:
+    """Let the host's apt find the keys that archives are signed by, wherever the system has them.
+
+    Sources name them by paths of that system. Each of its keys is trusted for each of its archives
+    instead; in the bake itself and on the machine it stays as its publisher made it.
+    """
+    for file in [apt / "sources.list", *apt.glob("sources.list.d/*")]:
+        if file.is_file():
+            file.write_text(_SIGNED_BY.sub("", file.read_text(errors="replace")))
+    trusted = apt / "trusted.gpg.d"
+    trusted.mkdir(exist_ok=True)
+    for key in keyrings.glob("*-archive-keyring.*"):
+        key.rename(trusted / f"{key.stem}{'.asc' if key.suffix == '.asc' else '.gpg'}")
+
+
+def _copy_kernel(raw: Path, to: Path) -> None:
+    boot = FileSystem.boot_of(raw)
+    system, directory = (boot, "") if boot else (FileSystem.root_of(raw), "/boot")
+    kernels = [name for name in system.names(directory or "/") if name.startswith("vmlinuz-")]
     if not kernels:
         raise BuildError("there is no kernel in /boot", "Is a linux-image package among the base's packages?")
-    root.copy_out(f"/boot/{kernels[-1]}", to)
+    system.copy_out(f"{directory}/{kernels[-1]}", to)
 
 
 def kernel_of(image: Path, work: Path) -> Path:
@@ -208,6 +252,6 @@ def kernel_of(image: Path, work: Path) -> Path:
     """
     raw, kernel = work / "kernel.raw", work / "vmlinuz"
     media.unpack(image, raw, work / "tools.log")
-    _copy_kernel(FileSystem.root_of(raw), kernel)
+    _copy_kernel(raw, kernel)
     raw.unlink()
     return kernel

@@ -39,7 +39,7 @@ _MACHINE = (
 )
 _BAKE = (
     *_DEB, *_MACHINE, "packer", "mmdebstrap", "uidmap", "debian-archive-keyring", "apt-utils",
-    "e2fsprogs", "fdisk", "gdisk", "qemu-user-static", "arch-test",
+    "e2fsprogs", "fdisk", "gdisk", "qemu-user-static", "arch-test", "gnupg", "xz-utils",
 )  # fmt: skip
 APT_PACKAGES: dict[str, tuple[str, ...]] = {
     "deb": _DEB,

@@ -41,11 +41,16 @@ def key(*parts: Any, files: Iterable[Path] = ()) -> str:
     return digest.hexdigest()
 
 
-def write_text(path: Path, text: str) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that its name never shows half of it."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
+    part.write_bytes(content)
     part.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """As :func:`write_bytes`, text."""
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -18,6 +18,8 @@ else:
     import tomli as tomllib
 
 ARCHITECTURES = ("amd64", "arm64")
+FILE = "{file}"
+"""In a base's ``sums`` and ``signature``: the name of its image."""
 _UNITS = {"M": 1 << 20, "G": 1 << 30}
 
 
@@ -59,8 +61,22 @@ class DownloadedBase(Definition):
     architecture: str
     user: str
     url: str
-    sha256: str
-    """Of the file at ``url``, in hexadecimal."""
+    """Of the image, or of what its server redirects to it; ``{date}`` stands for the newest one there."""
+    sha256: str = ""
+    """Of the image, in hexadecimal, where it is always the same one."""
+    sums: str = ""
+    """Else: the publisher's checksums, a file beside the image; ``{file}`` stands for the image's name."""
+    signature: str = ""
+    """The detached signature of these or of the image, which it is named after: ``SHA256SUMS.gpg``."""
+    key: str = ""
+    """The fingerprint of the key that signs, 40 hexadecimal digits."""
+    disk_size: str = ""
+    """What the disk is grown to, as ``5G``: publishers leave no room on it."""
+
+    @property
+    def signs_sums(self) -> bool:
+        """Whether the signature is one of the checksums, not of the image."""
+        return self.signature.rpartition(".")[0] == self.sums
 
 
 Base = ComposedBase | DownloadedBase
@@ -186,13 +202,33 @@ def load_base(name: str) -> Base:
     if isinstance(base, ComposedBase):
         for script in filter(None, (base.prepare, base.customize)):
             _must_exist(path, path.with_name(script))
+    else:
+        _must_be_checkable(path, base)
+    if base.disk_size:
         try:
             size_in_bytes(base.disk_size)
         except ValueError as error:
             raise BuildError(f"{path}: disk_size: {error}", "Mend that line") from error
-    elif not re.fullmatch("[0-9a-f]{64}", base.sha256):
-        raise BuildError(f"{path}: sha256 is not 64 hexadecimal digits", "Copy it from the publisher's sums")
     return base
+
+
+def _must_be_checkable(path: Path, base: DownloadedBase) -> None:
+    """:raises BuildError: a base says neither which bytes it wants nor whose."""
+    if base.sha256 and not re.fullmatch("[0-9a-f]{64}", base.sha256):
+        raise BuildError(f"{path}: sha256 is not 64 hexadecimal digits", "Copy it from the publisher's sums")
+    signed = (base.sums, base.signature, base.key)
+    if bool(base.sha256) == any(signed) or (any(signed) and not all(signed)):
+        raise BuildError(
+            f"{path} does not say how its image is checked",
+            "Give sha256 for one image, or sums, signature and key for whichever the publisher signs",
+        )
+    if base.signature and base.signature.rpartition(".")[0] not in (base.sums, FILE):
+        raise BuildError(
+            f"{path}: signature {base.signature!r} is named after neither {base.sums!r} nor {FILE!r}",
+            "A detached signature has the name of what it signs, and an ending",
+        )
+    if base.key and not re.fullmatch("[0-9A-F]{40}", base.key):
+        raise BuildError(f"{path}: key is not the 40 hexadecimal digits of a fingerprint", "Mend that line")
 
 
 def _must_exist(definition: Path, named: Path) -> None:

@@ -10,6 +10,9 @@ from builder.errors import BuildError
 _LINUX_ROOT = ("0FC63DAF-8483-4772-8E79-3D69D8477DE4", "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709", "83")
 """Partition types that hold a root file system: Linux and Linux root x86-64 (GPT), Linux (MBR)."""
 
+_EXTENDED_BOOT = ("BC13C2FF-59E6-4262-A352-B275FD6F7172",)
+"""The type of a partition that is mounted on /boot (GPT): Ubuntu has one from 24.04 on."""
+
 
 @dataclass(frozen=True)
 class FileSystem:
@@ -27,12 +30,24 @@ class FileSystem:
 
         :raises BuildError: there is no Linux partition.
         """
+        found = cls._first_of(image, _LINUX_ROOT)
+        if found is None:
+            raise BuildError(f"{image} has no Linux partition", "Is it a disk image?")
+        return found
+
+    @classmethod
+    def boot_of(cls, image: Path) -> "FileSystem | None":
+        """The file system of /boot, where that is one of its own."""
+        return cls._first_of(image, _EXTENDED_BOOT)
+
+    @classmethod
+    def _first_of(cls, image: Path, types: tuple[str, ...]) -> "FileSystem | None":
         table = json.loads(output([program("sfdisk", "fdisk"), "--json", image]))["partitiontable"]
+        sector = table.get("sectorsize", 512)
         for partition in table["partitions"]:
-            if partition["type"].upper() in _LINUX_ROOT:
-                sector = table.get("sectorsize", 512)
+            if partition["type"].upper() in types:
                 return cls(image, partition["start"] * sector, partition["size"] * sector)
-        raise BuildError(f"{image} has no Linux partition", "Is it a disk image?")
+        return None
 
     def _debugfs(self, request: str) -> str:
         return output([program("debugfs", "e2fsprogs"), "-R", request, f"{self.image}?offset={self.offset}"])

@@ -26,6 +26,7 @@ def produce(
     name: str,
     *,
     insist: str | None = None,
+    given: Path | None = None,
     accelerator: str = "auto",
     fresh: bool = False,
     checked: bool = True,
@@ -33,6 +34,7 @@ def produce(
     """Have a baked image, and unless told otherwise a checked one.
 
     :param insist: the base to use; else the first of the definition's that can be had.
+    :param given: the file of that base, instead of a download.
     :param accelerator: ``auto``, ``kvm`` or ``tcg``.
     :param fresh: repeat every step.
     :param checked: boot it and run its tests.
@@ -46,7 +48,7 @@ def produce(
     with cache.lock(paths.OUT / f".{name}.lock", f"making the image {name}"):
         seconds: dict[str, float] = {}
         deb = _timed(seconds, "package", lambda: package.build(fresh))
-        chosen = _timed(seconds, "base", lambda: base.obtain(image, deb, insist, fresh))
+        chosen = _timed(seconds, "base", lambda: base.obtain(image, deb, insist, fresh, given))
         stem = f"microblog-{package.version()}-{name}-{chosen.name}-{chosen.architecture}"
         key = bake.key(image, chosen, deb)
         target = paths.OUT / f"{stem}{METHODS[image.method].suffix}"
@@ -99,7 +101,12 @@ def _bake(
             "scheme": image.scheme,
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "key": key,
-            "base": {"name": chosen.name, "sha256": chosen.sha256, "made": chosen.made},
+            "base": {
+                "name": chosen.name,
+                "sha256": chosen.sha256,
+                "made": chosen.made,
+                **({"source": chosen.source} if chosen.source else {}),
+            },
             "deb": manifest.files(deb)[0],
             "packer": ".".join(str(part) for part in packer.version(packer.find())),
             "accelerator": accelerator if METHODS[image.method].emulates else None,

@@ -1,10 +1,13 @@
 """The forms in which images come: what their names end with, and how each becomes a raw disk."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from builder.command import program, run
 from builder.errors import BuildError
+
+_CHUNK = 1 << 20
 
 
 def _from_qcow2(image: Path, raw: Path, log: Path) -> None:
@@ -15,9 +18,38 @@ def _from_zstd(image: Path, raw: Path, log: Path) -> None:
     run([program("zstd", "zstd"), "-q", "-d", "-f", "--sparse", image, "-o", raw], log)
 
 
+def _from_stream(command: str, package: str) -> Callable[[Path, Path, Path], None]:
+    """Unpack as it is read: what is not in use becomes holes, nothing else is on the disk besides."""
+
+    def unpack(image: Path, raw: Path, log: Path) -> None:
+        with raw.open("wb") as out, log.open("ab") as errors:
+            process = subprocess.Popen(
+                [program(command, package), "-dc", str(image)], stdout=subprocess.PIPE, stderr=errors
+            )
+            assert process.stdout is not None  # noqa: S101
+            while chunk := process.stdout.read(_CHUNK):
+                if chunk.strip(b"\0"):
+                    out.write(chunk)
+                else:
+                    out.seek(len(chunk), 1)
+            out.truncate(out.tell())
+            if process.wait() != 0:
+                raise BuildError(f"{image.name} is damaged: {command} can't unpack it", f"The log: {log}")
+
+    return unpack
+
+
 QCOW2 = ".qcow2"
 CARD = ".img.zst"
 _UNPACKERS: dict[str, Callable[[Path, Path, Path], None]] = {QCOW2: _from_qcow2, CARD: _from_zstd}
+
+# What publishers' images end with: packed, a raw disk is inside; else any that qemu-img knows.
+_PUBLISHED: dict[str, Callable[[Path, Path, Path], None]] = {
+    ".xz": _from_stream("xz", "xz-utils"),
+    ".zst": _from_stream("zstd", "zstd"),
+    ".gz": _from_stream("gzip", "gzip"),
+    "": _from_qcow2,
+}
 
 
 def is_image(name: str) -> bool:
@@ -47,3 +79,11 @@ def unpack(image: Path, raw: Path, log: Path) -> None:
     :raises BuildError: it is no image, or it is damaged.
     """
     _UNPACKERS[suffix(image)](image, raw, log)
+
+
+def unpack_published(image: Path, raw: Path, log: Path) -> None:
+    """Write the disk of a publisher's image into a sparse file.
+
+    :raises BuildError: it is damaged.
+    """
+    next(unpacker for ending, unpacker in _PUBLISHED.items() if image.name.endswith(ending))(image, raw, log)

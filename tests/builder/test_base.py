@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import base, compose, definition, package
+from builder import base, compose, definition, download, package
 from builder import cache as caching
 from builder.errors import BuildError
 
@@ -66,7 +66,8 @@ def disk(tmp_path_factory):
 
 
 @pytest.fixture
-def server(disk):
+def server(disk, monkeypatch):
+    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0.01)
     running = _Server(disk)
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
@@ -149,7 +150,7 @@ def test_the_next_base_is_used_loudly(definitions, offered, deb, capfd):
     offered("good")
     offered("bad", url="http://127.0.0.1:9/none")
     path = definitions / "cloud.toml"
-    path.write_text(path.read_text().replace('["debian-12"]', '["bad", "good"]'))
+    path.write_text(path.read_text().replace('["ubuntu-22.04", "debian-12"]', '["bad", "good"]'))
     assert base.obtain(definition.load_image("cloud"), deb).name == "good"
     said = capfd.readouterr().err
     assert "WARNING: the base bad can't be had" in said
@@ -160,7 +161,7 @@ def test_insisting_takes_no_other(definitions, offered, deb):
     offered("good")
     offered("bad", url="http://127.0.0.1:9/none")
     path = definitions / "cloud.toml"
-    path.write_text(path.read_text().replace('["debian-12"]', '["bad", "good"]'))
+    path.write_text(path.read_text().replace('["ubuntu-22.04", "debian-12"]', '["bad", "good"]'))
     with pytest.raises(BuildError, match="can't be downloaded"):
         base.obtain(definition.load_image("cloud"), deb, insist="bad")
 

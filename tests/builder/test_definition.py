@@ -43,7 +43,7 @@ BROKEN_IMAGES = {
     "number in a list": ('"nginx"', "80", "packages must be a list of strings"),
     "not TOML": ("template = ", "template : ", "is not TOML"),
     "unknown base": ('bases = ["', 'bases = ["x', "there is no base"),
-    "no base": ('bases = ["debian-12"]', "bases = []", "bases is empty"),
+    "no base": ('bases = ["ubuntu-22.04", "debian-12"]', "bases = []", "bases is empty"),
     "unknown template": ('template = "', 'template = "x', "which is not there"),
     "unknown script": ('"clean.sh"', '"cleen.sh"', "names cleen.sh, which is not there"),
 }

@@ -1,0 +1,89 @@
+"""Is a file what its publisher signed? GnuPG answers, with the one key that a definition pins."""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from builder import download, paths
+from builder.command import program
+from builder.errors import BuildError
+
+KEY_SERVER = "https://keyserver.ubuntu.com/pks/lookup?op=get&options=mr&search=0x{}"
+"""Where the key of a fingerprint is fetched if it is not in images/keys/."""
+_HOME_PREFIX = "gnupg-"
+# gpg's status lines (GnuPG's doc/DETAILS) that refuse a signature, the most telling first.
+_REFUSALS = {
+    "BADSIG": "it is not what the publisher signed",
+    "REVKEYSIG": "it is signed with a key that its owner revoked",
+    "EXPKEYSIG": "it is signed with a key that has expired",
+    "EXPSIG": "its signature has expired",
+    "NO_PUBKEY": "it is signed with another key",
+    "ERRSIG": "its signature can't be checked",
+}
+
+
+def key_of(fingerprint: str) -> Path:
+    """The file of a public key: images/keys/FINGERPRINT.asc, else fetched once, compared and kept.
+
+    :raises BuildError: it can't be fetched, or what came is another key.
+    """
+    shipped = paths.DEFINITIONS / "keys" / f"{fingerprint}.asc"
+    if shipped.exists():
+        return shipped
+    kept = paths.cache_dir() / "keys" / shipped.name
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        source = KEY_SERVER.format(fingerprint)
+        part = kept.with_suffix(".part")
+        part.write_bytes(download.small(source))
+        found = _fingerprints(part)
+        if fingerprint not in found:
+            part.unlink()
+            raise BuildError(
+                f"{source} gave another key than {fingerprint}",
+                f"Get that key from its owner and save it as {shipped}",
+            )
+        part.replace(kept)
+    return kept
+
+
+def verify(signed: Path, signature: Path, fingerprint: str) -> None:
+    """Check a detached signature.
+
+    :param fingerprint: of the key, or of the key that its subkey belongs to.
+    :raises BuildError: it is not a good one by that key, valid today.
+    """
+    key = key_of(fingerprint)
+    with tempfile.TemporaryDirectory(prefix=_HOME_PREFIX) as home:
+        _gpg(home, "--import", key)
+        said = _gpg(home, "--status-fd", "1", "--verify", signature, signed)
+    # A file may have several signatures, NEWSIG begins each. VALIDSIG names the key that signed and,
+    # last, the one that it belongs to; an expired or a revoked key has it too, but no GOODSIG.
+    kinds: set[str] = set()
+    for block in said.split("[GNUPG:] NEWSIG"):
+        lines = [line.split()[1:] for line in block.splitlines() if line.startswith("[GNUPG:] ")]
+        of_block = {line[0] for line in lines}
+        by = {name for line in lines if line[0] == "VALIDSIG" for name in (line[1], line[-1])}
+        if "GOODSIG" in of_block and fingerprint in by and not of_block & set(_REFUSALS):
+            return
+        kinds |= of_block
+    why = next((why for kind, why in _REFUSALS.items() if kind in kinds), "its signature is none by that key")
+    raise BuildError(
+        f"{signed.name}: {why} (expected: {fingerprint})",
+        "Do not use it. If the publisher has a new key, its fingerprint is on their own pages",
+    )
+
+
+def _gpg(home: str, *arguments: str | Path) -> str:
+    done = subprocess.run(
+        [program("gpg", "gnupg"), "--homedir", home, "--batch", "--no-tty", "--quiet", "--no-autostart",
+         "--no-auto-key-retrieve", *map(str, arguments)],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+def _fingerprints(key: Path) -> set[str]:
+    with tempfile.TemporaryDirectory(prefix=_HOME_PREFIX) as home:
+        listed = _gpg(home, "--with-colons", "--show-keys", key)
+    return {line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:")}

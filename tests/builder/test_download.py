@@ -1,0 +1,537 @@
+"""Publishers' images, from a server on loopback that speaks TLS, signed with keys made for the test."""
+
+import dataclasses
+import hashlib
+import http.server
+import json
+import os
+import re
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from builder import base, definition, download, publisher, signature
+from builder.errors import BuildError
+
+NAME = "system-amd64.img"
+
+
+class Publisher(http.server.ThreadingHTTPServer):
+    """Serves what is in ``files``; ``faults`` has a list of what happens first instead, by path."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files, self.faults, self.asked = {}, {}, []
+
+    def handle_error(self, *_):
+        """A client that goes away is what some tests are about."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked = self.headers.get("Range")
+        self.server.asked.append((self.path, asked))
+        faults = self.server.faults.get(self.path, [])
+        fault = faults.pop(0) if faults else None
+        if isinstance(fault, int):
+            return self._answer(fault, b"")
+        if isinstance(fault, str):
+            return self._answer(302, b"", Location=fault)
+        if self.path not in self.server.files:
+            return self._answer(404, b"")
+        body = self.server.files[self.path]
+        start = int(re.match(r"bytes=(\d+)-", asked)[1]) if asked else 0
+        return self._answer(206 if asked else 200, body[start:], cut=fault)
+
+    def _answer(self, code, body, cut=None, **headers):
+        self.send_response(code)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if cut is None:
+            self.wfile.write(body)
+        else:
+            cut(self.wfile, body)
+
+    def log_message(self, *_):
+        pass
+
+
+def _half(out, body):
+    out.write(body[: len(body) // 2])
+
+
+def _silence(out, body):
+    out.write(body[:10])
+    out.flush()
+    time.sleep(1)  # longer than the client waits
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory):
+    """Fingerprint, by name, of keys in one GnuPG home: good, other, expired, revoked."""
+    # gpg-agent's socket has a path of 107 characters at most.
+    home = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
+    made = {}
+
+    def gpg(*arguments, data=None):
+        done = subprocess.run(
+            ["gpg", "--homedir", home, "--batch", "--pinentry-mode=loopback", "--passphrase=",
+             "--no-tty", "--yes", "--status-fd=1", *arguments],
+            input=data, capture_output=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    for name, when in {
+        "good": [],
+        "other": [],
+        "revoked": [],
+        "expired": ["--faked-system-time=20200101T000000!"],
+    }.items():
+        life = "2d" if name == "expired" else "never"
+        said = gpg(
+            *when, "--quick-generate-key", f"{name} <{name}@example.org>", "ed25519", "sign", life
+        ).decode()
+        made[name] = re.search(r"KEY_CREATED \S+ (\S+)", said)[1]
+
+    def sign(content, *names, at=None):
+        (home / "content").write_bytes(content)
+        by = [option for name in names for option in ("--local-user", made[name])]
+        faked = ["--faked-system-time=20200101T120000!"] if "expired" in names else []
+        gpg(*faked, *by, "--output", home / "signature", "--detach-sign", home / "content")
+        return (home / "signature").read_bytes()
+
+    def public(name):
+        # Without the status lines that a batch prints.
+        gpg("--output", home / "public", "--armor", "--export", made[name])
+        return (home / "public").read_bytes()
+
+    revocation = (home / "openpgp-revocs.d" / f"{made['revoked']}.rev").read_text()
+    good_signature = sign(b"words", "revoked")
+    gpg("--import", data=revocation.replace(":-----BEGIN", "-----BEGIN").encode())
+    yield type("Keys", (), {"made": made, "sign": staticmethod(sign), "public": staticmethod(public),
+                            "by_revoked": (b"words", good_signature)})  # fmt: skip
+    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
+    subprocess.run(["rm", "-rf", home], check=True)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("authority")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", directory / "key.pem", "-out", directory / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return directory
+
+
+@pytest.fixture
+def server(certificate, keys, cache, monkeypatch):
+    running = Publisher()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    running.socket = context.wrap_socket(running.socket, server_side=True)
+    running.url = f"https://localhost:{running.server_address[1]}"
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate / "cert.pem"))
+    monkeypatch.setattr(signature, "KEY_SERVER", f"{running.url}/keys/{{}}")
+    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0.01)
+    for name, fingerprint in keys.made.items():
+        running.files[f"/keys/{fingerprint}"] = keys.public(name)
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+@pytest.fixture
+def release(server, keys):
+    """Publish a release; returns the definition of its base."""
+
+    def publish(content=b"a disk" * 5000, by=("good",), date="20260101", name=NAME, listing=True):
+        folder = f"/releases/release-{date}"
+        rows = {"else.img": b"else", name: content}
+        sums = "".join(f"{hashlib.sha256(what).hexdigest()} *{row}\n" for row, what in rows.items())
+        server.files |= {
+            f"{folder}/{name}": content,
+            f"{folder}/SHA256SUMS": sums.encode(),
+            f"{folder}/SHA256SUMS.gpg": keys.sign(sums.encode(), *by),
+        }
+        if listing:
+            links = server.files.get("/releases/", b"").decode()
+            server.files["/releases/"] = f'{links}<a href="release-{date}/">release-{date}/</a>\n'.encode()
+        return definition.DownloadedBase(
+            name="system", description="", architecture="amd64", user="u",
+            url=f"{server.url}/releases/release-{{date}}/{name}",
+            sums="SHA256SUMS", signature="SHA256SUMS.gpg", key=keys.made["good"],
+        )  # fmt: skip
+
+    return publish
+
+
+def _kept(cache):
+    return [path.name for path in (cache / "downloads").rglob("*") if path.is_file()]
+
+
+def test_the_newest_is_taken_checked_and_told_of(release, server, keys):
+    release(b"old", date="20251231.1")
+    release(b"older", date="20251231")
+    wanted = release(b"new", date="20260102")
+    got = publisher.obtain(wanted)
+    assert got.file.read_bytes() == b"new"
+    assert got.source == {
+        "url": f"{server.url}/releases/release-20260102/{NAME}",
+        "sha256": hashlib.sha256(b"new").hexdigest(),
+        "signed_by": keys.made["good"],
+    }
+
+
+def test_the_signature_comes_before_the_image(release, server):
+    publisher.obtain(release())
+    asked = [path.rpartition("/")[2] for path, _ in server.asked if path.startswith("/releases/")]
+    assert asked == ["", "SHA256SUMS", "SHA256SUMS.gpg", NAME]
+
+
+def test_one_good_signature_of_several_is_enough(release):
+    assert publisher.obtain(release(by=("other", "good"))).file.exists()
+
+
+@pytest.mark.parametrize(
+    ("by", "why"),
+    [
+        (["other"], "signed with another key"),
+        (["expired"], "signed with another key"),
+    ],
+)
+def test_another_key_is_refused(release, server, cache, by, why):
+    with pytest.raises(BuildError, match=why) as error:
+        publisher.obtain(release(by=by))
+    assert "Do not use it" in error.value.hint
+    assert NAME not in "".join(path for path, _ in server.asked)
+    assert _kept(cache) == []
+
+
+def test_an_expired_key_is_refused(release, keys):
+    wanted = dataclasses.replace(release(by=["expired"]), key=keys.made["expired"])
+    with pytest.raises(BuildError, match="a key that has expired"):
+        publisher.obtain(wanted)
+
+
+def test_a_revoked_key_is_refused(server, keys, tmp_path):
+    content, by_revoked = keys.by_revoked
+    (tmp_path / "words").write_bytes(content)
+    (tmp_path / "words.sig").write_bytes(by_revoked)
+    with pytest.raises(BuildError, match="its owner revoked"):
+        signature.verify(tmp_path / "words", tmp_path / "words.sig", keys.made["revoked"])
+
+
+def test_the_key_server_gives_another_key(release, server, keys, cache):
+    server.files[f"/keys/{keys.made['good']}"] = server.files[f"/keys/{keys.made['other']}"]
+    with pytest.raises(BuildError, match="gave another key"):
+        publisher.obtain(release())
+    assert list((cache / "keys").iterdir()) == []
+
+
+def test_a_key_that_is_shipped_is_not_fetched(release, server, keys, definitions):
+    wanted = release()
+    (definitions / "keys").mkdir(exist_ok=True)
+    (definitions / "keys" / f"{keys.made['good']}.asc").write_bytes(keys.public("good"))
+    publisher.obtain(wanted)
+    assert not any(path.startswith("/keys/") for path, _ in server.asked)
+
+
+def test_tampered_sums_are_refused_and_nothing_kept(release, server, cache):
+    wanted = release()
+    server.files["/releases/release-20260101/SHA256SUMS"] += b"0" * 64 + b" *more.img\n"
+    with pytest.raises(BuildError, match="not what the publisher signed"):
+        publisher.obtain(wanted)
+    assert _kept(cache) == []
+
+
+def test_what_is_no_signature_is_refused(release, server):
+    wanted = release()
+    server.files["/releases/release-20260101/SHA256SUMS.gpg"] = b"<html>Welcome to our hotel</html>"
+    with pytest.raises(BuildError, match="its signature is none"):
+        publisher.obtain(wanted)
+
+
+def test_a_tampered_image_is_refused_and_nothing_kept(release, server, cache):
+    wanted = release()
+    path = f"/releases/release-20260101/{NAME}"
+    server.files[path] = server.files[path][:-1] + b"?"
+    with pytest.raises(BuildError, match=r"not .* as its publisher says") as error:
+        publisher.obtain(wanted)
+    assert "Do not use it" in error.value.hint
+    assert _kept(cache) == []
+
+
+def test_sums_without_the_image_are_refused(release, server):
+    wanted = release(name="another.img")
+    server.files[f"/releases/release-20260101/{NAME}"] = b"x"
+    wanted = dataclasses.replace(wanted, url=wanted.url.replace("another.img", NAME))
+    with pytest.raises(BuildError, match=f"no checksum for {NAME}"):
+        publisher.obtain(wanted)
+
+
+@pytest.fixture
+def signed_image(server, keys):
+    """A publisher that signs the image itself, and redirects to the latest."""
+
+    def publish(content=b"a card" * 1000, signed=None):
+        name = "2026-01-01-system.img"
+        server.files |= {
+            f"/images/{name}": content,
+            f"/images/{name}.sha256": f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode(),
+            f"/images/{name}.sig": keys.sign(content if signed is None else signed, "good"),
+        }
+        server.faults["/latest"] = [f"/images/{name}"]
+        return definition.DownloadedBase(
+            name="card", description="", architecture="arm64", user="u", url=f"{server.url}/latest",
+            sums="{file}.sha256", signature="{file}.sig", key=keys.made["good"],
+        )  # fmt: skip
+
+    return publish
+
+
+def test_latest_is_what_its_server_redirects_to(signed_image, server):
+    got = publisher.obtain(signed_image())
+    assert got.source["url"] == f"{server.url}/images/2026-01-01-system.img"
+
+
+def test_an_image_that_is_not_the_signed_one_is_refused(signed_image, cache):
+    with pytest.raises(BuildError, match="not what the publisher signed"):
+        publisher.obtain(signed_image(signed=b"another"))
+    assert _kept(cache) == []
+
+
+def test_a_redirect_out_of_tls_is_refused(release, server):
+    wanted = release()
+    server.faults[f"/releases/release-20260101/{NAME}"] = [f"http://127.0.0.1:9/{NAME}"]
+    with pytest.raises(BuildError, match="leads to http:"):
+        publisher.obtain(wanted)
+
+
+def test_an_unknown_authority_is_refused(release, monkeypatch):
+    wanted = release()
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with pytest.raises(BuildError, match=r"can't be downloaded: .*certificate"):
+        publisher.obtain(wanted)
+
+
+@pytest.mark.parametrize("fault", [503, 429, _half, _silence], ids=["503", "429", "half", "silence"])
+def test_what_passes_is_tried_again(release, server, monkeypatch, fault, capfd):
+    monkeypatch.setattr(download, "READ_SECONDS", 0.3)
+    wanted = release()
+    server.faults[f"/releases/release-20260101/{NAME}"] = [fault, fault]
+    assert publisher.obtain(wanted).file.read_bytes() == b"a disk" * 5000
+    assert "attempt 3 of 4" in capfd.readouterr().err
+
+
+def test_what_came_is_not_fetched_twice(release, server):
+    wanted = release(b"x" * 1_000_000)
+    server.faults[f"/releases/release-20260101/{NAME}"] = [_half] * 4
+    with pytest.raises(BuildError, match="can't be downloaded") as error:
+        publisher.obtain(wanted)
+    assert "again to resume" in error.value.hint
+    server.asked.clear()
+    publisher.obtain(wanted)
+    (asked,) = [asked for path, asked in server.asked if path.endswith(NAME)]
+    assert int(re.match(r"bytes=(\d+)-", asked)[1]) > 500_000
+
+
+def test_404_is_said_at_once(release, server):
+    wanted = release()
+    del server.files[f"/releases/release-20260101/{NAME}"]
+    with pytest.raises(BuildError, match="it answers 404"):
+        publisher.obtain(wanted)
+    assert len([path for path, _ in server.asked if path.endswith(NAME)]) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["https://127.0.0.1:9/x", "https://none.invalid/x"], ids=["refused", "no name"]
+)
+def test_a_server_that_is_not_there_costs_no_time(url, monkeypatch, cache):
+    monkeypatch.setattr(download, "BACKOFF_SECONDS", 1000.0)
+    with pytest.raises(BuildError, match="can't be downloaded") as error:
+        download.small(url)
+    assert "object at 0x" not in error.value.message
+
+
+def test_a_disk_that_fills_up_is_one_clear_line(server, tmp_path):
+    """/dev/full takes nothing (full(4))."""
+    server.files["/x"] = b"x" * 200_000
+    (tmp_path / "x.part").symlink_to("/dev/full")
+    with pytest.raises(BuildError, match="the disk is full"):
+        download.fetch(f"{server.url}/x", tmp_path / "x")
+
+
+def test_a_proxy_is_used(release, monkeypatch):
+    wanted = release()
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    with pytest.raises(BuildError, match=r"[Pp]roxy"):
+        publisher.obtain(wanted)
+
+
+def test_a_mirror_is_used_instead(release, server, monkeypatch):
+    wanted = dataclasses.replace(release(), url=f"https://publisher.invalid/releases/release-{{date}}/{NAME}")
+    monkeypatch.setenv(
+        "MICROBLOG_MIRRORS", f"https://none.invalid=x:// https://publisher.invalid={server.url}"
+    )
+    assert publisher.obtain(wanted).source["url"].startswith(server.url)
+    monkeypatch.setenv("MICROBLOG_MIRRORS", "https://publisher.invalid")
+    with pytest.raises(BuildError, match="MICROBLOG_MIRRORS has"):
+        publisher.obtain(wanted)
+
+
+@pytest.fixture
+def at_hand(release, server, tmp_path):
+    """A release's files on a disk, and no server."""
+    wanted = release()
+    for name in (NAME, "SHA256SUMS", "SHA256SUMS.gpg"):
+        (tmp_path / name).write_bytes(server.files.pop(f"/releases/release-20260101/{name}"))
+    del server.files["/releases/"]
+    return wanted, tmp_path / NAME
+
+
+def test_a_file_at_hand_needs_no_server(at_hand):
+    wanted, file = at_hand
+    assert publisher.obtain(wanted, file).source["url"] == file.as_uri()
+
+
+def test_a_file_at_hand_is_checked_too(at_hand):
+    wanted, file = at_hand
+    file.write_bytes(b"another")
+    with pytest.raises(BuildError, match="as its publisher says"):
+        publisher.obtain(wanted, file)
+    assert file.read_bytes() == b"another"
+
+
+def test_a_file_at_hand_without_signature_and_server_is_refused(at_hand):
+    wanted, file = at_hand
+    file.with_name("SHA256SUMS.gpg").unlink()
+    with pytest.raises(BuildError, match="can't be downloaded"):
+        publisher.obtain(wanted, file)
+
+
+def _disk(work: Path, table: str, boot: bool) -> bytes:
+    """A small disk: a partition table, and on it a system with what a base must have."""
+    root, kernels = work / "root", work / "kernels"
+    for directory in ("boot", "var/lib/dpkg", "etc/apt/sources.list.d", "usr/share/keyrings"):
+        (root / directory).mkdir(parents=True)
+    kernels.mkdir()
+    ((kernels if boot else root / "boot") / "vmlinuz-1").write_bytes(b"a kernel")
+    (root / "var/lib/dpkg/status").write_text("")
+    (root / "etc/apt/sources.list").write_text(
+        "deb [arch=amd64 signed-by=/usr/share/keyrings/x.gpg] http://a b c\n"
+    )
+    (root / "etc/apt/sources.list.d/u.sources").write_text(
+        "Types: deb\nSigned-By: /usr/x\n more\nSuites: b\n"
+    )
+    (root / "usr/share/keyrings/ubuntu-archive-keyring.pgp").write_bytes(b"a key")
+    raw = work / "disk.raw"
+    raw.write_bytes(b"")
+    os.truncate(raw, 32 << 20)
+    subprocess.run(["/usr/sbin/sfdisk", "--quiet", raw], input=table, text=True, check=True)
+    parts = [(root, 16 << 20)] + ([(kernels, 4 << 20)] if boot else [])
+    for tree, offset in parts:
+        size = "8M" if tree == kernels else "15M"
+        subprocess.run(
+            ["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-E", f"offset={offset}", "-d", tree, raw, size],
+            check=True,
+        )
+    return raw.read_bytes()
+
+
+_GPT_WITH_BOOT = (
+    "label: gpt\nsize=8M, start=4M, type=BC13C2FF-59E6-4262-A352-B275FD6F7172\nstart=16M, size=15M, type=L\n"
+)
+_MBR = "label: dos\nstart=8M, size=8M, type=c\nstart=16M, size=15M, type=83\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "ending", "packer"),
+    [
+        (_GPT_WITH_BOOT, ".img.zst", ["zstd", "-qc"]),
+        (_MBR, ".img.xz", ["xz", "-c"]),
+        (_MBR, ".img.gz", ["gzip", "-c"]),
+    ],
+    ids=["gpt zst", "mbr xz", "mbr gz"],
+)
+def test_a_publishers_disk_becomes_a_base_with_room(release, tmp_path, table, ending, packer):
+    content = _disk(tmp_path, table, "gpt" in table)
+    packed = subprocess.run(packer, input=content, capture_output=True, check=True).stdout
+    wanted = dataclasses.replace(release(packed, name=f"system{ending}"), disk_size="64M")
+    made = base.get(wanted)
+    assert made.kernel.read_bytes() == b"a kernel"
+    assert "signed-by" not in (made.apt / "sources.list").read_text()
+    assert (made.apt / "sources.list.d/u.sources").read_text() == "Types: deb\nSuites: b\n"
+    assert (made.apt / "trusted.gpg.d/ubuntu-archive-keyring.gpg").read_bytes() == b"a key"
+    assert json.loads((made.directory / "base.json").read_text())["source"]["signed_by"] == wanted.key
+
+    raw = tmp_path / "grown.raw"
+    subprocess.run(["qemu-img", "convert", "-O", "raw", made.disk, raw], check=True)
+    assert raw.stat().st_size == 64 << 20
+    assert subprocess.run(["/usr/sbin/sfdisk", "--verify", raw], capture_output=True).returncode == 0
+    root = base.FileSystem.root_of(raw)
+    assert root.size > 47 << 20
+    part = tmp_path / "part.raw"
+    with raw.open("rb") as stream:
+        stream.seek(root.offset)
+        part.write_bytes(stream.read(root.size))
+    assert subprocess.run(["/usr/sbin/e2fsck", "-fn", part], capture_output=True).returncode == 0
+    blocks = re.search(
+        r"Block count: +(\d+)", subprocess.check_output(["/usr/sbin/dumpe2fs", "-h", part], text=True)
+    )
+    assert int(blocks[1]) * 1024 > 47 << 20 or int(blocks[1]) * 4096 > 47 << 20
+
+
+def test_what_does_not_unpack_is_one_clear_line(release, tmp_path):
+    with pytest.raises(BuildError, match=r"system.img.xz is damaged"):
+        base.get(release(b"no xz at all", name="system.img.xz"))
+
+
+def test_a_base_in_the_cache_needs_no_server(release, server, tmp_path):
+    wanted = release(_disk(tmp_path, _MBR, boot=False))
+    first = base.get(wanted)
+    server.files.clear()
+    assert base.get(wanted) == first
+
+
+@pytest.mark.parametrize("name", ["ubuntu-22.04", "ubuntu-22.04-arm64", "ubuntu-24.04", "raspios"])
+def test_publishers_definitions_are_signed(name):
+    found = definition.load_base(name)
+    assert found.url.startswith("https://")
+    assert found.key
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ("", "does not say how its image is checked"),
+        ('sums = "S"\nsignature = "S.gpg"', "does not say how its image is checked"),
+        (f'sha256 = "{"0" * 64}"\nkey = "{"A" * 40}"', "does not say how its image is checked"),
+        (f'sums = "S"\nsignature = "T.gpg"\nkey = "{"A" * 40}"', "named after neither"),
+        ('sums = "S"\nsignature = "S.gpg"\nkey = "7DB87C81"', "40 hexadecimal digits"),
+        ('sha256 = "abc"', "64 hexadecimal digits"),
+        (f'sha256 = "{"0" * 64}"\ndisk_size = "5 GB"', "disk_size"),
+    ],
+)
+def test_a_definition_that_cannot_be_checked_is_refused(definitions, lines, why):
+    (definitions / "bases" / "bad.toml").write_text(
+        'description = "x"\nmethod = "download"\narchitecture = "amd64"\nuser = "u"\nurl = "https://x.example/x"\n'
+        + lines
+    )
+    with pytest.raises(BuildError, match=why):
+        definition.load_base("bad")
+
+
+def test_a_file_at_hand_needs_its_base_named(build):
+    done = build("images", "cloud", "--base-file", "x.img")
+    assert done.returncode == 1
+    assert "--base-file needs --base" in done.stderr
