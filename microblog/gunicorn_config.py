@@ -46,7 +46,8 @@ def _positive(value: str) -> int:
 _environment = _settings()
 _memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
 
-bind = _environment.get("BIND") or "127.0.0.1:8000"
+# A list: gunicorn takes a text with commas for one address.
+bind = (_environment.get("BIND") or "127.0.0.1:8000").split(",")
 workers = _positive(_environment.get("WEB_CONCURRENCY", "")) or worker_count(
     len(os.sched_getaffinity(0)), _memory_mib
 )

@@ -166,3 +166,17 @@ def test_the_second_txt_that_explorer_hides_is_found(machine):
     (boot / "microblog.txt.txt").write_text("host name = pi\n")
     _read(boot)
     assert "rename it" in (boot / "microblog-errors.txt").read_text()
+
+
+def test_gunicorn_takes_all_addresses_of_a_card(monkeypatch):
+    """As gunicorn's own reader of settings understands them."""
+    import importlib
+
+    from gunicorn.config import Config
+
+    from microblog import gunicorn_config
+
+    monkeypatch.setenv("BIND", "127.0.0.1:8000,0.0.0.0:80,[::]:80")
+    config = Config()
+    config.set("bind", importlib.reload(gunicorn_config).bind)
+    assert config.address == [("127.0.0.1", 8000), ("0.0.0.0", 80), ("::", 80)]  # noqa: S104
