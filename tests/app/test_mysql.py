@@ -61,6 +61,8 @@ def test_locking_is_a_transaction(statements, query):
 
 
 def test_an_idle_connection_that_died_is_replaced(context, server, monkeypatch):
+    # The pool shall have this one alone.
+    db.engine.dispose()
     number = db.session.execute(sa.text("SELECT CONNECTION_ID()")).scalar()
     db.session.remove()
     with server.connect() as connection, connection.cursor() as cursor:
