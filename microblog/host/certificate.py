@@ -4,7 +4,7 @@ import os
 
 from microblog import names
 from microblog.errors import HostError
-from microblog.host import files, layout, services
+from microblog.host import files, layout, nginx, services
 
 CERTIFICATE = layout.TLS / "cert.pem"
 KEY = layout.TLS / "key.pem"
@@ -23,6 +23,8 @@ def ensure() -> bool:
     """
     if KEY.exists() and CERTIFICATE.exists() and not _outdated():
         return False
+    if nginx.installed():
+        nginx.mark_stale()
     _, gid = layout.user_ids()
     if not layout.TLS.is_dir():
         layout.TLS.mkdir(mode=0o750)

@@ -103,6 +103,7 @@ def _install() -> None:
     key = (_LINEAGE / "privkey.pem").read_text()
     if certificate.CERTIFICATE.exists() and certificate.CERTIFICATE.read_text() == chain:
         return
+    nginx.mark_stale()
     # A key beside another key's certificate would stop nginx, were the power cut here;
     # with the key alone, setup makes a pair, and the next renewal brings this one back.
     certificate.CERTIFICATE.unlink(missing_ok=True)

@@ -14,6 +14,8 @@ _ENABLED = Path("/etc/nginx/sites-enabled/microblog")
 _DEFAULT = Path("/etc/nginx/sites-enabled/default")
 # The default site's link, put aside; the package's prerm puts it back.
 _REPLACED = layout.ETC / "replaced-nginx-default"
+# There while nginx runs with an older configuration or certificate than it is given.
+_STALE = layout.RUN / "nginx-stale"
 _LISTEN = {
     layout.RUN / "nginx-plain6.conf": "listen [::]:80;\n",
     layout.RUN / "nginx-tls6.conf": "listen [::]:443 ssl http2;\n",
@@ -23,6 +25,17 @@ _LISTEN = {
 def installed() -> bool:
     """Whether nginx is here, laid out as Debian's."""
     return _BINARY.exists() and _ENABLED.parent.is_dir()
+
+
+def mark_stale() -> None:
+    """Note, before a change, that nginx has to read it: who is interrupted leaves that to the next."""
+    layout.RUN.mkdir(mode=0o755, exist_ok=True)
+    _STALE.touch()
+
+
+def stale() -> bool:
+    """Whether nginx has something to read, or to be started."""
+    return _STALE.exists() or services.state(UNIT) != "active"
 
 
 def enabled() -> bool:
@@ -46,6 +59,7 @@ def ensure() -> list[str]:
             f"{_AVAILABLE} is gone",
             "apt-get install --reinstall -o Dpkg::Options::=--force-confmiss microblog",
         )
+    mark_stale()
     replaced = _take_over() and os.path.lexists(_DEFAULT)
     if replaced:
         files.replace(_DEFAULT, _REPLACED)
@@ -86,6 +100,7 @@ def apply() -> None:
         raise HostError(
             "nginx does not reload", "nginx -t and journalctl -u nginx say why; then: microblog setup"
         )
+    _STALE.unlink(missing_ok=True)
 
 
 def _take_over() -> bool:
@@ -107,9 +122,12 @@ def _write_listen() -> bool:
     changed = False
     for path, text in _LISTEN.items():
         if not _ipv6():
-            changed |= path.exists()
-            path.unlink(missing_ok=True)
+            if path.exists():
+                mark_stale()
+                path.unlink()
+                changed = True
         elif not path.exists():
+            mark_stale()
             files.write(path, text, 0o644)
             changed = True
     return changed

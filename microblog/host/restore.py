@@ -31,6 +31,7 @@ from microblog.host import (
     layout,
     lock,
     maintenance,
+    nginx,
     privileges,
     rows,
     schema,
@@ -217,6 +218,7 @@ def _put_config() -> None:
         files.write(layout.env_file().resolve(), env.read_text(encoding="utf-8"), 0o640, 0, gid)
     certificate, key = layout.RESTORING / "cert.pem", layout.RESTORING / "key.pem"
     if certificate.exists() and key.exists() and layout.TLS.is_dir():
+        nginx.mark_stale()
         # A key beside another key's certificate would stop nginx; without one, setup makes a pair.
         with suppress(FileNotFoundError):
             (layout.TLS / "cert.pem").unlink()

@@ -62,14 +62,16 @@ def _setup(boot: bool, say: Callable[[str], None]) -> None:
 
     # What nginx needs comes before the database, so that, whatever becomes of
     # that, visitors find a page of ours.
-    reload = False
     if web:
         if certificate.ensure():
-            changed = reload = True
+            changed = True
             say(f"Made a certificate for this machine: {certificate.CERTIFICATE}")
         for line in nginx.ensure():
-            changed = reload = True
+            changed = True
             say(line[0].upper() + line[1:])
+        # One that does not run, and perhaps cannot, is started when all else is done.
+        if not boot and services.state(nginx.UNIT) == "active" and nginx.stale():
+            nginx.apply()
     changed |= identity.follow(say)
     if supervisor.ensure():
         changed = True
@@ -84,7 +86,7 @@ def _setup(boot: bool, say: Callable[[str], None]) -> None:
             supervisor.wait_for_answer(say)
         except HostError as error:
             raise upgrade.failed(config, error, say) from None
-        if reload or (web and services.state(nginx.UNIT) != "active"):
+        if web and nginx.stale():
             nginx.apply()
     upgrade.confirm()
     maintenance.off(say)

@@ -75,8 +75,10 @@ def _application(_: Config) -> Fact:
     if maintenance.FLAG.exists():
         return Fact("in maintenance", False)
     state = supervisor.program_state().lower()
-    answers = supervisor.answers()
-    return Fact(state if answers else f"{state}, does not answer", answers and state == "running")
+    if not supervisor.answers():
+        return Fact(f"{state}, does not answer", False)
+    # supervisor calls it starting for some seconds more than it is.
+    return Fact(state, state in ("running", "starting"))
 
 
 def _supervisor(_: Config) -> Fact:

@@ -18,7 +18,7 @@ microblog microblog/database-url password {ELSEWHERE}
 """
 MADE = """
 find / -xdev -name *microblog* -not -path /proc/* -not -path /var/cache/*
--not -path /var/log/journal/* -not -path /root/* -not -path /var/lib/systemd/* -not -path /sys/*
+-not -path /var/log/journal/* -not -path /root/* -not -path /sys/*
 """
 
 
