@@ -25,6 +25,7 @@ After=supervisor.service
 
 [Service]
 Type=oneshot
+RemainAfterExit=yes
 ExecStart=-/usr/bin/timeout 60 /bin/bash -c 'until (exec 3<> /dev/tcp/127.0.0.1/$port) 2> /dev/null; do sleep 1; done'
 
 [Install]
