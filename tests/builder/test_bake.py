@@ -106,8 +106,13 @@ def test_an_interrupted_bake_leaves_no_machine_and_no_file(rendered, tmp_path):
             assert [command for command in _processes_with(marker) if "qemu-system" in command]
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        packer.call(executable, "build", templates, _options(templates), press_ctrl_c, tmp_path / "log")
+    # A shell's background job is born with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            packer.call(executable, "build", templates, _options(templates), press_ctrl_c, tmp_path / "log")
+    finally:
+        signal.signal(signal.SIGINT, before)
     end = time.monotonic() + 60
     while _processes_with(marker):
         assert time.monotonic() < end, _processes_with(marker)
