@@ -247,6 +247,48 @@ def flash(
     )
 
 
+@main.command(epilog="Example: LINODE_TOKEN=... ./build.py publish linode --region eu-central")
+@click.argument("provider", type=click.Choice(["digitalocean", "linode", "aws", "lightsail"]))
+@click.argument("image", default="cloud")
+@click.option("--region", default="", help="The provider's; its usual one if not given.")
+@click.option("--bucket", default="", help="A bucket of yours that the provider fetches the image from.")
+@click.option("--url", default="", help="Where you have put the file, or for Lightsail the package.")
+@click.option("--dry-run", "dry", is_flag=True, help="Show each call, make none.")
+@click.option("--native", is_flag=True, help="Bake there, with Packer's own builder, on its Ubuntu 22.04.")
+@click.option("--prepare", "only_prepare", is_flag=True, help="Only make the file that the provider takes.")
+@click.option("--remove", is_flag=True, help="Take back what an earlier run made in your account.")
+def publish(
+    provider: str,
+    image: str,
+    region: str,
+    bucket: str,
+    url: str,
+    dry: bool,
+    native: bool,
+    only_prepare: bool,
+    remove: bool,
+) -> None:
+    """Make a snapshot of a baked IMAGE in your account with a provider.
+
+    Tokens are in the environment: DIGITALOCEAN_TOKEN, LINODE_TOKEN, or AWS_ACCESS_KEY_ID and
+    AWS_SECRET_ACCESS_KEY. Lightsail takes no images: for it a launch script is printed.
+    """
+    from builder import lightsail
+    from builder import publish as publisher
+
+    if provider == "lightsail":
+        lines = [lightsail.script(url)]
+    elif native:
+        lines = publisher.run_native(provider, region, dry)
+    else:
+        lines = publisher.run_cloud(
+            provider, image, region=region, bucket=bucket, url=url,
+            dry=dry, remove=remove, only_prepare=only_prepare,
+        )  # fmt: skip
+    for line in lines:
+        click.echo(line)
+
+
 @main.command(epilog="Example: ./build.py test app")
 @click.argument("suites", nargs=-1, metavar="[app|browser|builder|package|images|pi]...")
 @click.option("--thorough", is_flag=True, help="Add the long drills.")

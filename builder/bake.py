@@ -16,6 +16,8 @@ from builder.progress import Step, step
 _SPACE = 8 << 30
 # The modules that decide what is in an image, beside bake*.py.
 _STEPS = ("bmap.py", "compact.py", "fat.py", "oslist.py", "pool.py", "seed.py")
+# What all templates share.
+_COMMON = ("chroot.sh", "plugins.pkr.hcl.j2", "seed")
 _PLUGINS_NEEDED_SINCE = (1, 7, 0)
 # apt's status lines (apt's README.progress-reporting): pmstatus:PACKAGE:PERCENT:TEXT
 _APT_STATUS = re.compile(r"(?:pm|dl)status:[^:]*:([0-9.]+):(.*)")
@@ -40,7 +42,11 @@ def key(image: Image, base: CachedBase, deb: Path) -> str:
     here = Path(__file__).parent
     return cache.key(
         dataclasses.asdict(image), base.key, base.sha256, cache.sha256_file(deb),
-        files=[paths.PACKER, *sorted(here.glob("bake*.py")), *(here / name for name in _STEPS)],
+        files=[
+            *(paths.PACKER / name for name in (f"{image.template}.pkr.hcl", *_COMMON)),
+            *(paths.PACKER / "provision" / name for name in image.provision),
+            *sorted(here.glob("bake*.py")), *(here / name for name in _STEPS),
+        ],
     )  # fmt: skip
 
 

@@ -46,6 +46,7 @@ APT_PACKAGES: dict[str, tuple[str, ...]] = {
     "repo": (*_DEB, "reprepro", "gnupg"),
     "images": _BAKE,
     "boot": _MACHINE,
+    "publish": (*_DEB, "qemu-utils", "packer"),
     "flash": ("bmap-tools", "zstd", "mtools", "fdisk", "e2fsprogs"),
     "check": (*_MACHINE, "e2fsprogs", "fdisk", "ovmf"),
     "test": (
@@ -65,7 +66,11 @@ APT_PACKAGES: dict[str, tuple[str, ...]] = {
 _MAY_BE_MISSING = frozenset({"packer", "npm"})
 
 # The extras of setup.cfg that each verb needs.
-EXTRAS: dict[str, tuple[str, ...]] = {"test": ("build", "test"), "bench": ("build", "test")}
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "publish": ("build", "publish"),
+    "test": ("build", "publish", "test"),
+    "bench": ("build", "test"),
+}
 _DEFAULT_EXTRAS = ("build",)
 _OLDEST_PYTHON = (3, 10)
 

@@ -1,0 +1,67 @@
+# A snapshot made in DigitalOcean itself, on its own Ubuntu 22.04. build.py fills in the variables.
+
+variable "name" {
+  type        = string
+  description = "What the snapshot is called, less the time."
+}
+
+variable "region" {
+  type = string
+}
+
+variable "deb" {
+  type        = string
+  description = "The package's file."
+}
+
+variable "packages" {
+  type        = list(string)
+  description = "What to install beside microblog."
+  default     = []
+}
+
+variable "provision" {
+  type        = list(string)
+  description = "The scripts under provision/, in order."
+}
+
+variable "token" {
+  type      = string
+  default   = ""
+  sensitive = true
+}
+
+locals {
+  snapshot = "${var.name}-${formatdate("YYYYMMDDhhmm", timestamp())}"
+}
+
+source "digitalocean" "cloud" {
+  api_token     = var.token
+  region        = var.region
+  image         = "ubuntu-22-04-x64"
+  size          = "s-1vcpu-1gb"
+  ssh_username  = "root"
+  snapshot_name = local.snapshot
+}
+
+build {
+  sources = ["source.digitalocean.cloud"]
+
+  # A new server's own first updates hold apt's lock for some minutes.
+  provisioner "shell" {
+    inline = ["cloud-init status --wait > /dev/null || true"]
+  }
+
+  provisioner "file" {
+    source      = var.deb
+    destination = "/tmp/microblog.deb"
+  }
+
+  provisioner "shell" {
+    inline           = [for script in var.provision : file("${path.root}/provision/${script}")]
+    inline_shebang   = "/bin/sh -eu"
+    environment_vars = ["PACKAGES=${join(" ", var.packages)}"]
+    execute_command  = "{{ .Vars }} sh {{ .Path }}"
+    skip_clean       = true
+  }
+}
