@@ -1,11 +1,10 @@
 """Bootstrap's files, from the package that carries them into the application's static folder."""
 
-import os
 import re
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from builder import cache
 from builder.errors import BuildError
 
 PACKAGE = "flask_bootstrap"
@@ -30,7 +29,10 @@ def install(static_dir: Path) -> None:
             raise BuildError(
                 f"Bootstrap-Flask has no {name}: {error}", "install the version pinned in setup.cfg"
             ) from None
-        _write(static_dir / "vendor" / name, SOURCE_MAP.sub(b"\n", content))
+        target = static_dir / "vendor" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Everybody may read it.
+        cache.write_bytes(target, SOURCE_MAP.sub(b"\n", content), 0o644)
 
 
 def _source() -> Path:
@@ -42,18 +44,3 @@ def _source() -> Path:
             "run build.py, which installs it, or install the `build` extra of setup.cfg",
         )
     return Path(spec.submodule_search_locations[0]) / "static" / "bootstrap5"
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that everybody may read; whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        part.chmod(0o644)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -41,11 +42,20 @@ def key(*parts: Any, files: Iterable[Path] = ()) -> str:
     return digest.hexdigest()
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that its name never shows half of it."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+def write_bytes(path: Path, content: bytes, mode: int | None = None) -> None:
+    """Write a file so that its name never shows half of it, whoever else writes it.
+
+    :param mode: its permissions; those of any new file if none.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        if mode is not None:
+            part.chmod(mode)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

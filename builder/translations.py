@@ -1,7 +1,9 @@
 """The interface's translations, made ready for use: gettext's .mo beside each .po."""
 
+import io
 from pathlib import Path
 
+from builder import cache
 from builder.errors import BuildError
 
 
@@ -20,8 +22,6 @@ def compile_all(folder: Path) -> None:
             "run build.py, which installs it, or install the `build` extra of setup.cfg",
         ) from None
     for path in sorted(folder.glob("*/LC_MESSAGES/*.po")):
-        target = path.with_suffix(".mo")
-        partial = target.with_suffix(".mo.partial")
         try:
             with path.open("rb") as source:
                 catalog = read_po(source, locale=path.parent.parent.name, abort_invalid=True)
@@ -29,7 +29,6 @@ def compile_all(folder: Path) -> None:
             raise BuildError(
                 f"{path} is no translation: {error}", "mend it, or restore it from git"
             ) from None
-        with partial.open("wb") as output:
-            write_mo(output, catalog)
-        # All or nothing: tests may run beside each other in one checkout.
-        partial.replace(target)
+        content = io.BytesIO()
+        write_mo(content, catalog)
+        cache.write_bytes(path.with_suffix(".mo"), content.getvalue())

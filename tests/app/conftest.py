@@ -4,12 +4,15 @@ MICROBLOG_TEST_DATABASE_URL names a database of one's own instead.
 """
 
 import os
+from importlib.util import find_spec
+from pathlib import Path
 
 import database_servers
 import flask_migrate
 import pytest
 from app_client import PASSWORD, SECRET_KEY, Browser
 
+from builder import translations
 from microblog import create_app
 from microblog.config import Config
 from microblog.database import db
@@ -22,6 +25,13 @@ def quick_passwords():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "METHOD", "pbkdf2:sha256:1")
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_translations():
+    """A fresh checkout has none. The runs with other libraries, without Babel, find them made."""
+    if find_spec("babel"):
+        translations.compile_all(Path(__file__).resolve().parents[2] / "microblog" / "translations")
 
 
 DATABASES = ("sqlite", "mariadb", "mysql")

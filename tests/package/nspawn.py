@@ -97,7 +97,7 @@ class Machine:
         check: bool = True,
         env: dict[str, str] | None = None,
         stdin: str = "",
-        timeout: float = 120,
+        timeout: float = 900,
     ) -> str:
         """Run a command as the machine's root.
 
@@ -148,14 +148,14 @@ class Machine:
         if self.process and self.process.poll() is None:
             # systemd(1): SIGRTMIN+4 powers off.
             os.kill(self.leader, signal.SIGRTMIN + 4)
-            self.process.wait(timeout=120)
+            self.process.wait(timeout=600)
         self.process = None
 
     def kill(self) -> None:
         """Cut its power."""
         if self.process and self.process.poll() is None:
             os.kill(self.leader, signal.SIGKILL)
-            self.process.wait(timeout=60)
+            self.process.wait(timeout=600)
         self.process = None
 
     def reboot(self) -> None:
@@ -193,5 +193,5 @@ def install(machine: Machine, deb: Path, *options: str) -> str:
     return machine.run(
         *("apt-get", "install", "--yes", "--quiet", *options, "/root/microblog.deb"),
         env={"DEBIAN_FRONTEND": "noninteractive"},
-        timeout=600,
+        timeout=1800,
     )

@@ -32,7 +32,7 @@ def test_machines_update_from_the_repository(
     server.run("sh", "-c", "mkdir /srv/parts && cp /etc/apt/sources.list.d/microblog.sources /srv/parts/")
     server.run("apt-get", *only, "update")
     env = {"DEBIAN_FRONTEND": "noninteractive"}
-    said = server.run("apt-get", "--yes", "--quiet", "upgrade", "microblog", env=env, timeout=300)
+    said = server.run("apt-get", "--yes", "--quiet", "upgrade", "microblog", env=env)
     assert "9.1" in server.run("dpkg-query", "-W", "microblog"), said
     assert server.answers()
 

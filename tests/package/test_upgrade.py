@@ -41,7 +41,7 @@ def try_install(machine: Machine, deb: Path) -> str:
         *("apt-get", "install", "--yes", "--quiet", "--allow-downgrades", "/root/new.deb"),
         env={"DEBIAN_FRONTEND": "noninteractive"},
         check=False,
-        timeout=600,
+        timeout=1800,
     )
 
 
