@@ -46,6 +46,8 @@ APT_PACKAGES: dict[str, tuple[str, ...]] = {
     "repo": (*_DEB, "reprepro", "gnupg"),
     "images": _BAKE,
     "boot": _MACHINE,
+    "vagrant": ("qemu-utils", "mtools", "dosfstools"),
+    "verify": ("gnupg",),
     "publish": (*_DEB, "qemu-utils", "packer"),
     "flash": ("bmap-tools", "zstd", "mtools", "fdisk", "e2fsprogs"),
     "check": (*_MACHINE, "e2fsprogs", "fdisk", "ovmf"),
@@ -59,11 +61,14 @@ APT_PACKAGES: dict[str, tuple[str, ...]] = {
         "systemd-container",
         "ovmf",
         "bmap-tools",
+        "minisign",
+        "vagrant",
+        "wrk",
     ),
     "bench": (*_BAKE, "mariadb-server", "wrk"),
 }
 # Or does under another name: npm comes with some packages of Node.js.
-_MAY_BE_MISSING = frozenset({"packer", "npm"})
+_MAY_BE_MISSING = frozenset({"packer", "npm", "vagrant"})
 
 # The extras of setup.cfg that each verb needs.
 EXTRAS: dict[str, tuple[str, ...]] = {
@@ -92,10 +97,20 @@ def prepare(arguments: list[str]) -> None:
     asks = "--help" in arguments or verb not in APT_PACKAGES
     if not asks:
         _install_apt(APT_PACKAGES[verb])
-    environment = _environment(EXTRAS.get(verb, _DEFAULT_EXTRAS) if not asks else _DEFAULT_EXTRAS)
-    python = environment / "bin" / "python"
-    if Path(sys.prefix).resolve() != environment.resolve():
-        os.execv(python, [str(python), str(paths.ROOT / "build.py"), *arguments])  # noqa: S606
+    extras = EXTRAS.get(verb, _DEFAULT_EXTRAS) if not asks else _DEFAULT_EXTRAS
+    if _inside_one_with(extras):
+        return
+    python = _environment(extras) / "bin" / "python"
+    os.execv(python, [str(python), str(paths.ROOT / "build.py"), *arguments])  # noqa: S606
+
+
+def _inside_one_with(extras: tuple[str, ...]) -> bool:
+    """Whether this process runs in an environment that has these extras, and maybe more."""
+    here = Path(sys.prefix).resolve()
+    return any(
+        set(extras) <= set(those) and here == _place(those).resolve()
+        for those in (_DEFAULT_EXTRAS, *EXTRAS.values())
+    )
 
 
 def _missing(packages: tuple[str, ...]) -> list[str]:
@@ -147,11 +162,17 @@ def requirements(extras: tuple[str, ...]) -> list[str]:
     return wanted
 
 
-def _environment(extras: tuple[str, ...]) -> Path:
-    """A virtual environment with the extras: made once for each set of versions, in the cache."""
+def _place(extras: tuple[str, ...]) -> Path:
+    """Where the environment with the extras is, or will be: one for each set of versions, in the cache."""
     wanted = requirements(extras)
     digest = hashlib.sha256("\n".join([sys.version, sys.base_prefix, *wanted]).encode()).hexdigest()[:12]
-    environment = paths.cache_dir() / f"venv-{'-'.join(extras)}-{digest}"
+    return paths.cache_dir() / f"venv-{'-'.join(extras)}-{digest}"
+
+
+def _environment(extras: tuple[str, ...]) -> Path:
+    """A virtual environment with the extras, made if it is not there."""
+    wanted = requirements(extras)
+    environment = _place(extras)
     # Made under its own name, which its scripts hold; whole when this is there.
     whole = environment / "whole"
     with cache.lock(environment.with_suffix(".lock"), "installing Python packages"):
