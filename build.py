@@ -111,6 +111,7 @@ def repo(output: Path | None, key: str | None, url: str | None) -> None:
     type=click.Path(path_type=Path),
     help="The base's file as its publisher offers it, instead of a download; it is checked all the same.",
 )
+@click.option("--sign", "signer", metavar="KEY", help="Sign SHA256SUMS: a GnuPG key, or minisign's key file.")
 @_accelerator
 @_json
 def images(
@@ -119,11 +120,12 @@ def images(
     no_check: bool,
     insist: str | None,
     given: Path | None,
+    signer: str | None,
     accel: str,
     as_json: bool,
 ) -> None:
     """Bake, boot and check images: all of them, or those named."""
-    from builder import definition
+    from builder import definition, sign
     from builder import images as conductor
 
     if given and not insist:
@@ -137,6 +139,8 @@ def images(
         )
         for name in wanted
     ]
+    if signer:
+        sign.sign(results[-1].sums, signer)
     if as_json:
         click.echo(
             json.dumps([{**r.facts, "image": str(r.image), "manifest": str(r.manifest)} for r in results])
@@ -245,6 +249,34 @@ def flash(
             f"Everything on this disk will be lost:\n  {disk}\nWrite {file.name} to it?", err=True
         ),
     )
+
+
+@main.command(epilog="Example: ./build.py verify ~/Downloads --key 1234...ABCD")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--key", default="", help="Who must have signed: a fingerprint, or minisign's public key.")
+def verify(directory: Path, key: str) -> None:
+    """Check downloaded images in DIRECTORY: signature, checksums, manifests, bills of materials."""
+    from builder import verify as checker
+
+    for line in checker.verify(directory, key):
+        click.echo(line)
+
+
+@main.command(epilog="Example: ./build.py vagrant cloud --provider libvirt")
+@click.argument("image", default="cloud")
+@click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    type=click.Choice(["libvirt", "virtualbox"]),
+    help="Both if none.",
+)
+def vagrant(image: str, providers: tuple[str, ...]) -> None:
+    """Make Vagrant's boxes of a baked IMAGE."""
+    from builder import vagrant as boxes
+
+    for path in boxes.make(image, providers):
+        click.echo(path)
 
 
 @main.command(epilog="Example: LINODE_TOKEN=... ./build.py publish linode --region eu-central")

@@ -5,7 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder import bake, base, cache, check, definition, emulator, manifest, media, package, packer, paths
+from builder import (
+    bake,
+    base,
+    cache,
+    check,
+    definition,
+    emulator,
+    manifest,
+    media,
+    package,
+    packer,
+    paths,
+    sbom,
+)
 from builder.errors import BuildError
 from builder.method import METHODS
 from builder.progress import say
@@ -117,7 +130,10 @@ def _bake(
         # A manifest beside an image is a promise: the old one goes before the image changes.
         manifest.path_for(target).unlink(missing_ok=True)
         made = [file.replace(paths.OUT / file.name) for file in baked.files]
-    facts["files"] = manifest.files(*made)
+    bill = target.with_name(f"{media.stem(target)}{sbom.SUFFIX}")
+    sbom.write(facts, bill)
+    facts["sbom"] = bill.name
+    facts["files"] = manifest.files(*made, bill)
     cache.write_json(manifest.path_for(target), facts)
     return Result(target, manifest.path_for(target), manifest.write_sums(paths.OUT), facts)
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from builder import cache, media
+from builder import cache, media, sign
 from builder.errors import BuildError
 
 SUFFIX = ".manifest.json"
@@ -69,5 +69,8 @@ def write_sums(directory: Path) -> Path:
             lines.append(f"{entry['sha256']}  {entry['name']}")
         lines.append(f"{cache.sha256_file(manifest)}  {manifest.name}")
     sums = directory / SUMS
-    cache.write_text(sums, "\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    if not sums.exists() or sums.read_text() != text:
+        sign.forget(sums)
+        cache.write_text(sums, text)
     return sums

@@ -57,20 +57,36 @@ def verify(signed: Path, signature: Path, fingerprint: str) -> None:
     with tempfile.TemporaryDirectory(prefix=_HOME_PREFIX) as home:
         _gpg(home, "--import", key)
         said = _gpg(home, "--status-fd", "1", "--verify", signature, signed)
+    good, refusals = judge(said)
+    if fingerprint not in good:
+        raise BuildError(
+            f"{signed.name}: {reason(refusals)} (expected: {fingerprint})",
+            "Do not use it. If the publisher has a new key, its fingerprint is on their own pages",
+        )
+
+
+def judge(said: str) -> tuple[set[str], set[str]]:
+    """Read gpg's status lines.
+
+    :return: the fingerprints by which there is a good signature, and the status words that refuse one.
+    """
     # A file may have several signatures, NEWSIG begins each. VALIDSIG names the key that signed and,
     # last, the one that it belongs to; an expired or a revoked key has it too, but no GOODSIG.
-    kinds: set[str] = set()
+    good: set[str] = set()
+    refusals: set[str] = set()
     for block in said.split("[GNUPG:] NEWSIG"):
         lines = [line.split()[1:] for line in block.splitlines() if line.startswith("[GNUPG:] ")]
-        of_block = {line[0] for line in lines}
-        by = {name for line in lines if line[0] == "VALIDSIG" for name in (line[1], line[-1])}
-        if "GOODSIG" in of_block and fingerprint in by and not of_block & set(_REFUSALS):
-            return
-        kinds |= of_block
-    why = next((why for kind, why in _REFUSALS.items() if kind in kinds), "its signature is none by that key")
-    raise BuildError(
-        f"{signed.name}: {why} (expected: {fingerprint})",
-        "Do not use it. If the publisher has a new key, its fingerprint is on their own pages",
+        words = {line[0] for line in lines}
+        refusals |= words & set(_REFUSALS)
+        if "GOODSIG" in words and not words & set(_REFUSALS):
+            good |= {name for line in lines if line[0] == "VALIDSIG" for name in (line[1], line[-1])}
+    return good, refusals
+
+
+def reason(refusals: set[str]) -> str:
+    """Why a signature is refused, in words."""
+    return next(
+        (why for word, why in _REFUSALS.items() if word in refusals), "its signature is none by that key"
     )
 
 

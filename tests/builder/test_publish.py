@@ -24,24 +24,10 @@ from builder.errors import BuildError
 TOKEN = "a-token-that-nobody-prints"
 
 
-@pytest.fixture
-def baked(definitions, cache, monkeypatch):
-    """A baked image: small, but a real qcow2 file with its manifest."""
-    paths.OUT.mkdir()
-    file = paths.OUT / "microblog-0.1.0-cloud-debian-12-amd64.qcow2"
-    raw = definitions / "raw"
-    raw.write_bytes(b"\x55" * (1 << 20) + bytes(3 << 20))
-    subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, file], check=True)
-    facts = {
-        "target": "cloud", "version": "0.1.0", "architecture": "amd64", "built": "2026-01-02T03:04:05Z",
-        "base": {"name": "debian-12"},
-        "files": [{"name": file.name, "bytes": file.stat().st_size,
-                   "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}],
-    }  # fmt: skip
-    file.with_name(file.name.replace(".qcow2", ".manifest.json")).write_text(json.dumps(facts))
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
     monkeypatch.setattr(cloud, "POLL_SECONDS", 0.0)
     monkeypatch.setattr(rest, "PAUSE_SECONDS", 0.0)
-    return raw.read_bytes()
 
 
 class Double(http.server.ThreadingHTTPServer):
