@@ -39,8 +39,22 @@ DATABASES = ("sqlite", "mariadb", "mysql")
 
 def pytest_generate_tests(metafunc):
     if "database" in metafunc.fixturenames:
-        wanted = DATABASES if metafunc.config.getoption("everywhere") else DATABASES[:1]
+        once = metafunc.definition.get_closest_marker("once")
+        wanted = DATABASES if metafunc.config.getoption("everywhere") and not once else DATABASES[:1]
         metafunc.parametrize("database", wanted, scope="session")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """One database after the other, lest servers start by the hundred; first the longest, which need none."""
+
+    def order(item):
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if item.path.stem == "test_versions":
+            return -1
+        return DATABASES.index(parameters.get("database", DATABASES[0]))
+
+    items.sort(key=order)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from microblog.models import User
 from microblog.models.post import add_post
 from microblog.web import limits
 
+pytestmark = pytest.mark.once
+
 HOSTILE = [
     *("", " ", "\0", "a\0b", "0", "-1", "1", str(2**31), str(2**63), "9" * 400, "1e9", "NaN", "0x10", "١٢"),
     *("x" * 70, "x" * 5000, "😀" * 50, "é\u0301\u202e\u2028", "\ud800", "\x1b[2J", "\r\nSet-Cookie: a=b"),
