@@ -41,6 +41,11 @@ _BAKE = (
     *_DEB, *_MACHINE, "packer", "mmdebstrap", "uidmap", "debian-archive-keyring", "apt-utils",
     "e2fsprogs", "fdisk", "gdisk", "qemu-user-static", "arch-test", "gnupg", "xz-utils",
 )  # fmt: skip
+# The application's libraries, as the package has them.
+_APPLICATION = (
+    "gunicorn", "python3-dotenv", "python3-flask", "python3-flask-login", "python3-flask-migrate",
+    "python3-flask-sqlalchemy", "python3-flaskext.wtf", "python3-langdetect", "python3-pymysql",
+)  # fmt: skip
 APT_PACKAGES: dict[str, tuple[str, ...]] = {
     "deb": _DEB,
     "repo": (*_DEB, "reprepro", "gnupg"),
@@ -65,7 +70,7 @@ APT_PACKAGES: dict[str, tuple[str, ...]] = {
         "vagrant",
         "wrk",
     ),
-    "bench": (*_BAKE, "mariadb-server", "wrk"),
+    "bench": (*_BAKE, *_APPLICATION, "mariadb-server", "wrk"),
 }
 # Or does under another name: npm comes with some packages of Node.js.
 _MAY_BE_MISSING = frozenset({"packer", "npm", "vagrant"})
