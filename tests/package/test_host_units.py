@@ -75,7 +75,7 @@ def test_a_file_is_replaced_whole_and_never_open_to_others(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("cores", "memory_mib", "workers"), [(1, 460, 1), (1, 980, 2), (2, 2000, 4), (4, 900, 3), (64, 256000, 8)]
+    ("cores", "memory_mib", "workers"), [(1, 460, 1), (1, 980, 2), (2, 2000, 3), (4, 900, 3), (64, 256000, 8)]
 )
 def test_workers_fit_the_machine(cores: int, memory_mib: float, workers: int) -> None:
     assert worker_count(cores, memory_mib) == workers
