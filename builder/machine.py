@@ -88,14 +88,14 @@ class Machine:
             f"{self.user}@{_LOOPBACK}",
         ]  # fmt: skip
 
-    def try_ssh(self, command: str, timeout: float = 300.0) -> "subprocess.CompletedProcess[str]":
+    def try_ssh(self, command: str, timeout: float = 900.0) -> "subprocess.CompletedProcess[str]":
         """Run a shell command on the machine; whatever comes of it."""
         return subprocess.run(
             [*self.ssh[:-1], "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", self.ssh[-1], command],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
 
-    def run(self, command: str, timeout: float = 300.0) -> str:
+    def run(self, command: str, timeout: float = 900.0) -> str:
         """Run a shell command on the machine and return its stdout.
 
         :raises BuildError: it fails.

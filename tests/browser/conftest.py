@@ -58,7 +58,7 @@ def visit(chromium, site):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(120_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", note_errors)
         page.on("response", note_failures)

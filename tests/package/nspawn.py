@@ -14,10 +14,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-BOOT_SECONDS = 180
+BOOT_SECONDS = 900
 
 
-def wait_until(what: str, condition: Callable[[], T], seconds: float = 60) -> T:
+def wait_until(what: str, condition: Callable[[], T], seconds: float = 600) -> T:
     """Ask until the answer is true.
 
     :return: the answer.
