@@ -159,14 +159,14 @@ def _mysql_files() -> Path:
                 "mmdebstrap", "--quiet", "--variant=extract", "--include=mysql-server-core",
                 # A mirror that is frozen at a date is as good.
                 '--aptopt=Acquire::Check-Valid-Until "false"',
-                "sid", str(partial), *_mirror(),
+                "sid", str(partial), *mirror("sid"),
             )  # fmt: skip
             partial.rename(root)
     return root
 
 
-def _mirror() -> list[str]:
+def mirror(release: str) -> list[str]:
     """This machine's own mirror of Debian, where it has one; mmdebstrap knows Debian's."""
     text = SOURCES.read_text() if SOURCES.exists() else ""
     found = [line.split()[1] for line in text.splitlines() if line.startswith("URIs:")]
-    return [f"deb {found[0]} sid main"] if found else []
+    return [f"deb {found[0]} {release} main"] if found else []

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from database_servers import mirror
 from nspawn import Kept, Machine, install, wait_until
 
 from builder import package
@@ -22,7 +23,8 @@ from builder.paths import cache_dir
 from builder.progress import step
 
 SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
-RELEASES = {"debian-12": "bookworm", "debian-13": "trixie"}
+# Name: Debian's release, and the database server instead of its default. MySQL is in sid alone.
+RELEASES = {"debian-12": ("bookworm", ""), "debian-13": ("trixie", ""), "mysql": ("sid", "mysql-server")}
 # The everyday suite runs on the first; MICROBLOG_PACKAGE_BASES names others.
 BASES = os.environ.get("MICROBLOG_PACKAGE_BASES", "debian-12").split(",")
 INCLUDE = "systemd,systemd-sysv,dbus,ca-certificates,curl,iproute2,procps,psmisc"
@@ -55,8 +57,10 @@ def base(request: pytest.FixtureRequest, deb: Path) -> Path:
     fields = subprocess.run(
         ["dpkg-deb", "--field", deb, "Depends", "Recommends"], capture_output=True, check=True
     )
-    release = RELEASES[request.param]
-    key = hashlib.sha256(f"{release} {INCLUDE} {TOOLS} 5".encode() + fields.stdout).hexdigest()[:16]
+    release, database = RELEASES[request.param]
+    key = hashlib.sha256(f"{release} {INCLUDE} {TOOLS} {database} 6".encode() + fields.stdout).hexdigest()[
+        :16
+    ]
     root = cache_dir() / "package-tests" / f"{request.param}-{key}"
     if root.is_dir():
         return root
@@ -65,12 +69,15 @@ def base(request: pytest.FixtureRequest, deb: Path) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     # This machine's own mirrors, for the release wanted.
     sources = re.sub(r"\b(bookworm|trixie)\b", release, SOURCES.read_text()) if SOURCES.exists() else None
+    if release == "sid":
+        # Which has neither updates nor security beside it.
+        sources = "\n".join(mirror(release)) or None
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={INCLUDE}", "--skip=cleanup/apt"]
     command += [
         f"--customize-hook=copy-in {deb} /root",
         '--customize-hook=mv "$1"/root/*.deb "$1"/root/microblog.deb',
     ]
-    fetch = "apt-get --yes --download-only --install-recommends install /root/microblog.deb"
+    fetch = f"apt-get --yes --download-only --install-recommends install /root/microblog.deb {database}"
     command += [f'--customize-hook=chroot "$1" {fetch}']
     fetch = f"apt-get --yes --download-only --no-install-recommends install {TOOLS}"
     command += [f'--customize-hook=chroot "$1" {fetch}']
@@ -82,6 +89,10 @@ def base(request: pytest.FixtureRequest, deb: Path) -> Path:
         # mmdebstrap gives it this machine's name.
         (partial / "etc/hostname").write_text("testhost\n")
         (partial / "root/microblog.deb").unlink()
+        (partial / "root/database").write_text(database)
+        if database:
+            # The name of the client that tests call.
+            (partial / "usr/local/bin/mariadb").symlink_to("/usr/bin/mysql")
         partial.rename(root)
     return root
 
@@ -128,7 +139,7 @@ def baked(base: Path, deb: Path, new_machine: Callable[..., Machine]) -> Kept:
     with step("Baking it in", "Baked it in"):
         output = install(machine, deb)
     assert (
-        machine.run("systemctl", "is-active", "supervisor", "nginx", "mariadb", check=False).split()
+        machine.run("systemctl", "is-active", "supervisor", "nginx", "mysql", check=False).split()
         == ["inactive"] * 3
     )
     machine.stop()

@@ -189,9 +189,11 @@ class Kept:
 
 
 def install(machine: Machine, deb: Path, *options: str) -> str:
+    """``apt install ./microblog.deb``, and the database server that goes with this base."""
+    database = (machine.root / "root/database").read_text()
     shutil.copyfile(deb, machine.root / "root/microblog.deb")
     return machine.run(
-        *("apt-get", "install", "--yes", "--quiet", *options, "/root/microblog.deb"),
+        *("apt-get", "install", "--yes", "--quiet", *options, "/root/microblog.deb", *database.split()),
         env={"DEBIAN_FRONTEND": "noninteractive"},
         timeout=1800,
     )

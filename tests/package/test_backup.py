@@ -88,7 +88,7 @@ def test_a_full_disk_and_a_missing_database_are_one_line(server: Machine) -> Non
     assert (server.code, len(said.splitlines())) == (1, 2), said
     assert "/mnt has 1 MiB free" in said
     assert server.run("ls", "-A", "/mnt") == ""
-    server.run("systemctl", "stop", "mariadb")
+    server.run("systemctl", "stop", "mysql")
     said = server.run("microblog", "backup", check=False)
     assert (server.code, len(said.splitlines())) == (1, 2), said
     assert "Traceback" not in said

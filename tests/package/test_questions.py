@@ -81,8 +81,8 @@ def test_obstacles_are_one_line_each(server: Machine, deb: Path) -> None:
             "systemctl stop other",
         ),
         "no database server answers at /run/mysqld/mysqld.sock": (
-            "systemctl stop mariadb",
-            "systemctl start mariadb",
+            "systemctl stop mysql",
+            "systemctl start mysql",
         ),
         "SITE_NAME is not a name of at most 40 characters": (
             f"echo SITE_NAME={'x' * 41} >> {ENV}",
@@ -115,7 +115,7 @@ def test_the_doctor_finds_each(server: Machine) -> None:
     assert "Nothing is wrong" in server.run("microblog", "doctor")
     troubles = {
         "is masked": ("systemctl mask --now nginx", "systemctl unmask --now nginx"),
-        "The database does not answer.": ("systemctl stop mariadb", "systemctl start mariadb"),
+        "The database does not answer.": ("systemctl stop mysql", "systemctl start mysql"),
         "The application does not answer.": (
             "supervisorctl stop microblog",
             "supervisorctl start microblog",
@@ -170,7 +170,7 @@ def test_a_new_name_reaches_mail_and_certificate(server: Machine) -> None:
 def test_the_database_server_takes_the_settings_of_a_small_machine(server: Machine) -> None:
     path = server.root / str(memory.DROP_IN)[1:]
     path.write_text(memory.settings(460))
-    server.run("systemctl", "restart", "mariadb")
+    server.run("systemctl", "restart", "mysql")
     assert int(server.sql("SELECT @@innodb_buffer_pool_size")) == 56 * 2**20
     assert server.sql("SELECT @@performance_schema").strip() == "0"
     wait_until("the site answers", server.answers)
