@@ -35,12 +35,12 @@ def env_file() -> Path:
 
 
 def app_address() -> tuple[str, int]:
-    """Where gunicorn answers: what ``BIND`` says, else port 8000 of this machine alone."""
+    """Where gunicorn answers: the first address that ``BIND`` lists, else port 8000 of this machine alone."""
     try:
         wanted = dotenv_values(env_file(), interpolate=False).get("BIND") or ""
     except (OSError, UnicodeDecodeError):
         wanted = ""
-    host, _, port = wanted.rpartition(":")
+    host, _, port = wanted.partition(",")[0].strip().rpartition(":")
     if not (port.isascii() and port.isdigit()):
         return "127.0.0.1", 8000
     # One that listens everywhere is asked at home.

@@ -51,7 +51,14 @@ class Visitor:
         )
 
     def wait_for_site(self) -> None:
-        wait_until(lambda: self.get("/healthz").status_code == 200, "the site answers")
+        wait_until(self._is_answered, "the site answers")
+
+    def _is_answered(self) -> bool:
+        try:
+            return self.get("/healthz").status_code == 200
+        except requests.ConnectionError:
+            # Where no nginx stands before the application, nobody answers while that starts.
+            return False
 
     def log_out(self) -> requests.Response:
         return self.submit("/logout", {}, page="/")
