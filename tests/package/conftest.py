@@ -73,6 +73,8 @@ def base(request: pytest.FixtureRequest, deb: Path) -> Path:
         # Which has neither updates nor security beside it.
         sources = "\n".join(mirror(release)) or None
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={INCLUDE}", "--skip=cleanup/apt"]
+    # A mirror that is frozen at a date is as good.
+    command += ['--aptopt=Acquire::Check-Valid-Until "false"']
     command += [
         f"--customize-hook=copy-in {deb} /root",
         '--customize-hook=mv "$1"/root/*.deb "$1"/root/microblog.deb',
