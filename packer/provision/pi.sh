@@ -9,6 +9,8 @@ cat > /etc/sysctl.d/60-microblog.conf <<'END'
 net.ipv4.ip_unprivileged_port_start = 80
 net.ipv6.bindv6only = 1
 END
+# What the firewall turns away is for the journal, not for the screen with the greeting on it.
+echo 'kernel.printk = 4 4 1 7' > /etc/sysctl.d/60-quiet.conf
 cat > /etc/microblog/microblog.env <<'END'
 # Settings of this Microblog server; restart it after a change:
 #   supervisorctl restart microblog
@@ -94,8 +96,6 @@ END
 printf '#!/bin/sh\nexec microblog card greeting\n' > /etc/update-motd.d/20-microblog
 chmod 755 /etc/update-motd.d/20-microblog
 rm -f /etc/update-motd.d/10-uname /etc/motd
-# What the firewall turns away is for the journal, not for the screen with the greeting on it.
-echo 'kernel.printk = 4 4 1 7' > /etc/sysctl.d/60-microblog.conf
 
 # A card wears out by writing: logs are kept in memory, the clock is saved every quarter of an hour.
 mkdir -p /etc/systemd/journald.conf.d /etc/systemd/timesyncd.conf.d /etc/systemd/system.conf.d /etc/systemd/resolved.conf.d
