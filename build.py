@@ -192,13 +192,22 @@ def boot(
 
 @main.command(epilog="Example: ./build.py check cloud")
 @click.argument("image")
+@click.option("--thorough", is_flag=True, help="Add the long drills.")
+@click.option(
+    "--board", is_flag=True, help="Instead, start a card on QEMU's Raspberry Pi 3 and watch its console."
+)
 @_accelerator
 @_json
-def check(image: str, accel: str, as_json: bool) -> None:
+def check(image: str, thorough: bool, board: bool, accel: str, as_json: bool) -> None:
     """Boot a baked IMAGE (a name or a file) and run its tests over SSH."""
+    from builder import board as raspberry
     from builder import images as conductor
 
-    result = conductor.verify(conductor.find(image).image, accel)
+    if board:
+        shown = raspberry.watch(conductor.find(image))
+        click.echo(json.dumps(shown) if as_json else raspberry.table(shown))
+        return
+    result = conductor.verify(conductor.find(image).image, accel, thorough)
     click.echo(json.dumps(result.facts["check"]) if as_json else result.image)
 
 

@@ -21,15 +21,17 @@ def key() -> str:
     return cache.key(files=[_TESTS, here, *map(here.with_name, ("machine.py", "drive.py"))])
 
 
-def is_done(facts: dict[str, Any]) -> bool:
+def is_done(facts: dict[str, Any], thorough: bool = False) -> bool:
     """Whether a manifest says that these very tests passed."""
-    return bool(facts.get("check", {}).get("key") == key())
+    done = facts.get("check", {})
+    return bool(done.get("key") == key() and (done.get("thorough") or not thorough))
 
 
-def run(image: Path, accelerator: str, logs: Path) -> dict[str, Any]:
+def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> dict[str, Any]:
     """Run tests/images on an image. pytest's lines go to stderr as they come.
 
     :param logs: a directory for the machine's console and the results.
+    :param thorough: with the drills that are too long for every day.
     :return: what the manifest says of it: key, tests passed, seconds, accelerator.
     :raises BuildError: a test fails, or none ran.
     """
@@ -40,7 +42,8 @@ def run(image: Path, accelerator: str, logs: Path) -> dict[str, Any]:
     code = attend(
         [sys.executable, "-m", "pytest", "-v", f"--rootdir={paths.ROOT}", "-c", paths.ROOT / "setup.cfg",
          f"--color={'yes' if sys.stderr.isatty() else 'no'}", "-p", "no:cacheprovider", _TESTS,
-         "--image", image.resolve(), "--accel", accelerator, "--logs", logs, f"--junitxml={results}"],
+         "--image", image.resolve(), "--accel", accelerator, "--logs", logs, f"--junitxml={results}",
+         *(["--thorough"] if thorough else [])],
         stdout=sys.stderr.fileno(),
         env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(paths.ROOT)},
     )  # fmt: skip
@@ -57,6 +60,7 @@ def run(image: Path, accelerator: str, logs: Path) -> dict[str, Any]:
     say(f"Checked {image.name}: {passed} tests passed in {duration(seconds)}")
     return {
         "key": key(),
+        "thorough": thorough,
         "passed": passed,
         "seconds": seconds,
         "accelerator": properties.get("accelerator", accelerator),

@@ -43,6 +43,7 @@ def produce(
     accelerator: str = "auto",
     fresh: bool = False,
     checked: bool = True,
+    thorough: bool = False,
 ) -> Result:
     """Have a baked image, and unless told otherwise a checked one.
 
@@ -51,6 +52,7 @@ def produce(
     :param accelerator: ``auto``, ``kvm`` or ``tcg``.
     :param fresh: repeat every step.
     :param checked: boot it and run its tests.
+    :param thorough: with the drills that are too long for every day.
     :raises BuildError: a step fails; what earlier steps made stays, and the next run goes on from there.
     """
     image = definition.load_image(name)
@@ -72,8 +74,8 @@ def produce(
             if METHODS[image.method].emulates:
                 accelerator = emulator.choose(accelerator, chosen.architecture, lambda: chosen.kernel)
             result = _bake(target, key, image, chosen, deb, accelerator, seconds, fresh)
-        if checked and (fresh or not check.is_done(result.facts)):
-            result = verify(result.image, accelerator)
+        if checked and (fresh or not check.is_done(result.facts, thorough)):
+            result = verify(result.image, accelerator, thorough)
         return result
 
 
@@ -176,14 +178,14 @@ def find(image: str) -> Result:
     return Result(path, manifest.path_for(path), path.parent / manifest.SUMS, facts)
 
 
-def verify(image: Path, accelerator: str = "auto") -> Result:
+def verify(image: Path, accelerator: str = "auto", thorough: bool = False) -> Result:
     """Boot an image, run its tests, and note in its manifest that they passed.
 
     :raises BuildError: a test fails.
     """
     found = find(str(image))
     log = log_directory(found.image)
-    facts = {**found.facts, "check": check.run(found.image, accelerator, log)}
+    facts = {**found.facts, "check": check.run(found.image, accelerator, log, thorough)}
     facts["seconds"] = {**facts["seconds"], "check": facts["check"]["seconds"]}
     cache.write_json(found.manifest, facts)
     return Result(found.image, found.manifest, manifest.write_sums(found.image.parent), facts)

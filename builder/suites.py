@@ -46,7 +46,7 @@ def run(suites: tuple[str, ...], thorough: bool) -> None:
         say(f"Suite {name}")
         began = time.monotonic()
         try:
-            _run_image(_IMAGES[name]) if name in _IMAGES else _run_pytest(name, thorough)
+            _run_image(_IMAGES[name], thorough) if name in _IMAGES else _run_pytest(name, thorough)
         except BuildError as error:
             failed.append(name)
             took = duration(time.monotonic() - began)
@@ -83,7 +83,7 @@ def _temporary(name: str) -> Iterator[dict[str, str]]:
         yield {}
 
 
-def _run_image(name: str) -> None:
-    result = images.produce(name)
+def _run_image(name: str, thorough: bool) -> None:
+    result = images.produce(name, thorough=thorough)
     # Checked now or, with the very same inputs, in an earlier run.
     say(f"{result.image.name}: {result.facts['check']['passed']} checks passed")

@@ -46,7 +46,9 @@ class Lab:
     def __init__(self, image: images.Result, accelerator: str, work: Path, logs: Path) -> None:
         self.image, self.accelerator, self.work, self.logs = image, accelerator, work, logs
 
-    def boot(self, name: str, named: bool = True, **options) -> "machine.Machine":
+    def boot(
+        self, name: str, named: bool = True, memory_mb: int | None = None, **options
+    ) -> "machine.Machine":
         facts = self.image.facts
         return machine.boot(
             self.image.image,
@@ -54,7 +56,7 @@ class Lab:
             architecture=facts["architecture"],
             accelerator=self.accelerator,
             user=facts["user"],
-            memory_mb=facts["memory_mb"],
+            memory_mb=memory_mb or facts["memory_mb"],
             hostname=name if named else None,
             scheme=facts["scheme"],
             **options,
@@ -147,7 +149,7 @@ def secrets(text: str) -> set[bytes]:
 # second machine last: it takes the first one's place.
 _ORDER = [
     *("test_image_file", "test_card_file", "test_uefi", "test_machine", "test_site", "test_pi"),
-    *("test_faults", "test_power", "test_text_file", "test_twins"),
+    *("test_faults", "test_power", "test_text_file", "test_twins", "test_small_memory"),
 ]
 _TARGETS = ("cloud", "pi")
 

@@ -38,6 +38,12 @@ def test_root_grew_to_its_disk(host):
 
 
 @pytest.mark.cloud
+def test_machine_can_swap(host):
+    assert host.check_output("swapon --noheadings --show=NAME") == "/swap.img"
+    assert host.file("/swap.img").mode == 0o600
+
+
+@pytest.mark.cloud
 def test_gunicorn_listens_on_loopback_alone(host):
     assert host.socket("tcp://127.0.0.1:8000").is_listening
     assert not host.socket("tcp://0.0.0.0:8000").is_listening

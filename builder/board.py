@@ -1,0 +1,99 @@
+"""Start an SD card's image on QEMU's Raspberry Pi 3 and report how far it gets.
+
+QEMU's board has no network, so that its serial console is all there is to see
+(https://www.qemu.org/docs/master/system/arm/raspi.html).
+"""
+
+import subprocess
+import time
+from pathlib import Path
+
+from builder import cache, card, drive, fat, images, media, paths, seed
+from builder.command import program
+from builder.emulator import ACCELERATOR_OPTIONS, EMULATORS
+from builder.errors import BuildError
+from builder.machine import user_data
+from builder.progress import Step, step
+
+_ARCHITECTURE = "arm64"
+_TREE = "bcm2837-rpi-3-b.dtb"
+_SECONDS = 3600.0
+_POLL_SECONDS = 1.0
+# What is looked for on the console, in the order in which it is expected.
+MILESTONES = {
+    "the kernel starts": "Linux version",
+    "it knows the board": "Raspberry Pi 3",
+    "the card is found": "mmcblk0",
+    "the root file system is mounted": "Mounted root filesystem",
+    "systemd starts": "Welcome to",
+    "microblog.txt is read": "microblog-card.service",
+    "supervisor starts": "supervisor.service",
+    "somebody could log in": " login:",
+}
+_LAST = "somebody could log in"
+
+
+def watch(image: images.Result, seconds: float = _SECONDS) -> dict[str, float | None]:
+    """Start the image and watch its console until somebody could log in.
+
+    :return: seconds from power-on to each milestone, None for what was not seen.
+    :raises BuildError: the image is no card's, or QEMU can't start.
+    """
+    if media.suffix(image.image) != media.CARD:
+        raise BuildError(f"{image.image.name} is no SD card's image", "Use: ./build.py check pi --board")
+    paths.OUT.mkdir(parents=True, exist_ok=True)
+    console = images.log_directory(image.image) / "board.console"
+    console.unlink(missing_ok=True)
+    with cache.scratch(paths.OUT / "work") as work:
+        process = _start(image.image, work, console)
+        try:
+            with step("Starting it on a Raspberry Pi 3 of QEMU's", "Watched a Raspberry Pi 3 start") as now:
+                return _watch(process, console, seconds, now)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _start(image: Path, work: Path, console: Path) -> "subprocess.Popen[bytes]":
+    log = work / "tools.log"
+    public = seed.make_key(work / "key", log)
+    files = seed.files(user_data(public), "board", None)
+    # The board takes cards of a power of two alone.
+    arguments = drive.make(drive.Wanted(image, work, 8 << 30, _ARCHITECTURE, files), log)
+    tree = work / _TREE
+    tree.write_bytes(fat.read(work / "card.img", card.BOOT_START, _TREE, work, log))
+    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    emulator = EMULATORS[_ARCHITECTURE]
+    return subprocess.Popen(
+        [program("setpriv", "util-linux"), "--pdeathsig", "KILL",
+         program(emulator.binary, emulator.package), "-machine", "raspi3b",
+         "-accel", f"tcg{ACCELERATOR_OPTIONS['tcg']}", "-display", "none", "-no-reboot",
+         "-serial", f"file:{console}", "-dtb", tree, "-kernel", given["-kernel"], "-initrd", given["-initrd"],
+         "-append", given["-append"], "-drive", f"if=sd,format=raw,file={work / 'card.img'}"],
+        stdin=subprocess.DEVNULL, stdout=log.open("ab"), stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def _watch(
+    process: "subprocess.Popen[bytes]", console: Path, seconds: float, now: Step
+) -> dict[str, float | None]:
+    seen: dict[str, float | None] = dict.fromkeys(MILESTONES)
+    began = time.monotonic()
+    while seen[_LAST] is None and time.monotonic() < began + seconds and process.poll() is None:
+        printed = console.read_text(errors="replace") if console.exists() else ""
+        for milestone, words in MILESTONES.items():
+            if seen[milestone] is None and words in printed:
+                seen[milestone] = round(time.monotonic() - began, 1)
+                now.update(milestone)
+        time.sleep(_POLL_SECONDS)
+    if process.poll() is not None and seen["the kernel starts"] is None:
+        raise BuildError(f"QEMU ended with exit code {process.returncode}", "Is its raspi3b board there?")
+    return seen
+
+
+def table(seen: dict[str, float | None]) -> str:
+    """What was seen, as people read it."""
+    return "\n".join(
+        f"{milestone:<36}" + (f"{seconds:>8.1f} s" if seconds is not None else "not seen")
+        for milestone, seconds in seen.items()
+    )
