@@ -82,14 +82,14 @@ def _database(name: str, count: int) -> Iterator[str]:
         if name == "sqlite":
             url = f"sqlite:///{scratch}/bench.db"
             with step(f"Loading {count} posts into {name}", f"Loaded {count} posts into {name}"):
-                _migrate(url)
+                migrate(url)
                 _load_sqlite(Path(scratch) / "bench.db", count)
             yield url
             return
         with getattr(database_servers, name)() as server:
             with step(f"Loading {count} posts into {name}", f"Loaded {count} posts into {name}"):
                 url = server.create("bench")
-                _migrate(url)
+                migrate(url)
                 _load_mysql(server, count)
             yield url
 
@@ -105,7 +105,8 @@ def _environment(url: str) -> dict[str, str]:
     }
 
 
-def _migrate(url: str) -> None:
+def migrate(url: str) -> None:
+    """Make the tables of a database."""
     command = [sys.executable, "-m", "flask", "db", "upgrade"]
     done = subprocess.run(command, env=_environment(url), capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -198,13 +199,13 @@ def _load_mysql(server: "database_servers.Server", count: int) -> None:
 
 def _serve(name: str, count: int, url: str) -> tuple[list[dict[str, Any]], float]:
     asked = [(page, path, reader) for page, (path, readers) in PAGES.items() for reader in readers]
-    with _gunicorn(url) as (base, master):
+    with gunicorn(url) as (base, master):
         cookies = {reader: _log_in(base, account) for reader, account in READERS.items()}
         cookies["nobody"] = ""
         rounds: list[list[dict[str, float]]] = []
         with step(f"Measuring {count} posts in {name}", f"Measured {count} posts in {name}"):
             for seconds in (1, *[SECONDS] * ROUNDS):
-                rounds.append([_load(base + path, cookies[reader], seconds) for _, path, reader in asked])
+                rounds.append([load(base + path, cookies[reader], seconds) for _, path, reader in asked])
         # The first only warms it up.
         best = [max(figures, key=lambda one: one["rps"]) for figures in zip(*rounds[1:], strict=True)]
         results = [
@@ -216,11 +217,12 @@ def _serve(name: str, count: int, url: str) -> tuple[list[dict[str, Any]], float
 
 
 @contextmanager
-def _gunicorn(url: str) -> Iterator[tuple[str, int]]:
+def gunicorn(url: str, **settings: str) -> Iterator[tuple[str, int]]:
+    """The application on this machine: its address, and its master's process id."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     command = [PYTHON, "-m", "gunicorn", "--config", "python:microblog.gunicorn_config"]
-    environment = {**_environment(url), "BIND": f"127.0.0.1:{port}"}
+    environment = {**_environment(url), "BIND": f"127.0.0.1:{port}", **settings}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [*command, "microblog:create_app()"], env=environment, stdout=log, stderr=log
@@ -263,7 +265,7 @@ def _log_in(base: str, account: str) -> str:
 _UNITS = {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000}
 
 
-def _load(url: str, cookie: str, seconds: int) -> dict[str, float]:
+def load(url: str, cookie: str, seconds: int) -> dict[str, float]:
     """Let wrk ask for a page for so long."""
     command = [program("wrk", "wrk"), "--threads=1", f"--connections={CONNECTIONS}", f"--duration={seconds}s"]
     command += ["--latency", "--timeout=20s", "--header", f"Cookie: {cookie}", url]

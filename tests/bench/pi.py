@@ -1,18 +1,30 @@
-"""The Raspberry Pi's image: how long it takes, how large it is, how much memory it needs."""
+"""The Raspberry Pi's image: how long it takes, how large it is, how much it needs, how fast it serves."""
 
+import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
-from builder import bake, base, cache, definition, images, package, paths
+from builder import bake, base, cache, definition, images, machine, package, paths
+from builder.progress import step
+
+sys.path += [str(paths.ROOT / "tests" / name) for name in ("", "bench", "images")]
+import app
+from visitor import Visitor
 
 _IMAGE = "pi"
+_POSTS = 30
+_SECONDS = 20
+_PAGES = {"home": "/", "explore": "/explore", "log-in": "/login"}
 
 
 def measure() -> dict[str, Any]:
     """Make the image where an input changed, and bake it once more with a package built anew.
 
     :return: seconds by phase, of a bake after a change of the application (package to packed image), and from
-        power-on to the first answer; sizes in bytes; idle memory of the emulated machine in MiB.
+        power-on to the first answer; sizes in bytes; idle memory of the emulated machine in MiB; requests a
+        second of pages with 30 posts, of the emulated machine and of the same application on this one.
     :raises BuildError: a step fails.
     """
     made = images.produce(_IMAGE)
@@ -23,6 +35,7 @@ def measure() -> dict[str, Any]:
         chosen = base.obtain(image, deb)
         bake.bake(image, chosen, deb, "tcg", work / "warm", work / "bench.log")
         warm = time.monotonic() - began
+        emulated = _emulated(made, work)
     return {
         "phases": made.facts["seconds"],
         "bake_s": made.facts["bake_s"],
@@ -31,7 +44,44 @@ def measure() -> dict[str, Any]:
         "idle_memory_mib": made.facts["check"]["idle_memory_mib"],
         "image_bytes": made.image.stat().st_size,
         "base_bytes": chosen.disk.stat().st_size,
+        "requests_per_s": {"emulated": emulated, "here": _here()},
     }
+
+
+def _emulated(image: images.Result, work: Path) -> dict[str, float]:
+    facts = image.facts
+    with machine.boot(
+        image.image, work / "machine", architecture=facts["architecture"], accelerator="tcg",
+        user=facts["user"], memory_mb=facts["memory_mb"], scheme=facts["scheme"],
+    ) as running:  # fmt: skip
+        with step("Booting the image", "The site is up") as now:
+            running.wait_for_site(now)
+            running.wait_for_ssh(now)
+        running.run("cloud-init status --wait > /dev/null || true")
+        return _rates(running.url, "the emulated machine")
+
+
+def _here() -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="microblog-bench-") as scratch:
+        url = f"sqlite:///{scratch}/bench.db"
+        app.migrate(url)
+        with app.gunicorn(url, WEB_CONCURRENCY="2") as (address, _):
+            return _rates(address, "this machine")
+
+
+def _rates(address: str, what: str) -> dict[str, float]:
+    """Requests a second of each page, for somebody who is logged in."""
+    visitor = Visitor(address)
+    visitor.register("ada", "a pass phrase that lasts")
+    for number in range(_POSTS):
+        visitor.write(f"note {number}")
+    cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in visitor.session.cookies)
+    with step(f"Measuring {what}", f"Measured {what}"):
+        app.load(address, cookie, 5)
+        return {
+            page: app.load(address + path, "" if page == "log-in" else cookie, _SECONDS)["rps"]
+            for page, path in _PAGES.items()
+        }
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -44,5 +94,11 @@ def table(figures: dict[str, Any]) -> str:
         f"{'power-on to the site':<28}{figures['boot_to_site_s']:>10.1f}",
         f"image {figures['image_bytes'] / 1e6:.0f} MB, its base {figures['base_bytes'] / 1e6:.0f} MB",
         f"memory in use, idle: {figures['idle_memory_mib']} MiB",
+        f"{'requests a second':<28}{'emulated':>10}{'here':>10}{'ratio':>8}",
+    ]
+    rates = figures["requests_per_s"]
+    rows += [
+        f"  {page:<26}{rate:>10.1f}{rates['here'][page]:>10.1f}{rate / rates['here'][page]:>8.2f}"
+        for page, rate in rates["emulated"].items()
     ]
     return "\n".join(rows)
