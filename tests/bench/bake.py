@@ -38,6 +38,7 @@ def measure() -> dict[str, Any]:
     paths.OUT.mkdir(parents=True, exist_ok=True)
     with cache.scratch(paths.OUT / "work") as work:
         log = work / "bench.log"
+        (work / "warm").mkdir()
         began = time.monotonic()
         deb = package.build(fresh=True)
         chosen = base.obtain(image, deb)

@@ -30,6 +30,7 @@ def measure() -> dict[str, Any]:
     made = images.produce(_IMAGE)
     image = definition.load_image(_IMAGE)
     with cache.scratch(paths.OUT / "work") as work:
+        (work / "warm").mkdir()
         began = time.monotonic()
         deb = package.build(fresh=True)
         chosen = base.obtain(image, deb)
