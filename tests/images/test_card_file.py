@@ -110,5 +110,5 @@ def test_imager_is_offered_the_image(image, raw):
 
 def test_manifest_has_all_files(image):
     assert [file["name"].removeprefix(media.stem(image.image)) for file in image.facts["files"]] == [
-        ".img.zst", ".bmap", ".os-list.json",
+        ".img.zst", ".bmap", ".os-list.json", ".cdx.json",
     ]  # fmt: skip
