@@ -52,7 +52,7 @@ def pack(image: Image, work: Path, to: Path, log: Path) -> list[Path]:
     raw.chmod(0o644)
     disk.unlink()
     block_map = to.with_name(f"{to.name}.bmap")
-    bmap.write(bmap.of_card(raw, card.BOOT_START), block_map)
+    bmap.write(bmap.of_card(raw, card.boot_start(raw)), block_map)
     packed = to.with_name(f"{to.name}{media.CARD}")
     run([program("zstd", "zstd"), "-q", "-T0", "-6", raw, "-o", packed], log)
     listed = to.with_name(f"{to.name}{oslist.SUFFIX}")

@@ -1,9 +1,9 @@
 """Read files out of an ext4 file system within a disk image: no mount, no root (debugfs(8))."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder import partition
 from builder.command import output, program
 from builder.errors import BuildError
 
@@ -16,7 +16,7 @@ _EXTENDED_BOOT = ("BC13C2FF-59E6-4262-A352-B275FD6F7172",)
 
 @dataclass(frozen=True)
 class FileSystem:
-    """The root file system of a raw disk image."""
+    """A file system of a raw disk image: the root's, or that of /boot."""
 
     image: Path
     offset: int
@@ -42,12 +42,8 @@ class FileSystem:
 
     @classmethod
     def _first_of(cls, image: Path, types: tuple[str, ...]) -> "FileSystem | None":
-        table = json.loads(output([program("sfdisk", "fdisk"), "--json", image]))["partitiontable"]
-        sector = table.get("sectorsize", 512)
-        for partition in table["partitions"]:
-            if partition["type"].upper() in types:
-                return cls(image, partition["start"] * sector, partition["size"] * sector)
-        return None
+        found = partition.table(image).first(types)
+        return cls(image, found.offset, found.size) if found else None
 
     def _debugfs(self, request: str) -> str:
         return output([program("debugfs", "e2fsprogs"), "-R", request, f"{self.image}?offset={self.offset}"])
