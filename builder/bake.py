@@ -15,7 +15,10 @@ from builder.progress import Step, step
 
 _SPACE = 8 << 30
 # The modules that decide what is in an image, beside bake*.py.
-_STEPS = ("bmap.py", "compact.py", "fat.py", "oslist.py", "pool.py", "seed.py")
+_STEPS = (
+    *("bmap.py", "card.py", "compact.py", "fat.py", "oslist.py", "partition.py", "pool.py", "seed.py"),
+    "sparse.py",
+)
 # What all templates share.
 _COMMON = ("chroot.sh", "plugins.pkr.hcl.j2", "seed")
 _PLUGINS_NEEDED_SINCE = (1, 7, 0)

@@ -17,6 +17,9 @@ from builder.errors import BuildError
 from builder.ext4 import FileSystem
 from builder.progress import say, step
 
+_UNITS = "/etc/systemd/system"
+_BAKE_TARGET = "bake.target"
+_DEFAULT_TARGET = "default.target"
 # In a .sources file (deb822) and in a .list file (sources.list(5)).
 _SIGNED_BY = re.compile(r"(?m)^Signed-By:.*\n(?:[ \t].*\n)*|\bsigned-by=[^ \]]+ ?", re.IGNORECASE)
 
@@ -37,6 +40,8 @@ class CachedBase:
     """When it came into the cache, UTC, ISO 8601."""
     source: dict[str, str] | None = None
     """Of one that was downloaded: url, sha256, and signed_by, the fingerprint of the key."""
+    hold: tuple[str, ...] = ()
+    """Packages that stay as they are in it, as patterns."""
 
     @property
     def disk(self) -> Path:
@@ -62,8 +67,9 @@ class CachedBase:
 def key(base: Base, include: Sequence[str] = ()) -> str:
     """Hash of all that a base is made from."""
     if isinstance(base, ComposedBase):
-        return cache.key(dataclasses.asdict(base), sorted(include), files=compose.sources(base))
-    return cache.key(dataclasses.asdict(base))
+        besides = sorted(set(include) - set(base.packages))
+        return cache.key(dataclasses.asdict(base), besides, files=compose.sources(base))
+    return cache.key(dataclasses.asdict(base), files=[paths.DEFINITIONS / "bases" / _BAKE_TARGET])
 
 
 def obtain(
@@ -165,7 +171,27 @@ def _download(
         media.unpack_published(got.file, raw, log)
         if base.disk_size:
             grow.grow(raw, size_in_bytes(base.disk_size), work, log)
+        _boot_for_ssh(raw)
     return got.source
+
+
+def _boot_for_ssh(raw: Path) -> None:
+    """Let a system boot into bake.target until clean.sh takes that away."""
+    root = FileSystem.root_of(raw)
+    units = root.names(_UNITS)
+    requests = [
+        f"write {paths.DEFINITIONS / 'bases' / _BAKE_TARGET} {_UNITS}/{_BAKE_TARGET}",
+        f"set_inode_field {_UNITS}/{_BAKE_TARGET} mode 0100644",
+        f"set_inode_field {_UNITS}/{_BAKE_TARGET} uid 0",
+        f"set_inode_field {_UNITS}/{_BAKE_TARGET} gid 0",
+    ]
+    if _DEFAULT_TARGET in units:
+        # The same inode under another name.
+        requests.append(f"ln {_UNITS}/{_DEFAULT_TARGET} {_UNITS}/{_DEFAULT_TARGET}.base")
+        requests.append(f"unlink {_UNITS}/{_DEFAULT_TARGET}")
+    root.change(*requests, f"symlink {_UNITS}/{_DEFAULT_TARGET} {_BAKE_TARGET}")
+    if not {_BAKE_TARGET, _DEFAULT_TARGET} <= set(root.names(_UNITS)):
+        raise BuildError(f"{raw.name} has no {_UNITS}", "Is it the disk of a system with systemd?")
 
 
 _MAKERS: dict[
@@ -202,6 +228,7 @@ def _make(
                 sha256=cache.sha256_file(disk),
                 made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 source=source,
+                hold=tuple(getattr(base, "hold", ())),
             )
             facts = {field: value for field, value in vars(made).items() if field != "directory"}
             cache.write_json(new / "base.json", facts)
@@ -233,7 +260,9 @@ def _trust_all(apt: Path, keyrings: Path) -> None:
     trusted = apt / "trusted.gpg.d"
     trusted.mkdir(exist_ok=True)
     for key in keyrings.glob("*-archive-keyring.*"):
-        key.rename(trusted / f"{key.stem}{'.asc' if key.suffix == '.asc' else '.gpg'}")
+        # Debian 13 has each under its old name too.
+        if not key.is_symlink():
+            key.rename(trusted / f"{key.stem}{'.asc' if key.suffix == '.asc' else '.gpg'}")
 
 
 def _copy_kernel(raw: Path, to: Path) -> None:

@@ -69,6 +69,12 @@ class FileSystem:
         to.mkdir(parents=True, exist_ok=True)
         self._debugfs(f"rdump {path} {to}")
 
+    def change(self, *requests: str) -> None:
+        """Change it by debugfs' requests. They say nothing of their success: look afterwards."""
+        place = f"{self.image}?offset={self.offset}"
+        for request in requests:
+            output([program("debugfs", "e2fsprogs"), "-w", "-R", request, place])
+
     def read(self, path: str) -> bytes:
         """A file's content; empty for an empty file and where there is none."""
         done = self._debugfs(f"cat {path}")

@@ -7,6 +7,7 @@ downloads nor parses the archive's indexes, and a second bake needs no network.
 """
 
 import gzip
+import re
 import shutil
 import subprocess
 import time
@@ -128,22 +129,34 @@ def _resolve(
     base: CachedBase, deb: Path, packages: Sequence[str], archives: Path, work: Path, log: Path, now: Step
 ) -> list[str]:
     """Let apt download what the base lacks. Returns the files' names in ``archives``."""
-    config = work / "apt.conf"
+    config, pins = work / "apt.conf", work / "preferences"
     for directory in ("lists/partial", "cache"):
         (work / directory).mkdir(parents=True)
     # How the host reaches archives (proxies, certificates), and nothing else of its configuration.
     host = output([program("apt-config", "apt"), "dump", "Acquire"]).splitlines()
     reach = [line for line in host if line.startswith(("Acquire::http", "Acquire::https", "Acquire::Check"))]
+    status = base.dpkg_status.read_text(errors="replace")
+    # Of packages too that are beside the system's own: they are upgraded together.
+    architectures = {base.architecture, *re.findall(r"(?m)^Architecture: (?!all$)(\S+)$", status)}
+    own = base.apt / "preferences"
+    pinned = [own.read_text()] if own.is_file() else []
+    if base.hold:
+        # One with a negative priority is never installed, and what is installed stays.
+        pinned.append(f"Package: {' '.join(base.hold)}\nPin: release *\nPin-Priority: -1\n")
+    pins.write_text("\n\n".join(pinned))
+    # Phased: Ubuntu hands updates out bit by bit, by a machine's identity. This one's is not the image's.
     config.write_text(
         "\n".join(reach)
         + f"""
 Acquire::Languages "none";
 APT::Architecture "{base.architecture}";
-APT::Architectures {{ "{base.architecture}"; }};
+APT::Architectures {{ {" ".join(f'"{name}";' for name in sorted(architectures))} }};
+APT::Get::Never-Include-Phased-Updates "true";
 APT::Sandbox::User "root";
 Dir::Etc "{base.apt}";
 Dir::Etc::main "/dev/null";
 Dir::Etc::parts "/dev/null";
+Dir::Etc::preferences "{pins}";
 Dir::State "{work}";
 Dir::State::status "{base.dpkg_status}";
 Dir::Cache "{work}/cache";
