@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from builder import cache, compose, grow, media, package, paths, publisher
-from builder.command import program, run
 from builder.definition import Base, ComposedBase, DownloadedBase, Image, load_base, size_in_bytes
 from builder.errors import BuildError
 from builder.ext4 import FileSystem
@@ -40,8 +39,10 @@ class CachedBase:
     """When it came into the cache, UTC, ISO 8601."""
     source: dict[str, str] | None = None
     """Of one that was downloaded: url, sha256, and signed_by, the fingerprint of the key."""
-    hold: tuple[str, ...] = ()
+    hold: Sequence[str] = ()
     """Packages that stay as they are in it, as patterns."""
+    layer_on: dict[str, str] | None = None
+    """Of a layer (:mod:`builder.layer`): sha256 and made of the base below it."""
 
     @property
     def disk(self) -> Path:
@@ -126,21 +127,28 @@ def get(
     directory = store / f"{base.name}-{wanted[:16]}"
     with cache.lock(store / f"{base.name}.lock", f"preparing the base {base.name}"):
         if not fresh and not given:
-            found = _from_cache(directory)
+            found = from_cache(directory)
             if found:
                 say(f"Base {base.name} is in the cache")
                 return found
         _make(base, include, wanted, store, directory, given)
-        made = _from_cache(directory)
+        made = from_cache(directory)
         if made is None:
             raise BuildError(f"the base {base.name} changed while it was written", "Is the disk sound?")
-        for other in store.glob(f"{base.name}-*"):
-            if other != directory:
-                shutil.rmtree(other, ignore_errors=True)
+        forget_others(directory)
         return made
 
 
-def _from_cache(directory: Path) -> CachedBase | None:
+def forget_others(directory: Path) -> None:
+    """Remove the older ones of what is kept in a directory called NAME-KEY."""
+    name = directory.name.rpartition("-")[0]
+    for other in directory.parent.iterdir():
+        if other != directory and re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{16}}", other.name):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def from_cache(directory: Path) -> CachedBase | None:
+    """What is kept in a directory, if it is whole."""
     try:
         facts: dict[str, Any] = json.loads((directory / "base.json").read_text())
         found = CachedBase(directory=directory, **facts)
@@ -208,33 +216,43 @@ def _make(
     log = store / f"{base.name}.log"
     log.unlink(missing_ok=True)
     with cache.scratch(store) as work:
-        raw, new = work / "base.raw", work / "new"
-        new.mkdir()
+        raw = work / "base.raw"
         source = _MAKERS[type(base)](base, include, raw, work, log, given)
         with step(f"Packing {base.name}", f"Packed {base.name}"):
-            _look_into(raw, new)
-            disk = new / "base.qcow2"
-            run(
-                [program("qemu-img", "qemu-utils"), "convert", "-c", "-O", "qcow2",
-                 "-o", "compression_type=zstd", raw, disk],
-                log,
-            )  # fmt: skip
-            made = CachedBase(
+            facts = CachedBase(
                 directory=directory,
                 name=base.name,
                 architecture=base.architecture,
                 user=base.user,
                 key=wanted,
-                sha256=cache.sha256_file(disk),
-                made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                sha256="",
+                made="",
                 source=source,
-                hold=tuple(getattr(base, "hold", ())),
+                hold=list(getattr(base, "hold", [])),
             )
-            facts = {field: value for field, value in vars(made).items() if field != "directory"}
-            cache.write_json(new / "base.json", facts)
-        if directory.exists():
-            shutil.rmtree(directory)
-        new.rename(directory)
+            keep(raw, facts, work, log)
+
+
+def keep(raw: Path, facts: CachedBase, work: Path, log: Path) -> None:
+    """Keep a raw disk as a base, in the place of what is in its directory.
+
+    :param facts: what is known of it but its checksum and time, which are found here.
+    :param work: a directory for half-done files, on the same disk.
+    :raises BuildError: it is not the disk of a Debian or Ubuntu system.
+    """
+    new = work / "new"
+    new.mkdir()
+    _look_into(raw, new)
+    disk = new / "base.qcow2"
+    media.pack_qcow2(raw, disk, log)
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    whole = dataclasses.replace(facts, sha256=cache.sha256_file(disk), made=made)
+    cache.write_json(
+        new / "base.json", {field: value for field, value in vars(whole).items() if field != "directory"}
+    )
+    if facts.directory.exists():
+        shutil.rmtree(facts.directory)
+    new.rename(facts.directory)
 
 
 def _look_into(raw: Path, to: Path) -> None:

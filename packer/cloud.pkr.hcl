@@ -41,7 +41,7 @@ variable "ssh_key" {
 
 variable "packages" {
   type        = list(string)
-  description = "What to install beside microblog."
+  description = "What to install: microblog, and what its image has beside it."
   default     = []
 }
 

@@ -14,14 +14,6 @@ if [ -e /run/update-initramfs.conf ]; then
     cp -a /run/update-initramfs.conf /etc/initramfs-tools/update-initramfs.conf
 fi
 
-# What made the base boot for the bake alone.
-rm -f /etc/systemd/system/bake.target
-if [ "$(readlink /etc/systemd/system/default.target)" = bake.target ]; then
-    rm /etc/systemd/system/default.target
-fi
-if [ -L /etc/systemd/system/default.target.base ]; then
-    mv /etc/systemd/system/default.target.base /etc/systemd/system/default.target
-fi
 # Ubuntu's GRUB notes that a boot began; what notes that it succeeded does not run in a bake.
 if [ -e /boot/grub/grubenv ]; then
     grub-editenv /boot/grub/grubenv unset recordfail
@@ -57,7 +49,9 @@ find /tmp /var/tmp -mindepth 1 -delete
 
 # What this bake wrote has the time of the package's making: two bakes of it differ in nothing but what
 # the file systems keep for themselves.
+made=/usr/share/doc/microblog/copyright
+[ -e "$made" ] || made=/usr/share/doc/base-files/copyright
 for place in / /boot/firmware; do
     [ ! -d "$place" ] || find "$place" -xdev -newer /run/machine-id.base -exec touch --no-create --no-dereference \
-        --reference=/usr/share/doc/microblog/copyright {} +
+        --reference="$made" {} +
 done

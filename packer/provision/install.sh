@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs microblog and PACKAGES from a flat repository that holds all they need, and the base's
+# Installs PACKAGES from a flat repository that holds all they need, and the base's
 # updates: in a machine the disk labelled pool; in a chroot it is mounted already.
 set -eu
 echo "phase: install"
@@ -33,7 +33,7 @@ bake_apt() {
 bake_apt update
 bake_apt dist-upgrade
 # shellcheck disable=SC2086 # a list of package names
-bake_apt install microblog $PACKAGES
+bake_apt install $PACKAGES
 
 if [ -e /usr/bin/py3compile.bake ]; then
     echo "phase: compile"
