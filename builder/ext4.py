@@ -13,6 +13,9 @@ _LINUX_ROOT = ("0FC63DAF-8483-4772-8E79-3D69D8477DE4", "4F68BCE3-E8CD-4DB1-96E7-
 _EXTENDED_BOOT = ("BC13C2FF-59E6-4262-A352-B275FD6F7172",)
 """The type of a partition that is mounted on /boot (GPT): Ubuntu has one from 24.04 on."""
 
+# Else what is changed tells when.
+_SAME_TIME = {"E2FSPROGS_FAKE_TIME": "1000000000"}
+
 
 @dataclass(frozen=True)
 class FileSystem:
@@ -73,7 +76,7 @@ class FileSystem:
         """Change it by debugfs' requests. They say nothing of their success: look afterwards."""
         place = f"{self.image}?offset={self.offset}"
         for request in requests:
-            output([program("debugfs", "e2fsprogs"), "-w", "-R", request, place])
+            output([program("debugfs", "e2fsprogs"), "-w", "-R", request, place], env=_SAME_TIME)
 
     def read(self, path: str) -> bytes:
         """A file's content; empty for an empty file and where there is none."""
