@@ -15,7 +15,10 @@ from builder.progress import Step, step
 
 _SPACE = 8 << 30
 # The modules that decide what is in an image, beside bake*.py.
-_STEPS = ("bmap.py", "compact.py", "fat.py", "oslist.py", "pool.py", "seed.py")
+_STEPS = (
+    *("bmap.py", "card.py", "compact.py", "fat.py", "oslist.py", "partition.py", "pool.py", "seed.py"),
+    "sparse.py",
+)
 # What all templates share.
 _COMMON = ("chroot.sh", "plugins.pkr.hcl.j2", "seed")
 _PLUGINS_NEEDED_SINCE = (1, 7, 0)
@@ -39,15 +42,19 @@ class Baked:
 
 def key(image: Image, base: CachedBase, deb: Path) -> str:
     """Hash of all that an image is baked from."""
-    here = Path(__file__).parent
     return cache.key(
-        dataclasses.asdict(image), base.key, base.sha256, cache.sha256_file(deb),
-        files=[
-            *(paths.PACKER / name for name in (f"{image.template}.pkr.hcl", *_COMMON)),
-            *(paths.PACKER / "provision" / name for name in image.provision),
-            *sorted(here.glob("bake*.py")), *(here / name for name in _STEPS),
-        ],
-    )  # fmt: skip
+        dataclasses.asdict(image), base.key, base.sha256, cache.sha256_file(deb), files=sources(image)
+    )
+
+
+def sources(image: Image) -> list[Path]:
+    """The files, besides its definition, that decide how an image is baked."""
+    here = Path(__file__).parent
+    return [
+        *(paths.PACKER / name for name in (f"{image.template}.pkr.hcl", *_COMMON)),
+        *(paths.PACKER / "provision" / name for name in image.provision),
+        *sorted(here.glob("bake*.py")), *(here / name for name in _STEPS),
+    ]  # fmt: skip
 
 
 class _Progress:
@@ -97,18 +104,41 @@ def bake(
     :param fresh: ask the archive again what is needed.
     :raises BuildError: anything of it fails.
     """
+    phases, seconds = install(image, base, deb, accelerator, work, log, fresh)
+    packing = time.monotonic()
+    with step(f"Packing {image.name}", f"Packed {image.name}"):
+        files = METHODS[image.method].pack(image, work, work / name, log.with_suffix(".tools.log"))
+    phases["pack"] = round(time.monotonic() - packing, 1)
+    return Baked(files, work / "packer.packages", phases, seconds)
+
+
+def install(
+    image: Image,
+    base: CachedBase,
+    deb: Path | None,
+    accelerator: str,
+    work: Path,
+    log: Path,
+    fresh: bool = False,
+) -> tuple[dict[str, float], float]:
+    """Let Packer run an image's scripts on a base. The disk is then its method's to flatten or pack.
+
+    :param deb: the package; None for a layer without it.
+    :return: seconds by phase, and from Packer's start to its end; the rest is as in :func:`bake`.
+    """
     method = METHODS[image.method]
     executable = packer.find()
     version = packer.version(executable)
     cache.need_space(work, _SPACE, f"baking {image.name}")
-    tools = log.with_suffix(".tools.log")
     templates = work / "templates"
     for directory in (work / "pool", templates):
         directory.mkdir(parents=True)
     began = time.monotonic()
     pool.prepare(base, deb, image.packages, work / "pool", log.with_suffix(".pool.log"), fresh)
+    wanted = dataclasses.replace(image, packages=[*(["microblog"] if deb else []), *image.packages])
     variables = templates / "variables.pkrvars.json"
-    variables.write_text(json.dumps(method.prepare(image, base, accelerator, work, tools)))
+    given = method.prepare(wanted, base, accelerator, work, log.with_suffix(".tools.log"))
+    variables.write_text(json.dumps(given))
     _lay_out(image, version, templates)
     prepared = time.monotonic()
 
@@ -117,20 +147,13 @@ def bake(
         with step("Fetching Packer's plugins", "Packer's plugins are there"):
             packer.call(executable, "init", templates, {}, _ignore, log)
     packer.call(executable, "validate", templates, options, _ignore, log)
-    with step(f"Baking {image.name}", f"Baked {image.name}") as now:
+    what = image.name if deb else f"what {image.name} needs"
+    with step(f"Baking {what}", f"Baked {what}") as now:
         progress = _Progress(now)
         packer.call(executable, "build", templates, options, progress.hear, log)
         progress.enter("")
         bake_seconds = now.seconds
-    packing = time.monotonic()
-    with step(f"Packing {image.name}", f"Packed {image.name}"):
-        files = method.pack(image, work, work / name, tools)
-    phases = {
-        "pool": round(prepared - began, 1),
-        **progress.phases,
-        "pack": round(time.monotonic() - packing, 1),
-    }
-    return Baked(files, work / "packer.packages", phases, round(bake_seconds, 1))
+    return {"pool": round(prepared - began, 1), **progress.phases}, round(bake_seconds, 1)
 
 
 def _ignore(_: packer.Line) -> None:

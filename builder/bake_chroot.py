@@ -42,17 +42,22 @@ def prepare(image: Image, base: CachedBase, _accelerator: str, work: Path, log: 
     }
 
 
+def flatten(work: Path, to: Path, log: Path) -> None:
+    """Write a raw disk of what the base's disk holds by now."""
+    disk = work / "card.raw"
+    card.write_boot(disk, work / "firmware", log)
+    compact(disk, to, work, log)
+    # e2image makes files that are its user's alone.
+    to.chmod(0o644)
+    disk.unlink()
+
+
 def pack(image: Image, work: Path, to: Path, log: Path) -> list[Path]:
     """Make the image of a card, packed with zstd, its block map, and Imager's list."""
     raw = to.with_name(f"{to.name}.img")
-    disk = work / "card.raw"
-    card.write_boot(disk, work / "firmware", log)
-    compact(disk, raw, work, log)
-    # e2image makes files that are its user's alone.
-    raw.chmod(0o644)
-    disk.unlink()
+    flatten(work, raw, log)
     block_map = to.with_name(f"{to.name}.bmap")
-    bmap.write(bmap.of_card(raw, card.BOOT_START), block_map)
+    bmap.write(bmap.of_card(raw, card.boot_start(raw)), block_map)
     packed = to.with_name(f"{to.name}{media.CARD}")
     run([program("zstd", "zstd"), "-q", "-T0", "-6", raw, "-o", packed], log)
     listed = to.with_name(f"{to.name}{oslist.SUFFIX}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from builder import emulator, media, packer, paths, pool, seed
 from builder.base import CachedBase
-from builder.command import program, run
+from builder.command import program
 from builder.compact import compact
 from builder.definition import Image
 from builder.qcow2 import virtual_size
@@ -44,14 +44,15 @@ def prepare(image: Image, base: CachedBase, accelerator: str, work: Path, log: P
     }
 
 
+def flatten(work: Path, to: Path, log: Path) -> None:
+    """Write a raw disk of what the machine's disk holds."""
+    compact(work / "packer" / "image.qcow2", to, work, log)
+
+
 def pack(_image: Image, work: Path, to: Path, log: Path) -> list[Path]:
     """Make a qcow2 file, packed with zstd, of what the machine's disk holds."""
     used, packed = work / "used.raw", to.with_name(f"{to.name}{media.QCOW2}")
-    compact(work / "packer" / "image.qcow2", used, work, log)
-    run(
-        [program("qemu-img", "qemu-utils"), "convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd",
-         used, packed],
-        log,
-    )  # fmt: skip
+    flatten(work, used, log)
+    media.pack_qcow2(used, packed, log)
     used.unlink()
     return [packed]

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from builder import cache, compose, grow, media, package, paths, publisher
-from builder.command import program, run
 from builder.definition import Base, ComposedBase, DownloadedBase, Image, load_base, size_in_bytes
 from builder.errors import BuildError
 from builder.ext4 import FileSystem
 from builder.progress import say, step
 
+_UNITS = "/etc/systemd/system"
+_BAKE_TARGET = "bake.target"
+_DEFAULT_TARGET = "default.target"
 # In a .sources file (deb822) and in a .list file (sources.list(5)).
 _SIGNED_BY = re.compile(r"(?m)^Signed-By:.*\n(?:[ \t].*\n)*|\bsigned-by=[^ \]]+ ?", re.IGNORECASE)
 
@@ -37,6 +39,10 @@ class CachedBase:
     """When it came into the cache, UTC, ISO 8601."""
     source: dict[str, str] | None = None
     """Of one that was downloaded: url, sha256, and signed_by, the fingerprint of the key."""
+    hold: Sequence[str] = ()
+    """Packages that stay as they are in it, as patterns."""
+    layer_on: dict[str, str] | None = None
+    """Of a layer (:mod:`builder.layer`): sha256 and made of the base below it."""
 
     @property
     def disk(self) -> Path:
@@ -62,8 +68,9 @@ class CachedBase:
 def key(base: Base, include: Sequence[str] = ()) -> str:
     """Hash of all that a base is made from."""
     if isinstance(base, ComposedBase):
-        return cache.key(dataclasses.asdict(base), sorted(include), files=compose.sources(base))
-    return cache.key(dataclasses.asdict(base))
+        besides = sorted(set(include) - set(base.packages))
+        return cache.key(dataclasses.asdict(base), besides, files=compose.sources(base))
+    return cache.key(dataclasses.asdict(base), files=[paths.DEFINITIONS / "bases" / _BAKE_TARGET])
 
 
 def obtain(
@@ -120,21 +127,28 @@ def get(
     directory = store / f"{base.name}-{wanted[:16]}"
     with cache.lock(store / f"{base.name}.lock", f"preparing the base {base.name}"):
         if not fresh and not given:
-            found = _from_cache(directory)
+            found = from_cache(directory)
             if found:
                 say(f"Base {base.name} is in the cache")
                 return found
         _make(base, include, wanted, store, directory, given)
-        made = _from_cache(directory)
+        made = from_cache(directory)
         if made is None:
             raise BuildError(f"the base {base.name} changed while it was written", "Is the disk sound?")
-        for other in store.glob(f"{base.name}-*"):
-            if other != directory:
-                shutil.rmtree(other, ignore_errors=True)
+        forget_others(directory)
         return made
 
 
-def _from_cache(directory: Path) -> CachedBase | None:
+def forget_others(directory: Path) -> None:
+    """Remove the older ones of what is kept in a directory called NAME-KEY."""
+    name = directory.name.rpartition("-")[0]
+    for other in directory.parent.iterdir():
+        if other != directory and re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{16}}", other.name):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def from_cache(directory: Path) -> CachedBase | None:
+    """What is kept in a directory, if it is whole."""
     try:
         facts: dict[str, Any] = json.loads((directory / "base.json").read_text())
         found = CachedBase(directory=directory, **facts)
@@ -165,7 +179,27 @@ def _download(
         media.unpack_published(got.file, raw, log)
         if base.disk_size:
             grow.grow(raw, size_in_bytes(base.disk_size), work, log)
+        _boot_for_ssh(raw)
     return got.source
+
+
+def _boot_for_ssh(raw: Path) -> None:
+    """Let a system boot into bake.target until clean.sh takes that away."""
+    root = FileSystem.root_of(raw)
+    units = root.names(_UNITS)
+    requests = [
+        f"write {paths.DEFINITIONS / 'bases' / _BAKE_TARGET} {_UNITS}/{_BAKE_TARGET}",
+        f"set_inode_field {_UNITS}/{_BAKE_TARGET} mode 0100644",
+        f"set_inode_field {_UNITS}/{_BAKE_TARGET} uid 0",
+        f"set_inode_field {_UNITS}/{_BAKE_TARGET} gid 0",
+    ]
+    if _DEFAULT_TARGET in units:
+        # The same inode under another name.
+        requests.append(f"ln {_UNITS}/{_DEFAULT_TARGET} {_UNITS}/{_DEFAULT_TARGET}.base")
+        requests.append(f"unlink {_UNITS}/{_DEFAULT_TARGET}")
+    root.change(*requests, f"symlink {_UNITS}/{_DEFAULT_TARGET} {_BAKE_TARGET}")
+    if not {_BAKE_TARGET, _DEFAULT_TARGET} <= set(root.names(_UNITS)):
+        raise BuildError(f"{raw.name} has no {_UNITS}", "Is it the disk of a system with systemd?")
 
 
 _MAKERS: dict[
@@ -182,32 +216,43 @@ def _make(
     log = store / f"{base.name}.log"
     log.unlink(missing_ok=True)
     with cache.scratch(store) as work:
-        raw, new = work / "base.raw", work / "new"
-        new.mkdir()
+        raw = work / "base.raw"
         source = _MAKERS[type(base)](base, include, raw, work, log, given)
         with step(f"Packing {base.name}", f"Packed {base.name}"):
-            _look_into(raw, new)
-            disk = new / "base.qcow2"
-            run(
-                [program("qemu-img", "qemu-utils"), "convert", "-c", "-O", "qcow2",
-                 "-o", "compression_type=zstd", raw, disk],
-                log,
-            )  # fmt: skip
-            made = CachedBase(
+            facts = CachedBase(
                 directory=directory,
                 name=base.name,
                 architecture=base.architecture,
                 user=base.user,
                 key=wanted,
-                sha256=cache.sha256_file(disk),
-                made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                sha256="",
+                made="",
                 source=source,
+                hold=list(getattr(base, "hold", [])),
             )
-            facts = {field: value for field, value in vars(made).items() if field != "directory"}
-            cache.write_json(new / "base.json", facts)
-        if directory.exists():
-            shutil.rmtree(directory)
-        new.rename(directory)
+            keep(raw, facts, work, log)
+
+
+def keep(raw: Path, facts: CachedBase, work: Path, log: Path) -> None:
+    """Keep a raw disk as a base, in the place of what is in its directory.
+
+    :param facts: what is known of it but its checksum and time, which are found here.
+    :param work: a directory for half-done files, on the same disk.
+    :raises BuildError: it is not the disk of a Debian or Ubuntu system.
+    """
+    new = work / "new"
+    new.mkdir()
+    _look_into(raw, new)
+    disk = new / "base.qcow2"
+    media.pack_qcow2(raw, disk, log)
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    whole = dataclasses.replace(facts, sha256=cache.sha256_file(disk), made=made)
+    cache.write_json(
+        new / "base.json", {field: value for field, value in vars(whole).items() if field != "directory"}
+    )
+    if facts.directory.exists():
+        shutil.rmtree(facts.directory)
+    new.rename(facts.directory)
 
 
 def _look_into(raw: Path, to: Path) -> None:
@@ -233,7 +278,9 @@ def _trust_all(apt: Path, keyrings: Path) -> None:
     trusted = apt / "trusted.gpg.d"
     trusted.mkdir(exist_ok=True)
     for key in keyrings.glob("*-archive-keyring.*"):
-        key.rename(trusted / f"{key.stem}{'.asc' if key.suffix == '.asc' else '.gpg'}")
+        # Debian 13 has each under its old name too.
+        if not key.is_symlink():
+            key.rename(trusted / f"{key.stem}{'.asc' if key.suffix == '.asc' else '.gpg'}")
 
 
 def _copy_kernel(raw: Path, to: Path) -> None:

@@ -5,49 +5,41 @@ A guest's discards are not enough for that: they reach whole clusters of the ima
 
 from pathlib import Path
 
+from builder import sparse
 from builder.command import program, run
 from builder.ext4 import FileSystem
-
-_CHUNK = 1 << 20
 
 
 def compact(disk: Path, to: Path, work: Path, log: Path) -> None:
     """Write a raw disk of what is in use on a disk; the rest of it is holes.
 
-    :param disk: an image of any format; its root file system is ext4, and was left in order.
+    :param disk: an image of any format; its root file system is ext4, as is one of /boot where there is
+        one, and both were left in order.
     :param work: a directory for half-done files.
     :raises BuildError: a tool fails, or the file system is damaged.
     """
     convert = [program("qemu-img", "qemu-utils"), "convert"]
-    full, partition = work / "full.raw", work / "partition.raw"
+    full, partition, used = work / "full.raw", work / "partition.raw", work / "partition.used"
     run([*convert, "-O", "raw", disk, full], log)
-    root = FileSystem.root_of(full)
-    # The partition in a file of its own: e2fsck 1.47 forgets the offset it was given as soon as it
-    # has replayed a journal.
-    part = f"driver=raw,offset={root.offset},size={root.size},file.driver=file,file.filename={full}"
-    run([*convert, "-O", "raw", "--image-opts", part, partition], log)
-    # Files that were deleted while a process had them open are freed at the next mount, or by this:
-    # -p mends what is safe to mend and fails at the rest; exit code 1 means mended (e2fsck(8)).
-    run([program("e2fsck", "e2fsprogs"), "-fp", partition], log, good=(0, 1))
-    # -ra: a raw image with the data of all blocks in use (e2image(8)).
-    run([program("e2image", "e2fsprogs"), "-ra", "-O", str(root.offset), partition, to], log)
-    partition.unlink()
-    _copy_around(full, to, root)
+    systems = [FileSystem.root_of(full), *filter(None, [FileSystem.boot_of(full)])]
+    with to.open("wb") as out:
+        out.truncate(full.stat().st_size)
+    done = 0
+    for system in sorted(systems, key=lambda system: system.offset):
+        # Partition tables, boot loaders.
+        sparse.copy(full, done, to, done, system.offset - done)
+        # The partition in a file of its own: e2fsck 1.47 forgets the offset it was given as soon as it
+        # has replayed a journal.
+        part = f"driver=raw,offset={system.offset},size={system.size},file.driver=file,file.filename={full}"
+        run([*convert, "-O", "raw", "--image-opts", part, partition], log)
+        # Files that were deleted while a process had them open are freed at the next mount, or by this:
+        # -p mends what is safe to mend and fails at the rest; exit code 1 means mended (e2fsck(8)).
+        run([program("e2fsck", "e2fsprogs"), "-fp", partition], log, good=(0, 1))
+        # -ra: a raw image with the data of all blocks in use (e2image(8)).
+        run([program("e2image", "e2fsprogs"), "-ra", partition, used], log)
+        partition.unlink()
+        sparse.copy(used, 0, to, system.offset, system.size)
+        used.unlink()
+        done = system.offset + system.size
+    sparse.copy(full, done, to, done, full.stat().st_size - done)
     full.unlink()
-
-
-def _copy_around(source: Path, target: Path, root: FileSystem) -> None:
-    """Copy what is before and behind the root file system: partition tables, boot loaders."""
-    size = source.stat().st_size
-    with source.open("rb") as read, target.open("r+b") as write:
-        write.truncate(size)
-        for start, end in ((0, root.offset), (root.offset + root.size, size)):
-            read.seek(start)
-            write.seek(start)
-            while start < end:
-                chunk = read.read(min(_CHUNK, end - start))
-                start += len(chunk)
-                if chunk.strip(b"\0"):
-                    write.write(chunk)
-                else:
-                    write.seek(len(chunk), 1)

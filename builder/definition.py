@@ -72,6 +72,8 @@ class DownloadedBase(Definition):
     """The fingerprint of the key that signs, 40 hexadecimal digits."""
     disk_size: str = ""
     """What the disk is grown to, as ``5G``: publishers leave no room on it."""
+    hold: list[str] = dataclasses.field(default_factory=list)
+    """Packages that no bake upgrades, as patterns: ``linux-image-*``."""
 
     @property
     def signs_sums(self) -> bool:
@@ -156,7 +158,7 @@ def _fill(cls: type[_Definition], path: Path, values: dict[str, Any]) -> _Defini
             raise BuildError(f"{path}: there is no field {given!r}", _guess(given, list(fields)))
     for name, field in fields.items():
         if name not in values:
-            if field.default is dataclasses.MISSING:
+            if field.default is field.default_factory is dataclasses.MISSING:
                 raise BuildError(f"{path}: the field {name!r} is missing", f"Add a line: {name} = ...")
         elif not _is_a(values[name], hints[name]):
             wanted = {str: "a string", int: "a whole number"}.get(hints[name], "a list of strings")

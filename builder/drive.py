@@ -58,19 +58,20 @@ def _card(wanted: Wanted, log: Path) -> list[str]:
         with part.open("r+b") as out:
             out.truncate(max(wanted.size, part.stat().st_size))
         part.rename(disk)
+    boot = card.boot_start(disk)
     for name, text in wanted.files.items():
         source = wanted.directory / name
         source.write_text(text)
-        fat.copy_in(disk, card.BOOT_START, [source], log)
+        fat.copy_in(disk, boot, [source], log)
         source.unlink()
     if wanted.extra:
-        fat.copy_in(disk, card.BOOT_START, list(wanted.extra), log)
+        fat.copy_in(disk, boot, list(wanted.extra), log)
     root = FileSystem.root_of(disk)
     kernel, initrd = wanted.directory / "vmlinuz", wanted.directory / "initrd"
     newest = [name for name in root.names("/boot") if name.startswith("vmlinuz-")][-1]
     root.copy_out(f"/boot/{newest}", kernel)
     root.copy_out(f"/boot/{newest.replace('vmlinuz', 'initrd.img')}", initrd)
-    told = output([program("mtype", "mtools"), "-i", f"{disk}@@{card.BOOT_START}", "::cmdline.txt"])
+    told = output([program("mtype", "mtools"), "-i", f"{disk}@@{boot}", "::cmdline.txt"])
     console = EMULATORS[wanted.architecture].console
     return [
         "-kernel", str(kernel), "-initrd", str(initrd),

@@ -1,9 +1,9 @@
 """Read files out of an ext4 file system within a disk image: no mount, no root (debugfs(8))."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder import partition
 from builder.command import output, program
 from builder.errors import BuildError
 
@@ -13,10 +13,13 @@ _LINUX_ROOT = ("0FC63DAF-8483-4772-8E79-3D69D8477DE4", "4F68BCE3-E8CD-4DB1-96E7-
 _EXTENDED_BOOT = ("BC13C2FF-59E6-4262-A352-B275FD6F7172",)
 """The type of a partition that is mounted on /boot (GPT): Ubuntu has one from 24.04 on."""
 
+# Else what is changed tells when.
+_SAME_TIME = {"E2FSPROGS_FAKE_TIME": "1000000000"}
+
 
 @dataclass(frozen=True)
 class FileSystem:
-    """The root file system of a raw disk image."""
+    """A file system of a raw disk image: the root's, or that of /boot."""
 
     image: Path
     offset: int
@@ -42,12 +45,8 @@ class FileSystem:
 
     @classmethod
     def _first_of(cls, image: Path, types: tuple[str, ...]) -> "FileSystem | None":
-        table = json.loads(output([program("sfdisk", "fdisk"), "--json", image]))["partitiontable"]
-        sector = table.get("sectorsize", 512)
-        for partition in table["partitions"]:
-            if partition["type"].upper() in types:
-                return cls(image, partition["start"] * sector, partition["size"] * sector)
-        return None
+        found = partition.table(image).first(types)
+        return cls(image, found.offset, found.size) if found else None
 
     def _debugfs(self, request: str) -> str:
         return output([program("debugfs", "e2fsprogs"), "-R", request, f"{self.image}?offset={self.offset}"])
@@ -72,6 +71,12 @@ class FileSystem:
         """Copy a directory and all below it into the directory ``to``."""
         to.mkdir(parents=True, exist_ok=True)
         self._debugfs(f"rdump {path} {to}")
+
+    def change(self, *requests: str) -> None:
+        """Change it by debugfs' requests. They say nothing of their success: look afterwards."""
+        place = f"{self.image}?offset={self.offset}"
+        for request in requests:
+            output([program("debugfs", "e2fsprogs"), "-w", "-R", request, place], env=_SAME_TIME)
 
     def read(self, path: str) -> bytes:
         """A file's content; empty for an empty file and where there is none."""

@@ -135,11 +135,12 @@ def with_settings(text: str, settings: Mapping[str, list[str]]) -> str:
 
 
 def _set(disk: Disk, settings: Mapping[str, list[str]], work: Path, log: Path) -> None:
-    text = fat.read(disk.path, card.BOOT_START, SETTINGS, work, log).decode()
+    boot = card.boot_start(disk.path)
+    text = fat.read(disk.path, boot, SETTINGS, work, log).decode()
     file = work / SETTINGS
     file.write_bytes(with_settings(text, settings).encode())
-    fat.copy_in(disk.path, card.BOOT_START, [file], log)
-    if fat.read(disk.path, card.BOOT_START, SETTINGS, work, log) != file.read_bytes():
+    fat.copy_in(disk.path, boot, [file], log)
+    if fat.read(disk.path, boot, SETTINGS, work, log) != file.read_bytes():
         raise BuildError(f"{SETTINGS} could not be written to {disk.path}", "Take another card")
     with disk.path.open("rb") as device:
         os.fsync(device.fileno())

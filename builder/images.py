@@ -1,5 +1,6 @@
 """The main job: package, base, bake, boot and check, each skipped when its result is there."""
 
+import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from builder import (
     check,
     definition,
     emulator,
+    layer,
     manifest,
     media,
     package,
@@ -64,6 +66,15 @@ def produce(
         seconds: dict[str, float] = {}
         deb = _timed(seconds, "package", lambda: package.build(fresh))
         chosen = _timed(seconds, "base", lambda: base.obtain(image, deb, insist, fresh, given))
+        below = chosen
+
+        @functools.cache
+        def choice() -> str:
+            if not METHODS[image.method].emulates:
+                return accelerator
+            return emulator.choose(accelerator, below.architecture, lambda: below.kernel)
+
+        chosen = _timed(seconds, "layer", lambda: layer.obtain(image, below, deb, choice, fresh))
         stem = f"microblog-{package.version()}-{name}-{chosen.name}-{chosen.architecture}"
         key = bake.key(image, chosen, deb)
         target = paths.OUT / f"{stem}{METHODS[image.method].suffix}"
@@ -71,9 +82,7 @@ def produce(
         if result:
             say(f"{result.image.name} is up to date")
         else:
-            if METHODS[image.method].emulates:
-                accelerator = emulator.choose(accelerator, chosen.architecture, lambda: chosen.kernel)
-            result = _bake(target, key, image, chosen, deb, accelerator, seconds, fresh)
+            result = _bake(target, key, image, chosen, deb, choice(), seconds, fresh)
         if checked and (fresh or not check.is_done(result.facts, thorough)):
             result = verify(result.image, accelerator, thorough)
         return result
@@ -116,12 +125,7 @@ def _bake(
             "scheme": image.scheme,
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "key": key,
-            "base": {
-                "name": chosen.name,
-                "sha256": chosen.sha256,
-                "made": chosen.made,
-                **({"source": chosen.source} if chosen.source else {}),
-            },
+            "base": _told(chosen),
             "deb": manifest.files(deb)[0],
             "packer": ".".join(str(part) for part in packer.version(packer.find())),
             "accelerator": accelerator if METHODS[image.method].emulates else None,
@@ -138,6 +142,17 @@ def _bake(
     facts["files"] = manifest.files(*made, bill)
     cache.write_json(manifest.path_for(target), facts)
     return Result(target, manifest.path_for(target), manifest.write_sums(paths.OUT), facts)
+
+
+def _told(chosen: base.CachedBase) -> dict[str, Any]:
+    """A base as the manifest has it, and the layer on it where there is one."""
+    itself = {"sha256": chosen.sha256, "made": chosen.made}
+    return {
+        "name": chosen.name,
+        **(chosen.layer_on or itself),
+        **({"source": chosen.source} if chosen.source else {}),
+        **({"layer": itself} if chosen.layer_on else {}),
+    }
 
 
 def log_directory(image: Path) -> Path:

@@ -81,6 +81,15 @@ def unpack(image: Path, raw: Path, log: Path) -> None:
     _UNPACKERS[suffix(image)](image, raw, log)
 
 
+def pack_qcow2(raw: Path, to: Path, log: Path) -> None:
+    """Pack a raw disk into a qcow2 file, by zstd."""
+    run(
+        [program("qemu-img", "qemu-utils"), "convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd",
+         raw, to],
+        log,
+    )  # fmt: skip
+
+
 def unpack_published(image: Path, raw: Path, log: Path) -> None:
     """Write the disk of a publisher's image into a sparse file.
 

@@ -15,6 +15,8 @@ class Method:
 
     prepare: Callable[[Image, CachedBase, str, Path, Path], dict[str, object]]
     """(image, base, accelerator, work directory, log) -> the template's variables."""
+    flatten: Callable[[Path, Path, Path], None]
+    """(work directory, a raw disk's path, log): write what the bake left on the disk."""
     pack: Callable[[Image, Path, Path, Path], list[Path]]
     """(image, work directory, path of the results less what their names end with, log) -> the files,
     the image first."""
@@ -25,6 +27,8 @@ class Method:
 
 
 METHODS = {
-    "machine": Method(bake_machine.prepare, bake_machine.pack, media.QCOW2, emulates=True),
-    "chroot": Method(bake_chroot.prepare, bake_chroot.pack, media.CARD, emulates=False),
+    "machine": Method(
+        bake_machine.prepare, bake_machine.flatten, bake_machine.pack, media.QCOW2, emulates=True
+    ),
+    "chroot": Method(bake_chroot.prepare, bake_chroot.flatten, bake_chroot.pack, media.CARD, emulates=False),
 }

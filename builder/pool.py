@@ -7,6 +7,7 @@ downloads nor parses the archive's indexes, and a second bake needs no network.
 """
 
 import gzip
+import re
 import shutil
 import subprocess
 import time
@@ -27,23 +28,24 @@ _PACKER = ["zstd", "-q", "-3", "-c"]
 _DISK_OVERHEAD = 16 << 20
 
 
-def key(base: CachedBase, deb: Path, packages: Sequence[str], day: str) -> str:
+def key(base: CachedBase, deb: Path | None, packages: Sequence[str], day: str) -> str:
     """Hash of what decides which packages are needed. :param day: of the archive's indexes, ISO 8601."""
-    fields = output([program("dpkg-deb", "dpkg"), "--field", deb, "Depends", "Recommends", "Pre-Depends"])
+    dpkg_deb = program("dpkg-deb", "dpkg")
+    fields = output([dpkg_deb, "--field", deb, "Depends", "Recommends", "Pre-Depends"]) if deb else ""
     return cache.key(base.key, base.sha256, fields, sorted(packages), day, files=[Path(__file__)])
 
 
-def prepare(
-    base: CachedBase, deb: Path, packages: Sequence[str], to: Path, log: Path, fresh: bool = False
-) -> None:
-    """Fill a directory with a flat apt repository: the .deb, the packages, all they need, and updates.
+def needed(
+    base: CachedBase, deb: Path | None, packages: Sequence[str], log: Path, fresh: bool = False
+) -> list[str]:
+    """Have in the cache what a base lacks for a .deb and some packages, and the base's updates.
 
-    Files come from the cache where they are there; the day's answer of what is needed is kept too.
+    The day's answer is kept too.
 
-    :param to: an existing directory, where ``Packages.gz`` and the .debs are put (links where possible).
+    :return: the names of the files, sorted.
     :raises BuildError: the archive can't be reached, or something can't be installed.
     """
-    store = paths.cache_dir() / "pool"
+    store = _store()
     archives = store / "archives"
     (archives / "partial").mkdir(parents=True, exist_ok=True)
     wanted = key(base, deb, packages, time.strftime("%Y-%m-%d", time.gmtime()))
@@ -58,15 +60,36 @@ def prepare(
                 with cache.scratch(store) as work:
                     names = _resolve(base, deb, packages, archives, work, log, now)
                 cache.write_text(answer, "\n".join(names) + "\n")
-        with step("Repacking packages", "Repacked packages") as now:
-            for done, name in enumerate(names):
-                now.update(name, done / len(names))
-                _link(_repacked(archives / name, store / "zstd"), to / name)
-    shutil.copy(deb, to / deb.name)
+    return names
+
+
+def prepare(
+    base: CachedBase, deb: Path | None, packages: Sequence[str], to: Path, log: Path, fresh: bool = False
+) -> None:
+    """Fill a directory with a flat apt repository: the .deb, the packages, all they need, and updates.
+
+    :param to: an existing directory, where ``Packages.gz`` and the .debs are put (links where possible).
+    :raises BuildError: as :func:`needed`.
+    """
+    names = needed(base, deb, packages, log, fresh)
+    store = _store()
+    with (
+        cache.lock(store / "lock", "repacking packages"),
+        step("Repacking packages", "Repacked packages") as now,
+    ):
+        for done, name in enumerate(names):
+            now.update(name, done / len(names))
+            _link(_repacked(store / "archives" / name, store / "zstd"), to / name)
+    if deb:
+        shutil.copy(deb, to / deb.name)
     index = output([program("apt-ftparchive", "apt-utils"), "packages", to])
     # apt wants paths relative to the repository, apt-ftparchive prints them as it was given them.
     index = index.replace(f"Filename: {to}/", "Filename: ./")
     (to / "Packages.gz").write_bytes(gzip.compress(index.encode(), compresslevel=1, mtime=0))
+
+
+def _store() -> Path:
+    return paths.cache_dir() / "pool"
 
 
 def as_disk(directory: Path, image: Path, log: Path) -> None:
@@ -125,25 +148,43 @@ def _forget_old(store: Path) -> None:
 
 
 def _resolve(
-    base: CachedBase, deb: Path, packages: Sequence[str], archives: Path, work: Path, log: Path, now: Step
+    base: CachedBase,
+    deb: Path | None,
+    packages: Sequence[str],
+    archives: Path,
+    work: Path,
+    log: Path,
+    now: Step,
 ) -> list[str]:
     """Let apt download what the base lacks. Returns the files' names in ``archives``."""
-    config = work / "apt.conf"
+    config, pins = work / "apt.conf", work / "preferences"
     for directory in ("lists/partial", "cache"):
         (work / directory).mkdir(parents=True)
     # How the host reaches archives (proxies, certificates), and nothing else of its configuration.
     host = output([program("apt-config", "apt"), "dump", "Acquire"]).splitlines()
     reach = [line for line in host if line.startswith(("Acquire::http", "Acquire::https", "Acquire::Check"))]
+    status = base.dpkg_status.read_text(errors="replace")
+    # Of packages too that are beside the system's own: they are upgraded together.
+    architectures = {base.architecture, *re.findall(r"(?m)^Architecture: (?!all$)(\S+)$", status)}
+    own = base.apt / "preferences"
+    pinned = [own.read_text()] if own.is_file() else []
+    if base.hold:
+        # One with a negative priority is never installed, and what is installed stays.
+        pinned.append(f"Package: {' '.join(base.hold)}\nPin: release *\nPin-Priority: -1\n")
+    pins.write_text("\n\n".join(pinned))
+    # Phased: Ubuntu hands updates out bit by bit, by a machine's identity. This one's is not the image's.
     config.write_text(
         "\n".join(reach)
         + f"""
 Acquire::Languages "none";
 APT::Architecture "{base.architecture}";
-APT::Architectures {{ "{base.architecture}"; }};
+APT::Architectures {{ {" ".join(f'"{name}";' for name in sorted(architectures))} }};
+APT::Get::Never-Include-Phased-Updates "true";
 APT::Sandbox::User "root";
 Dir::Etc "{base.apt}";
 Dir::Etc::main "/dev/null";
 Dir::Etc::parts "/dev/null";
+Dir::Etc::preferences "{pins}";
 Dir::State "{work}";
 Dir::State::status "{base.dpkg_status}";
 Dir::Cache "{work}/cache";
@@ -157,7 +198,8 @@ Dir::Cache::archives "{archives}";
     run([apt, "update", "--error-on=any"], log, env=env, hint=hint)
     now.update("the packages")
     wanted: set[str] = set()
-    for action in (["dist-upgrade"], ["install", "--no-install-recommends", str(deb.resolve()), *packages]):
+    install = ["install", "--no-install-recommends", *([str(deb.resolve())] if deb else []), *packages]
+    for action in (["dist-upgrade"], install):
         run([apt, "--yes", "--download-only", *action], log, env=env, hint=hint)
         wanted.update(_names(apt, action, config))
     missing = [name for name in wanted if not (archives / name).exists()]

@@ -2,13 +2,15 @@
 # Runs the provisioning scripts in a chroot on a disk image's root file system.
 #
 # Every mount is in a mount namespace, every process in a pid namespace, of its own: however this
-# ends, killed outright included, the kernel takes both away, and the loop device with them.
+# ends, killed outright included, the kernel takes both away, and the loop device with them. The build
+# machine's name is nobody's business either.
 set -eu
 
 if [ "${1-}" != inside ]; then
-    exec unshare --mount --pid --fork --kill-child --propagation private sh "$0" inside
+    exec unshare --mount --uts --pid --fork --kill-child --propagation private sh "$0" inside
 fi
 
+hostname localhost
 root=$(dirname "$OUTPUT")/root
 mkdir "$root"
 mount -t proc proc /proc

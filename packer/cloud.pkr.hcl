@@ -41,7 +41,7 @@ variable "ssh_key" {
 
 variable "packages" {
   type        = list(string)
-  description = "What to install beside microblog."
+  description = "What to install: microblog, and what its image has beside it."
   default     = []
 }
 
@@ -129,9 +129,9 @@ source "qemu" "cloud" {
   ssh_timeout          = "30m"
   boot_wait            = "1s"
 
-  # The file system is brought in order, kept so, and the power goes off: an orderly shutdown would
+  # The file systems are brought in order, kept so, and the power goes off: an orderly shutdown would
   # write a random seed, a login record and a journal into the image.
-  shutdown_command = "fsfreeze --freeze / && echo o > /proc/sysrq-trigger"
+  shutdown_command = "umount --quiet /boot/efi /boot; sync; fsfreeze --freeze / && echo o > /proc/sysrq-trigger"
   shutdown_timeout = "10m"
 }
 

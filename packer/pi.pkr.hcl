@@ -34,7 +34,7 @@ variable "output" {
 
 variable "packages" {
   type        = list(string)
-  description = "What to install beside microblog."
+  description = "What to install: microblog, and what its image has beside it."
   default     = []
 }
 

@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 from microblog.errors import HostError
 
+_LOCK = "DPkg::Lock::Timeout=600"
+# Ubuntu's needrestart would restart services, the site among them, or ask.
+_QUIET = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
+
 
 def ensure(say: Callable[[str], None], *packages: str) -> None:
     """Install those that are missing.
@@ -15,7 +19,8 @@ def ensure(say: Callable[[str], None], *packages: str) -> None:
     missing = [name for name in packages if not installed(name)]
     if not missing:
         return
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+    # A new server's own updates hold the lock for some minutes.
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", _LOCK, *missing]
     say(f"Installing {' '.join(missing)} ...")
     done = subprocess.run(
         command,
@@ -23,7 +28,7 @@ def ensure(say: Callable[[str], None], *packages: str) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"},
+        env={**os.environ, **_QUIET, "LC_ALL": "C.UTF-8"},
     )
     if done.returncode:
         errors = [line for line in done.stdout.splitlines() if line.startswith("E:")] or [

@@ -20,6 +20,12 @@ BOOT = Path("/boot/firmware")
 # An account that is to be made, for root's eyes alone.
 _ADMIN = layout.ETC / "first-admin.json"
 _WIFI = Path("/etc/netplan/60-microblog.yaml")
+# Raspberry Pi OS's network is NetworkManager's, and its Wi-Fi is off until somebody names a country.
+_NETWORK_MANAGER = Path("/usr/sbin/NetworkManager")
+_CONNECTION = Path("/etc/NetworkManager/system-connections/microblog.nmconnection")
+_MANAGER_STATE = Path("/var/lib/NetworkManager/NetworkManager.state")
+_RFKILL = Path("/var/lib/systemd/rfkill")
+_COUNTRY = Path("/etc/modprobe.d/microblog-wifi.conf")
 _KEYS = Path("/etc/ssh/authorized_keys.d/pi")
 _HOSTNAME, _HOSTS = Path("/etc/hostname"), Path("/etc/hosts")
 
@@ -126,6 +132,13 @@ def _admin(values: dict[str, str]) -> None:
 
 
 def _wifi(values: dict[str, str]) -> None:
+    if _NETWORK_MANAGER.exists():
+        _network_manager(values)
+    else:
+        _netplan(values)
+
+
+def _netplan(values: dict[str, str]) -> None:
     interface = {
         "dhcp4": True,
         "optional": True,
@@ -138,6 +151,34 @@ def _wifi(values: dict[str, str]) -> None:
     done = services.run("netplan", "generate")
     if done.returncode:
         raise HostError(f"netplan does not take the Wi-Fi: {done.stdout.strip()[:200]}")
+
+
+def _network_manager(values: dict[str, str]) -> None:
+    """A connection that NetworkManager reads when it starts (nm-settings-keyfile(5)).
+
+    The name as numbers: whatever is in it, none of it is the file's own syntax.
+    """
+    name = "".join(f"{byte};" for byte in values["wifi name"].encode())
+    password = values["wifi password"].replace("\\", "\\\\")
+    text = (
+        "[connection]\nid=microblog\ntype=wifi\n\n"
+        f"[wifi]\nmode=infrastructure\nssid={name}\n\n"
+        # A leading space would be taken away.
+        f"[wifi-security]\nkey-mgmt=wpa-psk\npsk={password.replace(' ', chr(92) + 's')}\n\n"
+        "[ipv4]\nmethod=auto\n\n[ipv6]\nmethod=auto\n"
+    )
+    _CONNECTION.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    files.write(_CONNECTION, text, 0o600)
+    # For the next boot's kernel module, and for this one's, if it is loaded already.
+    country = values["wifi country"].upper()
+    files.write(_COUNTRY, f"options cfg80211 ieee80211_regdom={country}\n", 0o644)
+    services.run("iw", "reg", "set", country)
+    for switch in _RFKILL.glob("*:wlan"):
+        files.write(switch, "0\n", 0o644)
+    services.run("rfkill", "unblock", "wifi")
+    if _MANAGER_STATE.exists():
+        state = _MANAGER_STATE.read_text().replace("WirelessEnabled=false", "WirelessEnabled=true")
+        files.write(_MANAGER_STATE, state, 0o600)
 
 
 def _ssh(values: dict[str, str]) -> None:

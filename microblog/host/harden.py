@@ -163,7 +163,12 @@ def _ssh_ports() -> list[int]:
         return []
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     said = services.run("/usr/sbin/sshd", "-T").stdout
-    return [int(port) for port in re.findall(r"(?m)^port (\d+)$", said)] or [22]
+    ports = re.findall(r"(?m)^port (\d+)$", said)
+    # From Ubuntu 22.10 on systemd may listen for it, on ports of its own unit.
+    if services.state("ssh.socket") == "active":
+        said = services.run("systemctl", "show", "--property=Listen", "ssh.socket").stdout
+        ports += re.findall(r":(\d+) \(Stream\)", said)
+    return sorted({int(port) for port in ports}) or [22]
 
 
 def _firewall_on() -> bool:

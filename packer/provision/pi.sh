@@ -3,6 +3,10 @@
 set -eu
 echo "phase: pi"
 
+# Found as microblog.local until it is given another name.
+echo microblog > /etc/hostname
+printf '127.0.1.1 microblog\n' >> /etc/hosts
+
 # gunicorn answers visitors itself, on port 80, which needs no root then; on both kinds of
 # addresses, each by a socket of its own. No secret is in this: the machine adds its own.
 cat > /etc/sysctl.d/60-microblog.conf <<'END'
@@ -29,7 +33,8 @@ Description=Read microblog.txt from the card
 DefaultDependencies=no
 RequiresMountsFor=/boot/firmware
 After=local-fs.target systemd-tmpfiles-setup.service
-Before=cloud-init-local.service network-pre.target systemd-networkd.service sysinit.target avahi-daemon.service
+Before=cloud-init-main.service cloud-init-local.service network-pre.target sysinit.target
+Before=systemd-networkd.service NetworkManager.service avahi-daemon.service
 Wants=network-pre.target
 
 [Service]
@@ -107,11 +112,20 @@ printf '[Time]\nSaveIntervalSec=15min\n' > /etc/systemd/timesyncd.conf.d/microbl
 printf '[Manager]\nRuntimeWatchdogSec=14s\nRebootWatchdogSec=2min\n' > /etc/systemd/system.conf.d/microblog.conf
 # Names on the local network are avahi's.
 printf '[Resolve]\nMulticastDNS=no\n' > /etc/systemd/resolved.conf.d/microblog.conf
-cat > /etc/systemd/zram-generator.conf <<'END'
+# Raspberry Pi OS has a generator of its own before this one, whose file on the card is left out.
+if [ -e /etc/rpi/swap.conf ]; then
+    mkdir -p /etc/rpi/swap.conf.d
+    printf '[Main]\nMechanism=zram\n' > /etc/rpi/swap.conf.d/microblog.conf
+else
+    cat > /etc/systemd/zram-generator.conf <<'END'
 [zram0]
 zram-size = ram / 2
 compression-algorithm = zstd
 END
+fi
+if [ -e /etc/dphys-swapfile ]; then
+    systemctl disable --quiet dphys-swapfile.service
+fi
 cat > /etc/avahi/services/microblog.service <<'END'
 <?xml version="1.0" standalone="no"?>
 <!DOCTYPE service-group SYSTEM "avahi-service.dtd">
@@ -124,5 +138,11 @@ cat > /etc/avahi/services/microblog.service <<'END'
 </service-group>
 END
 systemctl enable --quiet microblog-card.service microblog-admin.service wifi.service microblog-greeting.timer
+# SSH is for those who have put a key on the card; Raspberry Pi OS has it off.
+systemctl enable --quiet ssh.service
 # A network that is not there is not waited for.
-systemctl disable --quiet systemd-networkd-wait-online.service
+for unit in systemd-networkd-wait-online NetworkManager-wait-online; do
+    if [ -e "/usr/lib/systemd/system/$unit.service" ]; then
+        systemctl disable --quiet "$unit.service"
+    fi
+done

@@ -8,6 +8,10 @@ echo "phase: prepare"
 printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 
+# Whether this system has been a machine: one that is only unpacked may say "uninitialized", which
+# its first boot goes by (machine-id(5)).
+cp /etc/machine-id /run/machine-id.base 2> /dev/null || : > /run/machine-id.base
+
 # In /run, gone with the power: the journal stays in memory, and no timer
 # takes apt's lock.
 mkdir -p /run/systemd/journald.conf.d
@@ -36,10 +40,6 @@ if [ -e /usr/bin/py3compile ]; then
     # shellcheck disable=SC2016 # expanded when it is called
     printf '#!/bin/sh\necho "$2" >> /run/py3compile\n' > /usr/bin/py3compile
     chmod 755 /usr/bin/py3compile
-fi
-# Nobody is asked anything.
-if [ -e /etc/apt/apt.conf.d/70debconf ]; then
-    mv /etc/apt/apt.conf.d/70debconf /run/70debconf
 fi
 # ssl-cert makes a key where there is none, and clean.sh would remove it.
 mkdir -p /etc/ssl/private

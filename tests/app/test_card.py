@@ -1,6 +1,7 @@
 """microblog.txt: what is right in it counts, what is wrong is answered, no secret stays."""
 
 import base64
+import configparser
 import json
 import struct
 from pathlib import Path
@@ -108,7 +109,9 @@ def machine(tmp_path, monkeypatch):
     etc.mkdir()
     (etc / "hosts").write_text("127.0.0.1 localhost\n127.0.1.1 old\n")
     for name, file in {"_ADMIN": "admin", "_WIFI": "wifi", "_KEYS": "keys/pi", "_HOSTNAME": "hostname",
-                       "_HOSTS": "hosts"}.items():  # fmt: skip
+                       "_HOSTS": "hosts", "_NETWORK_MANAGER": "manager", "_CONNECTION": "connection",
+                       "_MANAGER_STATE": "state", "_RFKILL": "rfkill",
+                       "_COUNTRY": "country"}.items():  # fmt: skip
         monkeypatch.setattr(card, name, etc / file)
     monkeypatch.setattr(card.layout, "ANSWERED", etc / "answers")
     monkeypatch.setattr(card.layout, "user_ids", lambda: (0, 0))
@@ -143,6 +146,31 @@ def test_everything_gets_to_its_place_and_is_read_once(machine):
     assert b"pass phrase" not in (boot / "microblog.txt").read_bytes()
     assert not (boot / "microblog-errors.txt").exists()
     assert _read(boot) == []
+
+
+def test_where_there_is_network_manager_it_gets_the_wifi(machine):
+    """Raspberry Pi OS: its Wi-Fi is off until there is a country, and netplan may not be there at all."""
+    etc, boot = machine
+    (etc / "manager").touch()
+    (etc / "rfkill").mkdir()
+    switch = etc / "rfkill" / "platform-3f300000.mmcnr:wlan"
+    switch.write_text("1\n")
+    (etc / "state").write_text("[main]\nNetworkingEnabled=true\nWirelessEnabled=false\n")
+    (boot / "microblog.txt").write_text(
+        "wifi country = de\nwifi name = Ünser #1;\nwifi password =  a b;\\#c d\n"
+    )
+    assert len(_read(boot)) == 1
+    assert not (boot / "microblog-errors.txt").exists()
+    connection = configparser.RawConfigParser(delimiters="=", comment_prefixes=("#",))
+    connection.read(etc / "connection")
+    ssid = connection["wifi"]["ssid"]
+    assert bytes(map(int, ssid.rstrip(";").split(";"))).decode() == "Ünser #1;"
+    assert connection["wifi-security"]["psk"] == "a\\sb;\\\\#c\\sd"
+    assert (etc / "connection").stat().st_mode & 0o777 == 0o600
+    assert "ieee80211_regdom=DE" in (etc / "country").read_text()
+    assert switch.read_text() == "0\n"
+    assert "WirelessEnabled=true" in (etc / "state").read_text()
+    assert not (etc / "wifi").exists()
 
 
 def test_a_mistake_is_answered_until_it_is_mended(machine):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from builder import bake, base, cache, definition, emulator, images, media, package, paths, pool
+from builder import bake, base, cache, definition, emulator, images, layer, media, package, paths, pool
 from builder.command import run
 from builder.errors import BuildError
 from builder.ext4 import FileSystem
@@ -41,8 +41,9 @@ def measure() -> dict[str, Any]:
         (work / "warm").mkdir()
         began = time.monotonic()
         deb = package.build(fresh=True)
-        chosen = base.obtain(image, deb)
-        accelerator = emulator.choose("auto", chosen.architecture, lambda: chosen.kernel)
+        below = base.obtain(image, deb)
+        accelerator = emulator.choose("auto", below.architecture, lambda: below.kernel)
+        chosen = layer.obtain(image, below, deb, lambda: accelerator)
         bake.bake(image, chosen, deb, accelerator, work / "warm", log)
         warm = time.monotonic() - began
         # Without what the package needs: that is what the floor installs.

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from builder import bake, base, cache, definition, images, machine, package, paths
+from builder import bake, base, cache, definition, images, layer, machine, package, paths
 from builder.progress import step
 
 sys.path += [str(paths.ROOT / "tests" / name) for name in ("", "bench", "images")]
@@ -33,7 +33,7 @@ def measure() -> dict[str, Any]:
         (work / "warm").mkdir()
         began = time.monotonic()
         deb = package.build(fresh=True)
-        chosen = base.obtain(image, deb)
+        chosen = layer.obtain(image, base.obtain(image, deb), deb, lambda: "tcg")
         bake.bake(image, chosen, deb, "tcg", work / "warm", work / "bench.log")
         warm = time.monotonic() - began
         emulated = _emulated(made, work)

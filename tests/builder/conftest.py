@@ -1,14 +1,19 @@
 """A checkout's definitions and a cache of their own for each test, so that nothing real is touched."""
 
+import hashlib
+import http.server
 import json
+import re
 import shutil
+import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from builder import manifest, paths, sbom
+from builder import definition, download, manifest, paths, sbom, signature
 
 
 @pytest.fixture
@@ -75,3 +80,142 @@ def build():
         )
 
     return run
+
+
+class Publisher(http.server.ThreadingHTTPServer):
+    """Serves what is in ``files``; ``faults`` has a list of what happens first instead, by path."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files, self.faults, self.asked = {}, {}, []
+
+    def handle_error(self, *_):
+        """A client that goes away is what some tests are about."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked = self.headers.get("Range")
+        self.server.asked.append((self.path, asked))
+        faults = self.server.faults.get(self.path, [])
+        fault = faults.pop(0) if faults else None
+        if isinstance(fault, int):
+            return self._answer(fault, b"")
+        if isinstance(fault, str):
+            return self._answer(302, b"", Location=fault)
+        if self.path not in self.server.files:
+            return self._answer(404, b"")
+        body = self.server.files[self.path]
+        start = int(re.match(r"bytes=(\d+)-", asked)[1]) if asked else 0
+        return self._answer(206 if asked else 200, body[start:], cut=fault)
+
+    def _answer(self, code, body, cut=None, **headers):
+        self.send_response(code)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if cut is None:
+            self.wfile.write(body)
+        else:
+            cut(self.wfile, body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory):
+    """Fingerprint, by name, of keys in one GnuPG home: good, other, expired, revoked."""
+    # gpg-agent's socket has a path of 107 characters at most.
+    home = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
+    made = {}
+
+    def gpg(*arguments, data=None):
+        done = subprocess.run(
+            ["gpg", "--homedir", home, "--batch", "--pinentry-mode=loopback", "--passphrase=",
+             "--no-tty", "--yes", "--status-fd=1", *arguments],
+            input=data, capture_output=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    for name, when in {
+        "good": [],
+        "other": [],
+        "revoked": [],
+        "expired": ["--faked-system-time=20200101T000000!"],
+    }.items():
+        life = "2d" if name == "expired" else "never"
+        said = gpg(
+            *when, "--quick-generate-key", f"{name} <{name}@example.org>", "ed25519", "sign", life
+        ).decode()
+        made[name] = re.search(r"KEY_CREATED \S+ (\S+)", said)[1]
+
+    def sign(content, *names, at=None):
+        (home / "content").write_bytes(content)
+        by = [option for name in names for option in ("--local-user", made[name])]
+        faked = ["--faked-system-time=20200101T120000!"] if "expired" in names else []
+        gpg(*faked, *by, "--output", home / "signature", "--detach-sign", home / "content")
+        return (home / "signature").read_bytes()
+
+    def public(name):
+        # Without the status lines that a batch prints.
+        gpg("--output", home / "public", "--armor", "--export", made[name])
+        return (home / "public").read_bytes()
+
+    revocation = (home / "openpgp-revocs.d" / f"{made['revoked']}.rev").read_text()
+    good_signature = sign(b"words", "revoked")
+    gpg("--import", data=revocation.replace(":-----BEGIN", "-----BEGIN").encode())
+    yield type("Keys", (), {"made": made, "sign": staticmethod(sign), "public": staticmethod(public),
+                            "by_revoked": (b"words", good_signature)})  # fmt: skip
+    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
+    subprocess.run(["rm", "-rf", home], check=True)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("authority")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-keyout", directory / "key.pem", "-out", directory / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return directory
+
+
+@pytest.fixture
+def server(certificate, keys, cache, monkeypatch):
+    running = Publisher()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    running.socket = context.wrap_socket(running.socket, server_side=True)
+    running.url = f"https://localhost:{running.server_address[1]}"
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate / "cert.pem"))
+    monkeypatch.setattr(signature, "KEY_SERVER", f"{running.url}/keys/{{}}")
+    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0.01)
+    for name, fingerprint in keys.made.items():
+        running.files[f"/keys/{fingerprint}"] = keys.public(name)
+    yield running
+    running.shutdown()
+    running.server_close()
+
+
+@pytest.fixture
+def signed_image(server, keys):
+    """A publisher that signs the image itself, and redirects to the latest."""
+
+    def publish(content=b"a card" * 1000, signed=None):
+        name = "2026-01-01-system.img"
+        server.files |= {
+            f"/images/{name}": content,
+            f"/images/{name}.sha256": f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode(),
+            f"/images/{name}.sig": keys.sign(content if signed is None else signed, "good"),
+        }
+        server.faults["/latest"] = [f"/images/{name}"]
+        return definition.DownloadedBase(
+            name="card", description="", architecture="arm64", user="u", url=f"{server.url}/latest",
+            sums="{file}.sha256", signature="{file}.sig", key=keys.made["good"],
+        )  # fmt: skip
+
+    return publish

@@ -14,6 +14,7 @@ import pytest
 from builder import base, compose, definition, download, package
 from builder import cache as caching
 from builder.errors import BuildError
+from builder.ext4 import FileSystem
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -47,7 +48,7 @@ def disk(tmp_path_factory):
     """A disk image, small but real: a partition table, and on it a file system with what a base must have."""
     work = tmp_path_factory.mktemp("disk")
     root = work / "root"
-    for directory in ("boot", "var/lib/dpkg", "etc/apt"):
+    for directory in ("boot", "var/lib/dpkg", "etc/apt", "etc/systemd/system"):
         (root / directory).mkdir(parents=True)
     (root / "boot/vmlinuz-1").write_bytes(b"a kernel")
     (root / "boot/incompressible").write_bytes(random.Random(1).randbytes(8 << 20))  # noqa: S311
@@ -112,6 +113,46 @@ def test_is_downloaded_once(offered, server):
     assert first.dpkg_status.exists()
     assert base.get(offered()) == first
     assert len(server.ranges) == 1
+
+
+def test_boots_for_ssh_alone_until_it_is_baked(offered, tmp_path):
+    """Else its first boot, in the bake, makes keys and identities for all that are made of it."""
+    got = base.get(offered())
+    raw = tmp_path / "raw"
+    subprocess.run(["qemu-img", "convert", "-O", "raw", got.disk, raw], check=True)
+    root = FileSystem.root_of(raw)
+    assert (
+        root._debugfs("stat /etc/systemd/system/default.target").count('Fast link dest: "bake.target"') == 1
+    )
+    assert b"Wants=" in root.read("/etc/systemd/system/bake.target")
+    assert "Mode:  0644" in root._debugfs("stat /etc/systemd/system/bake.target")
+    check = ["/usr/sbin/e2fsck", "-fn", f"{raw}?offset={root.offset}"]
+    assert subprocess.run(check, capture_output=True, check=False).returncode == 0
+
+
+def test_its_own_default_target_is_kept(disk, tmp_path):
+    raw = tmp_path / "raw"
+    (tmp_path / "disk.qcow2").write_bytes(disk)
+    subprocess.run(["qemu-img", "convert", "-O", "raw", tmp_path / "disk.qcow2", raw], check=True)
+    root = FileSystem.root_of(raw)
+    root.change("symlink /etc/systemd/system/default.target /lib/systemd/system/graphical.target")
+    base._boot_for_ssh(raw)
+    kept = root._debugfs("stat /etc/systemd/system/default.target.base")
+    assert 'Fast link dest: "/lib/systemd/system/graphical.target"' in kept
+    assert "Links: 1 " in kept
+
+
+def test_a_key_that_has_two_names_is_one_key(tmp_path):
+    """As in Debian 13: the old name is a link to the new one."""
+    apt, keyrings = tmp_path / "apt", tmp_path / "keyrings"
+    (apt / "sources.list.d").mkdir(parents=True)
+    (apt / "sources.list.d" / "d.sources").write_text("Types: deb\nSigned-By: /usr/share/keyrings/k.pgp\n")
+    keyrings.mkdir()
+    (keyrings / "debian-archive-keyring.pgp").write_bytes(b"a key")
+    (keyrings / "debian-archive-keyring.gpg").symlink_to("debian-archive-keyring.pgp")
+    base._trust_all(apt, keyrings)
+    assert (apt / "trusted.gpg.d" / "debian-archive-keyring.gpg").read_bytes() == b"a key"
+    assert "Signed-By" not in (apt / "sources.list.d" / "d.sources").read_text()
 
 
 def test_a_differing_checksum_is_refused_and_nothing_kept(offered, cache):
@@ -201,6 +242,11 @@ def test_base_key_follows_the_definition(offered, definitions):
     two = base.key(definition.load_base("debian-12"))
     assert two != one
     assert base.key(definition.load_base("debian-12"), ["nginx"]) != two
+
+
+def test_what_a_base_has_anyway_does_not_change_it(definitions):
+    wanted = definition.load_base("debian-12")
+    assert base.key(wanted, ["nginx"]) == base.key(wanted, ["nginx", wanted.packages[0]])
 
 
 def test_what_a_package_needs_is_read_from_it(deb):

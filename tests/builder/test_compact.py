@@ -75,3 +75,37 @@ def test_a_damaged_file_system_is_no_image(disk, tmp_path):
         out.write(os.urandom(4 * _MIB))
     with pytest.raises(BuildError, match="failed"):
         compact(disk, tmp_path / "back.raw", tmp_path, tmp_path / "log")
+
+
+def test_boot_of_its_own_is_compacted_too(tmp_path):
+    """As on Ubuntu 24.04: /boot is a partition behind the root's number, and before it on the disk."""
+    raw, back = tmp_path / "disk.raw", tmp_path / "back.raw"
+    with raw.open("wb") as out:
+        out.truncate(64 * _MIB)
+    sgdisk = program("sgdisk", "gdisk")
+    table = ["--new=16:2048:+20M", "--typecode=16:ea00", "--new=1:45056:+30M", "--new=15:0:0"]
+    subprocess.run([sgdisk, *table, "--typecode=15:ef00", raw], check=True, capture_output=True)
+    starts = {"boot": (1, "20M"), "root": (22, "30M")}
+    for name, (start, size) in starts.items():
+        tree = tmp_path / name
+        tree.mkdir()
+        (tree / "kept").write_bytes(name.encode() * 5000)
+        (tree / "deleted").write_bytes(_SECRET * 500)
+        offset = f"offset={start * _MIB}"
+        mke2fs = [program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-E", offset, "-d", tree, raw]
+        subprocess.run([*mke2fs, size], check=True, capture_output=True)
+        debugfs = [program("debugfs", "e2fsprogs"), "-w", "-R", "rm /deleted", f"{raw}?{offset}"]
+        subprocess.run(debugfs, check=True, capture_output=True)
+    with raw.open("r+b") as out:
+        out.seek(53 * _MIB)
+        out.write(b"the EFI partition")
+    compact(raw, back, tmp_path, tmp_path / "log")
+    content = back.read_bytes()
+    assert _SECRET in raw.read_bytes()
+    assert _SECRET not in content
+    assert content[53 * _MIB :].startswith(b"the EFI partition")
+    assert content[: 1 * _MIB] == raw.read_bytes()[: 1 * _MIB]
+    boot = FileSystem.boot_of(back)
+    assert boot is not None
+    assert boot.read("/kept") == b"boot" * 5000
+    assert FileSystem.root_of(back).read("/kept") == b"root" * 5000

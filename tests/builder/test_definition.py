@@ -97,3 +97,9 @@ def test_sizes(text, size):
 def test_what_is_no_size(text):
     with pytest.raises(ValueError, match="is not a size"):
         definition.size_in_bytes(text)
+
+
+def test_the_pi_prefers_raspberry_pi_os_and_leaves_its_kernel():
+    assert definition.load_image("pi").bases == ["raspios", "debian-13-pi"]
+    assert "linux-image-*" in definition.load_base("raspios").hold
+    assert definition.load_base("ubuntu-22.04").hold == []

@@ -1,13 +1,14 @@
 """Parts of ``microblog setup`` that need no machine."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
 
 from microblog.gunicorn_config import worker_count
-from microblog.host import database, envfile, files, layout, memory, schema
+from microblog.host import apt, database, envfile, files, harden, layout, memory, schema
 
 
 @pytest.mark.parametrize(
@@ -104,3 +105,39 @@ def test_the_application_is_asked_where_it_listens(
     (tmp_path / "env").write_text(line)
     monkeypatch.setenv("MICROBLOG_ENV_FILE", str(tmp_path / "env"))
     assert layout.app_address() == address
+
+
+def test_ports_that_systemd_listens_on_for_sshd_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ubuntu 24.04: ssh.socket has the port, and its administrator may have given it another."""
+    answers = {
+        "/usr/sbin/sshd": "port 22\n",
+        "systemctl": "Listen=0.0.0.0:2222 (Stream)\n[::]:2222 (Stream)\n",
+    }
+
+    def run(*command: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.CompletedProcess(command, 0, answers[command[0]])
+
+    monkeypatch.setattr(harden, "_sshd_installed", lambda: True)
+    monkeypatch.setattr(harden.Path, "mkdir", lambda *_, **__: None)
+    monkeypatch.setattr(harden.services, "run", run)
+    monkeypatch.setattr(harden.services, "state", lambda unit: {"ssh.socket": "active"}[unit])
+    assert harden._ssh_ports() == [22, 2222]
+    monkeypatch.setattr(harden.services, "state", lambda _: "inactive")
+    assert harden._ssh_ports() == [22]
+
+
+def test_apt_waits_for_a_new_servers_own_updates_and_restarts_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called = []
+
+    def run(command: list[str], **options: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+        called.append((command, options.get("env", {})))
+        return subprocess.CompletedProcess(command, 0, "")
+
+    monkeypatch.setattr(apt.subprocess, "run", run)
+    apt.ensure(lambda _: None, "odd")
+    command, environment = called[-1]
+    assert command[:2] == ["apt-get", "install"]
+    assert "DPkg::Lock::Timeout=600" in command
+    assert environment["NEEDRESTART_SUSPEND"] == "1"
