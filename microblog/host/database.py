@@ -117,7 +117,7 @@ def connect(
             if time.monotonic() > deadline or (target.socket and _down()):
                 raise HostError(
                     f"no database server answers at {where}",
-                    "systemctl status mariadb mysql says why; then: microblog setup"
+                    _why_down()
                     if target.socket
                     else "check DATABASE_URL and the network; then: microblog setup",
                 ) from None
@@ -136,9 +136,17 @@ def _remedy(target: Target, as_root: bool) -> str:
     return "check DATABASE_URL; then: microblog setup"
 
 
+def _why_down() -> str:
+    if services.booted():
+        return "systemctl status mariadb mysql says why; then: microblog setup"
+    return "service mariadb start (or mysql); then: microblog setup"
+
+
 def _down() -> bool:
-    """Whether systemd knows that no local server runs or is about to."""
-    return all(services.state(unit) in ("inactive", "failed") for unit in _UNITS)
+    """Whether no local server runs or is about to, as far as is known."""
+    states = {services.state(unit) for unit in _UNITS}
+    # Without systemd, the server's init script has one name of the two.
+    return bool(states & {"inactive", "failed"}) and states <= {"inactive", "failed", "unknown"}
 
 
 def ensure(connection: Any, target: Target) -> list[str]:

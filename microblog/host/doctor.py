@@ -93,8 +93,8 @@ def _units(_: Config) -> Iterator[Finding]:
         elif state not in ("active", "unknown"):
             yield Finding(
                 f"{unit} does not run.",
-                f"systemd calls it {state}.",
-                f"journalctl -u {unit}; microblog setup",
+                f"It is {state}.",
+                f"{services.log_of(unit)}; then: microblog setup",
             )
     if services.state("microblog-setup.service") == "failed":
         yield Finding(

@@ -1,6 +1,7 @@
 """Files that are whole or not there."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,17 +12,23 @@ def write(path: Path, data: str, mode: int, uid: int = 0, gid: int = 0) -> None:
     Only for directories in which nobody but root can write.
 
     :param mode: the permission bits; a secret is never readable to others, not for a moment.
+    :raises OSError: with the file's name, which the system's own error for a full disk lacks.
     """
     partial = path.with_name(f".{path.name}.new")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(data)
-        os.fchown(descriptor, uid, gid)
-        os.fchmod(descriptor, mode)
-        file.flush()
-        os.fsync(descriptor)
-    replace(partial, path)
+    try:
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(data)
+            os.fchown(descriptor, uid, gid)
+            os.fchmod(descriptor, mode)
+            file.flush()
+            os.fsync(descriptor)
+        replace(partial, path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def link(path: Path, target: Path) -> None:

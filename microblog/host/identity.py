@@ -46,7 +46,7 @@ def follow(say: Callable[[str], None]) -> bool:
     if changed:
         say(f"Mail goes by this machine's new name: {now}")
         if services.state("postfix.service") == "active":
-            services.run("systemctl", "reload", "postfix.service")
+            services.control("reload", "postfix.service")
     return changed
 
 

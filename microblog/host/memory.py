@@ -72,9 +72,9 @@ def ensure(url: str, say: Callable[[str], None]) -> bool:
     for unit in _UNITS:
         if services.state(unit) == "active":
             say(f"Restarting {unit} with less memory ...")
-            if services.run("systemctl", "restart", unit).returncode:
+            if services.control("restart", unit).returncode:
                 # Better large than not at all.
                 DROP_IN.unlink()
-                services.run("systemctl", "restart", unit)
+                services.control("restart", unit)
                 return False
     return True

@@ -96,10 +96,8 @@ def apply() -> None:
                         f"stop {other} or give it another port; then: microblog setup",
                     ) from None
             raise
-    elif services.run("systemctl", "reload", UNIT).returncode:
-        raise HostError(
-            "nginx does not reload", "nginx -t and journalctl -u nginx say why; then: microblog setup"
-        )
+    elif services.control("reload", UNIT).returncode:
+        raise HostError("nginx does not reload", f"nginx -t; {services.log_of(UNIT)}; then: microblog setup")
     _STALE.unlink(missing_ok=True)
 
 

@@ -25,7 +25,6 @@ from microblog.errors import HostError
 from microblog.host import (
     archive,
     backup,
-    database,
     envfile,
     files,
     layout,
@@ -154,7 +153,7 @@ def _stage(
     :param newest: bring it to the installed version's schema; else it stays at the backup's.
     :raises HostError: if that fails; nothing stays of it.
     """
-    _check_space(manifest, config.database_url)
+    staging.check_space(config.database_url, sum(member["size"] for member in manifest["members"].values()))
     beside = staging.beside(config.database_url, say)
     beside.make()
     say(f"Loading {sum(manifest['rows'].values())} rows ...")
@@ -273,17 +272,3 @@ def _open(path: Path) -> BinaryIO:
         return path.open("rb")
     except OSError as error:
         raise HostError(f"{path}: {error.strerror}", "name a file that 'microblog backup' has made") from None
-
-
-def _check_space(manifest: dict[str, Any], url: str) -> None:
-    """:raises HostError: if this machine's disk has no room for a second database."""
-    needed = 3 * sum(member["size"] for member in manifest["members"].values())
-    target = database.Target.parse(url)
-    folder = staging.sqlite_path(url).parent if target is None else Path("/var/lib/mysql")
-    if (target is None or target.ours) and folder.is_dir():
-        free = shutil.disk_usage(folder).free
-        if free < needed:
-            raise HostError(
-                f"{folder} has {free // 2**20} MiB free, {needed // 2**20} MiB are needed",
-                "delete something there; nothing was changed",
-            )

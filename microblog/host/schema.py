@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import microblog
 from microblog.errors import HostError
-from microblog.host import database, files, layout, privileges
+from microblog.host import database, files, layout, privileges, staging
 
 _REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=\s*(.*)$", re.MULTILINE)
 _QUOTED = re.compile(r"""["']([^"']+)["']""")
@@ -59,6 +59,9 @@ def ensure(url: str, say: Callable[[str], None], before: Callable[[], None] = la
         )
     if present_now:
         before()
+    else:
+        # MariaDB's own words for a full disk are "No more room in record file".
+        staging.check_space(url, 0)
     say("Bringing the database's schema up to date ...")
     done, text = privileges.call(_upgrade)
     if not done:
@@ -88,10 +91,16 @@ def present(
     if target is None:
         return _sqlite_revisions(url)
     connection = database.connect(target, say, as_root=target.ours, wait_seconds=wait_seconds)
+    import pymysql
+
     try:
         if target.ours and made is not None:
             made += database.ensure(connection, target)
         return database.revisions(connection, target)
+    except pymysql.err.MySQLError as error:
+        raise HostError(
+            f"the database server refuses: {error.args[-1]}", "mend that; then: microblog setup"
+        ) from None
     finally:
         connection.close()
 

@@ -1,4 +1,4 @@
-"""systemd's view of the services around the site."""
+"""The services around the site: systemd's, or, in a container without it, init scripts."""
 
 import re
 import subprocess
@@ -29,16 +29,39 @@ def _run(command: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def booted() -> bool:
+    """Whether systemd runs this machine (sd_booted(3))."""
+    return Path("/run/systemd/system").is_dir()
+
+
 def state(unit: str) -> str:
-    """``active``, ``activating``, ``failed``, ``inactive`` ...; ``unknown`` without systemd."""
-    if not Path("/run/systemd/system").is_dir():
-        return "unknown"
+    """``active``, ``activating``, ``failed``, ``inactive`` ...; ``unknown`` without any script for it."""
+    if not booted():
+        if not Path("/etc/init.d", _script(unit)).exists():
+            return "unknown"
+        return "inactive" if control("status", unit).returncode else "active"
     return run("systemctl", "show", "--property=ActiveState", "--value", unit).stdout.strip() or "unknown"
 
 
 def masked(unit: str) -> bool:
     """Whether an administrator has forbidden a unit to start."""
     return run("systemctl", "show", "--property=LoadState", "--value", unit).stdout.strip() == "masked"
+
+
+def control(action: str, unit: str) -> "subprocess.CompletedProcess[str]":
+    """Start, stop, reload or restart a unit; without systemd, by its init script (service(8))."""
+    if booted():
+        return run("systemctl", action, unit)
+    return run("service", _script(unit), action)
+
+
+def _script(unit: str) -> str:
+    return unit.removesuffix(".service")
+
+
+def log_of(unit: str) -> str:
+    """What shows why a unit does not start, for a hint."""
+    return f"journalctl -u {unit} says why" if booted() else f"service {_script(unit)} start, and its log"
 
 
 def holders(port: int) -> set[str]:
@@ -52,15 +75,16 @@ def holders(port: int) -> set[str]:
     return found
 
 
-def start(unit: str) -> None:
+def start(unit: str) -> bool:
     """Start a unit that does not run.
 
+    :return: whether it was started.
     :raises HostError: if it cannot be started.
     """
     if state(unit) in ("active", "unknown"):
-        return
+        return False
     if masked(unit):
         raise HostError(f"{unit} is masked", f"systemctl unmask {unit}; then: microblog setup")
-    done = run("systemctl", "start", unit)
-    if done.returncode:
-        raise HostError(f"{unit} does not start", f"journalctl -u {unit} says why; then: microblog setup")
+    if control("start", unit).returncode:
+        raise HostError(f"{unit} does not start", f"{log_of(unit)}; then: microblog setup")
+    return True

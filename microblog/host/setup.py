@@ -48,6 +48,10 @@ def setup(boot: bool = False, say: Callable[[str], None] = say) -> None:
 def _setup(boot: bool, say: Callable[[str], None]) -> None:
     changed = False
     layout.make_directories()
+    if boot:
+        # Of backups that a power cut has ended: none is being written yet.
+        for partial in layout.BACKUPS.glob(".microblog-*.partial"):
+            partial.unlink()
     path = layout.env_file()
     web = nginx.installed()
     if added := envfile.complete(path, database.default_url(), proxied=web):

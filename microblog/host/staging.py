@@ -6,6 +6,7 @@ wholly or not at all (https://dev.mysql.com/doc/refman/8.0/en/atomic-ddl.html,
 https://mariadb.com/kb/en/atomic-ddl/).
 """
 
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,9 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from microblog.errors import HostError
 from microblog.host import database, files, privileges
+
+# What empty tables take, and the server's own files while it fills them.
+_SPARE_BYTES = 32 * 2**20
 
 
 class Staging(Protocol):
@@ -165,6 +169,23 @@ class _Mysql:
                         f"a restore needs a second database: let {self.target.user} make and drop"
                         f" {self.name} and {self.old}",
                     ) from None
+
+
+def check_space(url: str, size: int) -> None:
+    """Where the database is this machine's, see whether a second one fits beside it.
+
+    :param size: of the data, in bytes; with their indexes they take up to three times as much.
+    :raises HostError: if the disk has no room for it.
+    """
+    target = database.Target.parse(url)
+    folder = sqlite_path(url).parent if target is None else Path("/var/lib/mysql")
+    if (target is None or target.ours) and folder.is_dir():
+        needed, free = 3 * size + _SPARE_BYTES, shutil.disk_usage(folder).free
+        if free < needed:
+            raise HostError(
+                f"{folder} has {free // 2**20} MiB free, {needed // 2**20} MiB are needed",
+                "nothing was changed: delete something there, and try again",
+            )
 
 
 def sqlite_path(url: str) -> Path:

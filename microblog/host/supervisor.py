@@ -14,6 +14,7 @@ _PROGRAM = layout.ETC / "supervisor.conf"
 _LINK = Path("/etc/supervisor/conf.d/microblog.conf")
 _LOG = layout.LOGS / "gunicorn.log"
 _ANSWER_SECONDS = 300
+_START_SECONDS = 60
 _LOOK_EVERY_SECONDS = 5.0
 # One that answers that it is not well may still be connecting to its database.
 _UNWELL_SECONDS = 30
@@ -41,7 +42,8 @@ def apply() -> None:
 
     :raises HostError: if supervisor, or the program, does not start.
     """
-    services.start(UNIT)
+    if services.start(UNIT):
+        _wait_for_supervisor()
     if program_state() in ("RUNNING", "STARTING"):
         return
     services.run("supervisorctl", "update", layout.USER)
@@ -50,6 +52,13 @@ def apply() -> None:
     done = services.run("supervisorctl", "start", layout.USER)
     if done.returncode and program_state() != "RUNNING":
         raise _failed()
+
+
+def _wait_for_supervisor() -> None:
+    """Wait until supervisor, just started, takes commands; systemd does not."""
+    deadline = time.monotonic() + _START_SECONDS
+    while services.run("supervisorctl", "pid").returncode and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def stop() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host import database, files, layout, maintenance, schema, supervisor
+from microblog.host import database, files, layout, maintenance, schema, staging, supervisor
 
 
 def migrate(config: Config, say: Callable[[str], None]) -> bool:
@@ -24,7 +24,7 @@ def migrate(config: Config, say: Callable[[str], None]) -> bool:
 
     def begin() -> None:
         nonlocal began
-        _prepare(say)
+        _prepare(config, say)
         began = True
 
     try:
@@ -47,7 +47,7 @@ def confirm() -> None:
     layout.UPGRADING.unlink(missing_ok=True)
 
 
-def _prepare(say: Callable[[str], None]) -> None:
+def _prepare(config: Config, say: Callable[[str], None]) -> None:
     maintenance.on()
     supervisor.stop()
     if layout.UPGRADING.exists():
@@ -57,6 +57,8 @@ def _prepare(say: Callable[[str], None]) -> None:
     from microblog.host import backup
 
     try:
+        # The way back needs it; and a migration that runs out of it would have to go back.
+        staging.check_space(config.database_url, backup.data_bytes(config.database_url))
         path, _ = backup.backup(kind="upgrade")
     except HostError as error:
         raise HostError(f"the upgrade was not begun: {error.message}", _and_retry(error.hint)) from None

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 from database_servers import mirror
 from nspawn import Kept, Machine, install, wait_until
+from variants import Versions, variant
 
-from builder import package
+from builder import cache, package
 from builder.paths import cache_dir
 from builder.progress import step
 
@@ -31,13 +32,16 @@ INCLUDE = "systemd,systemd-sysv,dbus,ca-certificates,curl,iproute2,procps,psmisc
 # What the tests of https, mail and harden install; fetched too.
 TOOLS = (
     "certbot pebble opendkim opendkim-tools ufw unattended-upgrades fail2ban python3-systemd openssh-server"
-    " openssh-client sudo ssh-audit libsasl2-modules"
+    " openssh-client sudo ssh-audit libsasl2-modules autopkgtest lynis"
 )
 DENY = "#!/bin/sh\nexit 101\n"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without root, or the tools, what needs machines is skipped, and says so."""
+    """The drill is skipped if not asked for; without root, or the tools, what needs machines too."""
+    for item in items:
+        if item.get_closest_marker("drill") and not item.config.getoption("--thorough"):
+            item.add_marker(pytest.mark.skip(reason="part of the drill: --thorough"))
     if os.geteuid() == 0 and shutil.which("systemd-nspawn") and shutil.which("mmdebstrap"):
         return
     skip = pytest.mark.skip(reason="needs root, systemd-container and mmdebstrap")
@@ -46,9 +50,39 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table of power cuts, as docs/package.md has it."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    results = [value for report in reports for name, value in report.user_properties if name == "power cuts"]
+    if results:
+        terminalreporter.section("power cuts")
+        write = terminalreporter.write_line
+        write("| within | database | cuts | healed by the next boot alone | posts acknowledged | lost |")
+        write("|---|---|---|---|---|---|")
+        for cuts in results:
+            write("| {operation} | {database} | {cuts} | {alone} | {acknowledged} | {lost} |".format(**cuts))
+        for cuts in results:
+            for place in cuts["places"]:
+                write(f"{cuts['operation']}, {cuts['database']}: {place}")
+
+
 @pytest.fixture(scope="session")
-def deb() -> Path:
-    return package.build()
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A directory that all of pytest-xdist's workers have."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def deb(shared: Path) -> Path:
+    with cache.lock(shared / "deb.lock", "building the package"):
+        return package.build()
+
+
+@pytest.fixture
+def versions(deb: Path, tmp_path: Path) -> Versions:
+    """Makes other versions of the package."""
+    return lambda version, files: variant(deb, tmp_path, version, files)
 
 
 @pytest.fixture(scope="session", params=BASES)
@@ -62,9 +96,13 @@ def base(request: pytest.FixtureRequest, deb: Path) -> Path:
         :16
     ]
     root = cache_dir() / "package-tests" / f"{request.param}-{key}"
-    if root.is_dir():
-        return root
-    root.parent.mkdir(exist_ok=True)
+    with cache.lock(root.with_suffix(".lock"), f"making the test base {request.param}"):
+        if not root.is_dir():
+            _make_base(request.param, root, deb, release, database)
+    return root
+
+
+def _make_base(name: str, root: Path, deb: Path, release: str, database: str) -> None:
     partial = root.with_name(f".{root.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     # This machine's own mirrors, for the release wanted.
@@ -84,7 +122,7 @@ def base(request: pytest.FixtureRequest, deb: Path) -> Path:
     fetch = f"apt-get --yes --download-only --no-install-recommends install {TOOLS}"
     command += [f'--customize-hook=chroot "$1" {fetch}']
     command += [release, str(partial), *(["-"] if sources else [])]
-    with step(f"Making the test base {request.param}", f"Made the test base {request.param}"):
+    with step(f"Making the test base {name}", f"Made the test base {name}"):
         subprocess.run(command, input=sources, text=True, check=True, stdout=subprocess.DEVNULL)
         # Nothing here outlives a test: apt and dpkg need not wait for the disk.
         (partial / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
@@ -96,16 +134,16 @@ def base(request: pytest.FixtureRequest, deb: Path) -> Path:
             # The name of the client that tests call.
             (partial / "usr/local/bin/mariadb").symlink_to("/usr/bin/mysql")
         partial.rename(root)
-    return root
 
 
 @pytest.fixture(scope="session")
 def new_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Machine]]:
-    """``new_machine(layers, boot=True)``: an overlay of its own; gone at the session's end."""
+    """``new_machine(layers, boot=True, disk_mib=0)``: an overlay of its own; gone at the session's end."""
     made: list[Machine] = []
 
-    def new(layers: list[Path], boot: bool = True) -> Machine:
-        machine = Machine(f"mb{os.getpid()}n{len(made)}", layers, tmp_path_factory.mktemp("machine"))
+    def new(layers: list[Path], boot: bool = True, disk_mib: int = 0) -> Machine:
+        name = f"mb{os.getpid()}n{len(made)}"
+        machine = Machine(name, layers, tmp_path_factory.mktemp("machine"), disk_mib)
         made.append(machine)
         if boot:
             machine.boot()
@@ -120,34 +158,56 @@ def new_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 
 
 @pytest.fixture(scope="session")
-def installed(base: Path, deb: Path, new_machine: Callable[..., Machine]) -> Kept:
+def installed(base: Path, deb: Path, shared: Path) -> Kept:
     """``apt install ./microblog.deb`` on a running server."""
-    machine = new_machine([base])
-    with step("Installing on a running server", "Installed on a running server"):
-        output = install(machine, deb)
-    # What the install itself leaves running is judged here, before any reboot.
-    assert machine.get("https://localhost/healthz").status == 200
-    machine.stop()
-    return Kept([machine.upper, base], output)
+
+    def make(machine: Machine) -> str:
+        machine.boot()
+        with step("Installing on a running server", "Installed on a running server"):
+            output = install(machine, deb)
+        # What the install itself leaves running is judged here, before any reboot.
+        assert machine.get("https://localhost/healthz").status == 200
+        machine.stop()
+        return output
+
+    return _kept(shared / f"installed-{base.name}", base, make)
 
 
 @pytest.fixture(scope="session")
-def baked(base: Path, deb: Path, new_machine: Callable[..., Machine]) -> Kept:
+def baked(base: Path, deb: Path, shared: Path) -> Kept:
     """The same where a policy denies services, as while an image is baked; the policy then removed."""
-    machine = new_machine([base])
-    policy = machine.root / "usr/sbin/policy-rc.d"
-    policy.write_text(DENY)
-    policy.chmod(0o755)
-    with step("Baking it in", "Baked it in"):
-        output = install(machine, deb)
-    assert (
-        machine.run("systemctl", "is-active", "supervisor", "nginx", "mysql", check=False).split()
-        == ["inactive"] * 3
-    )
-    machine.stop()
-    policy = machine.upper / "usr/sbin/policy-rc.d"
-    policy.unlink()
-    return Kept([machine.upper, base], output)
+
+    def make(machine: Machine) -> str:
+        machine.boot()
+        policy = machine.root / "usr/sbin/policy-rc.d"
+        policy.write_text(DENY)
+        policy.chmod(0o755)
+        with step("Baking it in", "Baked it in"):
+            output = install(machine, deb)
+        states = machine.run("systemctl", "is-active", "supervisor", "nginx", "mysql", check=False)
+        assert states.split() == ["inactive"] * 3
+        machine.stop()
+        policy.unlink()
+        return output
+
+    return _kept(shared / f"baked-{base.name}", base, make)
+
+
+def _kept(folder: Path, base: Path, make: Callable[[Machine], str]) -> Kept:
+    """A machine that the first worker makes and all continue on."""
+    with cache.lock(folder.with_suffix(".lock"), "installing on a machine"):
+        output = folder / "output"
+        if not output.exists():
+            # Left half-made by a test that failed.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            machine = Machine(f"mb{os.getpid()}{folder.name[:9]}", [base], folder)
+            try:
+                said = make(machine)
+            finally:
+                machine.destroy()
+            output.write_text(said)
+    return Kept([folder / "upper", base], output.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +217,7 @@ def site(installed: Kept, new_machine: Callable[..., Machine]) -> Iterator[Machi
     wait_until("the site answers", machine.answers)
     yield machine
     machine.destroy()
+    machine.delete()
 
 
 @pytest.fixture
@@ -166,3 +227,4 @@ def server(installed: Kept, new_machine: Callable[..., Machine]) -> Iterator[Mac
     wait_until("the site answers", machine.answers)
     yield machine
     machine.destroy()
+    machine.delete()

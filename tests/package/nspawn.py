@@ -40,11 +40,23 @@ class Answer:
     protocol: str = field(default="")
 
 
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
 class Machine:
     """One machine: boot, run commands in it, stop it, continue on its upper layer."""
 
-    def __init__(self, name: str, layers: list[Path], folder: Path) -> None:
+    def __init__(self, name: str, layers: list[Path], folder: Path, disk_mib: int = 0) -> None:
+        """:param disk_mib: the size of a disk of its own; 0 for a part of this machine's."""
         self.name = name
+        self.disk = folder if disk_mib else None
+        if self.disk:
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", f"size={disk_mib}m", "tmpfs", self.disk], check=True
+            )
         self.root, self.upper, self.work = folder / "root", folder / "upper", folder / "work"
         self.console = folder / "console.log"
         for path in (self.root, self.upper, self.work):
@@ -55,22 +67,16 @@ class Machine:
         self.process: subprocess.Popen[bytes] | None = None
         self.leader = 0
 
+    def leave_free(self, kib: int) -> None:
+        """Make its own disk so small, or so large, that this much of it is free."""
+        assert self.disk
+        disk = os.statvfs(self.disk)
+        size = (disk.f_blocks - disk.f_bfree) * disk.f_frsize // 1024 + kib
+        subprocess.run(["mount", "-o", f"remount,size={size}k", self.disk], check=True)
+
     def boot(self) -> None:
         """Start it and wait until its init has started everything."""
-        command = [
-            "systemd-nspawn",
-            "--quiet",
-            "--boot",
-            f"--directory={self.root}",
-            f"--machine={self.name}",
-        ]
-        # Nobody's network: the ports in there are nobody's business out here.
-        command += ["--register=no", "--keep-unit", "--private-network", "--link-journal=no"]
-        with self.console.open("ab") as console:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
-            )
-        self.leader = wait_until("systemd-nspawn has a child", self._child)
+        self._start("systemd", "--boot")
         wait_until(
             f"{self.name} is up, see {self.console}",
             lambda: (
@@ -80,15 +86,29 @@ class Machine:
             BOOT_SECONDS,
         )
 
-    def _child(self) -> int:
+    def start_without_init(self) -> None:
+        """Start it as a container whose only program is one that waits."""
+        self._start("sleep", "--as-pid2", "sleep", "infinity")
+
+    def _start(self, program: str, how: str, *command: str) -> None:
+        """:param program: the name of what the container runs, once it runs."""
+        nspawn = ["systemd-nspawn", "--quiet", f"--directory={self.root}", f"--machine={self.name}"]
+        # Nobody's network: the ports in there are nobody's business out here.
+        nspawn += ["--register=no", "--keep-unit", "--private-network", "--link-journal=no", how, *command]
+        with self.console.open("ab") as console:
+            self.process = subprocess.Popen(
+                nspawn, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
+            )
+        self.leader = wait_until(f"{program} runs in {self.name}", lambda: self._child(program))
+
+    def _child(self, program: str) -> int:
         assert self.process and self.process.poll() is None, self.console.read_text(errors="replace")
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for child in children:
-            # nspawn's own helpers come and go; init is the one that has become systemd.
-            with suppress(OSError):
-                if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
-                    return int(child)
+        # nspawn's own helpers come and go; an init of its own may stand between.
+        for child in _children(self.process.pid):
+            for candidate in (child, *_children(child)):
+                with suppress(OSError):
+                    if Path(f"/proc/{candidate}/comm").read_text().strip() == program:
+                        return candidate
         return 0
 
     def run(
@@ -172,8 +192,28 @@ class Machine:
     def delete(self) -> None:
         """Delete what it wrote, but for its console."""
         assert not self.root.is_mount()
-        shutil.rmtree(self.upper)
-        shutil.rmtree(self.work)
+        if self.disk:
+            subprocess.run(["umount", self.disk], check=True)
+            self.disk = None
+            return
+        for path in (self.upper, self.work):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def link(first: Machine, second: Machine) -> tuple[str, str]:
+    """A cable between two machines, and nobody else.
+
+    :return: their addresses.
+    """
+    ends = (first, "10.99.0.1"), (second, "10.99.0.2")
+    near, far = (f"netns {machine.leader}".split() for machine in (first, second))
+    subprocess.run(
+        ["ip", "link", "add", "cable", *near, "type", "veth", "peer", "name", "cable", *far], check=True
+    )
+    for machine, address in ends:
+        machine.run("ip", "address", "add", f"{address}/24", "dev", "cable")
+        machine.run("ip", "link", "set", "cable", "up")
+    return ends[0][1], ends[1][1]
 
 
 @dataclass
@@ -195,5 +235,16 @@ def install(machine: Machine, deb: Path, *options: str) -> str:
     return machine.run(
         *("apt-get", "install", "--yes", "--quiet", *options, "/root/microblog.deb", *database.split()),
         env={"DEBIAN_FRONTEND": "noninteractive"},
+        timeout=1800,
+    )
+
+
+def try_install(machine: Machine, deb: Path) -> str:
+    """:return: what apt said, failing or not; ``machine.code`` tells."""
+    shutil.copyfile(deb, machine.root / "root/new.deb")
+    return machine.run(
+        *("apt-get", "install", "--yes", "--quiet", "--allow-downgrades", "/root/new.deb"),
+        env={"DEBIAN_FRONTEND": "noninteractive"},
+        check=False,
         timeout=1800,
     )

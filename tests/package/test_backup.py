@@ -1,11 +1,9 @@
 """Backup and restore on a server: both kinds of database, damage, interruptions, little room."""
 
 import json
-import random
 
-import pytest
-from nspawn import Machine, wait_until
-from sites import BACKUPS, ENV, fill, look, switch_to
+from nspawn import Machine
+from sites import BACKUPS, ENV, SQLITE, fill, look, switch_to
 
 
 def test_a_backup_moves_between_databases_and_machines(server: Machine) -> None:
@@ -20,7 +18,7 @@ def test_a_backup_moves_between_databases_and_machines(server: Machine) -> None:
 
     # To another kind of database, on a machine with secrets of its own.
     server.run("sed", "-i", "s/^SECRET_KEY=.*/SECRET_KEY=" + "0" * 64 + "/", ENV)
-    switch_to(server, "sqlite:////var/lib/microblog/microblog.db")
+    switch_to(server, SQLITE)
     fill(server, "bob", 3)
     said = server.run("microblog", "restore", "/root/b.tar.gz")
     assert server.answers(), said
@@ -106,33 +104,3 @@ def test_the_timer_backs_up_and_keeps_seven(server: Machine) -> None:
     assert len(names) == 7
     assert names[0] == "microblog-20260103T000000Z-daily.tar.gz"
     server.run("microblog", "restore", "--check", f"{BACKUPS}/{names[-1]}")
-
-
-@pytest.mark.parametrize("url", ["", "sqlite:////var/lib/microblog/microblog.db"], ids=["mariadb", "sqlite"])
-def test_a_restore_cut_short_leaves_the_old_state_or_the_new(
-    server: Machine, url: str, thorough: bool
-) -> None:
-    if url:
-        switch_to(server, url)
-    fill(server, "alice", 200)
-    server.run("microblog", "backup", "--output", "/root/alice.tar.gz")
-    old = look(server)
-    fill(server, "bob", 5)
-    server.run("microblog", "backup", "--output", "/root/both.tar.gz")
-    both = look(server)
-    dice = random.Random(7)  # noqa: S311
-    outcomes = []
-    for _ in range(15 if thorough else 1):
-        delay = dice.uniform(0.3, 6)
-        server.run("systemd-run", "--quiet", "microblog", "restore", "/root/alice.tar.gz")
-        server.run("sleep", f"{delay:.2f}")
-        server.kill()
-        server.boot()
-        wait_until("the site answers", server.answers)
-        now = look(server)
-        assert now in (old, both), f"after a power cut at {delay:.2f} s"
-        outcomes.append(now == old)
-        server.run("microblog", "restore", "/root/both.tar.gz")
-        assert look(server) == both
-        assert server.run("find", BACKUPS, "-name", "*restoring*") == ""
-    print(f"{len(outcomes)} power cuts during a restore: {outcomes.count(True)} ended new")

@@ -6,16 +6,7 @@ from pathlib import Path
 
 import pytest
 from nspawn import Kept, Machine, install, wait_until
-
-ENV = "/etc/microblog/microblog.env"
-FORGET = """
-supervisorctl stop microblog
-rm -rf /etc/microblog/microblog.env /etc/microblog/tls /etc/supervisor/conf.d/microblog.conf
-rm -f /etc/nginx/sites-enabled/microblog
-[ ! -L /etc/microblog/replaced-nginx-default ] ||
-    mv /etc/microblog/replaced-nginx-default /etc/nginx/sites-enabled/default
-mariadb -e "DROP DATABASE IF EXISTS microblog; DROP USER IF EXISTS microblog@localhost"
-"""
+from sites import ENV, FORGET
 
 
 @pytest.fixture

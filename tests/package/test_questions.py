@@ -114,7 +114,7 @@ def test_obstacles_are_one_line_each(server: Machine, deb: Path) -> None:
 def test_the_doctor_finds_each(server: Machine) -> None:
     assert "Nothing is wrong" in server.run("microblog", "doctor")
     troubles = {
-        "is masked": ("systemctl mask --now nginx", "systemctl unmask --now nginx"),
+        "is masked": ("systemctl mask --now nginx", "systemctl unmask nginx && systemctl start nginx"),
         "The database does not answer.": ("systemctl stop mysql", "systemctl start mysql"),
         "The application does not answer.": (
             "supervisorctl stop microblog",

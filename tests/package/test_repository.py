@@ -1,6 +1,8 @@
 """``./build.py repo``: machines update from it, and from nothing that was tampered with."""
 
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,17 @@ from variants import variant
 from builder import package, repository
 
 
+@pytest.fixture
+def data_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where keys are kept: gpg-agent's sockets bear no path of more than 107 characters (unix(7))."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        monkeypatch.setenv("XDG_DATA_HOME", name)
+        yield Path(name)
+
+
 def test_machines_update_from_the_repository(
-    server: Machine, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Machine, deb: Path, tmp_path: Path, data_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     newer = variant(deb, tmp_path, "9.1", {})
     monkeypatch.setattr(package, "build", lambda: newer)
     monkeypatch.setattr(package, "version", lambda: "9.1")
@@ -22,7 +31,7 @@ def test_machines_update_from_the_repository(
     key = (first / repository.KEY_FILE).read_text()
     # Again: the same key, the same place.
     assert (repository.make(folder, url="file:///srv/apt") / repository.KEY_FILE).read_text() == key
-    assert (tmp_path / "data/microblog/gnupg").stat().st_mode & 0o077 == 0
+    assert (data_home / "microblog/gnupg").stat().st_mode & 0o077 == 0
 
     shutil.copytree(folder, server.root / "srv/apt")
     shutil.copyfile(
@@ -41,4 +50,5 @@ def test_machines_update_from_the_repository(
     )
     said = server.run("apt-get", *only, "-o", "APT::Update::Error-Mode=any", "update", check=False)
     assert server.code != 0, said
-    assert "BADSIG" in said
+    # In gpgv's words, or sqv's (Debian 13).
+    assert "BADSIG" in said or "has been manipulated" in said

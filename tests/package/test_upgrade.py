@@ -1,21 +1,14 @@
 """``apt install ./microblog_NEW.deb``: that works, that fails, whose power is cut; and the way back."""
 
-import random
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from nspawn import Machine, wait_until
-from sites import BACKUPS, fill, look, python, switch_to
-from variants import migration, variant
+from nspawn import Machine, try_install, wait_until
+from sites import BACKUPS, SQLITE, fill, in_maintenance, look, switch_to, tables
+from variants import ADD, HEAD, Versions, migration
 
-from microblog.host import schema
-
-HEAD = max(schema.known(schema.migrations())[1])
-ADD = 'if missing.table("extra"):\n    op.create_table("extra", sa.Column("x", sa.Integer()))'
 DESTROY = ADD + '\nop.execute("DELETE FROM posts")\nop.execute("ALTER TABLE users ADD COLUMN y INTEGER")\n'  # noqa: S608
-SQLITE = "sqlite:////var/lib/microblog/microblog.db"
 UNWELL = """
 from flask import Blueprint, abort
 blueprint = Blueprint("health", __name__)
@@ -25,43 +18,6 @@ blueprint = Blueprint("health", __name__)
 def healthz():
     abort(500)
 """
-
-Versions = Callable[[str, dict[str, str]], Path]
-
-
-@pytest.fixture
-def versions(deb: Path, tmp_path: Path) -> Versions:
-    return lambda version, files: variant(deb, tmp_path, version, files)
-
-
-def try_install(machine: Machine, deb: Path) -> str:
-    """:return: what apt said, failing or not; ``machine.code`` tells."""
-    shutil.copyfile(deb, machine.root / "root/new.deb")
-    return machine.run(
-        *("apt-get", "install", "--yes", "--quiet", "--allow-downgrades", "/root/new.deb"),
-        env={"DEBIAN_FRONTEND": "noninteractive"},
-        check=False,
-        timeout=1800,
-    )
-
-
-TABLES = """
-import sqlalchemy as sa
-from microblog import create_app
-from microblog.database import db
-
-with create_app().app_context():
-    print(sorted(sa.inspect(db.engine).get_table_names()))
-"""
-
-
-def tables(machine: Machine) -> str:
-    return python(machine, TABLES)
-
-
-def in_maintenance(machine: Machine) -> bool:
-    page = machine.get("https://localhost/")
-    return page.status == 503 and "maintenance" in page.body
 
 
 def test_an_upgrade_keeps_the_posts_and_says_how_long_it_took(
@@ -181,36 +137,3 @@ def test_power_cut_within_a_migration_heals_at_the_next_boot(
     assert server.run("dpkg", "--configure", "-a") is not None
     assert server.answers()
     assert server.run("find", BACKUPS, "-name", "upgrading*") == ""
-
-
-def test_power_cuts_anywhere_in_an_upgrade_lose_nothing(
-    server: Machine, versions: Versions, thorough: bool
-) -> None:
-    dice = random.Random(11)  # noqa: S311
-    fill(server, "alice", 50)
-    before = look(server)
-    last = HEAD
-    for number in range(9001, 9031 if thorough else 9003):
-        table = f'op.create_table("extra{number}", sa.Column("x", sa.Integer()))'
-        body = f'if missing.table("extra{number}"):\n    {table}'
-        files = {}
-        for revision, after in zip(range(9001, number + 1), [HEAD, *range(9001, number)], strict=True):
-            files.update(migration(str(revision), str(after), body.replace(str(number), str(revision))))
-        shutil.copyfile(versions(f"9.{number}", files), server.root / "root/new.deb")
-        server.run(
-            "systemd-run", "--quiet", "--setenv=DEBIAN_FRONTEND=noninteractive", "dpkg", "-i", "/root/new.deb"
-        )
-        delay = dice.uniform(0.2, 8)
-        server.run("sleep", f"{delay:.2f}")
-        server.kill()
-        server.boot()
-        # What dpkg asks for after an interruption.
-        said = server.run(
-            "dpkg", "-i", "/root/new.deb", check=False, env={"DEBIAN_FRONTEND": "noninteractive"}
-        )
-        assert server.code == 0, f"after a power cut at {delay:.2f} s: {said}"
-        wait_until("the site answers", server.answers)
-        assert look(server) == before, f"after a power cut at {delay:.2f} s"
-        assert f"extra{number}" in tables(server)
-        last = str(number)
-    print(f"power cuts in upgrades up to {last}: nothing lost")

@@ -3,8 +3,15 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+from microblog.host import schema
+
+HEAD = max(schema.known(schema.migrations())[1])
+ADD = 'if missing.table("extra"):\n    op.create_table("extra", sa.Column("x", sa.Integer()))'
+# Given a version and files as :func:`variant` takes them, the .deb.
+Versions = Callable[[str, dict[str, str]], Path]
 MODULES = "usr/lib/python3/dist-packages/microblog"
 
 
