@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from builder import cache, card, drive, fat, images, media, paths, seed
+from builder import bootfs, cache, drive, fat, images, media, paths, seed
 from builder.command import program
 from builder.emulator import ACCELERATOR_OPTIONS, EMULATORS
 from builder.errors import BuildError
@@ -61,7 +61,8 @@ def _start(image: Path, work: Path, console: Path) -> "subprocess.Popen[bytes]":
     # The board takes cards of a power of two alone.
     arguments = drive.make(drive.Wanted(image, work, 8 << 30, _ARCHITECTURE, files), log)
     tree = work / _TREE
-    tree.write_bytes(fat.read(work / "card.img", card.BOOT_START, _TREE, work, log))
+    disk = work / "card.img"
+    tree.write_bytes(fat.read(disk, bootfs.start(disk), _TREE, work, log))
     given = dict(zip(arguments[::2], arguments[1::2], strict=True))
     emulator = EMULATORS[_ARCHITECTURE]
     return subprocess.Popen(
@@ -69,7 +70,7 @@ def _start(image: Path, work: Path, console: Path) -> "subprocess.Popen[bytes]":
          program(emulator.binary, emulator.package), "-machine", "raspi3b",
          "-accel", f"tcg{ACCELERATOR_OPTIONS['tcg']}", "-display", "none", "-no-reboot",
          "-serial", f"file:{console}", "-dtb", tree, "-kernel", given["-kernel"], "-initrd", given["-initrd"],
-         "-append", given["-append"], "-drive", f"if=sd,format=raw,file={work / 'card.img'}"],
+         "-append", given["-append"], "-drive", f"if=sd,format=raw,file={disk}"],
         stdin=subprocess.DEVNULL, stdout=log.open("ab"), stderr=subprocess.STDOUT,
     )  # fmt: skip
 
