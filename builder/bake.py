@@ -16,7 +16,17 @@ from builder.progress import Step, step
 _SPACE = 8 << 30
 # The modules that decide what is in an image, beside bake*.py.
 _STEPS = (
-    *("bmap.py", "card.py", "compact.py", "fat.py", "oslist.py", "partition.py", "pool.py", "seed.py"),
+    *(
+        "bmap.py",
+        "bootfs.py",
+        "card.py",
+        "compact.py",
+        "fat.py",
+        "oslist.py",
+        "partition.py",
+        "pool.py",
+        "seed.py",
+    ),
     "sparse.py",
 )
 # What all templates share.

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from builder import bmap, card, interpreter, media, oslist
+from builder import bmap, bootfs, interpreter, media, oslist
 from builder.base import CachedBase
 from builder.command import program, run
 from builder.compact import compact
@@ -27,7 +27,7 @@ def prepare(image: Image, base: CachedBase, _accelerator: str, work: Path, log: 
     disk, firmware = work / "card.raw", work / "firmware"
     media.unpack(base.disk, disk, log)
     firmware.mkdir()
-    card.read_boot(disk, firmware, log)
+    bootfs.read(disk, firmware, log)
     root = FileSystem.root_of(disk)
     return {
         "disk": str(disk),
@@ -45,7 +45,7 @@ def prepare(image: Image, base: CachedBase, _accelerator: str, work: Path, log: 
 def flatten(work: Path, to: Path, log: Path) -> None:
     """Write a raw disk of what the base's disk holds by now."""
     disk = work / "card.raw"
-    card.write_boot(disk, work / "firmware", log)
+    bootfs.write(disk, work / "firmware", log)
     compact(disk, to, work, log)
     # e2image makes files that are its user's alone.
     to.chmod(0o644)
@@ -57,7 +57,7 @@ def pack(image: Image, work: Path, to: Path, log: Path) -> list[Path]:
     raw = to.with_name(f"{to.name}.img")
     flatten(work, raw, log)
     block_map = to.with_name(f"{to.name}.bmap")
-    bmap.write(bmap.of_card(raw, card.boot_start(raw)), block_map)
+    bmap.write(bmap.of_card(raw, bootfs.start(raw)), block_map)
     packed = to.with_name(f"{to.name}{media.CARD}")
     run([program("zstd", "zstd"), "-q", "-T0", "-6", raw, "-o", packed], log)
     listed = to.with_name(f"{to.name}{oslist.SUFFIX}")

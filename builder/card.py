@@ -7,24 +7,21 @@ itself, the kernel and the files that an owner edits; behind it the root file sy
 
 from pathlib import Path
 
-from builder import fat, partition, rootfs
+from builder import fat, rootfs
 from builder.command import program, run
-from builder.errors import BuildError
 
 _MIB = 1 << 20
 BOOT_START = 8 * _MIB
-"""Where the boot partition of a card that is laid out here begins, in bytes."""
+"""Where the boot partition begins, in bytes."""
 BOOT_SIZE = 512 * _MIB
-"""Of that boot partition, in bytes."""
+"""Of the boot partition, in bytes."""
 ROOT_START = BOOT_START + BOOT_SIZE
-"""Where its root file system begins, in bytes."""
+"""Where the root file system begins, in bytes."""
 DISK_ID = "6d696372"
 """Of the MBR. Partitions go by it: PARTUUID=6d696372-02 is the root file system (images/bases/pi.sh)."""
 FIRMWARE = "boot/firmware"
 """Where the boot partition is mounted."""
 _LABEL = "bootfs"
-_FAT = ("C", "B", "E", "6")
-"""Types of a partition that holds a FAT file system (MBR)."""
 
 
 def assemble(root_tar: Path, image: Path, size: int, seed: str, work: Path, log: Path) -> None:
@@ -52,29 +49,12 @@ def assemble(root_tar: Path, image: Path, size: int, seed: str, work: Path, log:
     write_boot(image, firmware, log)
 
 
-def boot_start(image: Path) -> int:
-    """Where a card's boot partition begins, in bytes.
-
-    :raises BuildError: it has none.
-    """
-    return _boot(partition.table(image), image).offset
-
-
-def _boot(table: partition.Table, image: Path) -> partition.Partition:
-    found = table.first(_FAT)
-    if found is None:
-        raise BuildError(f"{image.name} has no FAT partition", "Is it the image of a Raspberry Pi's card?")
-    return found
-
-
 def write_boot(image: Path, firmware: Path, log: Path) -> None:
     """Make the boot partition anew, with the files of a directory."""
-    table = partition.table(image)
-    boot = _boot(table, image)
-    fat.make(image, boot.offset, boot.size, _LABEL, table.identifier.removeprefix("0x"), log)
-    fat.copy_in(image, boot.offset, list(firmware.iterdir()), log)
+    fat.make(image, BOOT_START, BOOT_SIZE, _LABEL, DISK_ID, log)
+    fat.copy_in(image, BOOT_START, list(firmware.iterdir()), log)
 
 
 def read_boot(image: Path, firmware: Path, log: Path) -> None:
     """Copy the boot partition's files into a directory."""
-    fat.copy_out(image, boot_start(image), firmware, log)
+    fat.copy_out(image, BOOT_START, firmware, log)

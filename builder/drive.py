@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import card, fat, media, seed
+from builder import bootfs, fat, media, seed
 from builder.command import output, program, run
 from builder.emulator import EMULATORS
 from builder.ext4 import FileSystem
@@ -58,7 +58,7 @@ def _card(wanted: Wanted, log: Path) -> list[str]:
         with part.open("r+b") as out:
             out.truncate(max(wanted.size, part.stat().st_size))
         part.rename(disk)
-    boot = card.boot_start(disk)
+    boot = bootfs.start(disk)
     for name, text in wanted.files.items():
         source = wanted.directory / name
         source.write_text(text)
@@ -68,7 +68,7 @@ def _card(wanted: Wanted, log: Path) -> list[str]:
         fat.copy_in(disk, boot, list(wanted.extra), log)
     root = FileSystem.root_of(disk)
     kernel, initrd = wanted.directory / "vmlinuz", wanted.directory / "initrd"
-    newest = [name for name in root.names("/boot") if name.startswith("vmlinuz-")][-1]
+    newest = _newest_kernel(root)
     root.copy_out(f"/boot/{newest}", kernel)
     root.copy_out(f"/boot/{newest.replace('vmlinuz', 'initrd.img')}", initrd)
     told = output([program("mtype", "mtools"), "-i", f"{disk}@@{boot}", "::cmdline.txt"])
@@ -78,6 +78,29 @@ def _card(wanted: Wanted, log: Path) -> list[str]:
         "-append", f"{told.strip()} console={console} {_PATIENCE}",
         "-drive", f"if=virtio,format=raw,file={disk},discard=unmap",
     ]  # fmt: skip
+
+
+def why_not(image: Path, work: Path, log: Path) -> str:
+    """Why QEMU's virtual board can't start a card's image; empty where it can.
+
+    Raspberry Pi OS's kernel has no driver for that board's disks, and QEMU's model of a Pi no network.
+    """
+    if media.suffix(image) != media.CARD:
+        return ""
+    disk = work / "card.raw"
+    media.unpack(image, disk, log)
+    root = FileSystem.root_of(disk)
+    newest = _newest_kernel(root).removeprefix("vmlinuz-")
+    config = root.read(f"/boot/config-{newest}")
+    disk.unlink()
+    # Where the kernel does not tell, it is tried.
+    if config and b"\nCONFIG_VIRTIO_BLK=" not in config:
+        return f"its kernel {newest} has no driver for QEMU's disks; try the image on a Pi"
+    return ""
+
+
+def _newest_kernel(root: FileSystem) -> str:
+    return [name for name in root.names("/boot") if name.startswith("vmlinuz-")][-1]
 
 
 _MAKERS: dict[str, Callable[[Wanted, Path], list[str]]] = {media.QCOW2: _overlay, media.CARD: _card}

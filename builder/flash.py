@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from builder import bmap, card, fat, images, media
+from builder import bmap, bootfs, fat, images, media
 from builder.command import last_line, output, program
 from builder.disks import Disk, choose
 from builder.errors import BuildError
@@ -135,7 +135,7 @@ def with_settings(text: str, settings: Mapping[str, list[str]]) -> str:
 
 
 def _set(disk: Disk, settings: Mapping[str, list[str]], work: Path, log: Path) -> None:
-    boot = card.boot_start(disk.path)
+    boot = bootfs.start(disk.path)
     text = fat.read(disk.path, boot, SETTINGS, work, log).decode()
     file = work / SETTINGS
     file.write_bytes(with_settings(text, settings).encode())

@@ -9,10 +9,13 @@ import time
 
 import pytest
 
-from builder import bake, base, definition, images, layer, package, pool
+from builder import bake, base, definition, images, layer, package, paths, pool
 from builder.cache import sha256_file
 from builder.errors import BuildError
 from builder.ext4 import FileSystem
+
+# The real test has a cache of its own, but for the base that it is made from.
+_CACHE = paths.cache_dir()
 
 
 @pytest.fixture
@@ -145,11 +148,11 @@ def test_a_real_one(thorough, definitions, cache, served, tmp_path, record_tests
     if not thorough:
         pytest.skip("two emulated bakes: --thorough")
     directory, url = served
-    bare = base.get(definition.load_base("debian-12"), store=tmp_path / "bases")
+    bare = base.get(definition.load_base("debian-12"), store=_CACHE / "tests")
     raw = tmp_path / "raw"
     subprocess.run(["qemu-img", "convert", "-O", "raw", bare.disk, raw], check=True)
     units = "/etc/systemd/system"
-    FileSystem.root_of(raw).change(f"unlink {units}/default.target", f"rm {units}/bake.target")
+    FileSystem.root_of(raw).change(f"rm {units}/default.target", f"rm {units}/bake.target")
     published = directory / "stand-in-amd64.img"
     subprocess.run(["qemu-img", "convert", "-c", "-O", "qcow2", raw, published], check=True)
     (definitions / "bases" / "stand-in.toml").write_text(

@@ -9,7 +9,19 @@ import subprocess
 
 import pytest
 
-from builder import bake_chroot, base, bmap, card, definition, fat, images, layer, media, package, paths
+from builder import (
+    bake_chroot,
+    base,
+    bmap,
+    bootfs,
+    definition,
+    fat,
+    images,
+    layer,
+    media,
+    package,
+    paths,
+)
 from builder.command import program
 from builder.ext4 import FileSystem
 from builder.partition import table
@@ -110,7 +122,7 @@ def test_is_taken_as_it_is_laid_out(server, keys, small, definitions, cache, tmp
         (_BOOT, _BOOT_SIZE), (_ROOT, 160 * _MIB - _ROOT),
     ]  # fmt: skip
     for name, text in {"microblog.txt": "# settings\n", "cmdline.txt": _CMDLINE}.items():
-        assert fat.read(card_file, card.boot_start(card_file), name, tmp_path, log).decode() == text
+        assert fat.read(card_file, bootfs.start(card_file), name, tmp_path, log).decode() == text
     # The volume's number, at byte 67 of a FAT32 file system.
     assert card_file.read_bytes()[_BOOT + 67 :][:4] == bytes.fromhex("4e639091")[::-1]
     root = FileSystem.root_of(card_file)
@@ -119,7 +131,7 @@ def test_is_taken_as_it_is_laid_out(server, keys, small, definitions, cache, tmp
     assert (
         subprocess.run(["/usr/sbin/e2fsck", "-fn", where], capture_output=True, check=False).returncode == 0
     )
-    assert bmap.of_card(card_file, card.boot_start(card_file)).image_size == 160 * _MIB
+    assert bmap.of_card(card_file, bootfs.start(card_file)).image_size == 160 * _MIB
 
 
 def test_the_pi_falls_back_to_debian_and_says_so(server, definitions, cache, monkeypatch, capfd, tmp_path):
@@ -146,13 +158,13 @@ def _disguised(raw, include, log, tmp_path):
     old = table(plain)
     firmware, root = tmp_path / "firmware", FileSystem.root_of(plain)
     firmware.mkdir()
-    card.read_boot(plain, firmware, log)
+    bootfs.read(plain, firmware, log)
     _lay_out(raw, boot_size, root.size, log)
     for name in ("user-data", "meta-data", "network-config"):
         (firmware / name).write_text("# Raspberry Pi OS's own\n")
     cmdline = firmware / "cmdline.txt"
     cmdline.write_text(cmdline.read_text().replace(old.identifier.removeprefix("0x"), _DISK_ID[2:]))
-    card.write_boot(raw, firmware, log)
+    bootfs.write(raw, firmware, log)
     copy(plain, root.offset, raw, _BOOT + boot_size, root.size)
     files = {
         "/etc/fstab": root.read("/etc/fstab").decode().replace(old.identifier[2:], _DISK_ID[2:]),
@@ -194,7 +206,7 @@ def test_a_real_one(thorough, server, keys, definitions, tmp_path, monkeypatch, 
     assert table(card_file).identifier == _DISK_ID
     root, firmware = FileSystem.root_of(card_file), tmp_path / "baked"
     firmware.mkdir()
-    card.read_boot(card_file, firmware, log)
+    bootfs.read(card_file, firmware, log)
     assert (firmware / "cmdline.txt").read_text() == cmdline
     assert (firmware / "user-data").read_text() == "# Raspberry Pi OS's own\n"
     assert "#wifi name" in (firmware / "microblog.txt").read_text()

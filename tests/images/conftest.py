@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import testinfra
 
-from builder import emulator, images, machine, media
+from builder import drive, emulator, images, machine, media
 from builder.base import kernel_of
 from builder.progress import step
 
@@ -68,6 +68,8 @@ def lab(
     image: images.Result, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lab]:
     work = tmp_path_factory.mktemp("machines")
+    if why := drive.why_not(image.image, work, work / "tools.log"):
+        pytest.skip(f"no machine can be started: {why}")
     accelerator = emulator.choose(
         pytestconfig.getoption("--accel"), image.facts["architecture"], lambda: kernel_of(image.image, work)
     )
@@ -118,10 +120,11 @@ def identities(booted: machine.Machine) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def raw(image: images.Result, lab: Lab) -> Iterator[Path]:
+def raw(image: images.Result, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The image file, unpacked: what an attacker who has it can search through."""
-    path = lab.work / "image.raw"
-    media.unpack(image.image, path, lab.work / "tools.log")
+    work = tmp_path_factory.mktemp("raw")
+    path = work / "image.raw"
+    media.unpack(image.image, path, work / "tools.log")
     yield path
     path.unlink()
 
