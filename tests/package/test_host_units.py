@@ -1,14 +1,16 @@
 """Parts of ``microblog setup`` that need no machine."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
 
+from builder import paths
 from microblog.gunicorn_config import worker_count
-from microblog.host import apt, database, envfile, files, harden, layout, memory, schema
+from microblog.host import apt, database, envfile, files, harden, layout, memory, nginx, schema
 
 
 @pytest.mark.parametrize(
@@ -141,3 +143,16 @@ def test_apt_waits_for_a_new_servers_own_updates_and_restarts_nothing(
     assert command[:2] == ["apt-get", "install"]
     assert "DPkg::Lock::Timeout=600" in command
     assert environment["NEEDRESTART_SUSPEND"] == "1"
+
+
+def test_nginx_is_told_nothing_that_ubuntu_22_04s_does_not_know() -> None:
+    """1.18. Directives, and the versions that brought them (https://nginx.org/en/docs/)."""
+    newer = {
+        r"http2\s+o": "1.25.1", "ssl_reject_handshake": "1.19.4", "ssl_conf_command": "1.19.4",
+        "proxy_cookie_flags": "1.19.3", "proxy_ssl_conf_command": "1.19.4", "http3": "1.25.0",
+        "ssl_certificate_cache": "1.27.4", "keepalive_min_timeout": "1.27.4", "quic": "1.25.0",
+    }  # fmt: skip
+    text = (paths.ROOT / "debian/nginx/microblog").read_text() + "".join(nginx._LISTEN.values())
+    assert [word for word in newer if re.search(rf"(?m)^\s*{word}|\b{word}\b.*;", text)] == []
+    # What 1.18 wants in the place of the first.
+    assert re.search(r"listen 443 ssl http2;", text)

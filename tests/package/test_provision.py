@@ -90,7 +90,7 @@ def test_no_hook_of_the_bases_apt_runs(system: System) -> None:
     assert system.there("var/lib/dpkg/info/odd.list")
 
 
-def test_a_bake_goes_by_other_names_of_what_it_leaves(system: System) -> None:
+def test_what_a_bake_put_aside_comes_back_and_what_it_made_goes(system: System) -> None:
     """An identity that a first boot goes by stays; GRUB's note and the default target of before come back."""
     system.write("etc/machine-id", "uninitialized\n")
     system.write("etc/systemd/system/bake.target", "")
@@ -102,6 +102,9 @@ def test_a_bake_goes_by_other_names_of_what_it_leaves(system: System) -> None:
     system.write("boot/grub/grubenv", "")
     system.write("usr/bin/grub-editenv", '#!/bin/sh\necho "$@" > /told\n', 0o755)
     system.provision("prepare.sh", "clean.sh")
+    # A layer's bake: the next one boots for SSH alone too.
+    assert system.there("etc/systemd/system/bake.target")
+    system.provision("prepare.sh", "release.sh", "clean.sh")
     assert system.read("etc/machine-id") == "uninitialized\n"
     assert (units / "default.target").readlink().name == "multi-user.target"
     assert not system.there("etc/systemd/system/bake.target")
