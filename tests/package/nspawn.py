@@ -15,6 +15,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 BOOT_SECONDS = 900
+# Name: Debian's release, and the database server instead of its default. MySQL is in sid alone.
+RELEASES = {"debian-12": ("bookworm", ""), "debian-13": ("trixie", ""), "mysql": ("sid", "mysql-server")}
 
 
 def wait_until(what: str, condition: Callable[[], T], seconds: float = 600) -> T:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nspawn import Machine, wait_until
+from database_servers import mirror
+from nspawn import RELEASES, Machine, wait_until
 from variants import variant
 
 from builder import paths
@@ -30,7 +31,10 @@ def archive(base: Path, deb: Path, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("recommends", [False, True], ids=["alone", "with-recommends"])
 def test_piuparts(base: Path, deb: Path, archive: Path, tmp_path: Path, recommends: bool) -> None:
-    command = ["piuparts", "--existing-chroot", str(base), "--keep-sources-list", "--no-eatmydata"]
+    release = RELEASES[base.name.rpartition("-")[0]][0]
+    found = mirror(release)
+    command = ["piuparts", "--existing-chroot", str(base), "--distribution", release, "--no-eatmydata"]
+    command += ["--mirror", f"{found[0].split()[1]} main"] if found else []
     command += ["--tmpdir", str(tmp_path), "--bindmount", str(archive)]
     command += ["--extra-repo", f"deb [trusted=yes] file:{archive} ./"]
     command += ["--install-remove-install"] if recommends else []
@@ -40,7 +44,7 @@ def test_piuparts(base: Path, deb: Path, archive: Path, tmp_path: Path, recommen
     said = done.stdout + done.stderr
     (tmp_path / "piuparts.log").write_text(said)
     assert done.returncode == 0, said[-6000:]
-    assert "PASS: Installation, upgrade and purging tests" in said or "PASS: All tests" in said
+    assert "PASS: Installation, upgrade and purging tests" in said
 
 
 def test_autopkgtest(server: Machine) -> None:
@@ -108,7 +112,9 @@ def testssl(machine: Machine, tmp_path: Path) -> set[str]:
         capture_output=True,
         check=False,
     )
-    return {f"{entry['id']}: {entry['finding']}" for entry in json.loads(report.read_text())}
+    return {
+        f"{entry['severity']} {entry['id']}: {entry['finding']}" for entry in json.loads(report.read_text())
+    }
 
 
 def test_what_judges_say_before_and_after_harden(server: Machine, tmp_path: Path) -> None:
@@ -121,12 +127,14 @@ def test_what_judges_say_before_and_after_harden(server: Machine, tmp_path: Path
         "mkdir ~ada/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/key"
         " && cp /root/key.pub ~ada/.ssh/authorized_keys && chown -R ada: ~ada/.ssh",
     )
-    index, audit, tls = lynis(server), ssh_audit(server), testssl(server, tmp_path)
+    index, audit = lynis(server), ssh_audit(server)
     server.run("microblog", "harden")
     wait_until("the site answers", server.answers)
-    better, better_audit, better_tls = lynis(server), ssh_audit(server), testssl(server, tmp_path)
+    better, better_audit = lynis(server), ssh_audit(server)
     print(f"lynis: {index} before, {better} after; ssh-audit: {audit} before, {better_audit} after")
-    print("testssl.sh before:", *sorted(tls), "after:", *sorted(better_tls), sep="\n  ")
     assert better > index
     assert better_audit[0] == 0
-    assert better_tls == tls
+    found = testssl(server, tmp_path)
+    print("testssl.sh:", *sorted(found), sep="\n  ")
+    # The certificate is the machine's own; no other finding is more than a remark.
+    assert not {line for line in found if line.startswith(("HIGH", "CRITICAL")) and "cert" not in line}
