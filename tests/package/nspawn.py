@@ -135,7 +135,7 @@ class Machine:
         done = subprocess.run(
             ["nsenter", f"--target={self.leader}", "--all", *command],
             env={
-                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "HOME": "/root",
                 "LC_ALL": "C.UTF-8",
                 **(env or {}),
