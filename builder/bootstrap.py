@@ -64,8 +64,6 @@ APT_PACKAGES: dict[str, tuple[str, ...]] = {
         "lintian",
         "piuparts",
         "reprepro",
-        "reprotest",
-        "testssl.sh",
         "iproute2",
         "systemd-container",
         "ovmf",

@@ -15,6 +15,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 BOOT_SECONDS = 900
+# Name: Debian's release, and the database server instead of its default. MySQL is in sid alone.
+RELEASES = {"debian-12": ("bookworm", ""), "debian-13": ("trixie", ""), "mysql": ("sid", "mysql-server")}
 
 
 def wait_until(what: str, condition: Callable[[], T], seconds: float = 600) -> T:
@@ -133,7 +135,7 @@ class Machine:
         done = subprocess.run(
             ["nsenter", f"--target={self.leader}", "--all", *command],
             env={
-                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "HOME": "/root",
                 "LC_ALL": "C.UTF-8",
                 **(env or {}),
