@@ -148,10 +148,13 @@ def test_a_key_that_has_two_names_is_one_key(tmp_path):
     (apt / "sources.list.d").mkdir(parents=True)
     (apt / "sources.list.d" / "d.sources").write_text("Types: deb\nSigned-By: /usr/share/keyrings/k.pgp\n")
     keyrings.mkdir()
-    (keyrings / "debian-archive-keyring.pgp").write_bytes(b"a key")
-    (keyrings / "debian-archive-keyring.gpg").symlink_to("debian-archive-keyring.pgp")
+    # In whichever order a directory lists them.
+    names = [f"{letter}-archive-keyring" for letter in "abcdefgh"]
+    for name in names:
+        (keyrings / f"{name}.pgp").write_bytes(b"a key")
+        (keyrings / f"{name}.gpg").symlink_to(f"{name}.pgp")
     base._trust_all(apt, keyrings)
-    assert (apt / "trusted.gpg.d" / "debian-archive-keyring.gpg").read_bytes() == b"a key"
+    assert [(apt / "trusted.gpg.d" / f"{name}.gpg").read_bytes() for name in names] == [b"a key"] * 8
     assert "Signed-By" not in (apt / "sources.list.d" / "d.sources").read_text()
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import gzip
 import http.server
 import subprocess
 import threading
@@ -34,7 +33,7 @@ def archive(tmp_path):
     handler = functools.partial(_Quiet, directory=str(directory))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    index = []
+    index = {"arm64": [], "armhf": []}
 
     def add(name, version, architecture="arm64", more=""):
         tree = tmp_path / f"{name}-{version}-{architecture}" / "DEBIAN"
@@ -42,11 +41,21 @@ def archive(tmp_path):
         (tree / "control").write_text(_CONTROL.format(name, version, architecture))
         deb = directory / f"{name}_{version}_{architecture}.deb"
         subprocess.run(["dpkg-deb", "--build", tree.parent, deb], check=True, capture_output=True)
-        index.append(
-            f"{_CONTROL.format(name, version, architecture)}{more}Filename: ./{deb.name}\n"
+        index[architecture].append(
+            f"{_CONTROL.format(name, version, architecture)}{more}Filename: {deb.name}\n"
             f"Size: {deb.stat().st_size}\nSHA256: {sha256_file(deb)}\n"
         )
-        (directory / "Packages.gz").write_bytes(gzip.compress("\n".join(index).encode()))
+        for architecture, rows in index.items():
+            to = directory / "dists/stable/main" / f"binary-{architecture}"
+            to.mkdir(parents=True, exist_ok=True)
+            (to / "Packages").write_text("\n".join(rows))
+        suite = directory / "dists/stable"
+        (suite / "Release").unlink(missing_ok=True)
+        release = subprocess.check_output(
+            ["apt-ftparchive", "-o", "APT::FTPArchive::Release::Architectures=arm64 armhf",
+             "-o", "APT::FTPArchive::Release::Components=main", "release", "."], cwd=suite,
+        )  # fmt: skip
+        (suite / "Release").write_bytes(release)
 
     add.url = f"http://127.0.0.1:{server.server_address[1]}/"
     yield add
@@ -59,7 +68,7 @@ def old(tmp_path, archive):
     """A base in which all is at version 1: a kernel, a library of two architectures, a program."""
     directory = tmp_path / "base"
     (directory / "apt" / "preferences.d").mkdir(parents=True)
-    (directory / "apt" / "sources.list").write_text(f"deb [trusted=yes] {archive.url} ./\n")
+    (directory / "apt" / "sources.list").write_text(f"deb [trusted=yes] {archive.url} stable main\n")
     rows = [("linux-image-rpi-v8", "arm64"), ("lib", "arm64"), ("lib", "armhf"), ("tool", "arm64")]
     status = [_CONTROL.format(name, 1, arch) + "Status: install ok installed\n" for name, arch in rows]
     (directory / "status").write_text("\n".join(status))
