@@ -109,7 +109,9 @@ class Site:
 @pytest.mark.parametrize(
     ("operation", "database", "cuts"),
     [
-        pytest.param(*case, marks=[] if case[:2] in EVERY_DAY else pytest.mark.drill, id="-".join(case[:2]))
+        pytest.param(
+            *case, marks=[] if case[:2] in EVERY_DAY else pytest.mark.thorough, id="-".join(case[:2])
+        )
         for case in CASES
     ],
 )

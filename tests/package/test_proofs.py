@@ -10,7 +10,7 @@ from database_servers import mirror
 from nspawn import RELEASES
 from variants import variant
 
-pytestmark = pytest.mark.drill
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture
