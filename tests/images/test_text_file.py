@@ -52,7 +52,9 @@ def test_mistake_is_answered_beside_the_text_file(edited):
     answer = edited.run("sudo cat /boot/firmware/microblog-errors.txt")
     assert 'Line 6: "wifi password" is missing' in answer
     assert edited.try_ssh("ls /etc/netplan/60-microblog.yaml").returncode != 0
-    assert "microblog-errors.txt" in edited.run("run-parts /etc/update-motd.d")
+    assert "microblog-errors.txt" in edited.run("sudo run-parts /etc/update-motd.d")
+    # Who is not root is greeted all the same.
+    assert "Microblog " in edited.run("/etc/update-motd.d/20-microblog")
 
 
 def test_password_is_on_the_card_no_more(edited):
