@@ -24,7 +24,9 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell without job control starts background jobs, and all that these start, deaf to it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         bootstrap.prepare(sys.argv[1:])
     except BuildError as error:

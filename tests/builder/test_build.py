@@ -220,7 +220,8 @@ def test_a_test_run_that_is_interrupted_cleans_up_after_itself(tmp_path):
         "    time.sleep(600)\n"
     )
     script = (
-        "import sys; from builder.command import attend\n"
+        "import signal, sys; from builder.command import attend\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # as build.py does\n"
         f"attend([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', {str(suite)!r}])\n"
     )
     process = subprocess.Popen(
