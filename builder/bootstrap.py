@@ -64,6 +64,8 @@ APT_PACKAGES: dict[str, tuple[str, ...]] = {
         "lintian",
         "piuparts",
         "reprepro",
+        "reprotest",
+        "testssl.sh",
         "iproute2",
         "systemd-container",
         "ovmf",

@@ -30,7 +30,7 @@ INCLUDE = "systemd,systemd-sysv,dbus,ca-certificates,curl,iproute2,procps,psmisc
 # What the tests of https, mail and harden install; fetched too.
 TOOLS = (
     "certbot pebble opendkim opendkim-tools ufw unattended-upgrades fail2ban python3-systemd openssh-server"
-    " openssh-client sudo ssh-audit libsasl2-modules"
+    " openssh-client sudo ssh-audit libsasl2-modules autopkgtest dpkg-dev lynis"
 )
 DENY = "#!/bin/sh\nexit 101\n"
 

@@ -1,14 +1,19 @@
-"""What piuparts says of install, upgrade and purge."""
+"""What others say: piuparts, autopkgtest, reprotest; lynis, ssh-audit and testssl.sh around harden."""
 
+import json
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from database_servers import mirror
-from nspawn import RELEASES
+from nspawn import RELEASES, Machine, wait_until
 from variants import variant
+
+from builder import paths
 
 pytestmark = pytest.mark.thorough
 
@@ -36,3 +41,96 @@ def test_piuparts(base: Path, deb: Path, archive: Path, tmp_path: Path) -> None:
     (tmp_path / "piuparts.log").write_text(said)
     assert done.returncode == 0, said[-6000:]
     assert "PASS: Installation, upgrade and purging tests" in said
+
+
+def test_autopkgtest(server: Machine) -> None:
+    shutil.copytree(paths.ROOT / "debian/tests", server.root / "root/source/debian/tests")
+    # autopkgtest asks a source package for its name and its binary packages.
+    (server.root / "root/source/debian/control").write_text(
+        "Source: microblog\n\nPackage: microblog\nArchitecture: all\nDescription: x\n"
+        f"Recommends: {server.run('dpkg-query', '-W', '-f', '${Recommends}', 'microblog')}\n"
+    )
+    (server.root / "root/source/debian/changelog").write_text(
+        "microblog (0) stable; urgency=low\n\n  * x\n\n -- x <x@localhost>  Thu, 01 Jan 2026 00:00:00 +0000\n"
+    )
+    server.run("apt-get", "install", "--yes", "--no-install-recommends", "autopkgtest", "dpkg-dev")
+    said = server.run(
+        *("autopkgtest", "--no-built-binaries", "--ignore-restrictions=isolation-machine,breaks-testbed"),
+        *("/root/source", "--", "null"),
+        check=False,
+        timeout=3600,
+    )
+    assert server.code == 0, said
+    assert re.search(r"(?m)^site +PASS", said), said
+
+
+def test_reprotest(tmp_path: Path) -> None:
+    """Two builds, between which reprotest varies what it can without a machine of its own."""
+    tree = tmp_path / "tree"
+    subprocess.run(["git", "clone", "--quiet", paths.ROOT, tree], check=True)
+    build = f"{sys.executable} -c 'from builder import package; package.build(fresh=True)'"
+    done = subprocess.run(
+        [
+            *("reprotest", "--no-diffoscope", "--vary=-kernel,-user_group,-domain_host,-fileordering,-time"),
+            *("--source-root", str(tree), "--build-command", build),
+            *("dist/*.deb", "--", "null"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert "Reproduction successful" in done.stdout + done.stderr
+
+
+def lynis(machine: Machine) -> int:
+    """Its hardening index, of 100."""
+    said = machine.run("lynis", "audit", "system", "--quick", "--no-colors", check=False)
+    index = re.search(r"Hardening index : (\d+)", said)
+    assert index, said[-2000:]
+    return int(index[1])
+
+
+def ssh_audit(machine: Machine) -> tuple[int, int]:
+    """How many of sshd's algorithms fail, and how many it warns of."""
+    said = machine.run("ssh-audit", "localhost", check=False)
+    return said.count("[fail]"), said.count("[warn]")
+
+
+def testssl(machine: Machine, tmp_path: Path) -> set[str]:
+    """What this machine's testssl.sh, in the other's network, finds wrong."""
+    report = tmp_path / "testssl.json"
+    report.unlink(missing_ok=True)
+    subprocess.run(
+        [
+            *("nsenter", f"--target={machine.leader}", "--net", "testssl", "--quiet", "--warnings", "off"),
+            *("--severity", "LOW", "--jsonfile", str(report), "--nodns", "none", "https://localhost"),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    return {
+        f"{entry['severity']} {entry['id']}: {entry['finding']}" for entry in json.loads(report.read_text())
+    }
+
+
+def test_what_judges_say_before_and_after_harden(server: Machine, tmp_path: Path) -> None:
+    tools = ("lynis", "ssh-audit", "openssh-server", "openssh-client", "sudo")
+    server.run("apt-get", "install", "--yes", "--no-install-recommends", *tools)
+    server.run("useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sudo", "ada")
+    server.run(
+        "sh",
+        "-c",
+        "mkdir ~ada/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/key"
+        " && cp /root/key.pub ~ada/.ssh/authorized_keys && chown -R ada: ~ada/.ssh",
+    )
+    index, audit = lynis(server), ssh_audit(server)
+    server.run("microblog", "harden")
+    wait_until("the site answers", server.answers)
+    better, better_audit = lynis(server), ssh_audit(server)
+    print(f"lynis: {index} before, {better} after; ssh-audit: {audit} before, {better_audit} after")
+    assert better > index
+    assert better_audit[0] == 0
+    found = testssl(server, tmp_path)
+    print("testssl.sh:", *sorted(found), sep="\n  ")
+    # The certificate is the machine's own; no other finding is more than a remark.
+    assert not {line for line in found if line.startswith(("HIGH", "CRITICAL")) and "cert" not in line}
