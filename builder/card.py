@@ -53,8 +53,3 @@ def write_boot(image: Path, firmware: Path, log: Path) -> None:
     """Make the boot partition anew, with the files of a directory."""
     fat.make(image, BOOT_START, BOOT_SIZE, _LABEL, DISK_ID, log)
     fat.copy_in(image, BOOT_START, list(firmware.iterdir()), log)
-
-
-def read_boot(image: Path, firmware: Path, log: Path) -> None:
-    """Copy the boot partition's files into a directory."""
-    fat.copy_out(image, BOOT_START, firmware, log)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import bmap, card, disks, flash, manifest, media
+from builder import bmap, bootfs, card, disks, flash, manifest, media
 from builder.command import program
 from builder.errors import BuildError
 from builder.ext4 import FileSystem
@@ -92,7 +92,7 @@ def test_a_used_card_holds_the_image_afterwards(image, loop, tmp_path, capfd):
     )  # fmt: skip
     out = tmp_path / "out"
     out.mkdir()
-    card.read_boot(Path(device), out, tmp_path / "log")
+    bootfs.read(Path(device), out, tmp_path / "log")
     assert (out / "microblog.txt").read_bytes() == (
         b"# Settings\r\nhost name = garden\r\n#wifi country = \r\nssh key = one\r\nssh key = two\r\n"
     )
