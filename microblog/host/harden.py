@@ -42,6 +42,7 @@ _JAIL_TEXT = """\
 enabled = true
 backend = systemd
 """
+_JAILER = "fail2ban.service"
 _UFW_MARK = Path("/etc/ufw/microblog")
 _WEB_PORTS = (80, 443)
 
@@ -212,15 +213,15 @@ def _jail_on() -> bool:
 def _apply_jail(say: Callable[[str], None]) -> None:
     apt.ensure(say, "fail2ban", "python3-systemd")
     files.write(_JAIL, _JAIL_TEXT, 0o644)
-    services.run("systemctl", "enable", "fail2ban.service")
-    if services.run("systemctl", "restart", "fail2ban.service").returncode:
-        raise HostError("fail2ban does not start", "journalctl -u fail2ban says why")
+    services.run("systemctl", "enable", _JAILER)
+    if services.run("systemctl", "restart", _JAILER).returncode or not services.wait_for(_jail_on):
+        raise HostError("fail2ban does not start", services.log_of(_JAILER))
 
 
 def _undo_jail() -> None:
     if _JAIL.exists():
         _JAIL.unlink()
-        services.run("systemctl", "try-restart", "fail2ban.service")
+        services.run("systemctl", "try-restart", _JAILER)
 
 
 MEASURES = (

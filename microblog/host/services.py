@@ -2,11 +2,14 @@
 
 import re
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from microblog.errors import HostError
 
 _PROGRAM = re.compile(r'\("([^"]+)",pid=')
+_START_SECONDS = 60
 
 
 def run(*command: str) -> "subprocess.CompletedProcess[str]":
@@ -27,6 +30,17 @@ def _run(command: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
         text=True,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
     )
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    """Wait until a service that has just been started is ready, for which systemd does not wait.
+
+    :return: whether it is, within a minute.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while not (ready := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return ready
 
 
 def booted() -> bool:

@@ -14,7 +14,6 @@ _PROGRAM = layout.ETC / "supervisor.conf"
 _LINK = Path("/etc/supervisor/conf.d/microblog.conf")
 _LOG = layout.LOGS / "gunicorn.log"
 _ANSWER_SECONDS = 300
-_START_SECONDS = 60
 _LOOK_EVERY_SECONDS = 5.0
 # One that answers that it is not well may still be connecting to its database.
 _UNWELL_SECONDS = 30
@@ -43,7 +42,7 @@ def apply() -> None:
     :raises HostError: if supervisor, or the program, does not start.
     """
     if services.start(UNIT):
-        _wait_for_supervisor()
+        services.wait_for(lambda: services.run("supervisorctl", "pid").returncode == 0)
     if program_state() in ("RUNNING", "STARTING"):
         return
     services.run("supervisorctl", "update", layout.USER)
@@ -52,13 +51,6 @@ def apply() -> None:
     done = services.run("supervisorctl", "start", layout.USER)
     if done.returncode and program_state() != "RUNNING":
         raise _failed()
-
-
-def _wait_for_supervisor() -> None:
-    """Wait until supervisor, just started, takes commands; systemd does not."""
-    deadline = time.monotonic() + _START_SECONDS
-    while services.run("supervisorctl", "pid").returncode and time.monotonic() < deadline:
-        time.sleep(0.1)
 
 
 def stop() -> None:

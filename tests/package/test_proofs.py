@@ -72,8 +72,7 @@ def test_reprotest(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             *("reprotest", "--no-diffoscope", "--vary=-kernel,-user_group,-domain_host,-fileordering,-time"),
-            *("--source-root", str(tree), "--build-command", build),
-            *("dist/*.deb", "--", "null"),
+            *("--build-command", build, str(tree), "dist/*.deb", "--", "null"),
         ],
         capture_output=True,
         text=True,
@@ -96,7 +95,7 @@ def ssh_audit(machine: Machine) -> tuple[int, int]:
     return said.count("[fail]"), said.count("[warn]")
 
 
-def testssl(machine: Machine, tmp_path: Path) -> set[str]:
+def tls_findings(machine: Machine, tmp_path: Path) -> set[str]:
     """What this machine's testssl.sh, in the other's network, finds wrong."""
     report = tmp_path / "testssl.json"
     report.unlink(missing_ok=True)
@@ -130,7 +129,7 @@ def test_what_judges_say_before_and_after_harden(server: Machine, tmp_path: Path
     print(f"lynis: {index} before, {better} after; ssh-audit: {audit} before, {better_audit} after")
     assert better > index
     assert better_audit[0] == 0
-    found = testssl(server, tmp_path)
+    found = tls_findings(server, tmp_path)
     print("testssl.sh:", *sorted(found), sep="\n  ")
     # The certificate is the machine's own; no other finding is more than a remark.
     assert not {line for line in found if line.startswith(("HIGH", "CRITICAL")) and "cert" not in line}
