@@ -1,6 +1,8 @@
-"""What all suites share: their switches."""
+"""What all suites share: their switches, and the tables that drills print."""
 
 import pytest
+
+_TABLE = "table: "
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,6 +17,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--thorough"):
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Rows that tests have recorded, as the tables that docs/ has.
+
+    ``record_property("table: TITLE", {column: value})`` is a row.
+    """
+    tables: dict[str, list[dict[str, object]]] = {}
+    for kind in ("passed", "failed"):
+        for report in terminalreporter.getreports(kind):
+            for name, row in report.user_properties:
+                if name.startswith(_TABLE):
+                    tables.setdefault(name.removeprefix(_TABLE), []).append(row)
+    for title, rows in tables.items():
+        terminalreporter.section(title)
+        for cells in [[*rows[0]], ["---"] * len(rows[0]), *(row.values() for row in rows)]:
+            terminalreporter.write_line(f"| {' | '.join(map(str, cells))} |")
 
 
 @pytest.fixture

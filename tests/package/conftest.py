@@ -45,22 +45,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The table of power cuts, as docs/package.md has it."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
-    results = [value for report in reports for name, value in report.user_properties if name == "power cuts"]
-    if results:
-        terminalreporter.section("power cuts")
-        write = terminalreporter.write_line
-        write("| within | database | cuts | healed by the next boot alone | posts acknowledged | lost |")
-        write("|---|---|---|---|---|---|")
-        for cuts in results:
-            write("| {operation} | {database} | {cuts} | {alone} | {acknowledged} | {lost} |".format(**cuts))
-        for cuts in results:
-            for place in cuts["places"]:
-                write(f"{cuts['operation']}, {cuts['database']}: {place}")
-
-
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A directory that all of pytest-xdist's workers have."""

@@ -139,11 +139,9 @@ def test_power_cuts_lose_nothing(
         measured[operation] = time.monotonic() - began
         wait_until("the site answers", server.answers)
     usual = measured.get(operation, USUAL.get(operation, 1.0))
-    places: list[str] = []
-    result: dict[str, Any] = {"operation": operation, "database": database, "places": places}
-    result |= dict.fromkeys(("cuts", "alone", "acknowledged", "lost"), 0)
-    # For the table at the session's end.
-    record_property("power cuts", result)
+    row: dict[str, Any] = {"within": operation, "database": database}
+    row |= dict.fromkeys(("cuts", "healed by the next boot alone", "posts acknowledged", "lost"), 0)
+    record_property("table: power cuts", row)
     dice = random.Random(f"{operation} {database}")  # noqa: S311
     found = posts(server)
     for number in range(cuts if thorough else 1):
@@ -158,17 +156,16 @@ def test_power_cuts_lose_nothing(
             server.kill()
         where = f"after {delay:.2f} of {usual:.1f} s, at: {site.said()}"
         acknowledged = writer.lines()
-        places.append(where)
-        result["cuts"] += 1
-        result["acknowledged"] += len(acknowledged)
-        result["alone"] += site.heal()
+        row["cuts"] += 1
+        row["posts acknowledged"] += len(acknowledged)
+        row["healed by the next boot alone"] += site.heal()
         found = posts(server)
         lost = {*there, *acknowledged} - found
         if operation == "restore":
             assert kept <= found, where
             # What a restore has replaced is in the backup that it made of that.
             lost -= posts(server, in_backups=True)
-        result["lost"] += len(lost)
+        row["lost"] += len(lost)
         print(f"{operation}, {database}: {where}; {len(acknowledged)} acknowledged, {len(lost)} lost")
         assert not lost, f"{where}: {sorted(lost)[:5]}"
         assert server.run("microblog", "setup") == "Nothing was missing\n", where
