@@ -133,8 +133,9 @@ def images(
     if given and not insist:
         raise BuildError("--base-file needs --base", f"There are: {', '.join(definition.names('bases'))}")
     wanted = names or tuple(definition.names("images"))
+    # Before the first of them takes its time.
     for name in wanted:
-        definition.load_image(name)
+        conductor.require(name)
     results = [
         conductor.produce(
             name, insist=insist, given=given, accelerator=accel, fresh=fresh, checked=not no_check

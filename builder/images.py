@@ -1,6 +1,7 @@
 """The main job: package, base, bake, boot and check, each skipped when its result is there."""
 
 import functools
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,19 @@ class Result:
     """The manifest's content."""
 
 
+def require(name: str) -> definition.Image:
+    """An image's definition, if it can be baked by who asks.
+
+    :raises BuildError: there is none, or it takes root.
+    """
+    image = definition.load_image(name)
+    if METHODS[image.method].needs_root and os.geteuid() != 0:
+        raise BuildError(
+            f"{name} is baked in a chroot, which needs root", f"Run: sudo ./build.py images {name}"
+        )
+    return image
+
+
 def produce(
     name: str,
     *,
@@ -57,7 +71,7 @@ def produce(
     :param thorough: with the drills that are too long for every day.
     :raises BuildError: a step fails; what earlier steps made stays, and the next run goes on from there.
     """
-    image = definition.load_image(name)
+    image = require(name)
     if insist:
         definition.load_base(insist)
     packer.find()

@@ -24,11 +24,18 @@ class Method:
     """What the image's name ends with."""
     emulates: bool
     """Whether it runs in a machine, which an accelerator makes faster."""
+    needs_root: bool
 
 
 METHODS = {
     "machine": Method(
-        bake_machine.prepare, bake_machine.flatten, bake_machine.pack, media.QCOW2, emulates=True
+        *(bake_machine.prepare, bake_machine.flatten, bake_machine.pack, media.QCOW2),
+        emulates=True,
+        needs_root=False,
     ),
-    "chroot": Method(bake_chroot.prepare, bake_chroot.flatten, bake_chroot.pack, media.CARD, emulates=False),
+    "chroot": Method(
+        *(bake_chroot.prepare, bake_chroot.flatten, bake_chroot.pack, media.CARD),
+        emulates=False,
+        needs_root=True,
+    ),
 }

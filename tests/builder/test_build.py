@@ -116,6 +116,14 @@ def test_without_root_the_one_apt_command_is_printed(monkeypatch):
     assert error.value.hint == "Run: sudo apt-get install --yes --no-install-recommends no-such-package"
 
 
+def test_what_takes_root_is_refused_before_anything_is_made(monkeypatch):
+    monkeypatch.setattr(images.os, "geteuid", lambda: 1000)
+    assert images.require("cloud").name == "cloud"
+    with pytest.raises(BuildError, match="pi is baked in a chroot, which needs root") as error:
+        images.require("pi")
+    assert error.value.hint == "Run: sudo ./build.py images pi"
+
+
 def test_every_verb_has_its_packages_listed(build):
     import re
 

@@ -132,5 +132,5 @@ def test_what_judges_say_before_and_after_harden(server: Machine, tmp_path: Path
     found = tls_findings(server, tmp_path)
     print("testssl.sh:", *sorted(found), sep="\n  ")
     serious = {line.split(":")[0] for line in found if line.startswith(("HIGH", "CRITICAL"))}
-    # The certificate is the machine's own. And all ciphers allowed are good: the browser knows which it is fast at.
+    # The certificate is the machine's own; and the browser may choose, for all ciphers allowed are good.
     assert serious <= {"CRITICAL cert_chain_of_trust", "HIGH cert_revocation", "HIGH cipher_order"}
