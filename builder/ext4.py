@@ -1,5 +1,6 @@
 """Read files out of an ext4 file system within a disk image: no mount, no root (debugfs(8))."""
 
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,19 @@ class FileSystem:
         return cls(image, found.offset, found.size) if found else None
 
     def _debugfs(self, request: str) -> str:
-        return output([program("debugfs", "e2fsprogs"), "-R", request, f"{self.image}?offset={self.offset}"])
+        """Ask it, whatever state the power left it in: the bitmaps (-c) are not looked at.
+
+        :raises BuildError: it is none.
+        """
+        place = f"{self.image}?offset={self.offset}"
+        done = subprocess.run(
+            [program("debugfs", "e2fsprogs"), "-c", "-R", request, place], capture_output=True, check=False
+        )
+        said = done.stderr.decode(errors="replace")
+        # Some of it ends with 0 nevertheless.
+        if done.returncode or "Filesystem not open" in said:
+            raise BuildError(f"{self.image.name} has no ext4 file system: {said.splitlines()[1].strip()}")
+        return done.stdout.decode()
 
     def names(self, directory: str) -> list[str]:
         """Names in a directory, without . and ..; empty where there is no such directory."""
@@ -80,5 +93,4 @@ class FileSystem:
 
     def read(self, path: str) -> bytes:
         """A file's content; empty for an empty file and where there is none."""
-        done = self._debugfs(f"cat {path}")
-        return done.encode()
+        return self._debugfs(f"cat {path}").encode()

@@ -164,7 +164,8 @@ def _ssh_ports() -> list[int]:
         return []
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     said = services.run("/usr/sbin/sshd", "-T").stdout
-    ports = re.findall(r"(?m)^port (\d+)$", said)
+    # In small letters until OpenSSH 10.
+    ports = re.findall(r"(?im)^port (\d+)$", said)
     # From Ubuntu 22.10 on systemd may listen for it, on ports of its own unit.
     if services.state("ssh.socket") == "active":
         said = services.run("systemctl", "show", "--property=Listen", "ssh.socket").stdout

@@ -85,7 +85,8 @@ def holders(port: int) -> set[str]:
         fields = line.split()
         # ss(8): state, receive queue, send queue, local address, peer's, process.
         if len(fields) > 3 and fields[3].endswith(f":{port}"):
-            found.update(_PROGRAM.findall(line))
+            # Newer gunicorns add what each process is.
+            found.update(name.split(":")[0] for name in _PROGRAM.findall(line))
     return found
 
 

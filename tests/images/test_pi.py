@@ -39,6 +39,11 @@ def test_database_is_sqlite_with_a_write_ahead_log(host):
     )
 
 
+def test_root_is_checked_before_it_is_written_to(host):
+    """By the initramfs (initramfs-tools(7)): the journal does not mend all that a power cut leaves."""
+    assert "rootfs" in host.check_output("cat /run/initramfs/fsck.log")
+
+
 def test_machine_is_announced_by_its_name(host):
     wait_until(
         lambda: host.run("grep -qs first /proc/sys/kernel/hostname && systemctl status avahi-daemon").rc == 0,

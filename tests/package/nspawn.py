@@ -238,8 +238,9 @@ class Kept:
 
 
 def install(machine: Machine, deb: Path, *options: str) -> str:
-    """``apt install ./microblog.deb``, and the database server that goes with this base."""
-    database = (machine.root / "root/database").read_text()
+    """``apt install ./microblog.deb``, and, being recommended, the database server of this base."""
+    alone = "--no-install-recommends" in options
+    database = "" if alone else (machine.root / "root/database").read_text()
     shutil.copyfile(deb, machine.root / "root/microblog.deb")
     return machine.run(
         *("apt-get", "install", "--yes", "--quiet", *options, "/root/microblog.deb", *database.split()),

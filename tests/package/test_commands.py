@@ -168,7 +168,7 @@ def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> No
     said = server.run("microblog", "harden")
     assert "Logging in stays possible, by key, for: ada" in said
     assert all(json.loads(server.run("microblog", "harden", "--check", "--json")).values())
-    after = server.run("sshd", "-T")
+    after = server.run("sshd", "-T").lower()
     for line in ("permitrootlogin no", "passwordauthentication no", "kbdinteractiveauthentication no"):
         assert line in after
     login = ("ssh", "-i", "/root/key", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes")

@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 
 from builder import paths
 from microblog.gunicorn_config import worker_count
-from microblog.host import apt, database, envfile, files, harden, layout, memory, nginx, schema
+from microblog.host import apt, database, envfile, files, harden, layout, memory, nginx, schema, services
 
 
 @pytest.mark.parametrize(
@@ -109,10 +109,11 @@ def test_the_application_is_asked_where_it_listens(
     assert layout.app_address() == address
 
 
-def test_ports_that_systemd_listens_on_for_sshd_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("line", ["port 22\n", "Port 22\n"], ids=["OpenSSH 8 to 9", "OpenSSH 10"])
+def test_ports_that_systemd_listens_on_for_sshd_stay_open(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     """Ubuntu 24.04: ssh.socket has the port, and its administrator may have given it another."""
     answers = {
-        "/usr/sbin/sshd": "port 22\n",
+        "/usr/sbin/sshd": f"AddressFamily any\n{line}",
         "systemctl": "Listen=0.0.0.0:2222 (Stream)\n[::]:2222 (Stream)\n",
     }
 
@@ -126,6 +127,19 @@ def test_ports_that_systemd_listens_on_for_sshd_stay_open(monkeypatch: pytest.Mo
     assert harden._ssh_ports() == [22, 2222]
     monkeypatch.setattr(harden.services, "state", lambda _: "inactive")
     assert harden._ssh_ports() == [22]
+    answers["/usr/sbin/sshd"] = line.replace("22", "2200")
+    assert harden._ssh_ports() == [2200]
+
+
+def test_a_programs_name_is_without_what_it_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    listening = (
+        "LISTEN 0 2048 127.0.0.1:8000 0.0.0.0:* "
+        'users:(("gunicorn: worke",pid=12,fd=7),("gunicorn: maste",pid=10,fd=7))\n'
+        'LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=9,fd=5))\n'
+    )
+    monkeypatch.setattr(services, "run", lambda *command: subprocess.CompletedProcess(command, 0, listening))
+    assert services.holders(8000) == {"gunicorn"}
+    assert services.holders(80) == {"nginx"}
 
 
 def test_apt_waits_for_a_new_servers_own_updates_and_restarts_nothing(

@@ -76,8 +76,9 @@ def test_obstacles_are_one_line_each(server: Machine, deb: Path) -> None:
             "systemctl unmask supervisor",
         ),
         "nginx.service is masked": ("systemctl mask --now nginx", "systemctl unmask nginx"),
-        "nginx does not start: port 443 is taken by socat": (
-            "systemctl stop nginx && systemd-run --unit=other socat TCP-LISTEN:443,fork,reuseaddr -",
+        "nginx does not start: port 443 is taken by python3": (
+            "systemctl stop nginx && systemd-run --unit=other python3 -m http.server 443"
+            " && until ss -Hltn | grep -q :443; do sleep 0.1; done",
             "systemctl stop other",
         ),
         "no database server answers at /run/mysqld/mysqld.sock": (
