@@ -31,7 +31,7 @@ cat > "$root/etc/default/raspi-firmware" <<-'END'
 END
 cat > "$root/etc/fstab" <<-'END'
 	PARTUUID=6d696372-02 / ext4 defaults,noatime,errors=remount-ro 0 1
-	PARTUUID=6d696372-01 /boot/firmware vfat defaults,noatime,fmask=0177,dmask=0077 0 2
+	PARTUUID=6d696372-01 /boot/firmware vfat defaults,noatime,flush,fmask=0177,dmask=0077 0 2
 END
 # A root that is mounted for writing at once is checked before, by the initramfs. Which of the checkers
 # that needs it asks of the root's device, which is not here.

@@ -74,6 +74,13 @@ ExecStart=/usr/bin/systemctl start --no-block netplan-wpa-wlan0.service
 [Install]
 WantedBy=multi-user.target
 END
+# A new kernel or initramfs is copied onto the card's first partition, and would stay in memory for half
+# a minute: without power by then, the card would not start any more.
+for hooks in /etc/kernel/postinst.d /etc/initramfs/post-update.d; do
+    mkdir -p "$hooks"
+    printf '#!/bin/sh\nexec sync --file-system /boot/firmware\n' > "$hooks/zz-sync-boot-firmware"
+    chmod 755 "$hooks/zz-sync-boot-firmware"
+done
 mkdir -p /etc/ssh/authorized_keys.d
 echo 'AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/authorized_keys.d/%u' > /etc/ssh/sshd_config.d/20-microblog.conf
 

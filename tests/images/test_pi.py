@@ -6,7 +6,7 @@ import pytest
 import requests
 from visitor import wait_until
 
-from builder import card
+from builder import bootfs, card, fat
 
 pytestmark = pytest.mark.pi
 
@@ -77,12 +77,17 @@ def test_card_is_spared(host):
     assert "noatime" in host.check_output("findmnt --noheadings --output OPTIONS /")
 
 
-def test_kernel_upgrades_reach_the_boot_partition(host):
-    """As the next kernel's package would do it; what it wrote is what the firmware reads."""
+def test_kernel_upgrades_reach_the_boot_partition(host, booted, tmp_path):
+    """As the next kernel's package would do it; what it wrote is what the firmware reads, power cut or not."""
     before = host.check_output("stat -c %Y /boot/firmware/config.txt")
-    host.check_output("DEB_MAINT_PARAMS=configure /etc/kernel/postinst.d/z50-raspi-firmware")
+    hooks = "run-parts --regex '^z' --arg=$(uname -r) /etc/kernel/postinst.d"
+    host.check_output(f"DEB_MAINT_PARAMS=configure {hooks}")
+    disk = booted.directory / "card.img"
     assert host.check_output("stat -c %Y /boot/firmware/config.txt") != before
     told = host.check_output("cat /boot/firmware/cmdline.txt")
+    assert (
+        fat.read(disk, bootfs.start(disk), "cmdline.txt", tmp_path, tmp_path / "log").decode().strip() == told
+    )
     assert f"root=PARTUUID={card.DISK_ID}-02 " in told
     assert "cma=" not in told
 
