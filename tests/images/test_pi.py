@@ -78,7 +78,7 @@ def test_card_is_spared(host):
 
 
 def test_kernel_upgrades_reach_the_boot_partition(host, booted, tmp_path):
-    """As the next kernel's package would do it; what it wrote is what the firmware reads, power cut or not."""
+    """As the next kernel's package would do it; the firmware reads what it wrote, power cut or not."""
     before = host.check_output("stat -c %Y /boot/firmware/config.txt")
     hooks = "run-parts --regex '^z' --arg=$(uname -r) /etc/kernel/postinst.d"
     host.check_output(f"DEB_MAINT_PARAMS=configure {hooks}")
