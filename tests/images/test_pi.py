@@ -86,7 +86,8 @@ def test_kernel_upgrades_reach_the_boot_partition(host, booted, tmp_path):
     assert host.check_output("stat -c %Y /boot/firmware/config.txt") != before
     told = host.check_output("cat /boot/firmware/cmdline.txt")
     assert (
-        fat.read(disk, bootfs.start(disk), "cmdline.txt", tmp_path, tmp_path / "log").decode().strip() == told
+        fat.read(disk, bootfs.start(disk), "cmdline.txt", tmp_path, tmp_path / "log").decode().rstrip()
+        == told.rstrip()
     )
     assert f"root=PARTUUID={card.DISK_ID}-02 " in told
     assert "cma=" not in told
