@@ -94,7 +94,7 @@ def table(figures: dict[str, Any]) -> str:
         f"{'after a change of the app':<28}{figures['warm_bake_s']:>10.1f}",
         f"{'power-on to the site':<28}{figures['boot_to_site_s']:>10.1f}",
         f"image {figures['image_bytes'] / 1e6:.0f} MB, its base {figures['base_bytes'] / 1e6:.0f} MB",
-        f"memory in use, idle: {figures['idle_memory_mib']} MiB",
+        f"memory in use, idle: {figures['idle_memory_mib']:.0f} MiB",
         f"{'requests a second':<28}{'emulated':>10}{'here':>10}{'ratio':>8}",
     ]
     rates = figures["requests_per_s"]
