@@ -19,12 +19,14 @@ _ARCHITECTURE = "arm64"
 _TREE = "bcm2837-rpi-3-b.dtb"
 _SECONDS = 3600.0
 _POLL_SECONDS = 1.0
+# QEMU's has no clock: it resets the board as soon as it is set (hw/misc/bcm2835_powermgt.c).
+_NO_WATCHDOG = "systemd.watchdog_sec=0"
 # What is looked for on the console, in the order in which it is expected.
 MILESTONES = {
     "the kernel starts": "Linux version",
     "it knows the board": "Raspberry Pi 3",
     "the card is found": "mmcblk0",
-    "the root file system is mounted": "Mounted root filesystem",
+    "the root file system is mounted": "EXT4-fs (mmcblk0p2): mounted",
     "systemd starts": "Welcome to",
     "microblog.txt is read": "microblog-card.service",
     "supervisor starts": "supervisor.service",
@@ -70,7 +72,7 @@ def _start(image: Path, work: Path, console: Path) -> "subprocess.Popen[bytes]":
          program(emulator.binary, emulator.package), "-machine", "raspi3b",
          "-accel", f"tcg{ACCELERATOR_OPTIONS['tcg']}", "-display", "none", "-no-reboot",
          "-serial", f"file:{console}", "-dtb", tree, "-kernel", given["-kernel"], "-initrd", given["-initrd"],
-         "-append", given["-append"], "-drive", f"if=sd,format=raw,file={disk}"],
+         "-append", f"{given['-append']} {_NO_WATCHDOG}", "-drive", f"if=sd,format=raw,file={disk}"],
         stdin=subprocess.DEVNULL, stdout=log.open("ab"), stderr=subprocess.STDOUT,
     )  # fmt: skip
 
