@@ -249,6 +249,17 @@ def install(machine: Machine, deb: Path, *options: str) -> str:
     )
 
 
+def add_admin(machine: Machine) -> None:
+    """An account ``ada`` who may use sudo; root's file ``/root/key`` opens it over SSH."""
+    machine.run("useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sudo", "ada")
+    machine.run(
+        "sh",
+        "-c",
+        "mkdir ~ada/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/key"
+        " && cp /root/key.pub ~ada/.ssh/authorized_keys && chown -R ada: ~ada/.ssh",
+    )
+
+
 def try_install(machine: Machine, deb: Path) -> str:
     """:return: what apt said, failing or not; ``machine.code`` tells."""
     shutil.copyfile(deb, machine.root / "root/new.deb")

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from nspawn import Machine, wait_until
+from nspawn import Machine, add_admin, wait_until
 from sites import ENV
 
 PEBBLE = {
@@ -154,13 +154,7 @@ def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> No
     assert "nobody could log in any more" in refused
     assert server.run("sshd", "-T") == before
 
-    server.run("useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sudo", "ada")
-    server.run(
-        "sh",
-        "-c",
-        "mkdir ~ada/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/key"
-        " && cp /root/key.pub ~ada/.ssh/authorized_keys && chown -R ada: ~ada/.ssh",
-    )
+    add_admin(server)
     assert "NO" in server.run("microblog", "harden", "--check", check=False)
     assert server.code == 1
     assert server.run("sshd", "-T") == before

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from database_servers import mirror
-from nspawn import RELEASES, Machine, wait_until
+from nspawn import RELEASES, Machine, add_admin, wait_until
 from variants import variant
 
 from builder import paths
@@ -115,13 +115,7 @@ def tls_findings(machine: Machine, tmp_path: Path) -> set[str]:
 def test_what_judges_say_before_and_after_harden(server: Machine, tmp_path: Path) -> None:
     tools = ("lynis", "ssh-audit", "openssh-server", "openssh-client", "sudo")
     server.run("apt-get", "install", "--yes", "--no-install-recommends", *tools)
-    server.run("useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sudo", "ada")
-    server.run(
-        "sh",
-        "-c",
-        "mkdir ~ada/.ssh && ssh-keygen -q -t ed25519 -N '' -f /root/key"
-        " && cp /root/key.pub ~ada/.ssh/authorized_keys && chown -R ada: ~ada/.ssh",
-    )
+    add_admin(server)
     index, audit = lynis(server), ssh_audit(server)
     server.run("microblog", "harden")
     wait_until("the site answers", server.answers)
