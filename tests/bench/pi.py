@@ -1,12 +1,19 @@
-"""The Raspberry Pi's image: how long it takes, how large it is, how much it needs, how fast it serves."""
+"""The Raspberry Pi's image: how long it takes, how large it is, how much it needs, how fast it serves.
 
+Beside the bake's installation, in a chroot, stands the same one inside of a machine that is emulated as a
+whole: the same scripts, on the same base, from the same package pool.
+"""
+
+import dataclasses
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from builder import bake, base, cache, definition, images, layer, machine, package, paths
+from builder import bake, base, cache, definition, images, layer, machine, media, package, paths, pool
+from builder.command import program, run
 from builder.progress import step
 
 sys.path += [str(paths.ROOT / "tests" / name) for name in ("", "bench", "images")]
@@ -16,15 +23,19 @@ from visitor import Visitor
 _IMAGE = "pi"
 _POSTS = 30
 _SECONDS = 20
+_INSTALL = ["prepare.sh", "install.sh"]
+_PHASES = ("prepare", "install", "compile")
 _PAGES = {"home": "/", "explore": "/explore", "log-in": "/login"}
 
 
 def measure() -> dict[str, Any]:
-    """Make the image where an input changed, and bake it once more with a package built anew.
+    """Make the image where an input changed, bake it once more with a package built anew, and install in a
+    machine.
 
-    :return: seconds by phase, of a bake after a change of the application (package to packed image), and from
-        power-on to the first answer; sizes in bytes; idle memory of the emulated machine in MiB; requests a
-        second of pages with 30 posts, of the emulated machine and of the same application on this one.
+    :return: seconds by phase, of a bake after a change of the application (package to packed image), of the
+        installation alone in a chroot and in an emulated machine, and from power-on to the first answer;
+        sizes in bytes; idle memory of the emulated machine in MiB; requests a second of pages with 30 posts,
+        of the emulated machine and of the same application on this one.
     :raises BuildError: a step fails.
     """
     made = images.produce(_IMAGE)
@@ -37,10 +48,17 @@ def measure() -> dict[str, Any]:
         bake.bake(image, chosen, deb, "tcg", work / "warm", work / "bench.log")
         warm = time.monotonic() - began
         emulated = _emulated(made, work)
+        # Without what the package needs: that is what is installed.
+        bare = base.get(definition.load_base(chosen.name), store=work / "bases")
+        installed = {
+            "chroot": _in_a_chroot(image, bare, deb, work),
+            "emulated": _in_a_machine(image, bare, deb, work),
+        }
     return {
         "phases": made.facts["seconds"],
         "bake_s": made.facts["bake_s"],
         "warm_bake_s": round(warm, 1),
+        "install_s": installed,
         "boot_to_site_s": made.facts["check"]["boot_to_https_s"],
         "idle_memory_mib": made.facts["check"]["idle_memory_mib"],
         "image_bytes": made.image.stat().st_size,
@@ -60,6 +78,51 @@ def _emulated(image: images.Result, work: Path) -> dict[str, float]:
             running.wait_for_ssh(now)
         running.run("cloud-init status --wait > /dev/null || true")
         return _rates(running.url, "the emulated machine")
+
+
+def _in_a_chroot(image: definition.Image, bare: base.CachedBase, deb: Path, work: Path) -> float:
+    (work / "chroot").mkdir()
+    only = dataclasses.replace(image, provision=[*_INSTALL, "clean.sh"])
+    phases, _ = bake.install(only, bare, deb, "tcg", work / "chroot", work / "bench.log")
+    return round(sum(phases.get(phase, 0.0) for phase in _PHASES), 1)
+
+
+def _in_a_machine(image: definition.Image, bare: base.CachedBase, deb: Path, work: Path) -> float:
+    log, packages = work / "bench.log", work / "install" / "pool"
+    packages.mkdir(parents=True)
+    pool.prepare(bare, deb, image.packages, packages, log)
+    # A card starts from its image alone.
+    raw, card = work / "bare.img", work / f"bare{media.CARD}"
+    media.unpack(bare.disk, raw, log)
+    run([program("zstd", "zstd"), "-q", "-1", "--rm", raw, "-o", card], log)
+    scripts = " ".join(_INSTALL)
+    with machine.boot(
+        card, work / "bare", architecture=bare.architecture, accelerator="tcg", user=bare.user,
+        memory_mb=image.memory_mb, scheme=image.scheme,
+    ) as running:  # fmt: skip
+        with step("Booting the base", "The base is up") as now:
+            running.wait_for_ssh(now)
+        running.run("cloud-init status --wait > /dev/null || true")
+        _send(running, packages.parent, "pool")
+        _send(running, paths.PACKER / "provision", *_INSTALL)
+        # In /run, where the bake has it, there is not the space.
+        running.run('sudo ln -s "$PWD/pool" /run/pool && chmod a+rx . pool')
+        with step("Installing in a machine", "Installed in a machine") as now:
+            running.run(
+                f"for script in {scripts}; do"
+                f" sudo PACKAGES='microblog {' '.join(image.packages)}' sh $script > log 2>&1"
+                " || { tail -n 5 log >&2; exit 1; }; done",
+                timeout=7200,
+            )
+            return round(now.seconds, 1)
+
+
+def _send(running: machine.Machine, directory: Path, *names: str) -> None:
+    """Copy files of a directory into the home of the machine's user."""
+    with subprocess.Popen(
+        ["tar", "--dereference", "-C", directory, "-cf", "-", *names], stdout=subprocess.PIPE
+    ) as tar:
+        subprocess.run([*running.ssh, "tar -xf -"], stdin=tar.stdout, check=True)
 
 
 def _here() -> dict[str, float]:
@@ -92,6 +155,8 @@ def table(figures: dict[str, Any]) -> str:
     rows += [
         f"{'bake, Packer alone':<28}{figures['bake_s']:>10.1f}",
         f"{'after a change of the app':<28}{figures['warm_bake_s']:>10.1f}",
+        f"{'installation in a chroot':<28}{figures['install_s']['chroot']:>10.1f}",
+        f"{'  in an emulated machine':<28}{figures['install_s']['emulated']:>10.1f}",
         f"{'power-on to the site':<28}{figures['boot_to_site_s']:>10.1f}",
         f"image {figures['image_bytes'] / 1e6:.0f} MB, its base {figures['base_bytes'] / 1e6:.0f} MB",
         f"memory in use, idle: {figures['idle_memory_mib']:.0f} MiB",
