@@ -1,9 +1,11 @@
 """Start an SD card's image on QEMU's Raspberry Pi 3 and report how far it gets.
 
-QEMU's board has no network, so that its serial console is all there is to see
+QEMU's board has no network, so that its serial consoles are all there is to see: the kernel writes to the
+first (PL011), somebody could log in on the second (mini UART), as on a real Pi's pins
 (https://www.qemu.org/docs/master/system/arm/raspi.html).
 """
 
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -21,22 +23,25 @@ _SECONDS = 3600.0
 _POLL_SECONDS = 1.0
 # QEMU's has no clock: it resets the board as soon as it is set (hw/misc/bcm2835_powermgt.c).
 _NO_WATCHDOG = "systemd.watchdog_sec=0"
-# What is looked for on the console, in the order in which it is expected.
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_CONSOLES = ("board.console", "board-login.console")
+# What is looked for on the consoles, in the order in which it is expected. What systemd starts after somebody
+# could log in, supervisor too, it does not print; the last line is printed when gunicorn answers.
 MILESTONES = {
     "the kernel starts": "Linux version",
     "it knows the board": "Raspberry Pi 3",
     "the card is found": "mmcblk0",
     "the root file system is mounted": "EXT4-fs (mmcblk0p2): mounted",
     "systemd starts": "Welcome to",
-    "microblog.txt is read": "microblog-card.service",
-    "supervisor starts": "supervisor.service",
+    "microblog.txt is read": "Finished microblog-card.service",
     "somebody could log in": " login:",
+    "the screen says that the site is up": "The site is up",
 }
-_LAST = "somebody could log in"
+_LAST = "the screen says that the site is up"
 
 
 def watch(image: images.Result, seconds: float = _SECONDS) -> dict[str, float | None]:
-    """Start the image and watch its console until somebody could log in.
+    """Start the image and watch its consoles until they say that the site is up.
 
     :return: seconds from power-on to each milestone, None for what was not seen.
     :raises BuildError: the image is no card's, or QEMU can't start.
@@ -44,19 +49,20 @@ def watch(image: images.Result, seconds: float = _SECONDS) -> dict[str, float | 
     if media.suffix(image.image) != media.CARD:
         raise BuildError(f"{image.image.name} is no SD card's image", "Use: ./build.py check pi --board")
     paths.OUT.mkdir(parents=True, exist_ok=True)
-    console = images.log_directory(image.image) / "board.console"
-    console.unlink(missing_ok=True)
+    consoles = [images.log_directory(image.image) / name for name in _CONSOLES]
+    for console in consoles:
+        console.unlink(missing_ok=True)
     with cache.scratch(paths.OUT / "work") as work:
-        process = _start(image.image, work, console)
+        process = _start(image.image, work, consoles)
         try:
             with step("Starting it on a Raspberry Pi 3 of QEMU's", "Watched a Raspberry Pi 3 start") as now:
-                return _watch(process, console, seconds, now)
+                return _watch(process, consoles, seconds, now)
         finally:
             process.kill()
             process.wait()
 
 
-def _start(image: Path, work: Path, console: Path) -> "subprocess.Popen[bytes]":
+def _start(image: Path, work: Path, consoles: list[Path]) -> "subprocess.Popen[bytes]":
     log = work / "tools.log"
     public = seed.make_key(work / "key", log)
     files = seed.files(user_data(public), "board", None)
@@ -67,25 +73,28 @@ def _start(image: Path, work: Path, console: Path) -> "subprocess.Popen[bytes]":
     tree.write_bytes(fat.read(disk, bootfs.start(disk), _TREE, work, log))
     given = dict(zip(arguments[::2], arguments[1::2], strict=True))
     emulator = EMULATORS[_ARCHITECTURE]
+    append = f"{given['-append']} {_NO_WATCHDOG}"
+    serials = [word for console in consoles for word in ("-serial", f"file:{console}")]
     return subprocess.Popen(
         [program("setpriv", "util-linux"), "--pdeathsig", "KILL",
          program(emulator.binary, emulator.package), "-machine", "raspi3b",
-         "-accel", f"tcg{ACCELERATOR_OPTIONS['tcg']}", "-display", "none", "-no-reboot",
-         "-serial", f"file:{console}", "-dtb", tree, "-kernel", given["-kernel"], "-initrd", given["-initrd"],
-         "-append", f"{given['-append']} {_NO_WATCHDOG}", "-drive", f"if=sd,format=raw,file={disk}"],
+         "-accel", f"tcg{ACCELERATOR_OPTIONS['tcg']}", "-display", "none", "-no-reboot", *serials,
+         "-dtb", tree, "-kernel", given["-kernel"], "-initrd", given["-initrd"], "-append", append,
+         "-drive", f"if=sd,format=raw,file={disk}"],
         stdin=subprocess.DEVNULL, stdout=log.open("ab"), stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
 def _watch(
-    process: "subprocess.Popen[bytes]", console: Path, seconds: float, now: Step
+    process: "subprocess.Popen[bytes]", consoles: list[Path], seconds: float, now: Step
 ) -> dict[str, float | None]:
     seen: dict[str, float | None] = dict.fromkeys(MILESTONES)
     began = time.monotonic()
     while seen[_LAST] is None and time.monotonic() < began + seconds and process.poll() is None:
-        printed = console.read_text(errors="replace") if console.exists() else ""
+        printed = "".join(one.read_text(errors="replace") for one in consoles if one.exists())
+        plain = _COLOUR.sub("", printed)
         for milestone, words in MILESTONES.items():
-            if seen[milestone] is None and words in printed:
+            if seen[milestone] is None and words in plain:
                 seen[milestone] = round(time.monotonic() - began, 1)
                 now.update(milestone)
         time.sleep(_POLL_SECONDS)
