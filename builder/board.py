@@ -5,7 +5,6 @@ first (PL011), somebody could log in on the second (mini UART), as on a real Pi'
 (https://www.qemu.org/docs/master/system/arm/raspi.html).
 """
 
-import re
 import subprocess
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from builder import bootfs, cache, drive, fat, images, media, paths, seed
 from builder.command import program
 from builder.emulator import ACCELERATOR_OPTIONS, EMULATORS
 from builder.errors import BuildError
-from builder.machine import user_data
+from builder.machine import plain, user_data
 from builder.progress import Step, step
 
 _ARCHITECTURE = "arm64"
@@ -23,7 +22,6 @@ _SECONDS = 3600.0
 _POLL_SECONDS = 1.0
 # QEMU's has no clock: it resets the board as soon as it is set (hw/misc/bcm2835_powermgt.c).
 _NO_WATCHDOG = "systemd.watchdog_sec=0"
-_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _CONSOLES = ("board.console", "board-login.console")
 # What is looked for on the consoles, in the order in which it is expected. What systemd starts after somebody
 # could log in, supervisor too, it does not print; the last line is printed when gunicorn answers.
@@ -37,7 +35,7 @@ MILESTONES = {
     "somebody could log in": " login:",
     "the screen says that the site is up": "The site is up",
 }
-_LAST = "the screen says that the site is up"
+_LAST = list(MILESTONES)[-1]
 
 
 def watch(image: images.Result, seconds: float = _SECONDS) -> dict[str, float | None]:
@@ -91,10 +89,9 @@ def _watch(
     seen: dict[str, float | None] = dict.fromkeys(MILESTONES)
     began = time.monotonic()
     while seen[_LAST] is None and time.monotonic() < began + seconds and process.poll() is None:
-        printed = "".join(one.read_text(errors="replace") for one in consoles if one.exists())
-        plain = _COLOUR.sub("", printed)
+        printed = plain("".join(one.read_text(errors="replace") for one in consoles if one.exists()))
         for milestone, words in MILESTONES.items():
-            if seen[milestone] is None and words in plain:
+            if seen[milestone] is None and words in printed:
                 seen[milestone] = round(time.monotonic() - began, 1)
                 now.update(milestone)
         time.sleep(_POLL_SECONDS)

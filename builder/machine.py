@@ -25,6 +25,8 @@ _SSH_SECONDS = 1200.0
 _SITE_SECONDS = 1200.0
 _POWER_OFF_SECONDS = 180.0
 _POLL_SECONDS = 0.5
+_CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+_UNPRINTABLE = re.compile("[^ -~]")
 
 
 def free_port() -> int:
@@ -155,8 +157,8 @@ class Machine:
         if not self.serial_log.exists():
             return "nothing yet"
         lines = self.serial_log.read_bytes()[-4000:].decode(errors="replace").splitlines()
-        plain = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|[^ -~]", "", line).strip() for line in lines]
-        return next((line for line in reversed(plain) if line), "nothing yet")[:60]
+        shown = [_UNPRINTABLE.sub("", plain(line)).strip() for line in lines]
+        return next((line for line in reversed(shown) if line), "nothing yet")[:60]
 
     def power_off(self) -> None:
         """Shut the machine down in order; pull the plug when it takes too long."""
@@ -173,6 +175,11 @@ class Machine:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+
+def plain(printed: str) -> str:
+    """What a console printed, without ECMA-48's control sequences, which set colours and move the cursor."""
+    return _CONTROL_SEQUENCE.sub("", printed)
 
 
 def user_data(public_key: str) -> dict[str, object]:
