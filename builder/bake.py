@@ -16,17 +16,16 @@ from builder.progress import Step, step
 _SPACE = 8 << 30
 # The modules that decide what is in an image, beside bake*.py.
 _STEPS = (
-    *(
-        "bmap.py",
-        "bootfs.py",
-        "card.py",
-        "compact.py",
-        "fat.py",
-        "oslist.py",
-        "partition.py",
-        "pool.py",
-        "seed.py",
-    ),
+    "bmap.py",
+    "bootfs.py",
+    "card.py",
+    "compact.py",
+    "fat.py",
+    "media.py",
+    "oslist.py",
+    "partition.py",
+    "pool.py",
+    "seed.py",
     "sparse.py",
 )
 # What all templates share.

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from builder import bmap, bootfs, interpreter, media, oslist
 from builder.base import CachedBase
-from builder.command import program, run
 from builder.compact import compact
 from builder.definition import Image
 from builder.ext4 import FileSystem
@@ -52,7 +51,7 @@ def pack(image: Image, work: Path, to: Path, log: Path) -> list[Path]:
     block_map = to.with_name(f"{to.name}.bmap")
     bmap.write(bmap.of_card(raw, bootfs.start(raw)), block_map)
     packed = to.with_name(f"{to.name}{media.CARD}")
-    run([program("zstd", "zstd"), "-q", "-T0", "-6", raw, "-o", packed], log)
+    media.pack_card(raw, packed, log)
     listed = to.with_name(f"{to.name}{oslist.SUFFIX}")
     oslist.write(image, packed, raw, listed)
     raw.unlink()

@@ -90,6 +90,11 @@ def pack_qcow2(raw: Path, to: Path, log: Path) -> None:
     )  # fmt: skip
 
 
+def pack_card(raw: Path, to: Path, log: Path) -> None:
+    """Pack a raw disk into a card's image, by zstd."""
+    run([program("zstd", "zstd"), "-q", "-T0", "-6", raw, "-o", to], log)
+
+
 def unpack_published(image: Path, raw: Path, log: Path) -> None:
     """Write the disk of a publisher's image into a sparse file.
 

@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from builder import bake, base, cache, definition, images, layer, machine, media, package, paths, pool
-from builder.command import program, run
+from builder import bake, base, cache, definition, images, layer, machine, media, package, paths
 from builder.progress import step
 
 sys.path += [str(paths.ROOT / "tests" / name) for name in ("", "bench", "images")]
@@ -51,8 +50,8 @@ def measure() -> dict[str, Any]:
         # Without what the package needs: that is what is installed.
         bare = base.get(definition.load_base(chosen.name), store=work / "bases")
         installed = {
-            "chroot": _in_a_chroot(image, bare, deb, work),
-            "emulated": _in_a_machine(image, bare, deb, work),
+            "chroot": _in_a_chroot(image, bare, deb, work / "chroot"),
+            "emulated": _in_a_machine(image, bare, work / "chroot" / "pool", work),
         }
     return {
         "phases": made.facts["seconds"],
@@ -81,20 +80,19 @@ def _emulated(image: images.Result, work: Path) -> dict[str, float]:
 
 
 def _in_a_chroot(image: definition.Image, bare: base.CachedBase, deb: Path, work: Path) -> float:
-    (work / "chroot").mkdir()
+    work.mkdir()
     only = dataclasses.replace(image, provision=[*_INSTALL, "clean.sh"])
-    phases, _ = bake.install(only, bare, deb, "tcg", work / "chroot", work / "bench.log")
+    phases, _ = bake.install(only, bare, deb, "tcg", work, work / "bench.log")
     return round(sum(phases.get(phase, 0.0) for phase in _PHASES), 1)
 
 
-def _in_a_machine(image: definition.Image, bare: base.CachedBase, deb: Path, work: Path) -> float:
-    log, packages = work / "bench.log", work / "install" / "pool"
-    packages.mkdir(parents=True)
-    pool.prepare(bare, deb, image.packages, packages, log)
+def _in_a_machine(image: definition.Image, bare: base.CachedBase, packages: Path, work: Path) -> float:
+    log = work / "bench.log"
     # A card starts from its image alone.
     raw, card = work / "bare.img", work / f"bare{media.CARD}"
     media.unpack(bare.disk, raw, log)
-    run([program("zstd", "zstd"), "-q", "-1", "--rm", raw, "-o", card], log)
+    media.pack_card(raw, card, log)
+    raw.unlink()
     scripts = " ".join(_INSTALL)
     with machine.boot(
         card, work / "bare", architecture=bare.architecture, accelerator="tcg", user=bare.user,
@@ -103,10 +101,10 @@ def _in_a_machine(image: definition.Image, bare: base.CachedBase, deb: Path, wor
         with step("Booting the base", "The base is up") as now:
             running.wait_for_ssh(now)
         running.run("cloud-init status --wait > /dev/null || true")
-        _send(running, packages.parent, "pool")
+        _send(running, packages.parent, packages.name)
         _send(running, paths.PACKER / "provision", *_INSTALL)
         # In /run, where the bake has it, there is not the space.
-        running.run('sudo ln -s "$PWD/pool" /run/pool && chmod a+rx . pool')
+        running.run(f'sudo ln -s "$PWD/{packages.name}" /run/pool && chmod a+rx . {packages.name}')
         with step("Installing in a machine", "Installed in a machine") as now:
             running.run(
                 f"for script in {scripts}; do"
