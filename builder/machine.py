@@ -153,6 +153,13 @@ class Machine:
             f"{self.url} did not answer within {seconds:.0f} s", f"Its console: {self.serial_log}"
         )
 
+    def wait_for_cloud_init(self) -> None:
+        """Wait until cloud-init has done all it does at a first boot, with or without complaints.
+
+        :raises BuildError: the machine can't be reached over SSH.
+        """
+        self.run("cloud-init status --wait > /dev/null || true")
+
     def _console(self) -> str:
         if not self.serial_log.exists():
             return "nothing yet"

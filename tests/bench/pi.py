@@ -75,7 +75,7 @@ def _emulated(image: images.Result, work: Path) -> dict[str, float]:
         with step("Booting the image", "The site is up") as now:
             running.wait_for_site(now)
             running.wait_for_ssh(now)
-        running.run("cloud-init status --wait > /dev/null || true")
+        running.wait_for_cloud_init()
         return _rates(running.url, "the emulated machine")
 
 
@@ -100,7 +100,7 @@ def _in_a_machine(image: definition.Image, bare: base.CachedBase, packages: Path
     ) as running:  # fmt: skip
         with step("Booting the base", "The base is up") as now:
             running.wait_for_ssh(now)
-        running.run("cloud-init status --wait > /dev/null || true")
+        running.wait_for_cloud_init()
         _send(running, packages.parent, packages.name)
         _send(running, paths.PACKER / "provision", *_INSTALL)
         # In /run, where the bake has it, there is not the space.

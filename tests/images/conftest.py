@@ -86,7 +86,7 @@ def booted(lab: Lab, record_testsuite_property) -> Iterator[machine.Machine]:
                 running.wait_for_ssh(now)
             record_testsuite_property("boot_to_https_s", f"{seconds:.1f}")
             record_testsuite_property("accelerator", lab.accelerator)
-            running.run("cloud-init status --wait > /dev/null || true", timeout=900)
+            running.wait_for_cloud_init()
             yield running
             running.power_off()
         finally:

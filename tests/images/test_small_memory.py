@@ -35,7 +35,7 @@ def small(lab, booted):
             with step("Booting a small machine", "The small machine answers") as now:
                 running.wait_for_site(now)
                 running.wait_for_ssh(now)
-            running.run("cloud-init status --wait > /dev/null || true")
+            running.wait_for_cloud_init()
             visitor = Visitor(running.url)
             visitor.register("ada", "a pass phrase that lasts")
             for number in range(30):
