@@ -1,8 +1,11 @@
 """Check a baked image: boot it, and run testinfra on it over SSH."""
 
+import re
+import shutil
 import sys
 import time
 import xml.etree.ElementTree
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,45 @@ from builder.progress import duration, say
 _TESTS = paths.ROOT / "tests" / "images"
 # What tests record of a machine; each where it applies.
 _MEASURED = ("boot_to_https_s", "idle_memory_mib")
-_NOTHING_RAN = 5  # pytest's exit code
+# JUnit's elements of a test that did not pass.
+_NOT_PASSED = ("failure", "error", "skipped")
+_TESTS_FAILED, _NOTHING_RAN = 1, 5  # pytest's exit codes
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One check that failed."""
+
+    what: str
+    """The check in plain words: ``service is enabled and running: nginx``."""
+    why: str
+    """One line of what was found instead."""
+    log: Path
+    """The whole of it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What pytest's results say."""
+
+    passed: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """Why a test was skipped, one of each."""
+    properties: dict[str, str] = field(default_factory=dict)
+
+
+class ChecksFailed(BuildError):
+    """An image that is not good.
+
+    :param outcome: without failures if the tests could not be run, or not to their end.
+    :param seconds: that the checks took.
+    """
+
+    def __init__(self, message: str, hint: str, outcome: Outcome, seconds: float) -> None:
+        super().__init__(message, hint)
+        self.outcome = outcome
+        self.seconds = seconds
 
 
 def key() -> str:
@@ -35,7 +76,7 @@ def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> di
     :param logs: a directory for the machine's console and the results.
     :param thorough: with the drills that are too long for every day.
     :return: what the manifest says of it: key, tests passed, seconds, accelerator.
-    :raises BuildError: a test fails, or none ran.
+    :raises ChecksFailed: a test fails, or none ran.
     """
     results = logs / "check.xml"
     results.unlink(missing_ok=True)
@@ -50,26 +91,67 @@ def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> di
         env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(paths.ROOT)},
     )  # fmt: skip
     seconds = round(time.monotonic() - began, 1)
+    outcome = read(results, logs / "failed") if results.exists() else Outcome()
     if code != 0:
-        what = "no test ran" if code == _NOTHING_RAN else "tests failed"
-        raise BuildError(
-            f"{image.name} is not good: {what}", f"Their words are above; the console's in {logs}"
+        what = {
+            _TESTS_FAILED: f"{_checks(len(outcome.failures))} failed, {outcome.passed} passed",
+            _NOTHING_RAN: "no test ran",
+        }.get(code, f"its tests ended early (pytest's exit code {code})")
+        raise ChecksFailed(
+            f"{image.name} is not good: {what}",
+            f"Their words are above; the console's in {logs}",
+            outcome,
+            seconds,
         )
-    suite = xml.etree.ElementTree.parse(results).getroot().find("testsuite")  # noqa: S314
-    assert suite is not None  # noqa: S101
-    left_out = [skipped.get("message", "") for skipped in suite.iter("skipped")]
-    passed = int(suite.get("tests", 0)) - len(left_out)
-    properties = {item.get("name"): item.get("value") for item in suite.iter("property")}
-    for why in dict.fromkeys(left_out):
-        say(f"WARNING: {left_out.count(why)} tests of {image.name} were left out: {why}")
-    say(f"Checked {image.name}: {passed} tests passed in {duration(seconds)}")
+    for why in dict.fromkeys(outcome.left_out):
+        say(f"WARNING: {outcome.left_out.count(why)} tests of {image.name} were left out: {why}")
+    say(f"Checked {image.name}: {outcome.passed} tests passed in {duration(seconds)}")
     return {
         "key": key(),
         "thorough": thorough,
-        "passed": passed,
-        **({"left_out": len(left_out)} if left_out else {}),
+        "passed": outcome.passed,
+        **({"left_out": len(outcome.left_out)} if outcome.left_out else {}),
         "seconds": seconds,
-        "accelerator": properties.get("accelerator", accelerator),
-        **{name: float(properties[name] or 0) for name in _MEASURED if name in properties},
+        "accelerator": outcome.properties.get("accelerator", accelerator),
+        **{name: float(outcome.properties[name] or 0) for name in _MEASURED if name in outcome.properties},
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def read(results: Path, failed: Path) -> Outcome:
+    """Read pytest's results.
+
+    :param results: in JUnit's form.
+    :param failed: a directory for what each failed check printed; made, or made empty.
+    """
+    shutil.rmtree(failed, ignore_errors=True)
+    suite = xml.etree.ElementTree.parse(results).getroot().find("testsuite")  # noqa: S314
+    assert suite is not None  # noqa: S101
+    outcome = Outcome(
+        passed=sum(
+            not any(case.find(bad) is not None for bad in _NOT_PASSED) for case in suite.iter("testcase")
+        ),
+        left_out=[skipped.get("message", "") for skipped in suite.iter("skipped")],
+        properties={item.get("name", ""): item.get("value", "") for item in suite.iter("property")},
+    )
+    for case in suite.iter("testcase"):
+        bad = [*case.findall("failure"), *case.findall("error")]
+        if bad:
+            failed.mkdir(parents=True, exist_ok=True)
+            name = case.get("name", "")
+            log = failed / f"{re.sub('[^A-Za-z0-9]+', '-', name).strip('-')}.log"
+            log.write_text("\n".join(f"{one.get('message', '')}\n{one.text or ''}" for one in bad) + "\n")
+            lines = bad[0].get("message", "").splitlines()
+            outcome.failures.append(Failure(_in_words(name), lines[0] if lines else "", log))
+    return outcome
+
+
+def _in_words(test: str) -> str:
+    """``test_package_is_installed[nginx]`` as people say it."""
+    name, _, case = test.partition("[")
+    words = name.removeprefix("test_").replace("_", " ")
+    return f"{words}: {case.removesuffix(']')}" if case else words
+
+
+def _checks(number: int) -> str:
+    return f"{number} check{'' if number == 1 else 's'}"
