@@ -36,7 +36,7 @@ if __name__ == "__main__":
 
 import click  # noqa: E402 - bootstrap has just seen to it
 
-from builder import emulator  # noqa: E402
+from builder import emulator, paths  # noqa: E402
 
 _accelerator = click.option(
     "--accel",
@@ -65,6 +65,8 @@ class _Group(click.Group):
             if context.params.get("debug"):
                 raise
             _fail(BuildError(str(error), "With --debug before the verb there is a traceback"))
+        finally:
+            paths.hand_over()
         return None
 
 
@@ -127,7 +129,7 @@ def images(
     as_json: bool,
 ) -> None:
     """Bake, boot and check images: all of them, or those named."""
-    from builder import definition, sign
+    from builder import definition, report, sign
     from builder import images as conductor
 
     if given and not insist:
@@ -135,30 +137,32 @@ def images(
     wanted = names or tuple(definition.names("images"))
     # Before the first of them takes its time.
     for name in wanted:
-        conductor.require(name)
-    results = [
-        conductor.produce(
+        definition.load_image(name)
+    if insist:
+        definition.load_base(insist)
+    if len(wanted) == 1:
+        conductor.require(wanted[0])
+    attempts = [
+        conductor.attempt(
             name, insist=insist, given=given, accelerator=accel, fresh=fresh, checked=not no_check
         )
         for name in wanted
     ]
-    if signer:
-        sign.sign(results[-1].sums, signer)
+    good = [attempt.result for attempt in attempts if attempt.result and not attempt.error]
     if as_json:
-        click.echo(
-            json.dumps([{**r.facts, "image": str(r.image), "manifest": str(r.manifest)} for r in results])
-        )
-        return
-    for result in results:
-        checked = result.facts.get("check")
-        click.echo(
-            f"{result.facts['target']}: version {result.facts['version']} on {result.facts['base']['name']}, "
-            + (f"{checked['passed']} checks passed" if checked else "not checked")
-        )
-    for result in results:
-        click.echo(result.image)
-        click.echo(result.manifest)
-    click.echo(results[-1].sums)
+        click.echo(report.as_json(attempts))
+    else:
+        click.echo(report.table(attempts))
+        for result in good:
+            click.echo(result.image)
+            click.echo(result.manifest)
+        if good:
+            click.echo(good[-1].sums)
+    if len(good) < len(attempts):
+        bad = " ".join(attempt.name for attempt in attempts if attempt.error)
+        raise BuildError(f"not good: {bad}", f"Mend it, then go on with: ./build.py images {bad}")
+    if signer:
+        sign.sign(good[-1].sums, signer)
 
 
 @main.command(epilog="Example: ./build.py boot cloud --https-port 8443")
@@ -205,12 +209,14 @@ def check(image: str, thorough: bool, board: bool, accel: str, as_json: bool) ->
     """Boot a baked IMAGE (a name or a file) and run its tests over SSH."""
     from builder import board as raspberry
     from builder import images as conductor
+    from builder import library
 
+    found = library.find(image)
     if board:
-        shown = raspberry.watch(conductor.find(image))
+        shown = raspberry.watch(found)
         click.echo(json.dumps(shown) if as_json else raspberry.table(shown))
         return
-    result = conductor.verify(conductor.find(image).image, accel, thorough)
+    result = conductor.verify(found.image, accel, thorough)
     click.echo(json.dumps(result.facts["check"]) if as_json else result.image)
 
 

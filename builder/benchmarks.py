@@ -3,10 +3,10 @@
 import importlib.util
 import json
 
-from builder import paths
 from builder.errors import BuildError
+from builder.needs import Folder
 
-_FOLDER = paths.ROOT / "tests" / "bench"
+_FOLDER = Folder("tests/bench")
 
 
 def run(name: str, as_json: bool) -> str:
@@ -14,10 +14,10 @@ def run(name: str, as_json: bool) -> str:
 
     :raises BuildError: there is no such benchmark, or what it measures fails.
     """
-    known = sorted(path.stem for path in _FOLDER.glob("[a-z]*.py"))
+    known = sorted(path.stem for path in _FOLDER.path.glob("[a-z]*.py"))
     if name not in known:
         raise BuildError(f"there is no benchmark {name!r}", f"There are: {', '.join(known)}")
-    spec = importlib.util.spec_from_file_location(f"bench_{name}", _FOLDER / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", _FOLDER.path / f"{name}.py")
     assert spec is not None  # noqa: S101
     assert spec.loader is not None  # noqa: S101
     module = importlib.util.module_from_spec(spec)

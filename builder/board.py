@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from builder import bootfs, cache, drive, fat, images, media, paths, seed
+from builder import bootfs, cache, drive, fat, library, media, paths, seed
 from builder.command import program
 from builder.emulator import ACCELERATOR_OPTIONS, EMULATORS
 from builder.errors import BuildError
@@ -38,7 +38,7 @@ MILESTONES = {
 _LAST = list(MILESTONES)[-1]
 
 
-def watch(image: images.Result, seconds: float = _SECONDS) -> dict[str, float | None]:
+def watch(image: library.Result, seconds: float = _SECONDS) -> dict[str, float | None]:
     """Start the image and watch its consoles until they say that the site is up.
 
     :return: seconds from power-on to each milestone, None for what was not seen.
@@ -47,7 +47,7 @@ def watch(image: images.Result, seconds: float = _SECONDS) -> dict[str, float | 
     if media.suffix(image.image) != media.CARD:
         raise BuildError(f"{image.image.name} is no SD card's image", "Use: ./build.py check pi --board")
     paths.OUT.mkdir(parents=True, exist_ok=True)
-    consoles = [images.log_directory(image.image) / name for name in _CONSOLES]
+    consoles = [library.log_directory(image.image) / name for name in _CONSOLES]
     for console in consoles:
         console.unlink(missing_ok=True)
     with cache.scratch(paths.OUT / "work") as work:

@@ -1,4 +1,4 @@
-"""What must be there before anything else: the Python packages, and the apt packages of a verb.
+"""What must be there before anything else: the Python packages, and the distribution's that a verb needs.
 
 Only the standard library is imported here: this runs before there is anything else.
 """
@@ -11,73 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from builder import cache, paths
+from builder import cache, needs, paths, suites, usage
 from builder.errors import BuildError
+from builder.needs import Package
 from builder.progress import step
-
-# The apt packages that each verb needs, beside python3. One that a distribution
-# does not have (Packer) is left to the step that needs it, which says how to get it.
-_VENV = ("python3-venv",)
-_DEB = (
-    "dpkg-dev",
-    "debhelper",
-    "dh-python",
-    "python3-all",
-    "python3-setuptools",
-    "po-debconf",
-    "fakeroot",
-    "git",
-)
-_MACHINE = (
-    "qemu-system-x86",
-    "qemu-system-arm",
-    "qemu-utils",
-    "openssh-client",
-    "mtools",
-    "dosfstools",
-    "zstd",
-)
-_BAKE = (
-    *_DEB, *_MACHINE, "packer", "mmdebstrap", "uidmap", "debian-archive-keyring", "apt-utils",
-    "e2fsprogs", "fdisk", "gdisk", "qemu-user-static", "arch-test", "gnupg", "xz-utils",
-)  # fmt: skip
-# The application's libraries, as the package has them.
-_APPLICATION = (
-    "gunicorn", "python3-dotenv", "python3-flask", "python3-flask-login", "python3-flask-migrate",
-    "python3-flask-sqlalchemy", "python3-flaskext.wtf", "python3-langdetect", "python3-pymysql",
-)  # fmt: skip
-APT_PACKAGES: dict[str, tuple[str, ...]] = {
-    "deb": _DEB,
-    "repo": (*_DEB, "reprepro", "gnupg"),
-    "images": _BAKE,
-    "boot": _MACHINE,
-    "vagrant": ("qemu-utils", "mtools", "dosfstools"),
-    "verify": ("gnupg",),
-    "publish": (*_DEB, "qemu-utils", "packer"),
-    "flash": ("bmap-tools", "zstd", "mtools", "fdisk", "e2fsprogs"),
-    "check": (*_MACHINE, "e2fsprogs", "fdisk", "ovmf"),
-    "test": (
-        *_BAKE,
-        "mariadb-server",
-        "chromium",
-        "npm",
-        "lintian",
-        "piuparts",
-        "reprepro",
-        "reprotest",
-        "testssl.sh",
-        "iproute2",
-        "systemd-container",
-        "ovmf",
-        "bmap-tools",
-        "minisign",
-        "vagrant",
-        "wrk",
-    ),
-    "bench": (*_BAKE, *_APPLICATION, "mariadb-server", "wrk"),
-}
-# Or does under another name: npm comes with some packages of Node.js.
-_MAY_BE_MISSING = frozenset({"packer", "npm", "vagrant"})
 
 # The extras of setup.cfg that each verb needs.
 EXTRAS: dict[str, tuple[str, ...]] = {
@@ -87,6 +24,9 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 }
 _DEFAULT_EXTRAS = ("build",)
 _OLDEST_PYTHON = (3, 10)
+_WHOLE = "whole"
+# Debian's own Python comes without what a virtual environment begins with.
+_VENV = [Package("python3-venv")] if sys.base_prefix == "/usr" else []
 
 
 def prepare(arguments: list[str]) -> None:
@@ -102,11 +42,25 @@ def prepare(arguments: list[str]) -> None:
             f"Python {sys.version.split()[0]} is too old",
             "Use 3.10 or newer: Debian 12, Ubuntu 22.04 or later",
         )
-    verb = next((argument for argument in arguments if not argument.startswith("-")), "")
-    asks = "--help" in arguments or verb not in APT_PACKAGES
-    if not asks:
-        _install_apt(APT_PACKAGES[verb])
-    extras = EXTRAS.get(verb, _DEFAULT_EXTRAS) if not asks else _DEFAULT_EXTRAS
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    verb = words[0] if words else ""
+    extras = EXTRAS.get(verb, _DEFAULT_EXTRAS)
+    asks = not {"-h", "--help"}.isdisjoint(arguments)
+    if asks or verb not in usage.verbs():
+        # Who only asks, or mistypes, gets an answer, and nothing is installed for it.
+        extras = _DEFAULT_EXTRAS
+        if not _whole(_place(extras)):
+            print(usage.text(verb), file=sys.stdout if asks else sys.stderr)
+            sys.exit(0 if asks else 2)
+        wanted = []
+    else:
+        wanted = needs.of_verb(verb)
+    if not _whole(_place(extras)):
+        wanted += _VENV
+    if verb == "test" and not asks and os.geteuid() != 0:
+        # Root installs for a suite when it begins: so each is run with what it says itself that it needs.
+        wanted += suites.needs_of(words[1:], "--thorough" in arguments)
+    needs.have(wanted)
     if _inside_one_with(extras):
         return
     python = _environment(extras) / "bin" / "python"
@@ -120,44 +74,6 @@ def _inside_one_with(extras: tuple[str, ...]) -> bool:
         set(extras) <= set(those) and here == _place(those).resolve()
         for those in (_DEFAULT_EXTRAS, *EXTRAS.values())
     )
-
-
-def _missing(packages: tuple[str, ...]) -> list[str]:
-    asked = subprocess.run(
-        ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *packages],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    installed = {line.split()[0] for line in asked.stdout.splitlines() if line.endswith(" installed")}
-    return [package for package in packages if package not in installed]
-
-
-def _can_be_had(package: str) -> bool:
-    policy = subprocess.run(["apt-cache", "policy", package], capture_output=True, text=True, check=False)
-    return "Candidate:" in policy.stdout and "Candidate: (none)" not in policy.stdout
-
-
-def _install_apt(packages: tuple[str, ...]) -> None:
-    if shutil.which("dpkg-query") is None:
-        raise BuildError("this is no Debian or Ubuntu: there is no dpkg", "Run build.py on one of those")
-    missing = [
-        package
-        for package in _missing(packages)
-        if not (package in _MAY_BE_MISSING and (shutil.which(package) or not _can_be_had(package)))
-    ]
-    if not missing:
-        return
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
-    if os.geteuid() != 0:
-        raise BuildError(f"packages are missing: {' '.join(missing)}", f"Run: sudo {' '.join(command)}")
-    with step(f"Installing {len(missing)} packages of the distribution", f"Installed {' '.join(missing)}"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-        for attempt in (["apt-get", "update"], command):
-            done = subprocess.run(attempt, capture_output=True, text=True, env=environment, check=False)
-            if done.returncode != 0:
-                said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-                raise BuildError(
-                    f"{' '.join(attempt[:2])} failed: {''.join(said)}", f"Run: {' '.join(command)}"
-                )
 
 
 def requirements(extras: tuple[str, ...]) -> list[str]:
@@ -178,19 +94,21 @@ def _place(extras: tuple[str, ...]) -> Path:
     return paths.cache_dir() / f"venv-{'-'.join(extras)}-{digest}"
 
 
+def _whole(environment: Path) -> bool:
+    """Whether an environment was made to its end."""
+    return (environment / _WHOLE).exists()
+
+
 def _environment(extras: tuple[str, ...]) -> Path:
     """A virtual environment with the extras, made if it is not there."""
     wanted = requirements(extras)
     environment = _place(extras)
-    # Made under its own name, which its scripts hold; whole when this is there.
-    whole = environment / "whole"
+    # Made under its own name, which its scripts hold.
     with cache.lock(environment.with_suffix(".lock"), "installing Python packages"):
-        if not whole.exists():
-            if os.geteuid() == 0 and sys.base_prefix == "/usr":
-                _install_apt(_VENV)
+        if not _whole(environment):
             with step("Installing Python packages", f"Installed {len(wanted)} Python packages"):
                 _make(environment, wanted)
-            whole.touch()
+            (environment / _WHOLE).touch()
     return environment
 
 
@@ -211,5 +129,5 @@ def _make(environment: Path, wanted: list[str]) -> None:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
             raise BuildError(
                 f"the Python environment can't be made: {''.join(said)}",
-                "Run: sudo apt-get install python3-venv; is the Python package index reachable?",
+                "Is the Python package index reachable?",
             )

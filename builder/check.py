@@ -12,9 +12,10 @@ from typing import Any
 from builder import cache, paths
 from builder.command import attend
 from builder.errors import BuildError
+from builder.needs import Folder
 from builder.progress import duration, say
 
-_TESTS = paths.ROOT / "tests" / "images"
+_TESTS = Folder("tests/images")
 # What tests record of a machine; each where it applies.
 _MEASURED = ("boot_to_https_s", "idle_memory_mib")
 # JUnit's elements of a test that did not pass.
@@ -61,7 +62,7 @@ class ChecksFailed(BuildError):
 def key() -> str:
     """Hash of what an image is checked by."""
     here = Path(__file__)
-    return cache.key(files=[_TESTS, here, *map(here.with_name, ("machine.py", "drive.py"))])
+    return cache.key(files=[_TESTS.path, here, *map(here.with_name, ("machine.py", "drive.py"))])
 
 
 def is_done(facts: dict[str, Any], thorough: bool = False) -> bool:
@@ -84,7 +85,7 @@ def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> di
     began = time.monotonic()
     code = attend(
         [sys.executable, "-m", "pytest", "-v", f"--rootdir={paths.ROOT}", "-c", paths.ROOT / "setup.cfg",
-         f"--color={'yes' if sys.stderr.isatty() else 'no'}", "-p", "no:cacheprovider", _TESTS,
+         f"--color={'yes' if sys.stderr.isatty() else 'no'}", "-p", "no:cacheprovider", _TESTS.path,
          "--image", image.resolve(), "--accel", accelerator, "--logs", logs, f"--junitxml={results}",
          *(["--thorough"] if thorough else [])],
         stdout=sys.stderr.fileno(),

@@ -1,26 +1,25 @@
 """Run other programs: as lists, their output in a log, their failure as one line."""
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder.errors import BuildError
+from builder.needs import Program
 
 _CLEAN_UP_SECONDS = 120.0
 
 
-def program(name: str, package: str) -> str:
-    """The full path of a program, also where a user's PATH leaves out sbin.
+def program(name: str, package: str, optional: bool = False) -> str:
+    """The full path of a program. To call this is to declare the need (:mod:`builder.needs`).
 
-    :raises BuildError: it is not installed; the hint names the Debian package.
+    :param package: the Debian package that has it.
+    :param optional: some distributions have no such package.
+    :raises BuildError: it is not installed; the hint names the package.
     """
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if found is None:
-        raise BuildError(f"{name} is not installed", f"apt-get install {package}")
-    return found
+    return Program(name, package, optional).path
 
 
 def run(

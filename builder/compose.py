@@ -8,9 +8,15 @@ from builder import cache, card, disk, interpreter, paths
 from builder.command import program, run
 from builder.definition import ComposedBase, size_in_bytes
 from builder.errors import BuildError
+from builder.needs import File, Program
 from builder.progress import step
 
 _ROOT_TAR_BYTES = 1 << 30
+NEEDS = (
+    File("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+    # An ordinary user's namespaces.
+    Program("newuidmap", "uidmap"),
+)
 _LAYOUTS = {"cloud": disk.assemble, "card": card.assemble}
 
 

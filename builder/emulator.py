@@ -12,6 +12,7 @@ from pathlib import Path
 from builder import cache, paths
 from builder.command import output, program
 from builder.errors import BuildError
+from builder.needs import Program
 from builder.progress import say, step
 
 ACCELERATORS = ("auto", "kvm", "tcg")
@@ -24,8 +25,7 @@ _KERNEL_IS_UP = b"Kernel panic - not syncing: VFS"
 class Emulator:
     """A QEMU and its options for one architecture."""
 
-    binary: str
-    package: str
+    qemu: Program
     machine: tuple[str, ...]
     """Arguments that choose the board."""
     console: str
@@ -35,19 +35,27 @@ class Emulator:
     native: tuple[str, ...]
     """Build machines, as platform.machine() names them, whose KVM runs it."""
 
+    @property
+    def binary(self) -> str:
+        """The name of the program."""
+        return self.qemu.name
+
+    @property
+    def package(self) -> str:
+        """The package that has it."""
+        return self.qemu.package
+
 
 EMULATORS = {
     "amd64": Emulator(
-        binary="qemu-system-x86_64",
-        package="qemu-system-x86",
+        qemu=Program("qemu-system-x86_64", "qemu-system-x86"),
         machine=("-machine", "q35"),
         console="ttyS0",
         cpu="max",
         native=("x86_64",),
     ),
     "arm64": Emulator(
-        binary="qemu-system-aarch64",
-        package="qemu-system-arm",
+        qemu=Program("qemu-system-aarch64", "qemu-system-arm"),
         machine=("-machine", "virt"),
         console="ttyAMA0",
         # Pointer authentication in software is slow, and nothing here needs it to be strong.

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from builder import bmap, bootfs, fat, images, media
+from builder import bmap, bootfs, fat, library, media
 from builder.command import last_line, output, program
 from builder.disks import Disk, choose
 from builder.errors import BuildError
@@ -34,7 +34,7 @@ def flash(
     :param confirm: asks the owner of the disk.
     :raises BuildError: the disk is not to be written to, it fails, or what is read back differs.
     """
-    found = images.find(image)
+    found = library.find(image)
     block_map_file = found.image.with_name(f"{media.stem(found.image)}.bmap")
     if not block_map_file.exists():
         raise BuildError(f"{found.image.name} is no image for a card", "Bake one with: ./build.py images pi")

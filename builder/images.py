@@ -3,6 +3,7 @@
 import functools
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from builder import (
     definition,
     emulator,
     layer,
+    library,
     manifest,
     media,
     package,
@@ -23,19 +25,41 @@ from builder import (
     sbom,
 )
 from builder.errors import BuildError
+from builder.library import Result, log_directory
 from builder.method import METHODS
 from builder.progress import say
 
 
 @dataclass(frozen=True)
-class Result:
-    """An image that is there."""
+class Attempt:
+    """What became of one image."""
 
-    image: Path
-    manifest: Path
-    sums: Path
-    facts: dict[str, Any]
-    """The manifest's content."""
+    name: str
+    seconds: float
+    result: Result | None
+    """None if it was not baked."""
+    error: BuildError | None = None
+    """Why it is not good."""
+
+    @property
+    def failures(self) -> Sequence[check.Failure]:
+        """The checks that failed."""
+        return self.error.outcome.failures if isinstance(self.error, check.ChecksFailed) else ()
+
+
+def attempt(name: str, **wanted: Any) -> Attempt:
+    """As :func:`produce`, but what goes wrong is part of the answer: other images are still to be made."""
+    began = time.monotonic()
+    result: Result | None = None
+    error: BuildError | None = None
+    try:
+        result = produce(name, **wanted)
+    except check.ChecksFailed as failed:
+        result, error = library.find(name), failed
+    except BuildError as failed:
+        error = failed
+        say(f"{name} failed: {failed.message}")
+    return Attempt(name, round(time.monotonic() - began, 1), result, error)
 
 
 def require(name: str) -> definition.Image:
@@ -75,7 +99,7 @@ def produce(
     if insist:
         definition.load_base(insist)
     packer.find()
-    paths.OUT.mkdir(parents=True, exist_ok=True)
+    paths.make_own(paths.OUT)
     with cache.lock(paths.OUT / f".{name}.lock", f"making the image {name}"):
         seconds: dict[str, float] = {}
         deb = _timed(seconds, "package", lambda: package.build(fresh))
@@ -169,50 +193,12 @@ def _told(chosen: base.CachedBase) -> dict[str, Any]:
     }
 
 
-def log_directory(image: Path) -> Path:
-    """Where the logs of an image's making and checking are; made if missing."""
-    directory = paths.OUT / "logs" / media.stem(image)
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
-def find(image: str) -> Result:
-    """A baked image, by its path or by its definition's name (then the newest).
-
-    :raises BuildError: there is none, or it is not what its manifest says.
-    """
-    path = Path(image)
-    if media.is_image(image):
-        if not path.is_file():
-            raise BuildError(f"there is no {path}", "Bake one with: ./build.py images")
-    else:
-        definition.load_image(image)
-        baked = [
-            found
-            for found in paths.OUT.glob(f"*{manifest.SUFFIX}")
-            if (manifest.read(found) or {}).get("target") == image
-        ]
-        if not baked:
-            raise BuildError(
-                f"the image {image} is not baked yet", f"Bake it with: ./build.py images {image}"
-            )
-        newest = max(baked, key=lambda found: found.stat().st_mtime)
-        path = newest.with_name((manifest.read(newest) or {})["files"][0]["name"])
-    facts = manifest.read(manifest.path_for(path))
-    if facts is None or not manifest.intact(path.parent, facts):
-        raise BuildError(
-            f"{path} is not the file that its manifest tells of",
-            "Bake it anew with: ./build.py images --fresh",
-        )
-    return Result(path, manifest.path_for(path), path.parent / manifest.SUMS, facts)
-
-
 def verify(image: Path, accelerator: str = "auto", thorough: bool = False) -> Result:
     """Boot an image, run its tests, and note in its manifest that they passed.
 
     :raises BuildError: a test fails.
     """
-    found = find(str(image))
+    found = library.find(str(image))
     log = log_directory(found.image)
     facts = {**found.facts, "check": check.run(found.image, accelerator, log, thorough)}
     facts["seconds"] = {**facts["seconds"], "check": facts["check"]["seconds"]}

@@ -7,7 +7,14 @@ from pathlib import Path
 from builder.command import program, run
 from builder.emulator import EMULATORS
 from builder.errors import BuildError
+from builder.needs import Package, Program
 
+# Where the package is a virtual one, what provides it registers itself just so.
+NEEDS = (
+    Package("qemu-user-static"),
+    # mmdebstrap asks it.
+    Program("arch-test", "arch-test"),
+)
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _BINFMT_CONF = Path("/usr/lib/binfmt.d")
 _QEMU_NAMES = {"arm64": "qemu-aarch64", "amd64": "qemu-x86_64"}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from builder.command import program, run
 from builder.errors import BuildError
+from builder.needs import Program
 
 _CHUNK = 1 << 20
 
@@ -18,13 +19,13 @@ def _from_zstd(image: Path, raw: Path, log: Path) -> None:
     run([program("zstd", "zstd"), "-q", "-d", "-f", "--sparse", image, "-o", raw], log)
 
 
-def _from_stream(command: str, package: str) -> Callable[[Path, Path, Path], None]:
+def _from_stream(unpacker: Program) -> Callable[[Path, Path, Path], None]:
     """Unpack as it is read: what is not in use becomes holes, nothing else is on the disk besides."""
 
     def unpack(image: Path, raw: Path, log: Path) -> None:
         with raw.open("wb") as out, log.open("ab") as errors:
             process = subprocess.Popen(
-                [program(command, package), "-dc", str(image)], stdout=subprocess.PIPE, stderr=errors
+                [unpacker.path, "-dc", str(image)], stdout=subprocess.PIPE, stderr=errors
             )
             assert process.stdout is not None  # noqa: S101
             while chunk := process.stdout.read(_CHUNK):
@@ -34,7 +35,9 @@ def _from_stream(command: str, package: str) -> Callable[[Path, Path, Path], Non
                     out.seek(len(chunk), 1)
             out.truncate(out.tell())
             if process.wait() != 0:
-                raise BuildError(f"{image.name} is damaged: {command} can't unpack it", f"The log: {log}")
+                raise BuildError(
+                    f"{image.name} is damaged: {unpacker.name} can't unpack it", f"The log: {log}"
+                )
 
     return unpack
 
@@ -45,9 +48,9 @@ _UNPACKERS: dict[str, Callable[[Path, Path, Path], None]] = {QCOW2: _from_qcow2,
 
 # What publishers' images end with: packed, a raw disk is inside; else any that qemu-img knows.
 _PUBLISHED: dict[str, Callable[[Path, Path, Path], None]] = {
-    ".xz": _from_stream("xz", "xz-utils"),
-    ".zst": _from_stream("zstd", "zstd"),
-    ".gz": _from_stream("gzip", "gzip"),
+    ".xz": _from_stream(Program("xz", "xz-utils")),
+    ".zst": _from_stream(Program("zstd", "zstd")),
+    ".gz": _from_stream(Program("gzip", "gzip")),
     "": _from_qcow2,
 }
 

@@ -11,9 +11,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from builder import assets, translations
+from builder import assets, paths, translations
 from builder.command import output, program
 from builder.errors import BuildError
+from builder.needs import File, Package, Program
 from builder.paths import DIST, ROOT
 from builder.progress import say, step
 
@@ -30,11 +31,27 @@ _INPUTS = (
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.mo", "vendor")
 # Debian's own Python and tools, whatever stands before them in the caller's PATH:
 # only Debian's setuptools knows where Debian keeps its modules.
-_PYTHON = "/usr/bin/python3"
+_PYTHON = File("/usr/bin/python3", "python3")
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 # The date inside the package where git knows none: 2026-01-01.
 _FALLBACK_EPOCH = 1767225600
 _LOG = "microblog.build.log"
+# What dpkg-checkbuilddeps asks for by name is in the tree's Build-Depends, or essential to all builds.
+_BUILD_PACKAGE = Program("dpkg-buildpackage", "dpkg-dev")
+NEEDS = (
+    _BUILD_PACKAGE,
+    Package("build-essential"),
+    Package("debhelper"),
+    Package("dh-python"),
+    Package("po-debconf"),
+    Package("python3-all"),
+    Package("python3-setuptools"),
+    # Not needed to be root.
+    Program("fakeroot", "fakeroot"),
+    # The last commit's date.
+    Program("git", "git"),
+    _PYTHON,
+)
 
 
 def version() -> str:
@@ -76,9 +93,7 @@ def build(fresh: bool = False) -> Path:
     if not fresh and result.is_file() and record.is_file() and record.read_text() == wanted:
         say(f"{result.name} is up to date")
         return result
-    if not Path("/usr/bin/dpkg-buildpackage").exists():
-        raise BuildError("dpkg-buildpackage is missing", "apt-get install dpkg-dev debhelper dh-python")
-    DIST.mkdir(exist_ok=True)
+    paths.make_own(DIST)
     with (
         step("Building the package", f"Built {result.name}"),
         tempfile.TemporaryDirectory(prefix="microblog-deb-") as scratch,
@@ -111,20 +126,18 @@ def _build_in(scratch: Path) -> Path:
     log = DIST / _LOG
     with log.open("wb") as output:
         _run(
-            [_PYTHON, "setup.py", "--command-packages=stdeb.command", "debianize"],
+            [_PYTHON.name, "setup.py", "--command-packages=stdeb.command", "debianize"],
             tree,
             # stdeb alone, not what else lives beside it.
             {**environment, "PYTHONPATH": str(_stdeb(scratch))},
             output.fileno(),
-            "apt-get install python3-setuptools",
         )
         _finish(tree / "debian")
         _run(
-            ["dpkg-buildpackage", "--build=binary", "--unsigned-source", "--unsigned-changes"],
+            [_BUILD_PACKAGE.path, "--build=binary", "--unsigned-source", "--unsigned-changes"],
             tree,
             environment,
             output.fileno(),
-            "apt-get install debhelper dh-python python3-all python3-setuptools po-debconf",
         )
     return scratch / f"microblog_{version()}_all.deb"
 
@@ -185,7 +198,7 @@ def _finish(debian: Path) -> None:
 
 def _epoch() -> int:
     """The time of the last commit to what goes into the package, in seconds."""
-    command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct", "--", *_INPUTS]
+    command = ["git", "-c", "safe.directory=*", "-C", str(ROOT), "log", "-1", "--format=%ct", "--", *_INPUTS]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
@@ -193,15 +206,10 @@ def _epoch() -> int:
     return int(answer) if answer else _FALLBACK_EPOCH
 
 
-def _run(command: list[str], cwd: Path, environment: dict[str, str], output: int, remedy: str) -> None:
-    try:
-        done = subprocess.run(
-            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-    except FileNotFoundError:
-        raise BuildError(f"{command[0]} is missing", remedy) from None
+def _run(command: list[str], cwd: Path, environment: dict[str, str], output: int) -> None:
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+    )
     if done.returncode:
         name = next(word for word in reversed(command) if not word.startswith("-"))
-        raise BuildError(
-            f"{name} failed (exit code {done.returncode})", f"see {DIST / _LOG}; perhaps {remedy}"
-        )
+        raise BuildError(f"{name} failed (exit code {done.returncode})", f"The whole log: {DIST / _LOG}")

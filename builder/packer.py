@@ -66,7 +66,7 @@ def find() -> str:
     :raises BuildError: there is none.
     """
     try:
-        return program("packer", "packer")
+        return program("packer", "packer", optional=True)
     except BuildError as error:
         raise BuildError(error.message, _HOW_TO_GET) from error
 

@@ -18,13 +18,14 @@ from builder import cache, paths
 from builder.base import CachedBase
 from builder.command import output, program, run
 from builder.errors import BuildError
+from builder.needs import Program
 from builder.progress import Step, step
 
 _KEEP_DAYS = 30
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
-_UNPACKERS = {"xz": ["xz", "-dc"], "gz": ["gzip", "-dc"]}
-_PACKER = ["zstd", "-q", "-3", "-c"]
+_UNPACKERS = {"xz": Program("xz", "xz-utils"), "gz": Program("gzip", "gzip")}
+_PACKER = Program("zstd", "zstd")
 _DISK_OVERHEAD = 16 << 20
 
 
@@ -120,7 +121,8 @@ def _repacked(deb: Path, store: Path) -> Path:
                 source.read(size % 2)
                 stem, _, kind = name.rpartition(".")
                 if kind in _UNPACKERS:
-                    name, content = f"{stem}.zst", _filter(_PACKER, _filter(_UNPACKERS[kind], content))
+                    content = _filter([_UNPACKERS[kind].path, "-dc"], content)
+                    name, content = f"{stem}.zst", _filter([_PACKER.path, "-q", "-3", "-c"], content)
                 out.write(
                     f"{name:<16}".encode() + header[16:48] + f"{len(content):<10}`\n".encode() + content
                 )

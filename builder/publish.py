@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from builder import cache, definition, images, native, paths, vmdk
+from builder import cache, definition, library, native, paths, vmdk
 from builder.clouds.cloud import USER_DATA, Cloud, Ledger, Order
 from builder.command import program, run
 from builder.errors import BuildError
@@ -35,7 +35,7 @@ def _load(name: str) -> Cloud:
     return cloud
 
 
-def prepare(image: images.Result, ending: str) -> Path:
+def prepare(image: library.Result, ending: str) -> Path:
     """The image in the form that a cloud takes, kept in the cache for the next time."""
     store = paths.cache_dir() / "published"
     stem = image.image.name.partition(".qcow2")[0]
@@ -45,12 +45,12 @@ def prepare(image: images.Result, ending: str) -> Path:
         for other in store.glob(f"{stem}-*{ending}"):
             other.unlink()
         with cache.scratch(store) as work, step(f"Making {to.name}", f"Made {to.name}"):
-            _PREPARE[ending](image.image, to, work, images.log_directory(image.image) / "publish.log")
+            _PREPARE[ending](image.image, to, work, library.log_directory(image.image) / "publish.log")
     return to
 
 
 def _order(cloud: Cloud, provider: str, name: str, region: str, bucket: str, url: str, dry: bool) -> Order:
-    image = images.find(name)
+    image = library.find(name)
     if definition.load_image(image.facts["target"]).method != "machine":
         raise BuildError(
             f"{image.image.name} is an SD card, which no cloud starts", "Publish the image cloud"

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from builder import package
+from builder.command import program
 from builder.errors import BuildError
 from builder.paths import DIST
 from builder.progress import step
@@ -40,13 +41,13 @@ def make(folder: Path | None = None, key: str | None = None, url: str | None = N
             f"Origin: Microblog\nLabel: Microblog\nSuite: {SUITE}\nCodename: {SUITE}\n"
             f"Components: main\nArchitectures: {_ARCHITECTURES}\nSignWith: {key}\n"
         )
-        reprepro = ["reprepro", "--silent", "--basedir", str(folder)]
+        reprepro = [program("reprepro", "reprepro"), "--silent", "--basedir", str(folder)]
         known = _run([*reprepro, "--list-format", "${version}\n", "list", SUITE, "microblog"], environment)
         if package.version() in known.split():
             # Built anew at the same version: reprepro would refuse another file of that name.
             _run([*reprepro, "remove", SUITE, "microblog"], environment)
         _run([*reprepro, "includedeb", SUITE, str(deb)], environment)
-        armoured = _run(["gpg", "--batch", "--armor", "--export", key], environment)
+        armoured = _run([program("gpg", "gnupg"), "--batch", "--armor", "--export", key], environment)
         if not armoured:
             raise BuildError(f"there is no key {key}", "gpg --list-secret-keys shows those there are")
         (folder / KEY_FILE).write_text(armoured)
@@ -71,7 +72,9 @@ def _own_keyring() -> Path:
 def _own_key(environment: dict[str, str]) -> str:
     """The fingerprint of this command's own key, made if there is none."""
     for _ in range(2):
-        listing = _run(["gpg", "--batch", "--with-colons", "--list-secret-keys"], environment)
+        listing = _run(
+            [program("gpg", "gnupg"), "--batch", "--with-colons", "--list-secret-keys"], environment
+        )
         for line in listing.splitlines():
             if line.startswith("fpr:"):
                 return line.split(":")[9]

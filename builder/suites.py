@@ -5,21 +5,21 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from builder import cache, images, paths
+from builder import cache, needs, paths
 from builder.command import attend
 from builder.errors import BuildError
 from builder.progress import duration, say
 
-# In the order in which they are run: the quick ones first.
 _FOLDERS = {
-    "app": ["tests/app"],
-    "browser": ["tests/browser"],
-    "builder": ["tests/builder"],
-    "package": ["tests/package"],
+    "app": "tests/app",
+    "browser": "tests/browser",
+    "builder": "tests/builder",
+    "package": "tests/package",
+    "stranger": "tests/stranger",
 }
 # The application is tested with every database and every set of libraries, on two processors.
 # A machine that boots waits more than it works.
@@ -32,29 +32,53 @@ _OPTIONS = {
 # the time. In bytes, what has to be free for them.
 _IN_MEMORY = {"app": 2**30, "browser": 2**30, "package": 8 * 2**30}
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of one's own in it
-# Suites that make, boot and check a real image; an input that changed makes it afresh.
+# Suites that make, boot and check a real image, by the words that a user types; an input that changed
+# makes it afresh.
 _IMAGES = {"images": "cloud", "pi": "pi"}
 # Emulating the Pi's processor takes longer than all the others together.
 _THOROUGH = {"pi"}
-SUITES = (*_FOLDERS, *_IMAGES)
+# The image first: on a new machine it is then made with what it says itself that it needs, before other
+# suites bring more. The rest in the order of what they take.
+SUITES = ("images", "stranger", *(name for name in _FOLDERS if name != "stranger"), "pi")
 
 
-def run(suites: tuple[str, ...], thorough: bool) -> None:
+def chosen(suites: Sequence[str], thorough: bool) -> list[str]:
+    """The suites to run: those named, or all but those that are too long for every day.
+
+    :raises BuildError: there is no suite of that name.
+    """
+    for name in suites:
+        if name not in SUITES:
+            raise BuildError(f"there is no suite {name!r}", f"There are: {', '.join(SUITES)}")
+    return list(suites) or [name for name in SUITES if thorough or name not in _THOROUGH]
+
+
+def needs_of(suites: Sequence[str], thorough: bool) -> list[needs.Need]:
+    """What suites need of the distribution. Arguments and errors as of :func:`chosen`."""
+    found: dict[needs.Need, None] = {}
+    for name in chosen(suites, thorough):
+        wanted = needs.of_verb("images") if name in _IMAGES else needs.of_folder(_FOLDERS[name])
+        found |= dict.fromkeys(wanted)
+    return list(found)
+
+
+def run(suites: Sequence[str], thorough: bool) -> None:
     """Run suites, each to its end; what failed is said last.
 
     :param suites: names; none means all, but those that are too long for every day only if ``thorough``.
     :param thorough: with the drills that are too long for every day.
     :raises BuildError: a suite's name is unknown, or tests failed.
     """
-    for name in suites:
-        if name not in SUITES:
-            raise BuildError(f"there is no suite {name!r}", f"There are: {', '.join(SUITES)}")
     failed = []
-    for name in suites or [name for name in SUITES if thorough or name not in _THOROUGH]:
+    for name in chosen(suites, thorough):
         say(f"Suite {name}")
         began = time.monotonic()
         try:
-            _run_image(_IMAGES[name], thorough) if name in _IMAGES else _run_pytest(name, thorough)
+            if name in _IMAGES:
+                _run_image(_IMAGES[name], thorough)
+            else:
+                needs.have(needs_of([name], thorough))
+                _run_pytest(name, thorough)
         except BuildError as error:
             failed.append(name)
             took = duration(time.monotonic() - began)
@@ -73,8 +97,7 @@ def _run_pytest(name: str, thorough: bool) -> None:
         *_OPTIONS.get(name, []),
         *(["--thorough"] if thorough else []),
     ]
-    folders = [str(paths.ROOT / folder) for folder in _FOLDERS[name]]
-    command = [sys.executable, "-m", "pytest", *options, *folders]
+    command = [sys.executable, "-m", "pytest", *options, str(paths.ROOT / _FOLDERS[name])]
     with _temporary(name) as temporary:
         code = attend(command, env={"PYTHONPATH": str(paths.ROOT), **temporary})
     if code != 0:
@@ -99,6 +122,9 @@ def _free_memory() -> int:
 
 
 def _run_image(name: str, thorough: bool) -> None:
-    result = images.produce(name, thorough=thorough)
-    # Checked now or, with the very same inputs, in an earlier run.
-    say(f"{result.image.name}: {result.facts['check']['passed']} checks passed")
+    """As the README says it, by a process of its own that installs what it needs."""
+    build = paths.ROOT / "build.py"
+    commands = [["images", name], *([["check", name, "--thorough"]] if thorough else [])]
+    for command in commands:
+        if attend([sys.executable, build, *command]) != 0:
+            raise BuildError(f"./build.py {' '.join(command)} failed", "Its words are above")

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from builder import cache, emulator, images, machine, paths
+from builder import cache, emulator, library, machine, paths
 from builder.base import kernel_of
 from builder.errors import BuildError
 from builder.progress import duration, say, step
@@ -30,7 +30,7 @@ def run(
         machine.require_free(port, f"--{service}-port")
     if ssh_key is not None and not ssh_key.is_file():
         raise BuildError(f"there is no key {ssh_key}", "Make one with: ssh-keygen -t ed25519")
-    found = images.find(image)
+    found = library.find(image)
     paths.OUT.mkdir(parents=True, exist_ok=True)
     with cache.scratch(paths.OUT / "work") as work:
         facts = found.facts

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jinja2
 
-from builder import cache, images, paths, seed, vmdk
+from builder import cache, library, paths, seed, vmdk
 from builder.command import program, run
 from builder.errors import BuildError
 from builder.progress import step
@@ -85,10 +85,10 @@ def make(name: str, providers: tuple[str, ...]) -> list[Path]:
     :return: the boxes' paths, and the catalogue's.
     :raises BuildError: there is no such image, or it does not boot in such a machine.
     """
-    image = images.find(name)
+    image = library.find(name)
     if not image.image.name.endswith(".qcow2"):
         raise BuildError(f"{image.image.name} is an SD card's image", "Vagrant takes the image cloud")
-    log = images.log_directory(image.image) / "vagrant.log"
+    log = library.log_directory(image.image) / "vagrant.log"
     stem = image.image.name.removesuffix(".qcow2")
     made = {}
     for provider in providers or PROVIDERS:
@@ -117,7 +117,7 @@ def _pack(files: list[Path], to: Path) -> None:
                 box.addfile(entry, stream)
 
 
-def _catalogue(image: images.Result, made: dict[str, Path]) -> Path:
+def _catalogue(image: library.Result, made: dict[str, Path]) -> Path:
     """What ``vagrant box add FILE`` reads: a version, and its boxes with their checksums."""
     catalogue = image.image.with_name(CATALOGUE)
     boxes = [

@@ -17,7 +17,13 @@ from typing import NamedTuple
 
 import pymysql
 
+from builder.needs import Program
 from builder.paths import cache_dir
+
+NEEDS = (
+    Program("mariadbd", "mariadb-server"),
+    Program("mmdebstrap", "mmdebstrap"),
+)
 
 SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
 # A slow machine, with other tests beside.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import BuildError
-from builder.images import Result
+from builder.library import Result
 from builder.progress import say, step
 
 USER_DATA = "images/user-data.yaml"

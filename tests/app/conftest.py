@@ -13,10 +13,17 @@ import pytest
 from app_client import PASSWORD, SECRET_KEY, Browser
 
 from builder import translations
+from builder.needs import Program
 from microblog import create_app
 from microblog.config import Config
 from microblog.database import db
 from microblog.models import User, passwords
+
+NEEDS = (
+    Program("openssl", "openssl"),
+    Program("mmdebstrap", "mmdebstrap"),
+    Program("unshare", "util-linux"),
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

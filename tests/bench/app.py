@@ -27,6 +27,7 @@ from typing import Any
 from builder import paths
 from builder.command import program
 from builder.errors import BuildError
+from builder.needs import Package
 from builder.progress import step
 
 sys.path.insert(0, str(paths.ROOT / "tests"))
@@ -34,6 +35,18 @@ import database_servers
 
 # The distribution's: one that is built otherwise may be half as fast again, or as slow.
 PYTHON = "/usr/bin/python3"
+# The application's libraries, as the package has them.
+NEEDS = (
+    Package("gunicorn"),
+    Package("python3-dotenv"),
+    Package("python3-flask"),
+    Package("python3-flask-login"),
+    Package("python3-flask-migrate"),
+    Package("python3-flask-sqlalchemy"),
+    Package("python3-flaskext.wtf"),
+    Package("python3-langdetect"),
+    Package("python3-pymysql"),
+)
 POSTS = [int(count) for count in os.environ.get("MICROBLOG_BENCH_POSTS", "10000,100000,1000000").split(",")]
 DATABASES = os.environ.get("MICROBLOG_BENCH_DATABASES", "mariadb,sqlite").split(",")
 SECONDS = int(os.environ.get("MICROBLOG_BENCH_SECONDS", "3"))

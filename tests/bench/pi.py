@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from builder import bake, base, cache, definition, images, layer, machine, media, package, paths
+from builder import bake, base, cache, definition, images, layer, library, machine, media, package, paths
 from builder.progress import step
 
 sys.path += [str(paths.ROOT / "tests" / name) for name in ("", "bench", "images")]
@@ -66,7 +66,7 @@ def measure() -> dict[str, Any]:
     }
 
 
-def _emulated(image: images.Result, work: Path) -> dict[str, float]:
+def _emulated(image: library.Result, work: Path) -> dict[str, float]:
     facts = image.facts
     with machine.boot(
         image.image, work / "machine", architecture=facts["architecture"], accelerator="tcg",

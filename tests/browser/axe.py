@@ -9,7 +9,13 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from builder.needs import Package, Program
 from builder.paths import cache_dir
+
+NEEDS = (
+    Program("npm", "npm", optional=True),
+    Package("ca-certificates"),
+)
 
 VERSION = "4.10.3"
 # Of the package that npm serves.

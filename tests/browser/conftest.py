@@ -8,6 +8,12 @@ from live_site import Site, login
 from playwright.sync_api import sync_playwright
 
 from builder import assets, translations
+from builder.needs import Program
+
+NEEDS = (
+    Program("chromium", "chromium"),
+    Program("openssl", "openssl"),
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"

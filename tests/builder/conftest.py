@@ -14,6 +14,18 @@ from pathlib import Path
 import pytest
 
 from builder import definition, download, manifest, paths, sbom, signature
+from builder.needs import Folder, Program
+
+NEEDS = (
+    Program("openssl", "openssl"),
+    Program("gpg", "gnupg"),
+    Program("qemu-img", "qemu-utils"),
+    Program("sfdisk", "fdisk"),
+    Program("losetup", "mount"),
+    Program("xz", "xz-utils"),
+    Program("zstd", "zstd"),
+    Folder("tests/images"),
+)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import bootstrap, images, machine, manifest, paths
+from builder import bootstrap, images, library, machine, manifest, paths
 from builder.errors import BuildError
 
 PATIENCE_SECONDS = 300
@@ -133,7 +133,7 @@ def test_every_verb_has_its_packages_listed(build):
 
 def test_an_image_that_is_not_baked_yet(definitions):
     with pytest.raises(BuildError, match="is not baked yet") as error:
-        images.find("cloud")
+        library.find("cloud")
     assert error.value.hint == "Bake it with: ./build.py images cloud"
 
 

@@ -11,6 +11,9 @@ import pytest
 
 from builder import paths, vagrant
 from builder.errors import BuildError
+from builder.needs import Program
+
+NEEDS = (Program("vagrant", "vagrant", optional=True),)
 
 STEM = "microblog-0.1.0-cloud-debian-12-amd64"
 needs_vagrant = pytest.mark.skipif(not shutil.which("vagrant"), reason="this distribution has no Vagrant")

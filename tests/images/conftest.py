@@ -12,9 +12,16 @@ from pathlib import Path
 import pytest
 import testinfra
 
-from builder import drive, emulator, images, machine, media
+from builder import drive, emulator, library, machine, media
 from builder.base import kernel_of
+from builder.needs import Program
 from builder.progress import step
+
+NEEDS = (
+    Program("bmaptool", "bmap-tools"),
+    Program("openssl", "openssl"),
+    Program("diff", "diffutils"),
+)
 
 # What makes one machine distinct from every other: file, and how to read its secret out of it.
 IDENTITY = {
@@ -36,14 +43,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def image(pytestconfig: pytest.Config) -> images.Result:
-    return images.find(pytestconfig.getoption("--image"))
+def image(pytestconfig: pytest.Config) -> library.Result:
+    return library.find(pytestconfig.getoption("--image"))
 
 
 class Lab:
     """Boots machines from the image, one at a time."""
 
-    def __init__(self, image: images.Result, accelerator: str, work: Path, logs: Path) -> None:
+    def __init__(self, image: library.Result, accelerator: str, work: Path, logs: Path) -> None:
         self.image, self.accelerator, self.work, self.logs = image, accelerator, work, logs
 
     def boot(
@@ -65,7 +72,7 @@ class Lab:
 
 @pytest.fixture(scope="session")
 def lab(
-    image: images.Result, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+    image: library.Result, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lab]:
     work = tmp_path_factory.mktemp("machines")
     if why := drive.why_not(image.image, work, work / "tools.log"):
@@ -120,7 +127,7 @@ def identities(booted: machine.Machine) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def raw(image: images.Result, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def raw(image: library.Result, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The image file, unpacked: what an attacker who has it can search through."""
     work = tmp_path_factory.mktemp("raw")
     path = work / "image.raw"
@@ -163,7 +170,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    target = images.find(config.getoption("--image")).facts["target"]
+    target = library.find(config.getoption("--image")).facts["target"]
     others = [other for other in _TARGETS if other != target]
     items[:] = [
         item

@@ -7,8 +7,9 @@ import subprocess
 import pytest
 from conftest import found
 
-from builder import images, paths
+from builder import library, paths
 from builder.command import program
+from builder.errors import BuildError
 from builder.ext4 import FileSystem
 from builder.qcow2 import virtual_size
 
@@ -133,7 +134,7 @@ def test_a_changed_image_is_noticed(image, tmp_path):
     copy = tmp_path / image.image.name
     copy.write_bytes(image.image.read_bytes()[:-1] + b"?")
     (tmp_path / image.manifest.name).write_bytes(image.manifest.read_bytes())
-    with pytest.raises(images.BuildError, match="is not the file that its manifest tells of"):
-        images.find(str(copy))
+    with pytest.raises(BuildError, match="is not the file that its manifest tells of"):
+        library.find(str(copy))
     assert hashlib.sha256(copy.read_bytes()).hexdigest() != image.facts["files"][0]["sha256"]
     assert paths.OUT.is_dir()

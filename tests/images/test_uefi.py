@@ -7,8 +7,9 @@ import pytest
 
 from builder.command import program
 from builder.emulator import ACCELERATOR_OPTIONS, EMULATORS
+from builder.needs import File
 
-_FIRMWARE = "/usr/share/ovmf/OVMF.fd"
+_FIRMWARE = File("/usr/share/ovmf/OVMF.fd", "ovmf")
 _SECONDS = 900.0
 pytestmark = pytest.mark.cloud
 
@@ -23,7 +24,7 @@ def test_image_boots_by_uefi(image, lab, tmp_path):
             program("setpriv", "util-linux"), "--pdeathsig", "KILL", emulator.binary, *emulator.machine,
             "-accel", f"{lab.accelerator}{ACCELERATOR_OPTIONS[lab.accelerator]}", "-cpu", emulator.cpu,
             "-m", "1024", "-nodefaults", "-display", "none", "-serial", f"file:{console}",
-            "-bios", _FIRMWARE, "-drive", f"if=virtio,format=qcow2,file={overlay}",
+            "-bios", _FIRMWARE.path, "-drive", f"if=virtio,format=qcow2,file={overlay}",
         ]
     )  # fmt: skip
     try:

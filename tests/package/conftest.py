@@ -20,8 +20,16 @@ from nspawn import RELEASES, Kept, Machine, install, wait_until
 from variants import Versions, variant
 
 from builder import cache, package
+from builder.needs import Program
 from builder.paths import cache_dir
 from builder.progress import step
+
+NEEDS = (
+    Program("mmdebstrap", "mmdebstrap"),
+    Program("systemd-nspawn", "systemd-container"),
+    Program("ip", "iproute2"),
+    Program("openssl", "openssl"),
+)
 
 SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
 # The everyday suite runs on the first; MICROBLOG_PACKAGE_BASES names others.

@@ -8,6 +8,10 @@ from pathlib import Path
 
 from nspawn import Kept, Machine, wait_until
 
+from builder.needs import Program
+
+NEEDS = (Program("lintian", "lintian"),)
+
 FINGERPRINT = (
     "cd /etc; find microblog nginx supervisor /var/lib/microblog -printf '%p %m %u %g %T@ %l\\n' | sort;"
     "find microblog nginx supervisor /var/lib/microblog -type f -exec sha256sum {} + | sort"

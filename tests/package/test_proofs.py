@@ -14,6 +14,15 @@ from nspawn import RELEASES, Machine, add_admin, wait_until
 from variants import variant
 
 from builder import paths
+from builder.needs import Program
+
+NEEDS = (
+    Program("piuparts", "piuparts"),
+    Program("reprotest", "reprotest"),
+    Program("testssl", "testssl.sh"),
+    Program("dpkg-scanpackages", "dpkg-dev"),
+    Program("git", "git"),
+)
 
 pytestmark = pytest.mark.thorough
 

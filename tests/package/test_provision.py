@@ -10,6 +10,9 @@ import pytest
 from nspawn import Kept, Machine
 
 from builder import definition, paths
+from builder.needs import Program
+
+NEEDS = (Program("apt-ftparchive", "apt-utils"),)
 
 _SCRIPTS = paths.PACKER / "provision"
 _ENTER = """
