@@ -50,6 +50,8 @@ def prepare(arguments: list[str]) -> None:
         # Who only asks, or mistypes, gets an answer, and nothing is installed for it.
         extras = _DEFAULT_EXTRAS
         if not _whole(_place(extras)):
+            if not asks and verb:
+                print(f"build.py: there is no verb {verb!r}\n", file=sys.stderr)
             print(usage.text(verb), file=sys.stdout if asks else sys.stderr)
             sys.exit(0 if asks else 2)
         wanted = []

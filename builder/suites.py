@@ -26,6 +26,7 @@ _FOLDERS = {
 _OPTIONS = {
     "app": ["--everywhere", "-n", "2"],
     "browser": ["-n", "2"],
+    "stranger": ["-n", "2"],
     "package": ["-n", "2", "--dist", "worksteal"],
 }
 # Databases and machines are small, made by the dozen and thrown away: waiting for a disk is most of
@@ -38,8 +39,8 @@ _IMAGES = {"images": "cloud", "pi": "pi"}
 # Emulating the Pi's processor takes longer than all the others together.
 _THOROUGH = {"pi"}
 # The image first: on a new machine it is then made with what it says itself that it needs, before other
-# suites bring more. The rest in the order of what they take.
-SUITES = ("images", "stranger", *(name for name in _FOLDERS if name != "stranger"), "pi")
+# suites bring more.
+SUITES = ("images", *_FOLDERS, "pi")
 
 
 def chosen(suites: Sequence[str], thorough: bool) -> list[str]:

@@ -62,7 +62,13 @@ def _names(call: ast.Call) -> list[str]:
 
 
 def _arguments(function: ast.FunctionDef) -> list[str]:
-    return [_named(call, "metavar") or _names(call)[0].upper() for call in _calls(function, "argument")]
+    found = []
+    for call in _calls(function, "argument"):
+        name = _names(call)[0].upper()
+        # Which click puts into brackets by itself, unless it was told the word.
+        optional = _named(call, "required") == "False" or _named(call, "default")
+        found.append(_named(call, "metavar") or (f"[{name}]" if optional else name))
+    return found
 
 
 def _options(function: ast.FunctionDef) -> list[tuple[str, str]]:

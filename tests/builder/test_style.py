@@ -12,6 +12,7 @@ _SHELL = [
     *paths.PACKER.glob("provision/*.sh"),
     *(paths.DEFINITIONS / "bases").glob("*.sh"),
     paths.ROOT / ".ci/run",
+    paths.ROOT / "tests/stranger/bare-root",
 ]
 
 _MAINTAINER = [

@@ -1,0 +1,227 @@
+"""What a verb needs follows from the code that it runs, and can be had by one command."""
+
+import ast
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from builder import needs, paths, usage
+from builder.errors import BuildError
+from builder.needs import File, Package, Program
+
+
+def _packages(found):
+    return {need.package for need in found}
+
+
+@pytest.mark.parametrize(
+    ("verb", "some", "none"),
+    [
+        ("deb", {"build-essential", "debhelper", "po-debconf"}, {"qemu-utils", "mmdebstrap"}),
+        ("repo", {"build-essential", "reprepro", "gnupg"}, {"qemu-utils"}),
+        (
+            "images",
+            {"build-essential", "ovmf", "qemu-system-x86", "mmdebstrap", "packer", "wrk"},
+            {"chromium"},
+        ),
+        ("check", {"ovmf", "qemu-system-arm", "bmap-tools"}, {"chromium"}),
+        ("boot", {"qemu-system-x86", "mtools", "openssh-client"}, {"chromium", "ovmf"}),
+        (
+            "flash",
+            {"bmap-tools", "mtools", "e2fsprogs"},
+            {"qemu-system-x86", "build-essential", "mmdebstrap"},
+        ),
+        ("verify", {"gnupg", "minisign"}, {"qemu-system-x86", "build-essential", "mmdebstrap", "dpkg"}),
+        ("vagrant", {"qemu-utils"}, {"qemu-system-x86", "build-essential", "mmdebstrap"}),
+        ("publish", {"qemu-utils", "build-essential", "packer"}, {"qemu-system-x86", "mmdebstrap"}),
+        ("bench", {"gunicorn", "wrk", "mariadb-server", "mmdebstrap"}, {"chromium"}),
+    ],
+)
+def test_a_verb_needs_what_its_code_runs(verb, some, none):
+    found = _packages(needs.of_verb(verb))
+    assert some <= found
+    assert not none & found
+
+
+@pytest.mark.parametrize(
+    ("suite", "some"),
+    [
+        ("app", {"mariadb-server", "mmdebstrap"}),
+        ("browser", {"chromium"}),
+        ("builder", {"build-essential", "ovmf", "minisign", "vagrant", "gnupg", "qemu-utils", "bmap-tools"}),
+        ("package", {"lintian", "piuparts", "reprepro", "reprotest", "systemd-container", "testssl.sh"}),
+        ("stranger", {"mmdebstrap"}),
+    ],
+)
+def test_a_suite_needs_what_its_tests_run(suite, some):
+    assert some <= _packages(needs.of_folder(f"tests/{suite}"))
+
+
+def test_every_verb_is_known_before_anything_is_installed(build):
+    assert set(re.findall(r"^  ([a-z]+)  ", build("--help").stdout, re.MULTILINE)) == {*usage.verbs()}
+    for verb in usage.verbs():
+        text = usage.text(verb)
+        asked = build(verb, "--help").stdout
+        words, wanted = (told.splitlines()[0].split() for told in (text, asked))
+        assert [word[0] == "[" for word in words] == [word[0] == "[" for word in wanted]
+        for option in re.findall(r"(--[a-z-]+)", text.partition("Options:")[2]):
+            assert option in asked
+
+
+def test_whatever_is_run_is_declared():
+    """No module of the builder runs a program by its bare name: it would be needed, and unknown."""
+    shells = {"sh", "chroot"}
+    for file in (paths.ROOT / "builder").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in (
+                "run", "Popen", "output", "attend", "check_output",
+            ):  # fmt: skip
+                first = node.args[0] if node.args else None
+                head = first.elts[0] if isinstance(first, ast.List) and first.elts else None
+                if isinstance(head, ast.Constant) and isinstance(head.value, str):
+                    assert head.value in shells or file.name == "needs.py", f"{file.name}: {head.value}"
+
+
+def test_a_program_has_one_package():
+    found = {}
+    for verb in usage.verbs():
+        for need in needs.of_verb(verb):
+            if isinstance(need, Program):
+                assert found.setdefault(need.name, need.package) == need.package
+
+
+def test_needs_are_read_without_running_what_has_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(needs, "_CHECKOUT", tmp_path)
+    for name, text in {
+        "build.py": "@main.command()\ndef bake():\n    from builder import oven\n",
+        "builder/oven.py": "import no_such_module\nfrom builder import flour\nprogram('heat', 'oven')\n",
+        "builder/flour.py": "NEEDS = (Package('mill'), File('/grain', 'grain'), Folder('tests/taste'))\n",
+        "tests/taste/test_it.py": "import helpers\n",
+        "tests/taste/helpers.py": "Program('tongue', 'tongue', optional=True)\nprogram(one, two)\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert needs.of_verb("bake") == [
+        File("/grain", "grain"), Package("mill"), Program("heat", "oven"),
+        Program("tongue", "tongue", optional=True),
+    ]  # fmt: skip
+    assert needs.of_verb("burn") == []
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine on which apt only says what it was asked, and dpkg knows two packages."""
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    for name, text in {
+        "apt-get": 'echo "$@" >> "$LOG"; test ! -e "$LOG.fail" || { echo "E: so it is" >&2; exit 100; }',
+        "apt-cache": 'test "$2" != can-be-had || echo "  Candidate: 1"',
+        "dpkg-query": "echo 'installed exim4, default-mta (= 1), mail-transport-agent';"
+        "echo 'config-files old, '",
+    }.items():
+        (bin_ / name).write_text(f"#!/bin/sh\n{text}\n")
+        (bin_ / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_}:{os.defpath}")
+    monkeypatch.setenv("LOG", str(tmp_path / "log"))
+    monkeypatch.setattr(needs.os, "geteuid", lambda: 0)
+    needs._installed.cache_clear()
+    yield tmp_path
+    needs._installed.cache_clear()
+
+
+def test_what_something_provides_is_installed(machine):
+    assert not needs.missing([Package("exim4"), Package("default-mta"), Package("mail-transport-agent")])
+    assert needs.missing([Package("old")]) == [Package("old")]
+
+
+def test_nothing_is_asked_of_apt_when_nothing_is_missing(machine):
+    needs.have([Package("exim4"), Program("sh", "dash"), File("/etc/passwd", "base-passwd")])
+    assert not (machine / "log").exists()
+
+
+def test_root_fetches_lists_then_installs(machine):
+    with pytest.raises(BuildError, match="none is not there, although the package other is installed"):
+        needs.have([Program("none", "other"), Program("may", "perhaps", optional=True)])
+    assert (machine / "log").read_text() == (
+        "update\ninstall --yes --no-install-recommends other ?architecture(native)?exact-name(perhaps)\n"
+    )
+
+
+def test_what_the_distribution_does_not_have_is_not_asked_for_again_and_again(machine):
+    needs.have([Program("may", "perhaps", optional=True)])
+    assert not (machine / "log").exists()
+    needs.have([Program("may", "can-be-had", optional=True)])
+    assert (machine / "log").exists()
+
+
+def test_apts_own_words_are_told(machine):
+    (machine / "log.fail").touch()
+    with pytest.raises(BuildError, match="apt-get update failed: E: so it is"):
+        needs.have([Package("new")])
+
+
+@pytest.mark.parametrize("sudo", [True, False])
+def test_without_root_the_one_line_is_printed(machine, monkeypatch, sudo):
+    monkeypatch.setattr(needs.os, "geteuid", lambda: 1000)
+    which = shutil.which
+    monkeypatch.setattr(
+        needs.shutil,
+        "which",
+        lambda name, **_: ("/usr/bin/sudo" if sudo else None) if name == "sudo" else which(name),
+    )
+    with pytest.raises(BuildError, match="packages are missing: no-such-package") as error:
+        needs.have(
+            [Package("exim4"), Package("no-such-package"), Program("no-such", "may-be", optional=True)]
+        )
+    before = "Run: sudo apt-get update && sudo" if sudo else "Run as root: apt-get update &&"
+    assert error.value.hint == (
+        f"{before} apt-get install --yes --no-install-recommends no-such-package "
+        "'?architecture(native)?exact-name(may-be)'"
+    )
+
+
+def test_without_apt_what_is_missing_is_named(machine, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(needs, "_SEARCHED", ())
+    with pytest.raises(BuildError, match="missing: gpg"):
+        needs.have([Program("gpg", "gnupg"), Program("minisign", "minisign", optional=True)])
+    needs.have([Program("minisign", "minisign", optional=True)])
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "OUT", tmp_path / "out")
+    monkeypatch.setattr(paths, "DIST", tmp_path / "dist")
+    return tmp_path
+
+
+def test_what_root_makes_in_somebodys_checkout_becomes_theirs(checkout, monkeypatch):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    (checkout / "out/logs").mkdir(parents=True)
+    (checkout / "out/logs/log").touch()
+    (checkout / "dist").symlink_to("/etc")
+    outside = checkout.parent / "outside"
+    outside.touch()
+    (checkout / "out/link").symlink_to(outside)
+    (checkout / "out/theirs").touch()
+    os.chown(checkout / "out/theirs", 1234, 1234)
+    os.chown(checkout, 4321, 4321)
+    paths.hand_over()
+    owners = {
+        name: (checkout / name).lstat().st_uid for name in ("out", "out/logs/log", "out/link", "out/theirs")
+    }
+    assert owners == {"out": 4321, "out/logs/log": 4321, "out/link": 4321, "out/theirs": 1234}
+    assert (outside.stat().st_uid, Path("/etc/passwd").stat().st_uid) == (0, 0)
+
+
+def test_a_directory_of_somebody_else_is_named(checkout, monkeypatch):
+    paths.make_own(checkout / "out")
+    (checkout / "out/.cloud.lock").touch()
+    monkeypatch.setattr(paths.os, "access", lambda path, _: Path(path).name != ".cloud.lock")
+    with pytest.raises(BuildError, match=r"out can't be written to by \S+: it belongs to"):
+        paths.make_own(checkout / "out")

@@ -1,0 +1,84 @@
+"""Several images: one that fails keeps no other from being made, and the end tells of all."""
+
+import json
+
+import pytest
+
+from builder import check, images, library, report
+from builder.errors import BuildError
+
+
+@pytest.fixture
+def attempts(baked, tmp_path):
+    """One image that is good, one whose checks failed, one that could not be baked."""
+    good = library.Result(
+        next(library.paths.OUT.glob("*.qcow2")), tmp_path / "manifest", tmp_path / "sums",
+        {"base": {"name": "debian-12"}, "bake_s": 120.4, "check": {"passed": 90}, "target": "cloud"},
+    )  # fmt: skip
+    failure = check.Failure("service is enabled and running: nginx", "it is not", tmp_path / "nginx.log")
+    bad = check.ChecksFailed("odd is not good", "", check.Outcome(passed=89, failures=[failure]), 300.0)
+    return [
+        images.Attempt("cloud", 661.0, good),
+        images.Attempt("odd", 400.0, good, bad),
+        images.Attempt(
+            "pi", 3.0, None, BuildError("pi is baked in a chroot, which needs root", "Run: sudo it")
+        ),
+    ]
+
+
+def test_a_table_and_each_failure_in_a_line(attempts, tmp_path):
+    size = f"{attempts[0].result.image.stat().st_size / 1e6:.0f} MB"
+    assert [line.split("  ") for line in _squeezed(report.table(attempts))] == [
+        ["image", "base", "bake", "checks", "size", "time"],
+        ["cloud", "debian-12", "2 min 00 s", "90 passed", size, "11 min 01 s"],
+        ["odd", "debian-12", "2 min 00 s", "89 passed, 1 failed", size, "6 min 40 s"],
+        ["pi", "-", "failed", "-", "-", "3 s"],
+        [f"odd: service is enabled and running: nginx: it is not ({tmp_path}/nginx.log)"],
+        ["pi: pi is baked in a chroot, which needs root. Run: sudo it"],
+    ]
+
+
+def _squeezed(table):
+    import re
+
+    return [re.sub(" {2,}", "  ", line) for line in table.splitlines()]
+
+
+def test_a_program_reads_the_same(attempts, tmp_path):
+    good, odd, pi = json.loads(report.as_json(attempts))
+    assert "error" not in good
+    assert good["image"] == str(attempts[0].result.image)
+    assert odd["failed"] == [
+        {
+            "what": "service is enabled and running: nginx",
+            "why": "it is not",
+            "log": str(tmp_path / "nginx.log"),
+        }
+    ]
+    assert pi == {"target": "pi", "error": "pi is baked in a chroot, which needs root", "failed": []}
+
+
+def test_one_that_fails_keeps_no_other_from_being_made(monkeypatch, attempts):
+    made = []
+
+    def produce(name, **_):
+        made.append(name)
+        if name == "cloud":
+            raise BuildError("no base can be had", "Try again")
+        return attempts[0].result
+
+    monkeypatch.setattr(images, "produce", produce)
+    tried = [images.attempt(name) for name in ("cloud", "pi")]
+    assert made == ["cloud", "pi"]
+    assert [bool(one.error) for one in tried] == [True, False]
+    assert tried[1].result is attempts[0].result
+
+
+def test_an_image_whose_checks_failed_is_still_told_of(monkeypatch, attempts):
+    def produce(name, **_):
+        raise attempts[1].error
+
+    monkeypatch.setattr(images, "produce", produce)
+    monkeypatch.setattr(images.library, "find", lambda _: attempts[0].result)
+    tried = images.attempt("odd")
+    assert (tried.result, tried.failures) == (attempts[0].result, attempts[1].failures)
