@@ -1,11 +1,13 @@
 """A stranger's machine: what the README says, on a system on which nothing was ever installed."""
 
 import re
+import shutil
 import subprocess
 
+import pytest
 from conftest import USER
 
-from builder import paths
+from builder import manifest, paths
 
 BOOKWORM, TRIXIE = "bookworm", "trixie"
 _DEB = "dist/microblog_0.1.0_all.deb"
@@ -73,3 +75,119 @@ def test_an_ordinary_user_runs_the_one_line_as_root_and_the_verb_works(bare):
 def test_the_package_on_the_newest_debian(bare):
     system = bare(TRIXIE)
     assert _succeeds(system.run("./build.py", "deb")).endswith(f"{_DEB}\n")
+
+
+@pytest.fixture
+def with_image(bare):
+    """A bare system with an image that was baked on this machine, and nothing that has baked it."""
+
+    def place(name: str, suite: str = BOOKWORM):
+        if not any(paths.OUT.glob(f"*-{name}-*{manifest.SUFFIX}")):
+            subprocess.run([paths.ROOT / "build.py", "images", name, "--no-check"], check=True)
+        system = bare(suite)
+        shutil.copytree(paths.OUT, system.root / "root/microblog/images/out", symlinks=True)
+        return system
+
+    return place
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("suite", [BOOKWORM, TRIXIE])
+def test_repo(bare, suite):
+    system = bare(suite)
+    folder = _succeeds(system.run("./build.py", "repo", "--url", "https://apt.example.org")).strip()
+    assert folder == "/root/microblog/dist/repository"
+    assert (system.root / folder[1:] / "dists/stable/InRelease").exists()
+
+
+# Boots until the site answers, then presses Ctrl-C: build.py hears it, as no other background job does.
+_BOOT = """
+./build.py boot cloud > said & booted=$!
+until grep -q ^ssh said || grep -q /ssh said; do kill -0 $booted; sleep 1; done
+python3 -c "
+import ssl, urllib.request
+context = ssl._create_unverified_context()
+print(urllib.request.urlopen(open('said').readline().strip(), context=context).status)
+"
+kill -INT $booted
+wait $booted
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("suite", [BOOKWORM, TRIXIE])
+def test_boot_to_the_first_answer(with_image, suite):
+    assert _succeeds(with_image("cloud", suite).run("sh", "-euc", _BOOT)) == "200\n"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("suite", [BOOKWORM, TRIXIE])
+def test_check(with_image, suite):
+    assert _succeeds(with_image("cloud", suite).run("./build.py", "check", "cloud")).endswith(".qcow2\n")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("suite", [BOOKWORM, TRIXIE])
+def test_verify(with_image, suite):
+    lines = _succeeds(with_image("cloud", suite).run("./build.py", "verify", "images/out")).splitlines()
+    assert lines, "what is right is said"
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("suite", [BOOKWORM, TRIXIE])
+def test_vagrant(with_image, suite):
+    boxes = _succeeds(with_image("cloud", suite).run("./build.py", "vagrant")).splitlines()
+    assert {box.rpartition("-")[2] for box in boxes} >= {"libvirt.box", "virtualbox.box"}
+
+
+_PROVIDERS = {
+    "digitalocean": ("--bucket", "a-bucket"),
+    "linode": (),
+    "aws": ("--bucket", "a-bucket"),
+    "lightsail": ("--url", "https://example.org/microblog.deb"),
+}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("provider", _PROVIDERS)
+def test_publish_dry_run(with_image, provider):
+    system = with_image("cloud")
+    assert _succeeds(system.run("./build.py", "publish", provider, "--dry-run", *_PROVIDERS[provider]))
+
+
+# A loop device is no card: for this one run it is.
+_FLASH = """
+truncate -s 4G card
+device=$(losetup --find --show card)
+trap 'losetup --detach $device' EXIT
+./build.py flash pi >&2
+python=$(echo /root/.cache/microblog/venv-build-*/bin/python)
+$python -c "
+import runpy, sys
+sys.path.insert(0, '.')
+from builder import disks
+disks._TYPES = frozenset({'disk', 'loop'})
+why_not = disks._why_not
+disks._why_not = lambda row, *rest: why_not({**row, 'hotplug': True}, *rest)
+sys.argv = ['build.py', 'flash', 'pi', '$device', '--yes', '--hostname', 'garden']
+runpy.run_path('build.py', run_name='__main__')
+"
+"""
+
+
+@pytest.mark.thorough
+def test_flash(with_image):
+    done = with_image("pi").run("sh", "-euc", _FLASH)
+    _succeeds(done)
+    assert "every block is as it should be" in done.stderr
+    assert "Wrote host name into microblog.txt" in done.stderr
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["cloud", "pi"])
+def test_images_on_the_newest_debian(bare, name):
+    """There is no Packer in it: with HashiCorp's out of reach, that is what is said, before anything else."""
+    done = bare(TRIXIE).run("./build.py", "images", name)
+    if done.returncode:
+        assert "packer" in done.stderr.lower()
+        assert "Installing" not in done.stderr
