@@ -245,9 +245,7 @@ def have(needs: Iterable[Need]) -> None:
         return
     if not must and not any(_can_be_had(package) for package in may):
         return
-    # What this distribution does not have, apt passes over: apt-patterns(7).
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *must,
-               *(f"?architecture(native)?exact-name({package})" for package in may)]  # fmt: skip
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *must, *map(_if_there_is, may)]
     names = " ".join([*must, *may])
     if os.geteuid() != 0:
         raise BuildError(f"packages are missing: {names}", _as_root(command))
@@ -261,6 +259,14 @@ def have(needs: Iterable[Need]) -> None:
             f"{need.name} is not there, although the package {need.package} is installed",
             "Is it another distribution's? Known to work: Debian 12 and 13, Ubuntu 22.04 and newer",
         )
+
+
+def _if_there_is(package: str) -> str:
+    """What apt installs if it can be had, and else passes over: apt-patterns(7)."""
+    architecture = subprocess.run(
+        ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    return f"?architecture({architecture})?exact-name({package})"
 
 
 def _as_root(command: list[str]) -> str:

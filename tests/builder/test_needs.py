@@ -118,6 +118,7 @@ def machine(tmp_path, monkeypatch):
     bin_.mkdir()
     for name, text in {
         "apt-get": 'echo "$@" >> "$LOG"; test ! -e "$LOG.fail" || { echo "E: so it is" >&2; exit 100; }',
+        "dpkg": "echo amd64",
         "apt-cache": 'test "$2" != can-be-had || echo "  Candidate: 1"',
         "dpkg-query": "echo 'installed exim4, default-mta (= 1), mail-transport-agent';"
         "echo 'config-files old, '",
@@ -146,7 +147,7 @@ def test_root_fetches_lists_then_installs(machine):
     with pytest.raises(BuildError, match="none is not there, although the package other is installed"):
         needs.have([Program("none", "other"), Program("may", "perhaps", optional=True)])
     assert (machine / "log").read_text() == (
-        "update\ninstall --yes --no-install-recommends other ?architecture(native)?exact-name(perhaps)\n"
+        "update\ninstall --yes --no-install-recommends other ?architecture(amd64)?exact-name(perhaps)\n"
     )
 
 
@@ -179,7 +180,7 @@ def test_without_root_the_one_line_is_printed(machine, monkeypatch, sudo):
     before = "Run: sudo apt-get update && sudo" if sudo else "Run as root: apt-get update &&"
     assert error.value.hint == (
         f"{before} apt-get install --yes --no-install-recommends no-such-package "
-        "'?architecture(native)?exact-name(may-be)'"
+        "'?architecture(amd64)?exact-name(may-be)'"
     )
 
 
