@@ -249,7 +249,9 @@ def have(needs: Iterable[Need]) -> None:
     names = " ".join([*must, *may])
     if os.geteuid() != 0:
         raise BuildError(f"packages are missing: {names}", _as_root(command))
-    with step(f"Installing {len(must) + len(may)} packages of the distribution", f"Installed {names}"):
+    count = len(must) + len(may)
+    what = f"{count} package{'s' if count > 1 else ''} of the distribution"
+    with step(f"Installing {what}", f"Installed {names}"):
         # A new machine has no lists, and an old one's name versions that are gone.
         _apt(["apt-get", "update"])
         _apt(command)
