@@ -45,7 +45,22 @@ _accelerator = click.option(
     show_default=True,
     help="KVM where a guest comes up with it, else TCG (emulation).",
 )
+_packer = click.option(
+    "--packer",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    expose_value=False,
+    callback=lambda _context, _option, given: _choose_packer(given),
+    help="The Packer to use. Else the one in PATH; where there is none, HashiCorp's is fetched.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+
+
+def _choose_packer(given: Path | None) -> None:
+    from builder import packer_release
+
+    if given:
+        packer_release.choose(given)
 
 
 class _Group(click.Group):
@@ -116,6 +131,7 @@ def repo(output: Path | None, key: str | None, url: str | None) -> None:
     help="The base's file as its publisher offers it, instead of a download; it is checked all the same.",
 )
 @click.option("--sign", "signer", metavar="KEY", help="Sign SHA256SUMS: a GnuPG key, or minisign's key file.")
+@_packer
 @_accelerator
 @_json
 def images(
@@ -307,6 +323,7 @@ def vagrant(image: str, providers: tuple[str, ...]) -> None:
 @click.option("--native", is_flag=True, help="Bake there, with Packer's own builder, on its Ubuntu 22.04.")
 @click.option("--prepare", "only_prepare", is_flag=True, help="Only make the file that the provider takes.")
 @click.option("--remove", is_flag=True, help="Take back what an earlier run made in your account.")
+@_packer
 def publish(
     provider: str,
     image: str,

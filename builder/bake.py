@@ -30,7 +30,6 @@ _STEPS = (
 )
 # What all templates share.
 _COMMON = ("chroot.sh", "plugins.pkr.hcl.j2", "seed")
-_PLUGINS_NEEDED_SINCE = (1, 7, 0)
 # apt's status lines (apt's README.progress-reporting): pmstatus:PACKAGE:PERCENT:TEXT
 _APT_STATUS = re.compile(r"(?:pm|dl)status:[^:]*:([0-9.]+):(.*)")
 
@@ -136,8 +135,8 @@ def install(
     :return: seconds by phase, and from Packer's start to its end; the rest is as in :func:`bake`.
     """
     method = METHODS[image.method]
-    executable = packer.find()
-    version = packer.version(executable)
+    template = paths.PACKER / f"{image.template}.pkr.hcl"
+    executable = packer.ready(template)
     cache.need_space(work, _SPACE, f"baking {image.name}")
     templates = work / "templates"
     for directory in (work / "pool", templates):
@@ -148,13 +147,10 @@ def install(
     variables = templates / "variables.pkrvars.json"
     given = method.prepare(wanted, base, accelerator, work, log.with_suffix(".tools.log"))
     variables.write_text(json.dumps(given))
-    _lay_out(image, version, templates)
+    _lay_out(template, packer.version(executable), templates)
     prepared = time.monotonic()
 
     options = {"var_file": str(variables)}
-    if version >= _PLUGINS_NEEDED_SINCE:
-        with step("Fetching Packer's plugins", "Packer's plugins are there"):
-            packer.call(executable, "init", templates, {}, _ignore, log)
     packer.call(executable, "validate", templates, options, _ignore, log)
     what = image.name if deb else f"what {image.name} needs"
     with step(f"Baking {what}", f"Baked {what}") as now:
@@ -169,11 +165,9 @@ def _ignore(_: packer.Line) -> None:
     pass
 
 
-def _lay_out(image: Image, version: tuple[int, ...], templates: Path) -> None:
+def _lay_out(template: Path, version: tuple[int, ...], templates: Path) -> None:
     """Put together the directory that Packer reads."""
-    template = paths.PACKER / f"{image.template}.pkr.hcl"
     (templates / template.name).symlink_to(template)
     for name in ("provision", "chroot.sh"):
         (templates / name).symlink_to(paths.PACKER / name)
-    if version >= _PLUGINS_NEEDED_SINCE:
-        (templates / "plugins.pkr.hcl").write_text(packer.render("plugins.pkr.hcl.j2"))
+    packer.name_plugins(template, version, templates)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from builder import cache, needs, paths, suites, usage
+from builder import cache, needs, packer_release, paths, suites, usage
 from builder.errors import BuildError
 from builder.needs import Package
 from builder.progress import step
@@ -56,7 +56,7 @@ def prepare(arguments: list[str]) -> None:
             sys.exit(0 if asks else 2)
         wanted = []
     else:
-        wanted = needs.of_verb(verb)
+        wanted = packer_release.settle(needs.of_verb(verb), arguments)
     if not _whole(_place(extras)):
         wanted += _VENV
     if verb == "test" and not asks and os.geteuid() != 0:

@@ -5,7 +5,6 @@ REQUESTS_CA_BUNDLE. MICROBLOG_MIRRORS replaces the beginnings of addresses.
 """
 
 import errno
-import os
 import re
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import urllib3.exceptions
 
 from builder import cache
 from builder.errors import BuildError
+from builder.mirrors import mirrored
 from builder.progress import Step, say, step
 
 CONNECT_SECONDS = 6.0
@@ -46,20 +46,6 @@ class _Session(requests.Session):
                 "Name another server in MICROBLOG_MIRRORS",
             )
         return target
-
-
-def mirrored(url: str) -> str:
-    """An address, on the mirror that MICROBLOG_MIRRORS has for it: ``FROM=TO FROM=TO ...``, beginnings."""
-    for pair in os.environ.get("MICROBLOG_MIRRORS", "").split():
-        beginning, sign, instead = pair.partition("=")
-        if not sign or not instead:
-            raise BuildError(
-                f"MICROBLOG_MIRRORS has {pair!r}",
-                "Write FROM=TO, both the beginnings of addresses, as https://here=https://there",
-            )
-        if url.startswith(beginning):
-            return instead + url.removeprefix(beginning)
-    return url
 
 
 def newest(url: str) -> str:

@@ -98,7 +98,7 @@ def produce(
     image = require(name)
     if insist:
         definition.load_base(insist)
-    packer.find()
+    packer.ready(paths.PACKER / f"{image.template}.pkr.hcl")
     paths.make_own(paths.OUT)
     with cache.lock(paths.OUT / f".{name}.lock", f"making the image {name}"):
         seconds: dict[str, float] = {}

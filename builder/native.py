@@ -8,13 +8,6 @@ from builder.clouds import cloud
 from builder.errors import BuildError
 from builder.progress import step
 
-_PLUGINS_NEEDED_SINCE = (1, 7, 0)
-# Where Packer gets each builder from since it has none of its own.
-_PLUGINS = {
-    "digitalocean": ("digitalocean", "github.com/digitalocean/digitalocean"),
-    "linode": ("linode", "github.com/linode/linode"),
-    "aws": ("amazon", "github.com/hashicorp/amazon"),
-}
 # In a server on the internet the packages come from the distribution's archive.
 _SCRIPTS = {"install.sh": "native.sh"}
 
@@ -28,8 +21,8 @@ def build(provider: str, region: str, secrets: dict[str, str], dry: bool) -> str
     :raises BuildError: Packer fails; it removes what it made.
     """
     image = definition.load_image("cloud")
-    executable = packer.find()
-    version = packer.version(executable)
+    template = paths.PACKER / "native" / f"{provider}.pkr.hcl"
+    executable = packer.ready(template)
     log = paths.OUT / "logs" / f"native-{provider}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     variables = {
@@ -44,14 +37,9 @@ def build(provider: str, region: str, secrets: dict[str, str], dry: bool) -> str
     with cache.scratch(paths.OUT / "work") as work:
         templates = work / "templates"
         templates.mkdir()
-        for name in ("provision", f"native/{provider}.pkr.hcl"):
-            (templates / name.rpartition("/")[2]).symlink_to(paths.PACKER / name)
-        if version >= _PLUGINS_NEEDED_SINCE:
-            plugin, source = _PLUGINS[provider]
-            (templates / "plugins.pkr.hcl").write_text(
-                packer.render("native/plugins.pkr.hcl.j2", plugin=plugin, source=source)
-            )
-            packer.call(executable, "init", templates, {}, lambda _: None, log)
+        for path in (paths.PACKER / "provision", template):
+            (templates / path.name).symlink_to(path)
+        packer.name_plugins(template, packer.version(executable), templates)
         file = templates / "variables.pkrvars.json"
         file.write_text(json.dumps(variables))
         options = {"var_file": str(file)}

@@ -29,6 +29,8 @@ from builder.progress import step
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _SEARCHED = ("/usr/sbin", "/sbin")
+LISTS = Path("/var/lib/apt/lists")
+"""What apt knows of the distribution's packages: empty on a new machine."""
 
 
 @dataclass(frozen=True)
@@ -276,6 +278,17 @@ def _as_root(command: list[str]) -> str:
     sudo = "sudo " if shutil.which("sudo") else ""
     line = f"{sudo}apt-get update && {sudo}{shlex.join(command)}"
     return f"Run: {line}" if sudo else f"Run as root: {line}"
+
+
+def may_be_had(package: str) -> bool:
+    """Whether the distribution may have a package. A new machine has no lists yet: root fetches them."""
+    if shutil.which("apt-get") is None:
+        return False
+    if not any(LISTS.glob("*_Packages*")):
+        if os.geteuid() != 0:
+            return True
+        _apt(["apt-get", "update"])
+    return _can_be_had(package)
 
 
 def _can_be_had(package: str) -> bool:

@@ -13,14 +13,17 @@ from pathlib import Path
 
 import jinja2
 
-from builder import paths
-from builder.command import output, program
+from builder import cache, packer_release, paths
 from builder.errors import BuildError
+from builder.packer_release import Plugin
+from builder.packer_release import find as find
+from builder.packer_release import version as version
+from builder.progress import step
 
-_HOW_TO_GET = (
-    "apt-get install packer; where the distribution has none, take HashiCorp's: "
-    "https://developer.hashicorp.com/packer/install"
-)
+_PLUGINS_NEEDED_SINCE = (1, 7, 0)
+_PLUGINS_TEMPLATE = "plugins.pkr.hcl.j2"
+# source "qemu" "cloud" {
+_SOURCE = re.compile(r'^source\s+"([^"]+)"', re.MULTILINE)
 _ESCAPES = {"%!(PACKER_COMMA)": ",", "\\n": "\n", "\\r": ""}
 
 
@@ -60,24 +63,66 @@ def render(template: str, **values: object) -> str:
     return environment.get_template(template).render(**values)
 
 
-def find() -> str:
-    """The path of Packer.
+def ready(template: Path) -> str:
+    """Have a Packer that has, or has fetched, all that a template needs.
 
-    :raises BuildError: there is none.
+    :return: its path.
+    :raises BuildError: it can't be had, or a plugin can't.
     """
-    try:
-        return program("packer", "packer", optional=True)
-    except BuildError as error:
-        raise BuildError(error.message, _HOW_TO_GET) from error
+    executable = find()
+    found = version(executable)
+    lacking = [plugin for plugin in plugins(template) if not _has(plugin)]
+    if found >= _PLUGINS_NEEDED_SINCE and lacking:
+        log = paths.cache_dir() / "packer-init.log"
+        names = ", ".join(f"{plugin.name} {plugin.version}" for plugin in lacking)
+        with (
+            cache.lock(log.with_suffix(".lock"), "fetching Packer's plugins"),
+            cache.scratch(paths.cache_dir() / "tools") as work,
+            step(f"Fetching Packer's plugins: {names}", "Packer's plugins are there"),
+        ):
+            name_plugins(template, found, work)
+            call(executable, "init", work, {}, lambda _: None, log)
+    return executable
 
 
-def version(executable: str) -> tuple[int, ...]:
-    """Packer's version: ``(1, 6, 6)``."""
-    printed = output([executable, "version"], hint=_HOW_TO_GET)
-    match = re.search(r"v(\d+)\.(\d+)\.(\d+)", printed)
-    if not match:
-        raise BuildError(f"{executable} is not Packer: it says {printed.strip()[:80]!r}", _HOW_TO_GET)
-    return tuple(int(part) for part in match.groups())
+def plugins(template: Path) -> list[Plugin]:
+    """The plugins that a template's sources come from: none for what Packer does itself.
+
+    :raises BuildError: it is not known which.
+    """
+    wanted = []
+    for kind in sorted(set(_SOURCE.findall(template.read_text())) - packer_release.BUILT_IN):
+        if kind not in packer_release.PLUGINS:
+            raise BuildError(
+                f"{template.name} has a source {kind!r}, whose plugin is not known",
+                f"Note it with its version in PLUGINS: {packer_release.__file__}",
+            )
+        wanted.append(packer_release.PLUGINS[kind])
+    return wanted
+
+
+def name_plugins(template: Path, found: tuple[int, ...], templates: Path) -> None:
+    """Write into a directory which plugins a template requires, for a Packer that wants to be told."""
+    wanted = plugins(template)
+    if wanted and found >= _PLUGINS_NEEDED_SINCE:
+        text = render(_PLUGINS_TEMPLATE, plugins=wanted)
+        (templates / _PLUGINS_TEMPLATE.removesuffix(".j2")).write_text(text)
+
+
+def _plugin_dir() -> Path:
+    """The user's where he says so; else the cache, so that no plugin of his own gets into a bake."""
+    return Path(os.environ.get("PACKER_PLUGIN_PATH") or paths.cache_dir() / "packer-plugins")
+
+
+def _has(plugin: Plugin) -> bool:
+    """Whether Packer has fetched it: a file and its checksum ("Installing Plugins" in Packer's manual)."""
+    ending = "_SHA256SUM"
+    sums = (_plugin_dir() / plugin.source).glob(f"packer-plugin-{plugin.name}_v{plugin.version}_*{ending}")
+    return any(
+        binary.is_file() and cache.sha256_file(binary) == noted.read_text().strip()
+        for noted in sums
+        for binary in (noted.with_name(noted.name.removesuffix(ending)),)
+    )
 
 
 def call(
@@ -119,6 +164,7 @@ def call(
                 **os.environ,
                 "CHECKPOINT_DISABLE": "1",
                 "PACKER_CACHE_DIR": str(paths.cache_dir() / "packer"),
+                "PACKER_PLUGIN_PATH": str(_plugin_dir()),
                 # QEMU's own words are in Packer's debug log alone.
                 "PACKER_LOG": "1",
                 "PACKER_LOG_PATH": str(log.with_suffix(".debug.log")),
@@ -140,9 +186,9 @@ def call(
             raise
         code = child.wait()
     if code != 0:
-        said = next(
-            (line.strip() for error in errors for line in error.splitlines() if line.strip()), f"exit {code}"
-        )
+        lines = [line.strip() for error in errors for line in error.splitlines() if line.strip()]
+        # Failed getting the "github.com/hashicorp/qemu" plugin:
+        said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or f"exit {code}"
         raise BuildError(f"packer {command} failed: {said}", f"The whole log: {log}")
 
 

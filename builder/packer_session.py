@@ -21,7 +21,8 @@ def main() -> int:
         executable_path=request["executable"],
         config={"stdout": sys.stdout.fileno(), "stderr": sys.stdout.fileno()},
     )
-    code, _, _ = getattr(packer, request["command"])(request["template"], **request["options"])
+    # By the command's name: packer.py has no method for `init`, which came after it.
+    code, _, _ = packer.execute_cmd(request["command"], request["template"], **request["options"])
     return int(code)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from builder import cache, download, paths, signature
 from builder.definition import FILE, DownloadedBase
 from builder.errors import BuildError
+from builder.mirrors import mirrored
 from builder.progress import say, step
 
 _TAMPERED = "Do not use it: it was changed on the way or at its source. Compare with the publisher's sums"
@@ -79,7 +80,7 @@ def _address(base: DownloadedBase, given: Path | None) -> str:
     beside = [base.sums, base.signature]
     if given and all((given.parent / name.replace(FILE, given.name)).exists() for name in beside if name):
         return given.resolve().as_uri()
-    return download.newest(base.url) if base.sums else download.mirrored(base.url)
+    return download.newest(base.url) if base.sums else mirrored(base.url)
 
 
 def _have_small(url: str, name: str, kept: Path, given: Path | None) -> None:

@@ -121,6 +121,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         start = int(re.match(r"bytes=(\d+)-", asked)[1]) if asked else 0
         return self._answer(206 if asked else 200, body[start:], cut=fault)
 
+    def do_HEAD(self):
+        self.server.asked.append((self.path, "HEAD"))
+        self._answer(200 if self.path in self.server.files else 404, b"")
+
     def _answer(self, code, body, cut=None, **headers):
         self.send_response(code)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():

@@ -14,6 +14,8 @@ from builder import bake, bake_machine, base, definition, emulator, packer, path
 from builder.cache import sha256_file
 from builder.errors import BuildError
 
+TEMPLATE = paths.PACKER / "cloud.pkr.hcl"
+
 
 @pytest.fixture
 def small(tmp_path):
@@ -38,7 +40,7 @@ def rendered(small, tmp_path):
             directory.mkdir()
         variables = bake_machine.prepare(image, small, "tcg", tmp_path, tmp_path / "tools.log")
         (templates / "variables.pkrvars.json").write_text(json.dumps(variables))
-        bake._lay_out(image, version, templates)
+        bake._lay_out(TEMPLATE, version, templates)
         return templates
 
     return render
@@ -49,29 +51,19 @@ def _options(templates):
 
 
 def test_the_installed_packer_takes_the_template(rendered, tmp_path):
-    executable = packer.find()
+    executable = packer.ready(TEMPLATE)
     templates = rendered(packer.version(executable))
     packer.call(executable, "validate", templates, _options(templates), lambda _: None, tmp_path / "log")
 
 
 def test_a_broken_template_is_one_clear_line(rendered, tmp_path):
-    executable = packer.find()
+    executable = packer.ready(TEMPLATE)
     templates = rendered(packer.version(executable))
     (templates / "broken.pkr.hcl").write_text('variable "x" {\n  tpye = string\n}\n')
     with pytest.raises(BuildError, match=r"packer validate failed: .*argument") as error:
         packer.call(executable, "validate", templates, _options(templates), lambda _: None, tmp_path / "log")
     assert "\n" not in error.value.message
     assert str(tmp_path / "log") in error.value.hint
-
-
-def test_only_newer_packers_are_told_of_plugins(rendered):
-    assert not (rendered((1, 6, 6)) / "plugins.pkr.hcl").exists()
-
-
-def test_newer_packers_are_told_of_plugins(rendered):
-    text = (rendered((1, 7, 0)) / "plugins.pkr.hcl").read_text()
-    assert "required_plugins" in text
-    assert "{#" not in text
 
 
 def test_the_seed_is_cloud_config_with_the_key_alone(rendered, tmp_path):
@@ -97,7 +89,7 @@ def _processes_with(text):
 
 def test_an_interrupted_bake_leaves_no_machine_and_no_file(rendered, tmp_path):
     """Ctrl-C while the machine boots: Packer ends, its QEMU ends, its output goes."""
-    executable = packer.find()
+    executable = packer.ready(TEMPLATE)
     templates = rendered(packer.version(executable))
     marker = str(tmp_path / "packer")
 

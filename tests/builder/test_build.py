@@ -82,15 +82,6 @@ def test_a_missing_key_is_named(build, tmp_path):
     assert "ssh-keygen" in done.stderr
 
 
-def test_without_packer_it_says_where_to_get_it(monkeypatch):
-    from builder import packer
-
-    monkeypatch.setattr(needs.shutil, "which", lambda *_, **__: None)
-    with pytest.raises(BuildError, match="packer is not installed") as error:
-        packer.find()
-    assert "developer.hashicorp.com/packer/install" in error.value.hint
-
-
 def test_without_qemu_it_names_the_package(monkeypatch):
     from builder import command
 
@@ -98,16 +89,6 @@ def test_without_qemu_it_names_the_package(monkeypatch):
     with pytest.raises(BuildError, match="qemu-system-x86_64 is not installed") as error:
         command.program("qemu-system-x86_64", "qemu-system-x86")
     assert error.value.hint == "apt-get install qemu-system-x86"
-
-
-def test_something_else_called_packer_is_noticed(tmp_path):
-    from builder import packer
-
-    other = tmp_path / "packer"
-    other.write_text("#!/bin/sh\necho cracklib\n")
-    other.chmod(0o755)
-    with pytest.raises(BuildError, match="is not Packer"):
-        packer.version(str(other))
 
 
 def test_what_takes_root_is_refused_before_anything_is_made(monkeypatch):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import paths
+from builder import packer, paths
 
 _SHELL = [
     *paths.PACKER.glob("provision/*.sh"),
@@ -36,6 +36,7 @@ def _tool(name):
     ids=["ruff format", "ruff check", "mypy", "shellcheck", "packer fmt"],
 )
 def test_has_nothing_to_say(command):
+    command = [packer.find() if word == "packer" else word for word in command]
     done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
