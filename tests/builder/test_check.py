@@ -1,11 +1,14 @@
 """What is told of an image's checks."""
 
+import json
+import os
+import re
 import subprocess
 import sys
 
 import pytest
 
-from builder import check, paths
+from builder import check, manifest, paths
 
 _TESTS = """
 import pytest
@@ -76,3 +79,36 @@ def test_an_image_that_is_not_good_says_why(code, said, tmp_path, monkeypatch):
     assert said in told.value.message
     assert told.value.message.startswith("image.qcow2 is not good: ")
     assert told.value.outcome.failures == bad
+
+
+@pytest.mark.parametrize("target", ["cloud", "pi"])
+def test_without_room_for_others_the_machine_is_back_before_they_take_its_place(target, tmp_path):
+    """On one processor; with more, it reboots while others are tested."""
+    image = tmp_path / "image.qcow2"
+    image.write_bytes(b"an image")
+    facts = {"target": target, "memory_mb": 1024, "files": manifest.files(image)}
+    manifest.path_for(image).write_text(json.dumps(facts))
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-c", paths.ROOT / "setup.cfg",
+               f"--rootdir={paths.ROOT}", "-p", "no:cacheprovider", paths.ROOT / "tests" / "images",
+               "--image", image, "--logs", tmp_path]  # fmt: skip
+    told = subprocess.run(
+        ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *command],
+        env={**os.environ, "PYTHONPATH": str(paths.ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout + told.stderr
+    modules = list(dict.fromkeys(re.findall(r"(test_\w+)\.py::", told.stdout)))
+    assert modules[0] == "test_machine"
+    assert modules.index("test_faults") < modules.index("test_reboot") < modules.index("test_twins")
+
+
+@pytest.mark.parametrize(
+    ("processors", "memory_mb", "room"), [({0, 1}, 0, True), ({0}, 0, False), ({0, 1}, 10**9, False)]
+)
+def test_machines_run_side_by_side_where_there_is_room(processors, memory_mb, room, monkeypatch):
+    monkeypatch.syspath_prepend(paths.ROOT / "tests" / "images")
+    import lab
+
+    monkeypatch.setattr(lab.os, "sched_getaffinity", lambda process: processors)
+    monkeypatch.setattr(lab, "_EMULATORS_MB", 0)
+    lab.side_by_side.cache_clear()
+    assert lab.side_by_side(memory_mb) is room

@@ -1,16 +1,24 @@
 """The machines that the image is tested on: booted from it, reached over SSH.
 
-One machine runs at a time. The first serves most tests and is rebooted by one of them; a second,
-booted from the same image, shows what two machines must not share.
+The first serves most tests and is rebooted by one of them. How long it takes to boot is noted, so
+nothing runs beside it until it is up. Then the machines of later tests are started, where this
+computer has room for them, and boot while the first one is tested.
 """
 
 import mmap
 import re
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-import testinfra
+import testinfra.host
+from lab import Lab, side_by_side
+from shell import RootShell
+from uefi import UefiMachine
+from visitor import Visitor
 
 from builder import drive, emulator, library, machine, media
 from builder.base import kernel_of
@@ -31,9 +39,17 @@ IDENTITY = {
     "TLS key": "sudo cat /etc/microblog/tls/key.pem 2> /dev/null || true",
     "TLS certificate": "sudo cat /etc/microblog/tls/cert.pem 2> /dev/null || true",
 }
+_BETWEEN = "-- next --"
 IDENTITY_CASES = [
     pytest.param(what, marks=pytest.mark.cloud if what.startswith("TLS") else ()) for what in IDENTITY
 ]
+
+
+def identity(running: machine.Machine) -> dict[str, str]:
+    """What makes a machine distinct from every other: by one log-in, which takes a while."""
+    commands = (f"{{ {command}; }}" for command in IDENTITY.values())
+    told = running.run(f" && echo '{_BETWEEN}' && ".join(commands)).split(_BETWEEN)
+    return {what: text.strip() for what, text in zip(IDENTITY, told, strict=True)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,29 +61,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def image(pytestconfig: pytest.Config) -> library.Result:
     return library.find(pytestconfig.getoption("--image"))
-
-
-class Lab:
-    """Boots machines from the image, one at a time."""
-
-    def __init__(self, image: library.Result, accelerator: str, work: Path, logs: Path) -> None:
-        self.image, self.accelerator, self.work, self.logs = image, accelerator, work, logs
-
-    def boot(
-        self, name: str, named: bool = True, memory_mb: int | None = None, **options
-    ) -> "machine.Machine":
-        facts = self.image.facts
-        return machine.boot(
-            self.image.image,
-            self.work / name,
-            architecture=facts["architecture"],
-            accelerator=self.accelerator,
-            user=facts["user"],
-            memory_mb=memory_mb or facts["memory_mb"],
-            hostname=name if named else None,
-            scheme=facts["scheme"],
-            **options,
-        )
 
 
 @pytest.fixture(scope="session")
@@ -84,46 +77,93 @@ def lab(
 
 
 @pytest.fixture(scope="session")
-def booted(lab: Lab, record_testsuite_property) -> Iterator[machine.Machine]:
+def booted(lab: Lab, request: pytest.FixtureRequest, record_testsuite_property) -> Iterator[machine.Machine]:
     """The first machine, its site answering."""
     with lab.boot("first") as running:
-        try:
-            with step("Booting the first machine", "The first machine answers") as now:
-                seconds = running.wait_for_site(now)
-                running.wait_for_ssh(now)
-            record_testsuite_property("boot_to_https_s", f"{seconds:.1f}")
-            record_testsuite_property("accelerator", lab.accelerator)
-            running.wait_for_cloud_init()
-            yield running
-            running.power_off()
-        finally:
-            (lab.logs / "first.console").write_bytes(running.serial_log.read_bytes())
+        with step("Booting the first machine", "The first machine answers") as now:
+            seconds = running.wait_for_site(now)
+            if lab.side_by_side:
+                asked_for = {name for item in request.session.items for name in item.fixturenames}
+                for other in asked_for.intersection(_LATER):
+                    request.getfixturevalue(other)
+            running.wait_for_ssh(now)
+        record_testsuite_property("boot_to_https_s", f"{seconds:.1f}")
+        record_testsuite_property("accelerator", lab.accelerator)
+        running.wait_for_cloud_init()
+        yield running
+
+
+# Fixtures that start a machine of later tests, and do not wait for it.
+_LATER = ("second", "by_uefi")
+
+# An owner's: the password of the Wi-Fi is missing.
+_TEXT_FILE = """site name = Our Garden
+host name = garden
+admin user = susan
+admin email = susan@example.org
+admin password = eleven quiet herons
+wifi country = de
+wifi name = Home
+"""
 
 
 @pytest.fixture(scope="session")
-def host(booted: machine.Machine, lab: Lab) -> "testinfra.host.Host":
+def second(lab: Lab) -> Iterator[machine.Machine]:
+    """Another machine from the same image; a Pi's has a microblog.txt with one mistake in it."""
+    options: dict[str, Any] = {}
+    if lab.image.facts["target"] == "pi":
+        text = lab.work / "microblog.txt"
+        text.write_bytes(_TEXT_FILE.replace("\n", "\r\n").encode())
+        options = {"named": False, "extra": [text]}
+    with lab.boot("second", later=True, **options) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def by_uefi(lab: Lab) -> Iterator[UefiMachine]:
+    """A machine whose firmware is no BIOS."""
+    if not lab.side_by_side:
+        lab.power_off()
+    running = UefiMachine(lab)
+    yield running
+    running.end()
+
+
+@pytest.fixture(scope="session")
+def host(booted: machine.Machine) -> "Iterator[testinfra.host.Host]":
     """testinfra's view of the first machine."""
-    config = lab.work / "ssh_config"
-    config.write_text(
-        f"""Host machine
-  HostName 127.0.0.1
-  Port {booted.ports["ssh"]}
-  User {booted.user}
-  IdentityFile {booted.key}
-  IdentitiesOnly yes
-  UserKnownHostsFile {booted.directory / "known_hosts"}
-  ControlMaster auto
-  ControlPath {lab.work}/ssh-%C
-  ControlPersist 60
-"""
-    )
-    return testinfra.get_host("ssh://machine", ssh_config=str(config), sudo=True)
+    shell = RootShell(booted)
+    host = testinfra.host.Host(shell)
+    shell.set_host(host)
+    yield host
+    shell.end()
 
 
 @pytest.fixture(scope="session")
 def identities(booted: machine.Machine) -> dict[str, str]:
     """What makes the first machine distinct."""
-    return {what: booted.run(command).strip() for what, command in IDENTITY.items()}
+    return identity(booted)
+
+
+@dataclass
+class Reboot:
+    """A reboot under way."""
+
+    visitor: Visitor
+    """Who wrote something before it."""
+    boot_id: str
+    """The machine's until then."""
+    answer: "subprocess.CompletedProcess[str]"
+
+
+@pytest.fixture(scope="session")
+def rebooting(booted: machine.Machine, identities: dict[str, str]) -> Reboot:
+    """The first machine is told to reboot, and not waited for."""
+    visitor = Visitor(booted.url)
+    visitor.register("barbara", "a pass phrase that lasts")
+    visitor.write("written before the reboot")
+    boot_id = booted.run("cat /proc/sys/kernel/random/boot_id")
+    return Reboot(visitor, boot_id, booted.try_ssh("sudo systemctl reboot"))
 
 
 @pytest.fixture(scope="session")
@@ -155,12 +195,11 @@ def secrets(text: str) -> set[bytes]:
     return {line.encode() for line in lines if re.fullmatch(r"\S{20,}", line)}
 
 
-# The image file before any machine, the faults after all that wants a machine at rest, and the
-# second machine last: it takes the first one's place.
-_ORDER = [
-    *("test_image_file", "test_card_file", "test_uefi", "test_machine", "test_site", "test_pi"),
-    *("test_faults", "test_power", "test_text_file", "test_twins", "test_small_memory"),
-]
+# The faults after all that wants a machine at rest. While the first machine reboots, what wants no
+# machine, or others; without room for others beside it, these after it is back: they take its place.
+_FIRST = ["test_machine", "test_site", "test_pi", "test_faults", "test_image_file", "test_card_file"]
+_OTHERS = ["test_text_file", "test_twins", "test_power", "test_uefi"]
+_BACK, _ALONE = "test_reboot", "test_small_memory"
 _TARGETS = ("cloud", "pi")
 
 
@@ -170,11 +209,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    target = library.find(config.getoption("--image")).facts["target"]
+    image = library.find(config.getoption("--image"))
+    target = image.facts["target"]
     others = [other for other in _TARGETS if other != target]
     items[:] = [
         item
         for item in items
         if item.get_closest_marker(target) or not any(item.get_closest_marker(other) for other in others)
     ]
-    items.sort(key=lambda item: _ORDER.index(item.path.stem))
+    beside = side_by_side(image.facts["memory_mb"])
+    order = [*_FIRST, *([*_OTHERS, _BACK] if beside else [_BACK, *_OTHERS]), _ALONE]
+    items.sort(key=lambda item: order.index(item.path.stem))

@@ -28,22 +28,18 @@ done
 
 @pytest.fixture(scope="module")
 def small(lab, booted):
-    """A machine with little memory, which takes the first one's place, and a visitor who is logged in."""
-    booted.power_off()
+    """A machine with little memory, alone: it takes the others' place. And a visitor who is logged in."""
+    lab.power_off()
     with lab.boot("small", memory_mb=_MEMORY_MB) as running:
-        try:
-            with step("Booting a small machine", "The small machine answers") as now:
-                running.wait_for_site(now)
-                running.wait_for_ssh(now)
-            running.wait_for_cloud_init()
-            visitor = Visitor(running.url)
-            visitor.register("ada", "a pass phrase that lasts")
-            for number in range(30):
-                visitor.write(f"note {number}")
-            yield running, visitor
-            running.power_off()
-        finally:
-            (lab.logs / "small.console").write_bytes(running.serial_log.read_bytes())
+        with step("Booting a small machine", "The small machine answers") as now:
+            running.wait_for_site(now)
+            running.wait_for_ssh(now)
+        running.wait_for_cloud_init()
+        visitor = Visitor(running.url)
+        visitor.register("ada", "a pass phrase that lasts")
+        for number in range(30):
+            visitor.write(f"note {number}")
+        yield running, visitor
 
 
 def test_pages_are_served_under_load_and_nobody_is_killed(small, lab):

@@ -1,23 +1,18 @@
 """Two machines from one image share no secret, and the image holds none."""
 
 import pytest
-from conftest import IDENTITY, IDENTITY_CASES, found, secrets
+from conftest import IDENTITY_CASES, found, identity, secrets
 
 from builder.progress import step
 
 
 @pytest.fixture(scope="module")
-def twin(lab, booted, identities):
-    """The identity of a second machine, which takes the first one's place."""
-    booted.power_off()
-    with lab.boot("second") as running:
-        try:
-            with step("Booting a second machine", "The second machine answers") as now:
-                running.wait_for_site(now)
-                running.wait_for_ssh(now)
-            return {what: running.run(command).strip() for what, command in IDENTITY.items()}
-        finally:
-            (lab.logs / "second.console").write_bytes(running.serial_log.read_bytes())
+def twin(identities, second):
+    """The identity of a second machine."""
+    with step("Booting a second machine", "The second machine answers") as now:
+        second.wait_for_site(now)
+        second.wait_for_ssh(now)
+    return identity(second)
 
 
 @pytest.mark.parametrize("what", IDENTITY_CASES)

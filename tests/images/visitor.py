@@ -7,7 +7,7 @@ from collections.abc import Callable
 import requests
 import urllib3
 
-PATIENCE_SECONDS = 600
+PATIENCE_SECONDS = 1800
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

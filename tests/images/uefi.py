@@ -1,0 +1,70 @@
+"""A machine whose firmware is no BIOS, started by hand."""
+
+import subprocess
+import threading
+import time
+
+from lab import Lab, let_others_go_first
+
+from builder.command import program
+from builder.emulator import ACCELERATOR_OPTIONS, EMULATORS
+from builder.needs import File
+
+_FIRMWARE = File("/usr/share/ovmf/OVMF.fd", "ovmf")
+_SECONDS = 1800.0
+INIT_RUNS = "systemd[1]: "
+
+
+class UefiMachine:
+    """It is ended as soon as its init runs: firmware, GRUB, kernel, initrd and root have found each other."""
+
+    def __init__(self, lab: Lab) -> None:
+        emulator = EMULATORS["amd64"]
+        work = lab.work / "uefi"
+        work.mkdir()
+        overlay, self._console = work / "overlay.qcow2", work / "console"
+        self._console.touch()
+        create = [
+            program("qemu-img", "qemu-utils"),
+            "create",
+            "-q",
+            "-f",
+            "qcow2",
+            "-F",
+            "qcow2",
+            "-b",
+            lab.image.image,
+            overlay,
+        ]
+        subprocess.run(create, check=True)
+        self._process = subprocess.Popen(
+            [
+                program("setpriv", "util-linux"), "--pdeathsig", "KILL", emulator.binary, *emulator.machine,
+                "-accel", f"{lab.accelerator}{ACCELERATOR_OPTIONS[lab.accelerator]}", "-cpu", emulator.cpu,
+                "-m", "1024", "-nodefaults", "-display", "none", "-serial", f"file:{self._console}",
+                "-bios", _FIRMWARE.path, "-drive", f"if=virtio,format=qcow2,file={overlay},cache=unsafe",
+            ],
+            start_new_session=True,
+        )  # fmt: skip
+        let_others_go_first(self._process)
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def _watch(self) -> None:
+        until = time.monotonic() + _SECONDS
+        while INIT_RUNS not in self._said() and self._process.poll() is None and time.monotonic() < until:
+            time.sleep(0.5)
+        self.end()
+
+    def _said(self) -> str:
+        return self._console.read_text(errors="replace")
+
+    def said(self) -> str:
+        """What it says until its init runs, or until it ends without one."""
+        self._watcher.join()
+        return self._said()
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._process.wait()
