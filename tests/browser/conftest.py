@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import fonts
+import pages
 import pytest
 from axe import Axe
 from live_site import Site, login
@@ -36,16 +38,28 @@ def site(running_site):
 
 
 @pytest.fixture(scope="session")
-def chromium():
+def chromium(tmp_path_factory):
+    """The browser with a set of fonts: one for each set that is asked for."""
+    browsers = {}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield browser
-        browser.close()
+
+        def with_fonts(name):
+            if name not in browsers:
+                environment = fonts.environment(name, tmp_path_factory.mktemp(f"fonts-{name}"))
+                browsers[name] = playwright.chromium.launch(executable_path=CHROMIUM, env=environment)
+            return browsers[name]
+
+        yield with_fonts
+        for browser in browsers.values():
+            browser.close()
 
 
 @pytest.fixture
 def visit(chromium, site):
-    """Open a browser window of somebody new on the site; what goes wrong in it fails the test."""
+    """Open a browser window of somebody new on the site; what goes wrong in it fails the test.
+
+    Its language, time zone and fonts are what the test says, not what the machine has.
+    """
     contexts, problems = [], []
 
     def note_errors(message):
@@ -58,10 +72,9 @@ def visit(chromium, site):
         if response.status >= (500 if response.request.resource_type in ("document", "fetch") else 400):
             problems.append(f"{response.status} {response.url}")
 
-    def visit(user=None, **options):
-        context = chromium.new_context(
-            **{"base_url": site.url, "locale": "en", "reduced_motion": "reduce", **options}
-        )
+    def visit(user=None, letters="wide", **options):
+        usual = {"base_url": site.url, "locale": "en", "timezone_id": "UTC", "reduced_motion": "reduce"}
+        context = chromium(letters).new_context(**{**usual, **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(120_000)
@@ -76,6 +89,12 @@ def visit(chromium, site):
     for context in contexts:
         context.close()
     assert problems == []
+
+
+@pytest.fixture
+def members(site):
+    """People who write to each other; susan is the administrator."""
+    pages.fill(site)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import fonts
 from live_site import PASSWORD, Site
 from playwright.sync_api import sync_playwright
 
@@ -67,10 +68,14 @@ def main(names):
         site = Site(Path(folder))
         try:
             fill(site)
-            browser = playwright.chromium.launch(executable_path=CHROMIUM)
+            browser = playwright.chromium.launch(
+                executable_path=CHROMIUM, env=fonts.environment("wide", Path(folder))
+            )
             for name in names or SHOTS:
                 path, language, scheme, size = SHOTS[name]
-                page = browser.new_page(locale=language, color_scheme=scheme, viewport=size)
+                page = browser.new_page(
+                    locale=language, timezone_id="UTC", color_scheme=scheme, viewport=size
+                )
                 page.goto(f"{site.url}/login")
                 page.fill("#username", "ada")
                 page.fill("#password", PASSWORD)

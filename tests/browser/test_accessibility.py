@@ -3,35 +3,9 @@
 import re
 
 import pytest
+from pages import FOR_MEMBERS, FOR_VISITORS
 
 SIZES = {"phone": {"width": 360, "height": 740}, "desktop": {"width": 1280, "height": 900}}
-
-FOR_VISITORS = ["/", "/login", "/register", "/reset", "/nowhere", "/reset/x"]
-FOR_MEMBERS = [
-    *(
-        "/",
-        "/explore",
-        "/search",
-        "/search?q=hello",
-        "/search?q=nothing-like-it",
-        "/user/susan",
-        "/user/david",
-    ),
-    *("/user/susan/followers", "/user/susan/following", "/user/david/followers", "/nowhere"),
-    *("/settings", "/settings/email", "/settings/password", "/settings/delete", "/admin", "/admin?q=nobody"),
-]
-
-
-@pytest.fixture
-def members(site):
-    site.user("susan", "About me: https://example.org and @david", is_admin=True)
-    site.user("david")
-    site.user("banned", suspended_at=site.now())
-    site.follow("susan", "david")
-    site.follow("david", "susan")
-    for number in range(25):
-        site.post("david", f"hello {number} @susan https://example.org/{'x' * 80}", minutes_ago=25 - number)
-    site.post("susan", "hola", language="es")
 
 
 def check(page, axe, name):
@@ -80,24 +54,6 @@ def test_with_an_error_and_an_open_menu(visit, axe, members):
     page.click("main [type=submit]")
     page.wait_for_selector("#username-error")
     check(page, axe, "an empty registration")
-
-
-@pytest.mark.parametrize("language", ["es", "ru"])
-def test_long_words_fit_on_a_phone(visit, members, language):
-    """Other languages need more room."""
-    page = visit("susan", locale=language, viewport=SIZES["phone"])
-    for path in FOR_MEMBERS:
-        page.goto(path)
-        assert page.evaluate("document.documentElement.lang") == language
-        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES["phone"]["width"], path
-
-
-def test_zoomed_in_text_fits(visit, members):
-    """WCAG 2.2, 1.4.10: 320 CSS pixels, which is 1280 at 400 %."""
-    page = visit("susan", viewport={"width": 320, "height": 256})
-    for path in FOR_MEMBERS:
-        page.goto(path)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 320, path
 
 
 def test_every_control_shows_its_focus(visit, members):

@@ -1,0 +1,38 @@
+"""Every page, and people who fill them."""
+
+from microblog.models.user import EMAIL_MAX, USERNAME_MAX
+
+FOR_VISITORS = ["/", "/login", "/register", "/reset", "/nowhere", "/reset/x"]
+FOR_MEMBERS = [
+    *(
+        "/",
+        "/explore",
+        "/search",
+        "/search?q=hello",
+        "/search?q=nothing-like-it",
+        "/user/susan",
+        "/user/david",
+    ),
+    *("/user/susan/followers", "/user/susan/following", "/user/david/followers", "/nowhere"),
+    *("/settings", "/settings/email", "/settings/password", "/settings/delete", "/admin", "/admin?q=nobody"),
+]
+
+# As long as a name and an address may be, and as wide.
+LONG_NAME = "W" * USERNAME_MAX
+LONG_EMAIL = f"{'m' * 64}@{'w' * 63}.{'w' * 63}.".ljust(EMAIL_MAX - 4, "w") + ".org"
+OF_THE_LONG_NAME = [f"/user/{LONG_NAME}", f"/user/{LONG_NAME}/followers", f"/user/{LONG_NAME}/following"]
+
+
+def fill(site):
+    """Make susan, an administrator; david, who writes; somebody suspended; and somebody with a long name."""
+    site.user("susan", "About me: https://example.org and @david", is_admin=True)
+    site.user("david")
+    site.user("banned", suspended_at=site.now())
+    site.user(LONG_NAME, f"{'w' * 100} @susan", email=LONG_EMAIL, is_admin=True)
+    site.follow("susan", "david", LONG_NAME)
+    site.follow("david", "susan")
+    site.follow(LONG_NAME, "susan", "david")
+    for number in range(25):
+        site.post("david", f"hello {number} @susan https://example.org/{'x' * 80}", minutes_ago=25 - number)
+    site.post(LONG_NAME, "W" * 140)
+    site.post("susan", "hola", language="es")
