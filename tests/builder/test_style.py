@@ -1,12 +1,14 @@
 """The tree's form: each tool's opinion is nothing to say."""
 
+import ast
+import configparser
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from builder import packer, paths
+from builder import bootstrap, packer, paths
 
 _SHELL = [
     *paths.PACKER.glob("provision/*.sh"),
@@ -20,8 +22,26 @@ _MAINTAINER = [
 ]
 
 
+# All that is Python.
+_PYTHON = [
+    paths.ROOT / name for name in ("build.py", "builder", "debian", "images", "microblog", "packer", "tests")
+]
+# Methods' keywords that point releases brought: Debian 12's own Python, 3.11.2, does not have them.
+_TOO_NEW = {("extract", "filter"), ("extractall", "filter")}
+
+
 def _tool(name):
     return str(Path(sys.executable).parent / name)
+
+
+def _oldest_python():
+    return _setup()["options"]["python_requires"].removeprefix(">=")
+
+
+def _setup():
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(paths.ROOT / "setup.cfg", encoding="utf-8")
+    return setup
 
 
 @pytest.mark.parametrize(
@@ -32,8 +52,10 @@ def _tool(name):
         [_tool("mypy")],
         [_tool("shellcheck"), "--exclude=SC1091", *_SHELL, *_MAINTAINER],
         ["packer", "fmt", "-check", paths.PACKER],
+        # The oldest Python's library; its grammar ruff knows.
+        [_tool("vermin"), f"--target={_oldest_python()}-", "--violations", "--no-tips", *_PYTHON],
     ],
-    ids=["ruff format", "ruff check", "mypy", "shellcheck", "packer fmt"],
+    ids=["ruff format", "ruff check", "mypy", "shellcheck", "packer fmt", "vermin"],
 )
 def test_has_nothing_to_say(command):
     command = [packer.find() if word == "packer" else word for word in command]
@@ -44,3 +66,23 @@ def test_has_nothing_to_say(command):
 def test_shell_stops_at_errors():
     for script in _SHELL:
         assert "\nset -eu\n" in script.read_text(), script
+
+
+def test_nothing_is_newer_than_a_distributions_python():
+    found = [
+        f"{file.relative_to(paths.ROOT)}:{call.lineno}: {call.func.attr}({keyword.arg}=)"
+        for place in _PYTHON
+        for file in (place.rglob("*.py") if place.is_dir() else [place])
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+        for keyword in call.keywords
+        if (call.func.attr, keyword.arg) in _TOO_NEW
+    ]
+    assert found == []
+
+
+def test_the_oldest_python_is_the_same_everywhere():
+    oldest = _oldest_python()
+    assert f'target-version = "py{oldest.replace(".", "")}"' in (paths.ROOT / "ruff.toml").read_text()
+    assert tuple(int(number) for number in oldest.split(".")) == bootstrap._OLDEST_PYTHON
+    assert _setup()["mypy"]["python_version"] == oldest
