@@ -17,15 +17,41 @@ PACKER = ROOT / "packer"
 def cache_dir() -> Path:
     """The user's cache directory for this product, made if missing.
 
-    ``MICROBLOG_CACHE``, else ``$XDG_CACHE_HOME/microblog``, else ``~/.cache/microblog``
-    (XDG Base Directory Specification).
+    ``MICROBLOG_CACHE``, else ``$XDG_CACHE_HOME/microblog``, else ``~/.cache/microblog``.
+
+    :raises BuildError: it can't be made or written.
     """
     named = os.environ.get("MICROBLOG_CACHE")
-    if named:
-        path = Path(named)
-    else:
-        path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "microblog"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = Path(named).absolute() if named else _of_the_user("XDG_CACHE_HOME", ".cache")
+    return _own(path, "Name a directory of yours on a large disk: export MICROBLOG_CACHE=DIR")
+
+
+def data_dir() -> Path:
+    """The user's data directory for this product, for what must not get lost; made if missing.
+
+    :raises BuildError: it can't be made or written.
+    """
+    path = _of_the_user("XDG_DATA_HOME", ".local/share")
+    return _own(path, "Name a directory of yours: export XDG_DATA_HOME=DIR")
+
+
+def _of_the_user(variable: str, usual: str) -> Path:
+    """As the XDG Base Directory Specification has it, where a relative path counts as none."""
+    named = os.environ.get(variable, "")
+    try:
+        home = Path(named) if Path(named).is_absolute() else Path.home() / usual
+    except RuntimeError as error:
+        raise BuildError("this user has no home directory", "Name one: export HOME=DIR") from error
+    return home / "microblog"
+
+
+def _own(path: Path, hint: str) -> Path:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuildError(f"{path} can't be made: {error.strerror}", hint) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise BuildError(f"{path} can't be written", hint)
     return path
 
 

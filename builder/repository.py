@@ -63,9 +63,8 @@ def sources(url: str, armoured: str) -> str:
 
 def _own_keyring() -> Path:
     """Among the user's data, not in the cache: a lost key would cut off every machine that trusts it."""
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
-    folder = data / "microblog" / "gnupg"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = paths.data_dir() / "gnupg"
+    folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
