@@ -2,6 +2,7 @@
 """Microblog's image builder: one command per verb. What they do is in builder/."""
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -24,6 +25,8 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
+    # What is made is for others to read, images' own files too; what is secret has a mode of its own.
+    os.umask(0o022)
     # SIGINT too: a shell without job control starts background jobs, and all that these start, deaf to it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)

@@ -4,10 +4,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from builder import package
+from builder import package, paths
 from builder.command import program
 from builder.errors import BuildError
-from builder.paths import DIST
 from builder.progress import step
 
 SUITE = "stable"
@@ -30,7 +29,7 @@ def make(folder: Path | None = None, key: str | None = None, url: str | None = N
     :raises BuildError: a tool is missing or fails.
     """
     deb = package.build()
-    folder = (folder or DIST / "repository").absolute()
+    folder = (folder or paths.DIST / "repository").absolute()
     environment = dict(os.environ)
     if key is None:
         environment["GNUPGHOME"] = str(_own_keyring())

@@ -1,5 +1,7 @@
 """What all suites share: their switches, and the tables that drills print."""
 
+import os
+
 import pytest
 
 _TABLE = "table: "
@@ -12,6 +14,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="the application's tests on every database, and with every set of libraries",
     )
+
+
+def pytest_configure() -> None:
+    # As build.py does.
+    os.umask(0o022)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,0 +1,64 @@
+"""build.py where its user's surroundings are not what its makers have."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from builder import paths
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout and a cache in folders with a space in their names."""
+    directory = tmp_path / "my checkout"
+    left_out = shutil.ignore_patterns("out", "__pycache__", "vendor")
+    for name in ("builder", "debian", "images", "microblog", "packer"):
+        shutil.copytree(paths.ROOT / name, directory / name, ignore=left_out)
+    for name in ("build.py", "setup.cfg", "LICENSE"):
+        shutil.copy(paths.ROOT / name, directory / name)
+    # The Python environment is not what is tested here: take the one that is there.
+    cache = tmp_path / "my cache"
+    cache.mkdir()
+    for environment in Path(sys.prefix).parent.glob("venv-*"):
+        (cache / environment.name).symlink_to(environment)
+    return directory
+
+
+@pytest.fixture
+def data_home():
+    """A short name: the socket of gpg-agent in it has a path of 107 characters at most."""
+    home = Path(subprocess.check_output(["mktemp", "-d", "/tmp/my data.XXXXXX"], text=True).strip())
+    yield home
+    subprocess.run(["gpgconf", "--homedir", home / "microblog/gnupg", "--kill", "all"], check=False)
+    shutil.rmtree(home)
+
+
+def test_a_repository_made_in_odd_surroundings_is_for_everybody(checkout, data_home, tmp_path):
+    """No home, no such locale, a day ahead, files for oneself alone, and spaces in every path."""
+    temporary = tmp_path / "my files"
+    temporary.mkdir()
+    done = subprocess.run(
+        [sys.executable, checkout / "build.py", "repo", "--output", tmp_path / "my site"],
+        env={
+            "PATH": os.environ["PATH"],
+            "LC_ALL": "ru_RU.UTF-8",
+            "TZ": "Pacific/Kiritimati",
+            "TMPDIR": str(temporary),
+            "MICROBLOG_CACHE": str(tmp_path / "my cache"),
+            "XDG_DATA_HOME": str(data_home),
+        },
+        umask=0o077, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = [*(tmp_path / "my site").rglob("*"), *(checkout / "dist").glob("*.deb")]
+    for suffix in (".deb", ".asc", ".sources"):
+        assert any(path.suffix == suffix for path in made), suffix
+    private = [path for path in made if path.is_dir() and path.stat().st_mode & 0o005 != 0o005]
+    private += [path for path in made if path.is_file() and not path.stat().st_mode & 0o004]
+    assert private == []
+    # The key is nobody else's.
+    assert (data_home / "microblog/gnupg").stat().st_mode & 0o777 == 0o700
