@@ -5,32 +5,39 @@ What a page measures depends on them. So there are two sets, between whose width
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
-FOLDER = Path("/usr/share/fonts")
+from builder.needs import File
+
+FOLDER = "/usr/share/fonts"
 
 
 @dataclass(frozen=True)
 class Fonts:
     """A set of fonts.
 
-    :ivar package: Debian's and Ubuntu's, which has them.
-    :ivar file: one of its files.
+    :ivar file: one of its files, and Debian's and Ubuntu's package that has them.
     :ivar sans: what is taken for every family that has no serifs, or that is not there.
     :ivar serif: what is taken for one with serifs.
     """
 
-    package: str
-    file: str
+    file: File
     sans: str
     serif: str
 
 
 SETS = {
     # As wide as Verdana: the widest that is common.
-    "wide": Fonts("fonts-dejavu-core", "DejaVuSans.ttf", "DejaVu Sans", "DejaVu Serif"),
+    "wide": Fonts(
+        File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"),
+        "DejaVu Sans",
+        "DejaVu Serif",
+    ),
     "narrow": Fonts(
-        "fonts-roboto-unhinted", "RobotoCondensed-Regular.ttf", "Roboto Condensed", "Roboto Condensed"
+        File(
+            "/usr/share/fonts/truetype/roboto/unhinted/RobotoCondensed-Regular.ttf", "fonts-roboto-unhinted"
+        ),
+        "Roboto Condensed",
+        "Roboto Condensed",
     ),
 }
 
@@ -63,7 +70,8 @@ def environment(name, folder):
     :param folder: an empty one, for as long as the browser runs.
     """
     fonts = SETS[name]
-    assert any(FOLDER.rglob(fonts.file)), f"apt-get install {fonts.package}: the pages are tried with it"
+    # Without a font, Chromium crashes.
+    assert fonts.file.found, fonts.file
     file = folder / "fonts.conf"
     file.write_text(
         _CONFIGURATION.format(folder=FOLDER, cache=folder / "cache", sans=fonts.sans, serif=fonts.serif)
