@@ -13,7 +13,7 @@ from typing import Any
 from builder import cache, compose, grow, media, package, paths, publisher
 from builder.definition import Base, ComposedBase, DownloadedBase, Image, load_base, size_in_bytes
 from builder.errors import BuildError
-from builder.ext4 import FileSystem
+from builder.ext4 import FileSystem, quoted
 from builder.progress import say, step
 
 _UNITS = "/etc/systemd/system"
@@ -188,7 +188,7 @@ def _boot_for_ssh(raw: Path) -> None:
     root = FileSystem.root_of(raw)
     units = root.names(_UNITS)
     requests = [
-        f"write {paths.DEFINITIONS / 'bases' / _BAKE_TARGET} {_UNITS}/{_BAKE_TARGET}",
+        f"write {quoted(paths.DEFINITIONS / 'bases' / _BAKE_TARGET)} {_UNITS}/{_BAKE_TARGET}",
         f"set_inode_field {_UNITS}/{_BAKE_TARGET} mode 0100644",
         f"set_inode_field {_UNITS}/{_BAKE_TARGET} uid 0",
         f"set_inode_field {_UNITS}/{_BAKE_TARGET} gid 0",

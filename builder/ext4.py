@@ -18,6 +18,11 @@ _EXTENDED_BOOT = ("BC13C2FF-59E6-4262-A352-B275FD6F7172",)
 _SAME_TIME = {"E2FSPROGS_FAKE_TIME": "1000000000"}
 
 
+def quoted(path: Path | str) -> str:
+    """As one word of a debugfs request (ss(3): a quotation mark within is doubled)."""
+    return '"' + str(path).replace('"', '""') + '"'
+
+
 @dataclass(frozen=True)
 class FileSystem:
     """A file system of a raw disk image: the root's, or that of /boot."""
@@ -67,7 +72,7 @@ class FileSystem:
     def names(self, directory: str) -> list[str]:
         """Names in a directory, without . and ..; empty where there is no such directory."""
         # ls -p prints /inode/mode/uid/gid/name/size/
-        rows = [line.split("/") for line in self._debugfs(f"ls -p {directory}").splitlines()]
+        rows = [line.split("/") for line in self._debugfs(f"ls -p {quoted(directory)}").splitlines()]
         return sorted(row[5] for row in rows if len(row) > 6 and row[5] not in (".", ".."))
 
     def copy_out(self, path: str, to: Path) -> None:
@@ -76,14 +81,14 @@ class FileSystem:
         :raises BuildError: there is none of that name.
         """
         to.unlink(missing_ok=True)
-        self._debugfs(f"dump {path} {to}")
+        self._debugfs(f"dump {quoted(path)} {quoted(to)}")
         if not to.exists():
             raise BuildError(f"{self.image.name} has no {path}", "Is it a Debian or Ubuntu system?")
 
     def copy_tree_out(self, path: str, to: Path) -> None:
         """Copy a directory and all below it into the directory ``to``."""
         to.mkdir(parents=True, exist_ok=True)
-        self._debugfs(f"rdump {path} {to}")
+        self._debugfs(f"rdump {quoted(path)} {quoted(to)}")
 
     def change(self, *requests: str) -> None:
         """Change it by debugfs' requests. They say nothing of their success: look afterwards."""
@@ -93,4 +98,4 @@ class FileSystem:
 
     def read(self, path: str) -> bytes:
         """A file's content; empty for an empty file and where there is none."""
-        return self._debugfs(f"cat {path}").encode()
+        return self._debugfs(f"cat {quoted(path)}").encode()

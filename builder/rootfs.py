@@ -23,9 +23,14 @@ def write(
     """
     # fakeroot keeps the owners and device nodes that an ordinary user cannot make.
     fakeroot = program("fakeroot", "fakeroot")
-    state, root = work / "fakeroot.state", work / "root"
+    # By a name without a space, whatever that of ``work`` has: fakeroot's script splits it.
+    state, root = "fakeroot.state", work.absolute() / "root"
     root.mkdir()
-    run([fakeroot, "-s", state, "--", "tar", "-x", "--numeric-owner", "-C", root, "-f", tar], log)
+    run(
+        [fakeroot, "-s", state, "--", "tar", "-x", "--numeric-owner", "-C", root, "-f", tar.absolute()],
+        log,
+        cwd=work,
+    )
     for path, to in aside:
         (root / path).rename(to)
         (root / path).mkdir(mode=0o755)
@@ -33,8 +38,9 @@ def write(
         [fakeroot, "-i", state, "--", program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4",
          "-L", label, "-U", str(uuid.uuid5(uuid.NAMESPACE_URL, f"{seed}/fs")),
          "-E", f"offset={offset},lazy_itable_init=1,hash_seed={uuid.uuid5(uuid.NAMESPACE_URL, seed)}",
-         "-d", root, image, f"{size // 1024}k"],
+         "-d", root, image.absolute(), f"{size // 1024}k"],
         log,
+        cwd=work,
         env={"MKE2FS_CONFIG": str(_MKE2FS_CONF)},
         hint=f"Does the system fit into its disk_size? The whole log: {log}",
     )  # fmt: skip

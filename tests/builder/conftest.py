@@ -29,6 +29,14 @@ NEEDS = (
 
 
 @pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """As a user may name folders: what passes them on unquoted fails."""
+    directory = tmp_path / "my files"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache."""
     directory = tmp_path / "cache"

@@ -8,7 +8,7 @@ import pytest
 from builder.command import program
 from builder.compact import compact
 from builder.errors import BuildError
-from builder.ext4 import FileSystem
+from builder.ext4 import FileSystem, quoted
 
 _MIB = 1 << 20
 _SECRET = b"-----BEGIN OPENSSH PRIVATE KEY-----"
@@ -62,7 +62,8 @@ def test_a_journal_is_replayed(disk, tmp_path):
     last = tmp_path / "last"
     last.write_bytes(b"last" * 256)
     script = tmp_path / "script"
-    script.write_text(f"journal_open\njournal_write -b {text.stdout.split()[0]} {last}\njournal_close\n")
+    write = f"journal_write -b {text.stdout.split()[0]} {quoted(last)}"
+    script.write_text(f"journal_open\n{write}\njournal_close\n")
     subprocess.run([debugfs, "-w", "-f", script, where], check=True, capture_output=True)
     back = tmp_path / "back.raw"
     compact(disk, back, tmp_path, tmp_path / "log")
