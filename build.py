@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from builder import bootstrap
+from builder import bootstrap, first_process
 from builder.errors import BuildError
 
 
@@ -27,6 +27,7 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 if __name__ == "__main__":
     # What is made is for others to read, images' own files too; what is secret has a mode of its own.
     os.umask(0o022)
+    first_process.stand_aside()
     # SIGINT too: a shell without job control starts background jobs, and all that these start, deaf to it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
