@@ -59,9 +59,9 @@ def newer(tmp_path, cache, monkeypatch):
 case $1 in
 version) echo 'Packer v1.16.1' ;;
 init)
-    echo "$*" >> {tmp_path}/calls
-    cat "$3"/*.pkr.hcl > {tmp_path}/required
-    if [ -e {tmp_path}/fails ]; then
+    echo "$*" >> '{tmp_path}/calls'
+    cat "$3"/*.pkr.hcl > '{tmp_path}/required'
+    if [ -e '{tmp_path}/fails' ]; then
         echo '1,,ui,error,Failed getting the "github.com/hashicorp/qemu" plugin:'
         echo '1,,ui,error,1 error occurred:\\n\\t* the plugin host does not answer'
         exit 1
@@ -132,7 +132,7 @@ def test_a_source_of_an_unknown_kind_is_refused(tmp_path):
 def test_plugins_are_fetched_before_the_bake_once(newer, cache):
     assert packer.ready(paths.PACKER / "cloud.pkr.hcl") == str(newer / "packer")
     (call,) = _calls(newer)
-    assert re.fullmatch(r"init -machine-readable \S+", call)
+    assert re.fullmatch(r"init -machine-readable /.+", call)
     assert _parsed((newer / "required").read_text())["packer"]
     assert list((cache / "packer-plugins").rglob("packer-plugin-qemu_*_amd64"))
     packer.ready(paths.PACKER / "cloud.pkr.hcl")

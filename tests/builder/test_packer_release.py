@@ -165,7 +165,7 @@ def test_tampered_sums_are_refused(release, server, cache):
 
 def test_a_tampered_archive_is_refused_and_never_run(release, server, cache, tmp_path):
     archive = release()
-    server.files[archive] = _zip(packer=f"#!/bin/sh\ntouch {tmp_path}/run\necho Packer v{VERSION}\n")
+    server.files[archive] = _zip(packer=f"#!/bin/sh\ntouch '{tmp_path}/run'\necho Packer v{VERSION}\n")
     with pytest.raises(BuildError, match=r"not .* as its publisher says"):
         packer_release.find()
     assert _kept(cache) == []
