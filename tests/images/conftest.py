@@ -207,6 +207,8 @@ _TARGETS = ("cloud", "pi")
 def pytest_configure(config: pytest.Config) -> None:
     for target in _TARGETS:
         config.addinivalue_line("markers", f"{target}: for the image {target} alone")
+    # A machine's certificate is its own.
+    config.addinivalue_line("filterwarnings", "ignore::urllib3.exceptions.InsecureRequestWarning")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

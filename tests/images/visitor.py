@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 
 import requests
-import urllib3
 
 PATIENCE_SECONDS = 1800
 
@@ -27,7 +26,6 @@ class Visitor:
         # The certificate is the machine's own; an environment's bundle of authorities has no say.
         self.session.verify = False
         self.session.trust_env = False
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
 
     def get(self, path: str, **options) -> requests.Response:
         return self.session.get(f"{self.url}{path}", timeout=120, **options)
