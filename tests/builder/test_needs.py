@@ -10,7 +10,11 @@ import pytest
 
 from builder import needs, paths, usage
 from builder.errors import BuildError
-from builder.needs import File, Package, Program
+
+# By other names: what is made up here is nothing that the tests need.
+from builder.needs import File as _File
+from builder.needs import Package as _Package
+from builder.needs import Program as _Program
 
 
 def _packages(found):
@@ -89,7 +93,7 @@ def test_a_program_has_one_package():
     found = {}
     for verb in usage.verbs():
         for need in needs.of_verb(verb):
-            if isinstance(need, Program):
+            if isinstance(need, _Program):
                 assert found.setdefault(need.name, need.package) == need.package
 
 
@@ -105,8 +109,8 @@ def test_needs_are_read_without_running_what_has_them(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert needs.of_verb("bake") == [
-        File("/grain", "grain"), Package("mill"), Program("heat", "oven"),
-        Program("tongue", "tongue", optional=True),
+        _File("/grain", "grain"), _Package("mill"), _Program("heat", "oven"),
+        _Program("tongue", "tongue", optional=True),
     ]  # fmt: skip
     assert needs.of_verb("burn") == []
 
@@ -134,34 +138,34 @@ def machine(tmp_path, monkeypatch):
 
 
 def test_what_something_provides_is_installed(machine):
-    assert not needs.missing([Package("exim4"), Package("default-mta"), Package("mail-transport-agent")])
-    assert needs.missing([Package("old")]) == [Package("old")]
+    assert not needs.missing([_Package("exim4"), _Package("default-mta"), _Package("mail-transport-agent")])
+    assert needs.missing([_Package("old")]) == [_Package("old")]
 
 
 def test_nothing_is_asked_of_apt_when_nothing_is_missing(machine):
-    needs.have([Package("exim4"), Program("sh", "dash"), File("/etc/passwd", "base-passwd")])
+    needs.have([_Package("exim4"), _Program("sh", "dash"), _File("/etc/passwd", "base-passwd")])
     assert not (machine / "log").exists()
 
 
 def test_root_fetches_lists_then_installs(machine):
     with pytest.raises(BuildError, match="none is not there, although the package other is installed"):
-        needs.have([Program("none", "other"), Program("may", "perhaps", optional=True)])
+        needs.have([_Program("none", "other"), _Program("may", "perhaps", optional=True)])
     assert (machine / "log").read_text() == (
         "update\ninstall --yes --no-install-recommends other ?architecture(amd64)?exact-name(perhaps)\n"
     )
 
 
 def test_what_the_distribution_does_not_have_is_not_asked_for_again_and_again(machine):
-    needs.have([Program("may", "perhaps", optional=True)])
+    needs.have([_Program("may", "perhaps", optional=True)])
     assert not (machine / "log").exists()
-    needs.have([Program("may", "can-be-had", optional=True)])
+    needs.have([_Program("may", "can-be-had", optional=True)])
     assert (machine / "log").exists()
 
 
 def test_apts_own_words_are_told(machine):
     (machine / "log.fail").touch()
     with pytest.raises(BuildError, match="apt-get update failed: E: so it is"):
-        needs.have([Package("new")])
+        needs.have([_Package("new")])
 
 
 @pytest.mark.parametrize("sudo", [True, False])
@@ -175,7 +179,7 @@ def test_without_root_the_one_line_is_printed(machine, monkeypatch, sudo):
     )
     with pytest.raises(BuildError, match="packages are missing: no-such-package") as error:
         needs.have(
-            [Package("exim4"), Package("no-such-package"), Program("no-such", "may-be", optional=True)]
+            [_Package("exim4"), _Package("no-such-package"), _Program("no-such", "may-be", optional=True)]
         )
     before = "Run: sudo apt-get update && sudo" if sudo else "Run as root: apt-get update &&"
     assert error.value.hint == (
@@ -188,8 +192,8 @@ def test_without_apt_what_is_missing_is_named(machine, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr(needs, "_SEARCHED", ())
     with pytest.raises(BuildError, match="missing: gpg"):
-        needs.have([Program("gpg", "gnupg"), Program("minisign", "minisign", optional=True)])
-    needs.have([Program("minisign", "minisign", optional=True)])
+        needs.have([_Program("gpg", "gnupg"), _Program("minisign", "minisign", optional=True)])
+    needs.have([_Program("minisign", "minisign", optional=True)])
 
 
 @pytest.fixture
@@ -226,3 +230,9 @@ def test_a_directory_of_somebody_else_is_named(checkout, monkeypatch):
     monkeypatch.setattr(paths.os, "access", lambda path, _: Path(path).name != ".cloud.lock")
     with pytest.raises(BuildError, match=r"out can't be written to by \S+: it belongs to"):
         paths.make_own(checkout / "out")
+
+
+def test_what_is_made_up_here_is_nothing_that_the_suite_needs():
+    made_up = {"grain", "mill", "new", "no-such-package", "old", "other", "oven", "tongue"}
+    needed = [need for need in needs.of_folder("tests/builder") if not need.optional]
+    assert not made_up & _packages(needed)
