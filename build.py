@@ -2,13 +2,12 @@
 """Microblog's image builder: one command per verb. What they do is in builder/."""
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
 
-from builder import bootstrap, first_process
+from builder import bootstrap, first_process, surroundings
 from builder.errors import BuildError
 
 
@@ -25,8 +24,7 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    # What is made is for others to read, images' own files too; what is secret has a mode of its own.
-    os.umask(0o022)
+    surroundings.settle()
     first_process.stand_aside()
     # SIGINT too: a shell without job control starts background jobs, and all that these start, deaf to it.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,8 +1,8 @@
 """What all suites share: their switches, and the tables that drills print."""
 
-import os
-
 import pytest
+
+from builder import surroundings
 
 _TABLE = "table: "
 
@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     # As build.py does.
-    os.umask(0o022)
+    surroundings.settle()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import paths
+from builder import paths, surroundings
 
 
 @pytest.fixture
@@ -62,3 +62,19 @@ def test_a_repository_made_in_odd_surroundings_is_for_everybody(checkout, data_h
     assert private == []
     # The key is nobody else's.
     assert (data_home / "microblog/gnupg").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("given", "completed"),
+    [
+        ("/usr/local/bin:/usr/bin:/bin", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
+        ("/my bin:/usr/sbin:/bin", "/my bin:/usr/sbin:/bin:/sbin"),
+        (None, f"{os.defpath}:/usr/sbin:/sbin"),
+    ],
+)
+def test_a_users_path_is_completed_after_what_is_in_it(monkeypatch, given, completed):
+    monkeypatch.delenv("PATH")
+    if given:
+        monkeypatch.setenv("PATH", given)
+    surroundings.settle()
+    assert os.environ["PATH"] == completed
