@@ -15,6 +15,7 @@ def text(verb: str) -> str:
         options = _options(function)
         width = max((len(name) for name, _ in options), default=0)
         lines += ["", "Options:", *(f"  {name:{width}}  {told}".rstrip() for name, told in options)]
+        lines += ["", f"  {_epilog(function)}"]
     else:
         lines = ["Usage: build.py [OPTIONS] VERB [ARGUMENTS]...", "", "Verbs:"]
         for name, function in sorted(functions.items()):
@@ -44,6 +45,11 @@ def _calls(function: ast.FunctionDef, kind: str) -> list[ast.Call]:
         for decorator in function.decorator_list
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == f"click.{kind}"
     ]
+
+
+def _epilog(function: ast.FunctionDef) -> str:
+    commands = [decorator for decorator in function.decorator_list if isinstance(decorator, ast.Call)]
+    return next(filter(None, (_named(command, "epilog") for command in commands)), "")
 
 
 def _named(call: ast.Call, name: str) -> str:

@@ -68,6 +68,7 @@ def test_every_verb_is_known_before_anything_is_installed(build):
     assert set(re.findall(r"^  ([a-z]+)  ", build("--help").stdout, re.MULTILINE)) == {*usage.verbs()}
     for verb in usage.verbs():
         text = usage.text(verb)
+        assert re.search(rf"\n  Example: .*\./build\.py {verb}", text)
         asked = build(verb, "--help").stdout
         words, wanted = (told.splitlines()[0].split() for told in (text, asked))
         assert [word[0] == "[" for word in words] == [word[0] == "[" for word in wanted]
