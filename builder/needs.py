@@ -270,7 +270,8 @@ def _if_there_is(package: str) -> str:
     architecture = subprocess.run(
         ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    return f"?architecture({architecture})?exact-name({package})"
+    # On Debian 13 packer is a name without a package: apt ends there, unless such are left out.
+    return f"?architecture({architecture})?exact-name({package})?not(?virtual)"
 
 
 def _as_root(command: list[str]) -> str:
