@@ -324,7 +324,9 @@ def vagrant(image: str, providers: tuple[str, ...]) -> None:
 @click.option("--dry-run", "dry", is_flag=True, help="Show each call, make none.")
 @click.option("--native", is_flag=True, help="Bake there, with Packer's own builder, on its Ubuntu 22.04.")
 @click.option("--prepare", "only_prepare", is_flag=True, help="Only make the file that the provider takes.")
-@click.option("--remove", is_flag=True, help="Take back what an earlier run made in your account.")
+@click.option(
+    "--remove", is_flag=True, help="Take back what earlier runs made: IMAGE is its id or name there, or all."
+)
 @_packer
 def publish(
     provider: str,
@@ -342,18 +344,26 @@ def publish(
     Tokens are in the environment: DIGITALOCEAN_TOKEN, LINODE_TOKEN, or AWS_ACCESS_KEY_ID and
     AWS_SECRET_ACCESS_KEY. Lightsail takes no images: for it a launch script is printed.
     """
-    from builder import lightsail
+    from builder import lightsail, publish_options
     from builder import publish as publisher
 
+    options = {
+        "--region": region, "--bucket": bucket, "--url": url, "--dry-run": dry,
+        "--native": native, "--prepare": only_prepare, "--remove": remove,
+    }  # fmt: skip
     if provider == "lightsail":
+        publish_options.check_lightsail(options, image)
         lines = [lightsail.script(url)]
-    elif native:
-        lines = publisher.run_native(provider, region, dry)
     else:
-        lines = publisher.run_cloud(
-            provider, image, region=region, bucket=bucket, url=url,
-            dry=dry, remove=remove, only_prepare=only_prepare,
-        )  # fmt: skip
+        publish_options.check(provider, options, publisher.load(provider).takes, image)
+        if remove:
+            lines = publisher.run_remove(provider, image, region, dry)
+        elif only_prepare:
+            lines = publisher.only_prepared(provider, image)
+        elif native:
+            lines = publisher.run_native(provider, image, region, dry)
+        else:
+            lines = publisher.run_cloud(provider, image, region=region, bucket=bucket, url=url, dry=dry)
     for line in lines:
         click.echo(line)
 

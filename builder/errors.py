@@ -14,3 +14,7 @@ class BuildError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class Lost(BuildError):
+    """An answer that did not come: what was asked for may have been done, or not."""

@@ -2,9 +2,11 @@
 
 import json
 import os
+import time
 
-from builder import cache, definition, package, packer, paths
+from builder import cache, package, packer, paths, published
 from builder.clouds import cloud
+from builder.definition import Image
 from builder.errors import BuildError
 from builder.progress import step
 
@@ -12,21 +14,22 @@ from builder.progress import step
 _SCRIPTS = {"install.sh": "native.sh"}
 
 
-def build(provider: str, region: str, secrets: dict[str, str], dry: bool) -> str:
-    """Run Packer.
+def build(provider: str, image: Image, region: str, secrets: dict[str, str], dry: bool) -> str:
+    """Run Packer. What it makes is noted before, under its name, so that it can be removed.
 
     :param secrets: variables of the template that must not be on a command line or in a file.
     :param dry: only validate the template.
     :return: the snapshot's id.
     :raises BuildError: Packer fails; it removes what it made.
     """
-    image = definition.load_image("cloud")
     template = paths.PACKER / "native" / f"{provider}.pkr.hcl"
     executable = packer.ready(template)
     log = paths.OUT / "logs" / f"native-{provider}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    now_is = time.strftime("%Y%m%d%H%M", time.gmtime())
+    called = published.name(f"microblog-{package.version()}-{image.name}-native", now_is)
     variables = {
-        "name": f"microblog-{package.version()}",
+        "name": called,
         "region": region,
         "deb": str(package.build(False)),
         "packages": image.packages,
@@ -48,6 +51,8 @@ def build(provider: str, region: str, secrets: dict[str, str], dry: bool) -> str
             cloud.shown(f"packer build, with its builder for {provider}", variables)
             return "ID"
         found: list[str] = []
+        ledger = published.ledger(called, provider, region)
+        ledger.note(name=called, asked=called)
 
         def hear(line: packer.Line) -> None:
             if line.kind == "artifact" and line.data[1:2] == ["id"]:
@@ -55,8 +60,14 @@ def build(provider: str, region: str, secrets: dict[str, str], dry: bool) -> str
             elif line.text:
                 now.update(line.text.strip()[:60])
 
-        with step(f"Baking with {provider}", f"Baked with {provider}") as now:
-            packer.call(executable, "build", templates, options, hear, log)
-    if not found:
-        raise BuildError("Packer names no snapshot", f"The whole log: {log}")
+        try:
+            with step(f"Baking with {provider}", f"Baked with {provider}") as now:
+                packer.call(executable, "build", templates, options, hear, log)
+        except BuildError as error:
+            # Packer removes what it made, if it can.
+            error.hint = f"{error.hint}. Should {called} be left in the account: publish {provider} --remove"
+            raise
+        if not found:
+            raise BuildError("Packer names no snapshot", f"The whole log: {log}")
+        ledger.note(image=found[-1], asked=None)
     return found[-1]

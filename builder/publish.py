@@ -5,11 +5,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from builder import cache, definition, library, native, paths, vmdk
-from builder.clouds.cloud import USER_DATA, Cloud, Ledger, Order
+from builder import cache, definition, library, native, paths, published, vmdk
+from builder.clouds.cloud import USER_DATA, Cloud, Order
 from builder.command import program, run
 from builder.errors import BuildError
 from builder.progress import say, step
+from builder.qcow2 import virtual_size
 
 CLOUDS = ("digitalocean", "linode", "aws")
 
@@ -29,7 +30,8 @@ def _vmdk(image: Path, to: Path, work: Path, log: Path) -> None:
 _PREPARE: dict[str, Callable[[Path, Path, Path, Path], None]] = {".img.gz": _gzip, ".vmdk": _vmdk}
 
 
-def _load(name: str) -> Cloud:
+def load(name: str) -> Cloud:
+    """A cloud, by its name."""
     # boto3 is slow to import: only the cloud that is wanted is loaded.
     cloud: Cloud = importlib.import_module(f"builder.clouds.{name}").CLOUD
     return cloud
@@ -51,28 +53,49 @@ def prepare(image: library.Result, ending: str) -> Path:
 
 def _order(cloud: Cloud, provider: str, name: str, region: str, bucket: str, url: str, dry: bool) -> Order:
     image = library.find(name)
-    if definition.load_image(image.facts["target"]).method != "machine":
+    facts = image.facts
+    if definition.load_image(facts["target"]).method != "machine":
         raise BuildError(
             f"{image.image.name} is an SD card, which no cloud starts", "Publish the image cloud"
         )
     region = region or cloud.region
     stem = image.image.name.partition(".qcow2")[0]
-    key = image.facts["files"][0]["sha256"][:16]
     # Shown calls are as those of a first time, and leave nothing behind.
-    path = paths.OUT / "published" / f"{stem}-{key}.{provider}.{region}{'.dry' if dry else ''}.json"
-    return Order(image, region, bucket, url, dry, Ledger(path))
+    ledger = published.ledger(f"{stem}-{facts['files'][0]['sha256'][:16]}", provider, region, dry)
+    called = ledger.get("name") or published.name(
+        f"microblog-{facts['version']}-{facts['target']}-{facts['base']['name']}", facts["built"]
+    )
+    return Order(
+        name=called,
+        region=region,
+        ledger=ledger,
+        dry=dry,
+        bucket=bucket,
+        url=url,
+        description=f"Microblog {facts['version']} on {facts['base']['name']}",
+        base=facts["base"]["name"],
+        architecture=facts["architecture"],
+        disk_bytes=virtual_size(image.image),
+    )
+
+
+def require(cloud: Cloud) -> None:
+    """:raises BuildError: a credential is not in the environment."""
+    missing = [variable for variable in cloud.credentials if not os.environ.get(variable)]
+    if missing:
+        raise BuildError(
+            f"{' and '.join(missing)} must be in the environment",
+            "Make a token in the provider's control panel; docs/publish.md says which",
+        )
+
+
+def only_prepared(provider: str, name: str) -> list[str]:
+    """Make the file that a cloud takes, and no more. Returns its path, as a line to print."""
+    return [str(prepare(library.find(name), load(provider).ending))]
 
 
 def run_cloud(
-    provider: str,
-    name: str,
-    *,
-    region: str = "",
-    bucket: str = "",
-    url: str = "",
-    dry: bool = False,
-    remove: bool = False,
-    only_prepare: bool = False,
+    provider: str, name: str, *, region: str = "", bucket: str = "", url: str = "", dry: bool = False
 ) -> list[str]:
     """Publish an image.
 
@@ -84,33 +107,21 @@ def run_cloud(
     :param bucket: the user's, where the cloud fetches images from one.
     :param url: where the user has put the file, instead of a bucket.
     :param dry: show each call.
-    :param remove: take back what an earlier run made.
-    :param only_prepare: stop when the file is made.
     :return: lines to print: the snapshot's id, then how a server is started from it.
     :raises BuildError: a credential is missing, or the cloud refuses.
     """
-    cloud = _load(provider)
+    cloud = load(provider)
     order = _order(cloud, provider, name, region, bucket, url, dry)
-    missing = [variable for variable in cloud.credentials if not os.environ.get(variable)]
-    if missing and not dry and not only_prepare:
-        raise BuildError(
-            f"{' and '.join(missing)} must be in the environment",
-            "Make a token in the provider's control panel; docs/publish.md says which",
-        )
-    if remove:
-        if not order.ledger:
-            raise BuildError("nothing was published from here that could be removed", "Is it the same image?")
-        _take_back(cloud, order)
-        return []
-    file = prepare(order.image, cloud.ending)
-    if only_prepare:
-        return [str(file)]
+    if not dry:
+        require(cloud)
+    file = prepare(library.find(name), cloud.ending)
     if order.ledger:
         say(f"Going on where an earlier run stopped ({order.ledger.path.name})")
+    order.ledger.note(name=order.name)
     try:
         made = cloud.publish(order, file)
     except BuildError as error:
-        if order.ledger and not dry:
+        if not dry:
             _clean_up(cloud, order, error)
         raise
     finally:
@@ -119,17 +130,20 @@ def run_cloud(
     return [made, "", *_how_to_launch(cloud, made, order.region)]
 
 
-def run_native(provider: str, region: str = "", dry: bool = False) -> list[str]:
+def run_native(provider: str, name: str, region: str = "", dry: bool = False) -> list[str]:
     """Let Packer's own builder for a cloud make the snapshot there, on the cloud's Ubuntu 22.04.
 
+    :param name: of the image, which need not be baked.
     :return: as :func:`run_cloud`.
     """
-    cloud = _load(provider)
-    missing = [variable for variable in cloud.credentials if not os.environ.get(variable)]
-    if missing and not dry:
-        raise BuildError(f"{' and '.join(missing)} must be in the environment", "See docs/publish.md")
+    cloud = load(provider)
+    image = definition.load_image(name)
+    if image.method != "machine":
+        raise BuildError(f"{name} is an SD card, which no cloud starts", "Publish the image cloud")
+    if not dry:
+        require(cloud)
     region = region or cloud.region
-    made = native.build(provider, region, {} if dry else cloud.native(), dry)
+    made = native.build(provider, image, region, {} if dry else cloud.native(), dry)
     return [made, "", *_how_to_launch(cloud, made, region)]
 
 
@@ -142,15 +156,40 @@ def _how_to_launch(cloud: Cloud, made: str, region: str) -> list[str]:
     ]
 
 
-def _take_back(cloud: Cloud, order: Order) -> None:
-    with step("Removing what was made in the account", "Removed what was made in the account"):
-        cloud.remove(order)
-    order.ledger.forget()
+def run_remove(provider: str, which: str, region: str = "", dry: bool = False) -> list[str]:
+    """Take back what was published from here, whatever was baked since, native snapshots too.
+
+    :param which: an id, a name in the account, a definition's name, an image's file; or ``all``.
+    :param region: only what is in this one; all if empty.
+    :return: a line for each that was removed.
+    :raises BuildError: there is nothing, or it does not say which of several.
+    """
+    cloud = load(provider)
+    chosen = published.choose(provider, which, region)
+    if not dry:
+        require(cloud)
+    lines = []
+    for one in chosen:
+        order = Order(one.called, one.region, one.ledger if not dry else one.copy(), dry)
+        told = str(one)
+        with step(f"Removing {told}", f"Removed {told}"):
+            cloud.remove(order)
+        order.ledger.forget()
+        lines.append(f"{'would remove' if dry else 'removed'}: {told}")
+    return lines
 
 
 def _clean_up(cloud: Cloud, order: Order, error: BuildError) -> None:
     try:
-        _take_back(cloud, order)
+        with step("Removing what was made in the account", "Removed what was made in the account"):
+            cloud.remove(order)
     except BuildError as another:
         say(f"WARNING: something may be left in the account: {another.message}")
         error.hint = "Run it again to go on, or with --remove to take back what is there"
+        return
+    if order.ledger.get("asked"):
+        # Nobody said whether it was made, and it is not there by now: it may still come.
+        say(f"WARNING: {order.name} may come to be in the account yet")
+        error.hint = "Run it again: it looks for that first; or --remove, in a while, to take it back"
+    else:
+        order.ledger.forget()

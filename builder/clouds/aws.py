@@ -33,29 +33,84 @@ def _publish(order: Order, file: Path) -> str:
     if not ledger.get("snapshot"):
         if not ledger.get("task"):
             name = bucket.upload(order, store, file)
-            begun = bucket.call(
-                order, ec2, "import_snapshot", {"ImportTaskId": "import-snap-ID"},
-                Description=order.description,
-                DiskContainer={
-                    "Description": order.description, "Format": "VMDK",
-                    "UserBucket": {"S3Bucket": order.bucket, "S3Key": name},
-                },
-            )  # fmt: skip
-            ledger.note(task=begun["ImportTaskId"])
+            task = cloud.make(order, lambda: _import(order, ec2, name), lambda: _task(order, ec2))
+            ledger.note(task=task, asked=None)
         cloud.wait("AWS has made a snapshot of it", lambda: _ask(order, ec2))
         bucket.remove(order, store)
+    image = cloud.make(order, lambda: _register(order, ec2), lambda: _image(order, ec2))
+    ledger.note(image=image, asked=None)
+    return image
+
+
+def _import(order: Order, ec2: Any, name: str) -> str:
+    begun = bucket.call(
+        order, ec2, "import_snapshot", {"ImportTaskId": "import-snap-ID"},
+        # boto3 asks again by itself: with one token that is one task.
+        Description=order.name, ClientToken=order.name,
+        DiskContainer={
+            "Description": order.description, "Format": "VMDK",
+            "UserBucket": {"S3Bucket": order.bucket, "S3Key": name},
+        },
+    )  # fmt: skip
+    return str(begun["ImportTaskId"])
+
+
+def _task(order: Order, ec2: Any) -> str | None:
+    more: dict[str, str] = {}
+    while True:
+        told = bucket.call(order, ec2, "describe_import_snapshot_tasks", {}, **more)
+        for task in told.get("ImportSnapshotTasks", []):
+            if task.get("Description") == order.name:
+                return str(task["ImportTaskId"])
+        if not told.get("NextToken"):
+            return None
+        more = {"NextToken": told["NextToken"]}
+
+
+def _register(order: Order, ec2: Any) -> str:
     made = bucket.call(
         order, ec2, "register_image", {"ImageId": "ami-ID"},
-        Name=order.name, Description=order.description,
-        Architecture=_ARCHITECTURES[order.image.facts["architecture"]],
+        Name=order.name, Description=order.description, Architecture=_ARCHITECTURES[order.architecture],
         RootDeviceName=_DISK, VirtualizationType="hvm", EnaSupport=True, ImdsSupport="v2.0",
         BlockDeviceMappings=[{
             "DeviceName": _DISK,
-            "Ebs": {"SnapshotId": ledger.get("snapshot"), "VolumeType": "gp3", "DeleteOnTermination": True},
+            "Ebs": {
+                "SnapshotId": order.ledger.get("snapshot"), "VolumeType": "gp3", "DeleteOnTermination": True
+            },
         }],
     )  # fmt: skip
-    ledger.note(image=made["ImageId"])
     return str(made["ImageId"])
+
+
+def _image(order: Order, ec2: Any) -> str | None:
+    named = [{"Name": "name", "Values": [order.name]}]
+    told = bucket.call(order, ec2, "describe_images", {"Images": []}, Owners=["self"], Filters=named)
+    return next((str(image["ImageId"]) for image in told["Images"]), None)
+
+
+def _adopt(order: Order, ec2: Any) -> None:
+    """Note what was asked for and never told of, and the snapshot below an image that Packer made."""
+    ledger = order.ledger
+    if ledger.get("asked"):
+        image, task = _image(order, ec2), _task(order, ec2)
+        if image:
+            ledger.note(image=image, asked=None)
+        elif task:
+            ledger.note(task=task, asked=None)
+    if ledger.get("task") and not ledger.get("snapshot"):
+        # An import that is over can't be cancelled: it has left a snapshot.
+        told = bucket.call(
+            order, ec2, "describe_import_snapshot_tasks", {}, ImportTaskIds=[ledger.get("task")]
+        )
+        for task in told.get("ImportSnapshotTasks", []):
+            detail = task.get("SnapshotTaskDetail", {})
+            if detail.get("Status") == "completed":
+                ledger.note(snapshot=detail.get("SnapshotId"))
+    if ledger.get("image") and not ledger.get("snapshot"):
+        told = bucket.call(order, ec2, "describe_images", {"Images": []}, ImageIds=[ledger.get("image")])
+        for one in told["Images"]:
+            disks = [disk["Ebs"] for disk in one.get("BlockDeviceMappings", []) if "Ebs" in disk]
+            ledger.note(snapshot=next((disk.get("SnapshotId") for disk in disks), None))
 
 
 def _ask(order: Order, ec2: Any) -> str:
@@ -76,6 +131,7 @@ def _ask(order: Order, ec2: Any) -> str:
 
 def _remove(order: Order) -> None:
     store, ec2 = _clients(order)
+    _adopt(order, ec2)
     # A task whose snapshot is there is over: nothing to cancel.
     task = ("cancel_import_task", "ImportTaskId") if not order.ledger.get("snapshot") else None
     steps = {
@@ -104,6 +160,7 @@ CLOUD = cloud.Cloud(
     credentials=_CREDENTIALS,
     region="us-east-1",
     ending=".vmdk",
+    takes=("--bucket",),
     publish=_publish,
     remove=_remove,
     launch=_launch,

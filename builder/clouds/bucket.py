@@ -5,11 +5,18 @@ from typing import Any
 
 import boto3
 from boto3.exceptions import Boto3Error
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+)
+from botocore.parsers import ResponseParserError
 
 from builder.clouds import cloud
 from builder.clouds.cloud import Order
-from builder.errors import BuildError
+from builder.errors import BuildError, Lost
 from builder.progress import step
 
 FETCH_SECONDS = 6 * 3600
@@ -24,22 +31,32 @@ def client(service: str, region: str, **options: object) -> Any:
 def call(order: Order, made: Any, operation: str, example: dict[str, Any], **parameters: object) -> Any:
     """Make one call, or only show it.
 
-    :raises BuildError: it is refused.
+    :raises BuildError: it is refused; :class:`Lost`: it may have been done all the same.
     """
     if order.dry:
         cloud.shown(f"{made.meta.service_model.service_name} {operation}", parameters)
         return example
     try:
         return getattr(made, operation)(**parameters)
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ResponseParserError) as error:
         raise refusal(operation, error) from error
 
 
 def refusal(operation: str, error: Exception) -> BuildError:
     """A provider's error as one line."""
     told = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
-    said = f"{told.get('Code')}: {told.get('Message')}" if told else str(error)
-    return BuildError(f"{operation} was refused: {said}", "See docs/publish.md for what the account needs")
+    said = f"{told.get('Code')}: {told.get('Message')}" if told else str(error).partition("\n")[0]
+    kind = Lost if _unknown_outcome(error) else BuildError
+    return kind(f"{operation} was refused: {said}", "See docs/publish.md for what the account needs")
+
+
+def _unknown_outcome(error: Exception) -> bool:
+    if isinstance(error, ClientError):
+        # boto3 has asked again by itself: what the first attempt made is in the way of the second.
+        answer = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        return answer >= 500 or error.response.get("Error", {}).get("Code") == "InvalidAMIName.Duplicate"
+    never_sent = isinstance(error, EndpointConnectionError | ConnectTimeoutError)
+    return isinstance(error, HTTPClientError | ResponseParserError) and not never_sent
 
 
 def upload(order: Order, store: Any, file: Path) -> str:
@@ -53,7 +70,7 @@ def upload(order: Order, store: Any, file: Path) -> str:
     if order.dry:
         cloud.shown(f"s3 upload_file {file.name} to {order.bucket}/{name}")
         return name
-    order.ledger.note(object=name)
+    order.ledger.note(object=name, bucket=order.bucket)
     size, sent = file.stat().st_size, 0
     with step(f"Uploading {file.name}", f"Uploaded {file.name}") as now:
 
@@ -74,9 +91,9 @@ def remove(order: Order, store: Any) -> None:
     """Take it out of the bucket again."""
     name = order.ledger.get("object")
     if name or order.dry:
-        call(order, store, "delete_object", {}, Bucket=order.bucket, Key=name or "OBJECT")
-        for fact in ("object", "uploaded"):
-            order.ledger.drop(fact)
+        bucket = order.ledger.get("bucket") or order.bucket
+        call(order, store, "delete_object", {}, Bucket=bucket, Key=name or "OBJECT")
+        order.ledger.note(object=None, uploaded=None, bucket=None)
 
 
 def address(order: Order, store: Any, name: str) -> str:

@@ -1,14 +1,14 @@
 """What each cloud's module offers, and what it is given."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from builder.errors import BuildError
-from builder.library import Result
+from builder.errors import BuildError, Lost
 from builder.progress import say, step
 
 USER_DATA = "images/user-data.yaml"
@@ -17,6 +17,9 @@ POLL_SECONDS = 10.0
 """Between two questions to a cloud whether it is done."""
 PATIENCE_SECONDS = 2 * 3600.0
 """For a cloud to take an image in."""
+_LOOKS = 6
+"""How often it is looked for what a lost answer may have made."""
+_Made = TypeVar("_Made")
 
 
 class Ledger:
@@ -37,20 +40,23 @@ class Ledger:
         return self._facts.get(name)
 
     def note(self, **facts: object) -> None:
-        """Keep these, too. (An address to upload to is a secret for as long as it is valid.)"""
-        self._facts |= facts
+        """Keep these, too; one that is None is forgotten.
+
+        (An address to upload to is a secret for as long as it is valid.)
+        """
+        self._facts = {name: fact for name, fact in {**self._facts, **facts}.items() if fact is not None}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.touch(mode=0o600)
-        self.path.chmod(0o600)
         part = self.path.with_suffix(".part")
         part.touch(mode=0o600)
-        part.write_text(json.dumps(self._facts))
+        with part.open("w") as out:
+            out.write(json.dumps(self._facts))
+            out.flush()
+            os.fsync(out.fileno())
         part.replace(self.path)
 
     def drop(self, name: str) -> None:
         """Forget one: it is not there any more."""
-        self._facts.pop(name, None)
-        self.note()
+        self.note(**{name: None})
 
     def forget(self) -> None:
         """Forget all."""
@@ -60,30 +66,25 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Order:
-    """One image, on its way to one cloud."""
+    """What is to be published, where, and what is there of it already."""
 
-    image: Result
+    name: str
+    """What the snapshot is called in the user's account, unlike all others: it is found by it."""
     region: str
-    bucket: str
-    """A bucket of the user's, where the cloud fetches its images from one."""
-    url: str
-    """Or the address where the user has put the file that ``--prepare`` makes."""
-    dry: bool
-    """Show each call instead of making it."""
     ledger: Ledger
-
-    @property
-    def name(self) -> str:
-        """What the snapshot is called in the user's account: unlike that of every other bake."""
-        facts = self.image.facts
-        built = "".join(filter(str.isdigit, facts["built"]))[:12]
-        return f"{self.image.image.name.partition('.qcow2')[0]}-{built}"
-
-    @property
-    def description(self) -> str:
-        """One line on what it is."""
-        facts = self.image.facts
-        return f"Microblog {facts['version']} on {facts['base']['name']}"
+    dry: bool = False
+    """Show each call instead of making it."""
+    bucket: str = ""
+    """The user's, where a cloud fetches its images from one."""
+    url: str = ""
+    """Or the address where the user has put the file that ``--prepare`` makes."""
+    description: str = ""
+    """One line on what it is."""
+    base: str = ""
+    """The name of the base that the image was baked on."""
+    architecture: str = ""
+    disk_bytes: int = 0
+    """Of the image's disk."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,12 @@ class Cloud:
     """If the user names none."""
     ending: str
     """The form of the file it takes: ``.img.gz`` or ``.vmdk``."""
+    takes: tuple[str, ...]
+    """Of the options ``--bucket`` and ``--url`` those that mean something there."""
     publish: Callable[[Order, Path], str]
     """(order, file) -> the snapshot's id. Notes in the ledger whatever it makes, before it goes on."""
     remove: Callable[[Order], None]
-    """Remove all that the ledger tells of."""
+    """Remove all that the ledger tells of, and what was asked for and goes by the order's name."""
     launch: Callable[[str, str], list[str]]
     """(snapshot's id, region) -> the command, and the call, that start a server from it."""
     native: Callable[[], dict[str, str]]
@@ -109,6 +112,36 @@ class Cloud:
 def shown(call: str, body: object = None) -> None:
     """Print a call that is not made."""
     say(f"would call: {call}" + (f" {json.dumps(body, default=str)}" if body else ""))
+
+
+def make(order: Order, ask: Callable[[], _Made], find: Callable[[], _Made | None]) -> _Made:
+    """Make what must not be made twice, though an answer can be lost.
+
+    That it is asked for is noted before, until the caller has noted what was made.
+
+    :param ask: makes it.
+    :param find: looks for it by the order's name.
+    :raises BuildError: it is refused; :class:`Lost`: nobody can say whether it is made.
+    """
+    if order.ledger.get("asked"):
+        # An earlier run never heard what came of it.
+        found = find()
+        if found is not None:
+            return found
+    order.ledger.note(asked=order.name)
+    try:
+        return ask()
+    except Lost as error:
+        say(f"WARNING: {error.message}; looking for {order.name}")
+        for _ in range(_LOOKS):
+            found = find()
+            if found is not None:
+                return found
+            time.sleep(POLL_SECONDS)
+        raise
+    except BuildError:
+        order.ledger.drop("asked")
+        raise
 
 
 def wait(what: str, ask: Callable[[], str]) -> None:

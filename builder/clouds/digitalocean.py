@@ -16,6 +16,7 @@ SPACES = "https://{}.digitaloceanspaces.com"
 _TOKEN = "DIGITALOCEAN_TOKEN"  # noqa: S105 - a variable's name
 _SPACES = ("SPACES_ACCESS_KEY_ID", "SPACES_SECRET_ACCESS_KEY")
 _OVER = ("deleted", "retired")
+_PAGE = 200
 
 
 def _api(order: Order) -> rest.Api:
@@ -24,7 +25,7 @@ def _api(order: Order) -> rest.Api:
 
 def _store(order: Order) -> Any:
     key, secret = (os.environ.get(name, "DRY" if order.dry else "") for name in _SPACES)
-    if not (order.bucket and key and secret):
+    if not ((order.bucket or order.ledger.get("bucket")) and key and secret):
         raise BuildError(
             "DigitalOcean fetches an image from an address: there is none to put it at",
             f"Name a Space with --bucket, its keys in {' and '.join(_SPACES)}; or put the file that"
@@ -42,16 +43,8 @@ def _publish(order: Order, file: Path) -> str:
     known = ledger.get("image")
     if not known or api.call("GET", f"/images/{known}") is None:
         url = order.url or bucket.address(order, store, bucket.upload(order, store, file))
-        made = api.call(
-            "POST", "/images",
-            {"name": order.name, "url": url, "region": order.region, "description": order.description,
-             "distribution": order.image.facts["base"]["name"].partition("-")[0].capitalize(),
-             "tags": ["microblog"]},
-            {"image": {"id": "ID"}},
-        )  # fmt: skip
-        if made is None:
-            raise BuildError("DigitalOcean has no custom images", "Is its API another by now?")
-        ledger.note(image=made["image"]["id"])
+        made = cloud.make(order, lambda: _ask(api, order, url), lambda: _found(api, order))
+        ledger.note(image=made["id"], asked=None)
 
     def ask() -> str:
         found = api.call("GET", f"/images/{ledger.get('image')}", example={"image": {"status": "available"}})
@@ -67,11 +60,34 @@ def _publish(order: Order, file: Path) -> str:
     return str(ledger.get("image"))
 
 
+def _ask(api: rest.Api, order: Order, url: str) -> dict[str, Any]:
+    made = api.call(
+        "POST", "/images",
+        {"name": order.name, "url": url, "region": order.region, "description": order.description,
+         "distribution": order.base.partition("-")[0].capitalize(), "tags": ["microblog"]},
+        {"image": {"id": "ID"}},
+    )  # fmt: skip
+    if made is None:
+        raise BuildError("DigitalOcean has no custom images", "Is its API another by now?")
+    image: dict[str, Any] = made["image"]
+    return image
+
+
+def _found(api: rest.Api, order: Order) -> dict[str, Any] | None:
+    rows = api.listed(f"/images?private=true&page={{}}&per_page={_PAGE}", "images", _PAGE)
+    return next((row for row in rows if row["name"] == order.name), None)
+
+
 def _remove(order: Order) -> None:
-    if order.ledger.get("image"):
-        _api(order).call("DELETE", f"/images/{order.ledger.get('image')}")
-        order.ledger.drop("image")
-    if order.ledger.get("object"):
+    api, ledger = _api(order), order.ledger
+    if ledger.get("asked"):
+        found = _found(api, order)
+        if found:
+            ledger.note(image=found["id"], asked=None)
+    if ledger.get("image"):
+        api.call("DELETE", f"/images/{ledger.get('image')}")
+        ledger.drop("image")
+    if ledger.get("object"):
         bucket.remove(order, _store(order))
 
 
@@ -87,6 +103,7 @@ CLOUD = cloud.Cloud(
     credentials=(_TOKEN,),
     region="nyc3",
     ending=".img.gz",
+    takes=("--bucket", "--url"),
     publish=_publish,
     remove=_remove,
     launch=_launch,

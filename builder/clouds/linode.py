@@ -5,16 +5,17 @@ https://techdocs.akamai.com/linode-api/reference/post-upload-image: at most 5 GB
 
 import os
 from pathlib import Path
+from typing import Any
 
 from builder.clouds import cloud, rest
 from builder.clouds.cloud import Order
 from builder.errors import BuildError
-from builder.qcow2 import virtual_size
 
 API = "https://api.linode.com/v4"
 _TOKEN = "LINODE_TOKEN"  # noqa: S105 - a variable's name
 _LARGEST = 6 << 30
 _LARGEST_PACKED = 5 << 30
+_PAGE = 500
 
 
 def _api(order: Order) -> rest.Api:
@@ -22,7 +23,7 @@ def _api(order: Order) -> rest.Api:
 
 
 def _publish(order: Order, file: Path) -> str:
-    if virtual_size(order.image.image) > _LARGEST or file.stat().st_size > _LARGEST_PACKED:
+    if order.disk_bytes > _LARGEST or file.stat().st_size > _LARGEST_PACKED:
         raise BuildError(
             "Linode takes images of 6 GB at most, 5 GB packed", "Make the base's disk_size smaller"
         )
@@ -30,16 +31,13 @@ def _publish(order: Order, file: Path) -> str:
     known = ledger.get("image")
     found = api.call("GET", f"/images/{known}") if known else None
     if found is None:
-        made = api.call(
-            "POST", "/images/upload",
-            {"label": order.name[:50], "description": order.description, "region": order.region,
-             "cloud_init": True},
-            {"image": {"id": "private/ID", "status": "pending_upload"}, "upload_to": "https://UPLOAD"},
-        )  # fmt: skip
-        if made is None:
-            raise BuildError("Linode has no image upload", "Is its API another by now?")
+        made = cloud.make(order, lambda: _ask(api, order), lambda: _found(api, order))
+        if not made["upload_to"]:
+            # Where to upload to was in the answer that was lost.
+            api.call("DELETE", f"/images/{made['image']['id']}")
+            made = cloud.make(order, lambda: _ask(api, order), lambda: None)
         found = made["image"]
-        ledger.note(image=found["id"], upload_to=made["upload_to"])
+        ledger.note(image=found["id"], upload_to=made["upload_to"], asked=None)
     if found["status"] == "pending_upload":
         rest.put(ledger.get("upload_to"), file, order.dry)
 
@@ -53,10 +51,33 @@ def _publish(order: Order, file: Path) -> str:
     return str(ledger.get("image"))
 
 
+def _ask(api: rest.Api, order: Order) -> dict[str, Any]:
+    made = api.call(
+        "POST", "/images/upload",
+        {"label": order.name, "description": order.description, "region": order.region, "cloud_init": True},
+        {"image": {"id": "private/ID", "status": "pending_upload"}, "upload_to": "https://UPLOAD"},
+    )  # fmt: skip
+    if made is None:
+        raise BuildError("Linode has no image upload", "Is its API another by now?")
+    return made
+
+
+def _found(api: rest.Api, order: Order) -> dict[str, Any] | None:
+    """As :func:`_ask` returns it, but for the address."""
+    rows = api.listed(f"/images?page={{}}&page_size={_PAGE}", "data", _PAGE)
+    found = next((row for row in rows if row["label"] == order.name), None)
+    return {"image": found, "upload_to": ""} if found else None
+
+
 def _remove(order: Order) -> None:
-    if order.ledger.get("image"):
-        _api(order).call("DELETE", f"/images/{order.ledger.get('image')}")
-        order.ledger.drop("image")
+    api, ledger = _api(order), order.ledger
+    if ledger.get("asked"):
+        found = _found(api, order)
+        if found:
+            ledger.note(image=found["image"]["id"], asked=None)
+    if ledger.get("image"):
+        api.call("DELETE", f"/images/{ledger.get('image')}")
+        ledger.drop("image")
 
 
 def _launch(image: str, region: str) -> list[str]:
@@ -73,6 +94,7 @@ CLOUD = cloud.Cloud(
     credentials=(_TOKEN,),
     region="us-east",
     ending=".img.gz",
+    takes=(),
     publish=_publish,
     remove=_remove,
     launch=_launch,

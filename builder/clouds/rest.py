@@ -1,13 +1,16 @@
 """Calls of a JSON API over HTTPS: what it says when it refuses, and when it is worth asking again."""
 
+import itertools
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import requests
+import urllib3.exceptions
 
 from builder.clouds import cloud
-from builder.errors import BuildError
+from builder.errors import BuildError, Lost
 from builder.progress import say, step
 
 TIMEOUT_SECONDS = (10, 120)
@@ -17,6 +20,8 @@ _ATTEMPTS = 5
 _LONGEST_PAUSE = 60.0
 _CHUNK = 1 << 20
 _REPEATABLE = ("GET", "PUT", "DELETE")
+_UNKNOWN_OUTCOME = 500
+"""From this status on, it may have been done all the same."""
 
 
 class Api:
@@ -39,6 +44,7 @@ class Api:
         :param example: what is returned when calls are only shown.
         :return: its answer; None for 404.
         :raises BuildError: it refuses, or can't be reached.
+        :raises Lost: what can't safely be done twice may have been done.
         """
         url = f"{self._base}{path}"
         if self._dry:
@@ -51,7 +57,8 @@ class Api:
                 answer = self._session.request(method, url, json=body, timeout=TIMEOUT_SECONDS)
             except requests.RequestException as error:
                 if last or method not in _REPEATABLE:
-                    raise BuildError(
+                    kind = Lost if method not in _REPEATABLE and _was_sent(error) else BuildError
+                    raise kind(
                         f"{self._base} can't be reached: {type(error).__name__}", "Is the network there?"
                     ) from error
             else:
@@ -69,6 +76,19 @@ class Api:
             pause *= 2
         raise AssertionError
 
+    def listed(self, path: str, kind: str, size: int) -> Iterator[dict[str, Any]]:
+        """What is in the account, page by page.
+
+        :param path: with ``{}`` for the page's number.
+        :param kind: under which name an answer has the rows.
+        :param size: of a page.
+        """
+        for number in itertools.count(1):
+            rows = (self.call("GET", path.format(number)) or {}).get(kind, [])
+            yield from rows
+            if len(rows) < size:
+                return
+
     def _refusal(self, method: str, path: str, answer: requests.Response) -> BuildError:
         said = _message(_json(answer))
         if answer.status_code in (401, 403):
@@ -76,9 +96,17 @@ class Api:
                 f"the provider does not accept the token in {self._variable}: {said}",
                 "Make one in its control panel that may read and write images",
             )
-        return BuildError(
+        unknown = method not in _REPEATABLE and answer.status_code >= _UNKNOWN_OUTCOME
+        return (Lost if unknown else BuildError)(
             f"{method} {path} was refused ({answer.status_code}): {said}", "See docs/publish.md"
         )
+
+
+def _was_sent(error: requests.RequestException) -> bool:
+    """Whether a call that was not answered may have arrived."""
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    never = isinstance(cause, urllib3.exceptions.NewConnectionError | urllib3.exceptions.SSLError)
+    return not (never or isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError))
 
 
 def put(url: str, file: Path, dry: bool) -> None:

@@ -2,7 +2,7 @@
 
 variable "name" {
   type        = string
-  description = "What the snapshot is called, less the time."
+  description = "What the snapshot is called, unlike any other."
 }
 
 variable "region" {
@@ -25,16 +25,12 @@ variable "provision" {
   description = "The scripts under provision/, in order."
 }
 
-locals {
-  snapshot = "${var.name}-${formatdate("YYYYMMDDhhmm", timestamp())}"
-}
-
 source "amazon-ebs" "cloud" {
   # Credentials are what the environment has: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY.
   region        = var.region
   instance_type = "t3.micro"
   ssh_username  = "ubuntu"
-  ami_name      = local.snapshot
+  ami_name      = var.name
   ena_support   = true
   source_ami_filter {
     filters = {

@@ -2,7 +2,7 @@
 
 variable "name" {
   type        = string
-  description = "What the snapshot is called, less the time."
+  description = "What the snapshot is called, unlike any other."
 }
 
 variable "region" {
@@ -31,17 +31,13 @@ variable "token" {
   sensitive = true
 }
 
-locals {
-  snapshot = "${var.name}-${formatdate("YYYYMMDDhhmm", timestamp())}"
-}
-
 source "digitalocean" "cloud" {
   api_token     = var.token
   region        = var.region
   image         = "ubuntu-22-04-x64"
   size          = "s-1vcpu-1gb"
   ssh_username  = "root"
-  snapshot_name = local.snapshot
+  snapshot_name = var.name
 }
 
 build {

@@ -2,7 +2,7 @@
 
 variable "name" {
   type        = string
-  description = "What the snapshot is called, less the time."
+  description = "What the snapshot is called, unlike any other."
 }
 
 variable "region" {
@@ -31,17 +31,13 @@ variable "token" {
   sensitive = true
 }
 
-locals {
-  snapshot = "${var.name}-${formatdate("YYYYMMDDhhmm", timestamp())}"
-}
-
 source "linode" "cloud" {
   linode_token      = var.token
   region            = var.region
   image             = "linode/ubuntu22.04"
   instance_type     = "g6-nanode-1"
   ssh_username      = "root"
-  image_label       = local.snapshot
+  image_label       = var.name
   image_description = "Microblog"
 }
 

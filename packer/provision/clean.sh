@@ -23,11 +23,12 @@ fi
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/lib/dpkg/*-old
 
-# What cloud-init wrote for this run: its state, the network, the build's key.
+# What cloud-init wrote for this run: its state, the network, the build's key. On a cloud's own server
+# that is in the home of the user that Packer works as.
 if command -v cloud-init > /dev/null; then
     cloud-init clean --logs --seed
 fi
-rm -rf /root/.ssh /root/.cache /etc/ssh/ssh_host_* /etc/ssh/sshd_config.d/50-cloud-init.conf \
+rm -rf /root/.ssh /home/*/.ssh /root/.cache /etc/ssh/ssh_host_* /etc/ssh/sshd_config.d/50-cloud-init.conf \
     /etc/sudoers.d/90-cloud-init-users /etc/netplan/50-cloud-init.yaml \
     /etc/systemd/network/10-cloud-init-*.network /etc/udev/rules.d/70-persistent-net.rules
 

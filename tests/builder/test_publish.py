@@ -13,11 +13,13 @@ import boto3
 import pytest
 import requests
 import yaml
+from click.testing import CliRunner
 from moto.core.responses import ActionResult
 from moto.ec2.responses import EC2Response
 from moto.server import ThreadedMotoServer
 
-from builder import lightsail, native, package, packer, paths, publish
+import build
+from builder import definition, lightsail, manifest, native, package, packer, paths, publish, published
 from builder.clouds import cloud, digitalocean, linode, rest
 from builder.errors import BuildError
 
@@ -27,6 +29,7 @@ TOKEN = "a-token-that-nobody-prints"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(cloud, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(cloud, "PATIENCE_SECONDS", 60.0)
     monkeypatch.setattr(rest, "PAUSE_SECONDS", 0.0)
 
 
@@ -37,6 +40,13 @@ class Double(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), self.handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.calls, self.images, self.faults, self.words, self.uploaded = [], {}, {}, [], b""
+        self.loses = False
+
+    def late(self, name):
+        """What was asked for and refused, or so it seemed, is made after all."""
+        number, status = ("private/99", "pending_upload") if self.name == "linode" else (99, "NEW")
+        made = {"label": name, "name": name, "status": status, "error_message": ""}
+        self.images[str(number)] = {"id": number, **made}
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -84,6 +94,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             image |= word if isinstance(word, dict) else {"status": word}
         return image
 
+    def _lost(self):
+        """Made, but its answer does not come."""
+        if self.server.loses:
+            self.server.loses = False
+            return self._answer(504, {})
+        return None
+
+    def _list(self, name):
+        rows = list(self.server.images.values())
+        return self._answer(200, {name: rows, "data": rows, "page": 1, "pages": 1, "results": len(rows)})
+
 
 class _Linode(_Handler):
     """https://techdocs.akamai.com/linode-api/reference/post-upload-image"""
@@ -98,7 +119,11 @@ class _Linode(_Handler):
             number = f"private/{len(self.server.images) + 1}"
             image = {"id": number, "status": "pending_upload", "label": body["label"]}
             self.server.images[number] = image
+            if self.server.loses:
+                return self._lost()
             return self._answer(200, {"image": image, "upload_to": f"{self.server.url}/upload/{number}"})
+        if self.path.startswith("/images?"):
+            return self._list("data")
         image = self._one()
         return self._answer(200, image) if image else self._answer(404, self.refusal("Not found"))
 
@@ -113,8 +138,17 @@ class _DigitalOcean(_Handler):
         if (self.command, self.path) == ("POST", "/images"):
             if body["distribution"] not in ("Debian", "Ubuntu"):
                 return self._answer(422, self.refusal("distribution"))
-            self.server.images["7"] = {"id": 7, "status": "NEW", "error_message": "", "url": body["url"]}
-            return self._answer(202, {"image": self.server.images["7"]})
+            number = str(7 + len(self.server.images))
+            self.server.images[number] = {
+                "id": int(number), "status": "NEW", "error_message": "",
+                "name": body["name"], "url": body["url"],
+            }  # fmt: skip
+            if self.server.loses:
+                return self._lost()
+            return self._answer(202, {"image": self.server.images[number]})
+        if self.path.startswith("/images?"):
+            assert "private=true" in self.path
+            return self._list("images")
         image = self._one()
         if not image:
             return self._answer(404, self.refusal("not found"))
@@ -136,6 +170,7 @@ def service(request, baked, monkeypatch):
     monkeypatch.setenv(f"{request.param.upper()}_TOKEN", TOKEN)
     double.name = request.param
     double.words = ["pending", "available"]
+    double.remove = lambda which="cloud", **options: publish.run_remove(request.param, which, **options)
     double.publish = lambda **options: publish.run_cloud(
         request.param,
         "cloud",
@@ -148,6 +183,11 @@ def service(request, baked, monkeypatch):
 
 def _ledgers():
     return list((paths.OUT / "published").glob("*"))
+
+
+def _name_noted():
+    (ledger,) = _ledgers()
+    return json.loads(ledger.read_text())["name"]
 
 
 def test_is_published_and_told_how_to_launch(service, baked, capfd):
@@ -169,11 +209,11 @@ def test_a_second_time_nothing_is_made_again(service):
 
 def test_is_taken_back(service):
     service.publish()
-    service.publish(remove=True)
+    service.remove()
     assert service.images == {}
     assert _ledgers() == []
     with pytest.raises(BuildError, match="nothing was published"):
-        service.publish(remove=True)
+        service.remove()
 
 
 def test_a_dry_run_calls_nobody_and_needs_no_token(service, monkeypatch, capfd):
@@ -213,11 +253,42 @@ def test_what_passes_is_asked_again(service):
     assert service.publish()[0] in service.images
 
 
-def test_a_failing_creation_is_not_repeated(service):
+def test_a_failing_creation_is_not_repeated_and_looked_for_later(service):
+    """Nobody knows what comes of it: its name stays noted, for the next run or for --remove."""
     service.faults["POST"] = [503]
-    with pytest.raises(BuildError, match="503"):
+    with pytest.raises(BuildError, match="503") as error:
         service.publish()
-    assert [method for method, _ in service.calls] == ["POST"]
+    assert "--remove" in error.value.hint
+    assert [method for method, _ in service.calls].count("POST") == 1
+    service.late(_name_noted())
+    service.remove()
+    assert service.images == {}
+    assert _ledgers() == []
+
+
+def test_what_a_lost_answer_made_is_found_and_used(service):
+    """As after 504: the image is in the account, and nobody said so."""
+    service.loses = True
+    number, *_ = service.publish()
+    assert set(service.images) == {number}
+    service.remove()
+    assert service.images == {}
+
+
+def test_what_a_killed_run_had_asked_for_is_found(service, monkeypatch):
+    """Killed between the call and its answer."""
+    with monkeypatch.context() as killed:
+        killed.setattr(cloud.Ledger, "drop", lambda *_: None)
+        killed.setattr(rest.Api, "_refusal", lambda *_: KeyboardInterrupt())
+        service.faults["POST"] = [503]
+        with pytest.raises(KeyboardInterrupt):
+            service.publish()
+    service.late(_name_noted())
+    assert len(service.images) == 1
+    service.publish()
+    assert len(service.images) == 1
+    service.remove()
+    assert service.images == {}
 
 
 def test_a_server_that_stays_broken_leaves_nothing(service):
@@ -243,7 +314,7 @@ def test_what_can_neither_be_made_nor_removed_is_told(service, capfd):
     assert "--remove" in error.value.hint
     assert "something may be left" in capfd.readouterr().err
     service.faults = {}
-    service.publish(remove=True)
+    service.remove()
     assert service.images == {}
 
 
@@ -285,7 +356,7 @@ def test_the_ledger_is_for_the_user_alone(service):
 
 
 def test_prepare_only_makes_the_file(service, baked):
-    (line,) = service.publish(only_prepare=True)
+    (line,) = publish.only_prepared(service.name, "cloud")
     assert gzip.decompress(Path(line).read_bytes()) == baked
     assert service.calls == []
 
@@ -301,9 +372,15 @@ def s3():
         disk = s3.get_object(Bucket=where["S3Bucket"], Key=where["S3Key"])["Body"].read()
         assert container["Format"] == "VMDK"
         assert disk[:4] == b"KDMV"
-        return ActionResult({"ImportTaskId": "import-snap-1", "SnapshotTaskDetail": {"Status": "active"}})
+        # One token, one task.
+        task = TASKS.setdefault(self._get_params()["ClientToken"], f"import-snap-{len(TASKS) + 1}")
+        DESCRIPTIONS[task] = self._get_params()["Description"]
+        return ActionResult({"ImportTaskId": task, "SnapshotTaskDetail": {"Status": "active"}})
 
     def describe_import_snapshot_tasks(self):
+        if not any(name.startswith("ImportTaskId") for name in self._get_params()):
+            rows = [{"ImportTaskId": task, "Description": text} for task, text in DESCRIPTIONS.items()]
+            return ActionResult({"ImportSnapshotTasks": rows})
         word = WORDS[0] if len(WORDS) == 1 else WORDS.pop(0)
         detail = {"Status": word, "Progress": "42", "StatusMessage": "ClientError: bad disk"}
         if word == "completed":
@@ -336,6 +413,9 @@ def s3():
 
 
 WORDS: list[str] = []
+LOST: list[int] = []
+TASKS: dict[str, str] = {}
+DESCRIPTIONS: dict[str, str] = {}
 CANCELLED: list[str] = []
 REGISTERED: list[dict] = []
 _KEYS = {"region_name": "us-east-1", "aws_access_key_id": "k", "aws_secret_access_key": "s"}
@@ -344,7 +424,9 @@ _KEYS = {"region_name": "us-east-1", "aws_access_key_id": "k", "aws_secret_acces
 @pytest.fixture
 def account(s3, baked, monkeypatch):
     """An account with AWS: its two clients."""
-    WORDS[:], CANCELLED[:], REGISTERED[:] = ["active", "completed"], [], []
+    WORDS[:], CANCELLED[:], REGISTERED[:], LOST[:] = ["active", "completed"], [], [], []
+    TASKS.clear()
+    DESCRIPTIONS.clear()
     for name, value in {
         "AWS_ACCESS_KEY_ID": "k",
         "AWS_SECRET_ACCESS_KEY": "s",
@@ -376,7 +458,7 @@ def test_aws_registers_an_image(account):
     assert asked["Architecture"] == "x86_64"
     assert any(f"--image-id {made}" in line for line in how)
     assert publish.run_cloud("aws", "cloud", bucket="mine")[0] == made
-    publish.run_cloud("aws", "cloud", bucket="mine", remove=True)
+    publish.run_remove("aws", "cloud")
     assert _left(account) == ([], [], [])
 
 
@@ -395,6 +477,45 @@ def test_aws_never_finishing_leaves_nothing(account, monkeypatch):
         publish.run_cloud("aws", "cloud", bucket="mine")
     assert _left(account) == ([], [], [])
     assert CANCELLED == ["import-snap-1"]
+
+
+def _losing(method):
+    """The call is done, and its answer is lost on its way: boto3 asks again, by itself."""
+
+    def lose(self):
+        result = method(self)
+        if LOST:
+            LOST.pop()
+            raise RuntimeError("lost")
+        return result
+
+    return lose
+
+
+@pytest.mark.parametrize("operation", ["import_snapshot", "register_image"])
+def test_aws_losing_an_answer_is_looked_for(account, monkeypatch, operation):
+    LOST[:] = [1] * 20
+    monkeypatch.setattr(EC2Response, operation, _losing(getattr(EC2Response, operation)))
+    made, *_ = publish.run_cloud("aws", "cloud", bucket="mine")
+    objects, registered, snapshots = _left(account)
+    assert (objects, registered, len(snapshots), len(TASKS)) == ([], [made], 1, 1)
+    publish.run_remove("aws", "cloud")
+    assert _left(account) == ([], [], [])
+
+
+def test_a_native_image_goes_with_its_snapshot(account, native_packer):
+    _, ec2 = account
+    publish.run_native("aws", "cloud")
+    volume = ec2.create_volume(Size=1, AvailabilityZone="us-east-1a")["VolumeId"]
+    snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+    disks = [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot}}]
+    made = ec2.register_image(Name=native_packer[-1][1]["name"], BlockDeviceMappings=disks)["ImageId"]
+    published.listing("aws")[0].ledger.note(image=made)
+    (image,) = ec2.describe_images(ImageIds=[made])["Images"]
+    below = image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    publish.run_remove("aws", made)
+    assert _left(account)[1] == []
+    assert below not in [one["SnapshotId"] for one in ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]]
 
 
 def test_aws_without_bucket(account):
@@ -434,6 +555,138 @@ def test_digitalocean_fetches_from_a_space(account, s3, monkeypatch):
     double.shutdown()
 
 
+def _rebaked(monkeypatch):
+    """The image in images/out/ is another by now."""
+    (file,) = paths.OUT.glob("*.qcow2")
+    with file.open("ab") as out:
+        out.write(bytes(65536))
+    facts = json.loads(manifest.path_for(file).read_text())
+    facts |= {"built": "2026-02-03T04:05:06Z", "files": manifest.files(file)}
+    manifest.path_for(file).write_text(json.dumps(facts))
+
+
+def test_is_taken_back_after_a_re_bake_and_from_any_region(service, monkeypatch):
+    service.publish(region="eu-1")
+    _rebaked(monkeypatch)
+    service.remove()
+    assert service.images == {}
+    assert _ledgers() == []
+
+
+def test_several_are_listed_and_one_is_chosen(service, monkeypatch):
+    one, *_ = service.publish()
+    _rebaked(monkeypatch)
+    two, *_ = service.publish(region="eu-1")
+    assert one != two
+    with pytest.raises(BuildError, match="2 were published") as error:
+        service.remove()
+    assert one in error.value.hint
+    assert "eu-1" in error.value.hint
+    (line,) = service.remove(one)
+    assert one in line
+    assert set(service.images) == {two}
+    with pytest.raises(BuildError, match="none-such was not published"):
+        service.remove("none-such")
+    with pytest.raises(BuildError, match="nothing was published"):
+        service.remove(region="eu-2")
+    service.publish()
+    assert len(service.remove("all")) == 2
+    assert service.images == {}
+
+
+def test_a_dry_removal_removes_nothing(service, capfd):
+    made, *_ = service.publish()
+    assert service.remove(dry=True) == [line for line in service.remove(dry=True) if made in line]
+    assert set(service.images) == {made}
+    assert "would call: DELETE" in capfd.readouterr().err
+    assert len(_ledgers()) == 1
+
+
+def test_two_publishings_of_one_image_have_names_of_their_own(service):
+    service.publish()
+    service.publish(region="eu-1")
+    names = {image.get("label", image.get("name")) for image in service.images.values()}
+    assert len(names) == 2
+    assert all(len(name) <= 50 for name in names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("linode --native --remove", "--native and --remove mean nothing together"),
+        ("linode --native --prepare", "--native and --prepare mean nothing together"),
+        ("linode --remove --prepare", "--prepare and --remove mean nothing together"),
+        ("digitalocean --native --url https://x.example/i", "--native and --url mean nothing together"),
+        ("digitalocean --remove --bucket b", "--remove and --bucket mean nothing together"),
+        ("digitalocean --prepare --region r", "--prepare and --region mean nothing together"),
+        ("digitalocean --prepare --dry-run", "--prepare and --dry-run mean nothing together"),
+        ("digitalocean --bucket b --url https://x.example/i", "--bucket and --url mean nothing together"),
+        ("linode --bucket b", "linode takes no --bucket"),
+        ("aws --url https://x.example/i", "aws takes no --url"),
+        ("linode some.qcow2 --native", "--native bakes in the cloud itself: some.qcow2"),
+        ("lightsail --url https://x.example/d --remove", "--remove means nothing for lightsail"),
+        ("lightsail pi --url https://x.example/d", "lightsail takes no images: not pi either"),
+    ],
+)
+def test_combinations_that_mean_nothing_are_refused(arguments, message):
+    done = CliRunner().invoke(build.main, ["publish", *arguments.split()])
+    assert done.exit_code == 1
+    assert "Traceback" not in done.output
+    first, second = [line.strip() for line in done.stderr.splitlines()]
+    assert all(part in first for part in message.split(" and ")), first
+    assert second
+
+
+@pytest.fixture
+def native_packer(definitions, cache, tmp_path, monkeypatch):
+    """Packer as if it ran: what it is given, and the snapshot that it names."""
+    deb = tmp_path / "microblog.deb"
+    deb.write_bytes(b"")
+    monkeypatch.setattr(package, "build", lambda _: deb)
+    monkeypatch.setattr(packer, "version", lambda _: (1, 6, 6))
+    asked = []
+
+    def call(_executable, command, templates, _options, hear, _log):
+        given = json.loads((templates / "variables.pkrvars.json").read_text())
+        asked.append((command, given))
+        if command == "build":
+            if asked[0] == "fail":
+                raise BuildError("packer build failed", "The log")
+            hear(packer.Line("artifact", ["0", "id", "us-east:77"]))
+
+    monkeypatch.setattr(packer, "call", call)
+    return asked
+
+
+def test_a_native_snapshot_is_found_by_remove(service, native_packer):
+    made, *_ = publish.run_native(service.name, "cloud")
+    assert made == "77"
+    name = native_packer[-1][1]["name"]
+    service.images["77"] = {"id": 77, "name": name, "label": name, "status": "available"}
+    service.remove()
+    assert service.images == {}
+    assert _ledgers() == []
+
+
+def test_a_native_bake_that_fails_may_have_left_something(service, native_packer):
+    native_packer.append("fail")
+    with pytest.raises(BuildError, match="packer build failed") as error:
+        publish.run_native(service.name, "cloud")
+    assert "--remove" in error.value.hint
+    service.late(_name_noted())
+    service.remove()
+    assert service.images == {}
+
+
+def test_native_bakes_the_image_that_is_named(service, native_packer, definitions):
+    text = (definitions / "cloud.toml").read_text()
+    (definitions / "small.toml").write_text(text.replace("packages = [", 'packages = ["tree", '))
+    publish.run_native(service.name, "small")
+    assert "tree" in native_packer[-1][1]["packages"]
+    with pytest.raises(BuildError, match="pi is an SD card"):
+        publish.run_native(service.name, "pi")
+
+
 @pytest.mark.parametrize("provider", ["digitalocean", "linode", "aws"])
 def test_the_native_template_is_valid(provider, cache, definitions, tmp_path, monkeypatch, capfd):
     executable = packer.find()
@@ -443,8 +696,9 @@ def test_the_native_template_is_valid(provider, cache, definitions, tmp_path, mo
     deb.write_bytes(b"")
     monkeypatch.setattr(package, "build", lambda _: deb)
     monkeypatch.setenv("PKR_VAR_token", TOKEN)
-    assert publish.run_native(provider, dry=True)[0] == "ID"
+    assert publish.run_native(provider, "cloud", dry=True)[0] == "ID"
     assert "native.sh" in capfd.readouterr().err
+    assert _ledgers() == []
 
 
 def test_a_native_template_that_is_broken_is_refused(cache, definitions, tmp_path, monkeypatch):
@@ -453,7 +707,7 @@ def test_a_native_template_that_is_broken_is_refused(cache, definitions, tmp_pat
     monkeypatch.setattr(package, "build", lambda _: deb)
     monkeypatch.setattr(native, "_SCRIPTS", {"install.sh": "none.sh"})
     with pytest.raises(BuildError, match=r"packer .* failed"):
-        native.build("aws", "us-east-1", {}, dry=True)
+        native.build("aws", definition.load_image("cloud"), "us-east-1", {}, dry=True)
 
 
 def test_lightsail_gets_a_script_that_checks_what_it_installs(tmp_path, monkeypatch):

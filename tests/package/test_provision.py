@@ -123,6 +123,15 @@ def test_an_identity_that_a_machine_had_goes(system: System) -> None:
     assert system.read("etc/machine-id") == ""
 
 
+def test_no_key_of_the_bake_stays(system: System) -> None:
+    """Packer's own is root's, on AWS's servers the user's ubuntu."""
+    keys = [f"{home}/.ssh/authorized_keys" for home in ("root", "home/ubuntu")]
+    for key in keys:
+        system.write(key, "ssh-rsa AAAA packer\n")
+    system.provision("prepare.sh", "clean.sh")
+    assert [key for key in keys if system.there(key)] == []
+
+
 def test_what_a_bake_writes_has_the_packages_time(system: System) -> None:
     system.provision("prepare.sh", "clean.sh", then="find / -xdev -newer /run/machine-id.base > /newer\n")
     assert set(system.read("newer").split()) <= {"/", "/newer"}
