@@ -16,7 +16,7 @@ import requests
 import urllib3.exceptions
 
 from builder import cache
-from builder.errors import BuildError
+from builder.errors import BuildError, NotThere
 from builder.mirrors import mirrored
 from builder.progress import Step, say, step
 
@@ -30,6 +30,7 @@ _ATTEMPTS = 4
 _CHUNK = 1 << 16
 _SMALL = 4 << 20
 _WORTH_ANOTHER_ATTEMPT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_NOT_THERE = frozenset({404, 410})
 _DATE = "{date}"
 _OBJECTS = re.compile(r"<?[\w.]+(\([^)]*\))?( object at 0x\w+)?>?: (?=[A-Z])")
 _Result = TypeVar("_Result")
@@ -48,17 +49,17 @@ class _Session(requests.Session):
         return target
 
 
-def newest(url: str) -> str:
-    """The dated address that an address of the latest stands for.
+def dated(url: str) -> list[str]:
+    """The dated addresses that an address of the latest stands for, the newest first.
 
     Either it holds ``{date}`` in the name of a directory, and the listing of that directory's parent
-    has the dates; or its server redirects it.
+    has the dates; or its server redirects it to the one that there is.
 
     :raises BuildError: it can't be reached, or there is none.
     """
     url = mirrored(url)
     if _DATE not in url:
-        return _attempts(url, lambda: _final(url))
+        return [_attempts(url, lambda: _final(url))]
     before, _, behind = url.partition(_DATE)
     parent, _, stem = before.rpartition("/")
     listing = small(f"{parent}/").decode(errors="replace")
@@ -67,8 +68,8 @@ def newest(url: str) -> str:
         raise BuildError(
             f"{parent}/ lists no {stem}YYYYMMDD", "Did the publisher move it? See its definition"
         )
-    date = max(dates, key=lambda text: [int(part) for part in text.split(".")])
-    return f"{before}{date}{behind}"
+    dates = sorted(set(dates), key=lambda text: [int(part) for part in text.split(".")], reverse=True)
+    return [f"{before}{date}{behind}" for date in dates]
 
 
 def small(url: str) -> bytes:
@@ -102,7 +103,9 @@ def _attempts(url: str, work: Callable[[], _Result], hint: str = "Is the network
             return work()
         except requests.RequestException as error:
             if attempt == _ATTEMPTS or not _may_pass(error):
-                raise BuildError(f"{url} can't be downloaded: {_reason(error)}", hint) from error
+                answer = error.response.status_code if error.response is not None else None
+                kind = NotThere if answer in _NOT_THERE else BuildError
+                raise kind(f"{url} can't be downloaded: {_reason(error)}", hint) from error
             say(f"{url}: {_reason(error)}; attempt {attempt + 1} of {_ATTEMPTS} in {wait:.0f} s")
         except OSError as error:
             if error.errno != errno.ENOSPC:

@@ -16,5 +16,9 @@ class BuildError(Exception):
         self.hint = hint
 
 
+class NotThere(BuildError):
+    """A server answers, and does not have what was asked for."""
+
+
 class Lost(BuildError):
     """An answer that did not come: what was asked for may have been done, or not."""

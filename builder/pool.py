@@ -7,19 +7,21 @@ downloads nor parses the archive's indexes, and a second bake needs no network.
 """
 
 import gzip
+import os
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 from builder import cache, paths
 from builder.base import CachedBase
 from builder.command import output, program, run
 from builder.errors import BuildError
 from builder.needs import Program
-from builder.progress import Step, step
+from builder.progress import Step, say, step
 
 _KEEP_DAYS = 30
 _AR_MAGIC = b"!<arch>\n"
@@ -29,39 +31,93 @@ _PACKER = Program("zstd", "zstd")
 _DISK_OVERHEAD = 16 << 20
 
 
-def key(base: CachedBase, deb: Path | None, packages: Sequence[str], day: str) -> str:
-    """Hash of what decides which packages are needed. :param day: of the archive's indexes, ISO 8601."""
+class Package(NamedTuple):
+    """A file of an archive. In the pool it goes by its checksum: distributions have files of one name."""
+
+    name: str
+    sha256: str
+
+
+def key(base: CachedBase, deb: Path | None, packages: Sequence[str]) -> str:
+    """Hash of what decides which packages are needed, but for the archive's indexes."""
     dpkg_deb = program("dpkg-deb", "dpkg")
     fields = output([dpkg_deb, "--field", deb, "Depends", "Recommends", "Pre-Depends"]) if deb else ""
-    return cache.key(base.key, base.sha256, fields, sorted(packages), day, files=[Path(__file__)])
+    return cache.key(base.key, base.sha256, fields, sorted(packages), files=[Path(__file__)])
 
 
 def needed(
     base: CachedBase, deb: Path | None, packages: Sequence[str], log: Path, fresh: bool = False
-) -> list[str]:
+) -> list[Package]:
     """Have in the cache what a base lacks for a .deb and some packages, and the base's updates.
 
-    The day's answer is kept too.
+    The day's answer is kept too, and where the archive can't be reached, that of an earlier day counts.
 
-    :return: the names of the files, sorted.
+    :return: the files, sorted.
     :raises BuildError: the archive can't be reached, or something can't be installed.
     """
     store = _store()
-    archives = store / "archives"
-    (archives / "partial").mkdir(parents=True, exist_ok=True)
-    wanted = key(base, deb, packages, time.strftime("%Y-%m-%d", time.gmtime()))
-    answer = store / f"{wanted[:16]}.list"
+    store.mkdir(parents=True, exist_ok=True)
+    stem, day = key(base, deb, packages)[:16], time.strftime("%Y-%m-%d", time.gmtime())
     with cache.lock(store / "lock", "downloading packages"):
         # None at all is an answer too: a composed base has all of them in it.
-        known = answer.exists() and not fresh
-        names = answer.read_text().split() if known else []
-        if not known or not all((archives / name).exists() for name in names):
-            _forget_old(store)
-            with step("Downloading packages", lambda: f"Downloaded {len(names)} packages") as now:
-                with cache.scratch(store) as work:
-                    names = _resolve(base, deb, packages, archives, work, log, now)
-                cache.write_text(answer, "\n".join(names) + "\n")
-    return names
+        known = None if fresh else _answer(store, store / f"{stem}.{day}.list")
+        if known is not None:
+            return known
+        _forget_old(store)
+        found: list[Package] = []
+        with (
+            step("Downloading packages", lambda: f"Downloaded {len(found)} packages") as now,
+            cache.scratch(store) as work,
+        ):
+            try:
+                found = _resolve(base, deb, packages, store, work, log, now)
+            except _UnreachableError as error:
+                earlier = None if fresh else _earlier(store, stem)
+                if earlier is None:
+                    raise
+                found, of = earlier
+                say(f"WARNING: {error.message}; taking the packages of {of}")
+                return found
+        cache.write_text(store / f"{stem}.{day}.list", "".join(f"{one.name} {one.sha256}\n" for one in found))
+        return found
+
+
+class _UnreachableError(BuildError):
+    """The archive's indexes can't be had."""
+
+
+def _answer(store: Path, answer: Path) -> list[Package] | None:
+    """What was found out before; None where a file of it is not there, or damaged."""
+    if not answer.exists():
+        return None
+    found = [Package(*line.split()) for line in answer.read_text().splitlines()]
+    missing = [one for one in found if not _is_whole(store, one)]
+    return found if not missing else None
+
+
+def _earlier(store: Path, stem: str) -> tuple[list[Package], str] | None:
+    for answer in sorted(store.glob(f"{stem}.*.list"), reverse=True):
+        found = _answer(store, answer)
+        if found is not None:
+            return found, answer.suffixes[-2].lstrip(".")
+    return None
+
+
+def _place(store: Path, package: Package) -> Path:
+    return store / "debs" / f"{package.sha256}.deb"
+
+
+def _is_whole(store: Path, package: Package) -> bool:
+    """Whether a package is in the pool; one that is damaged goes. What is used is kept longer."""
+    file = _place(store, package)
+    if not file.exists():
+        return False
+    if cache.sha256_file(file) != package.sha256:
+        say(f"WARNING: {package.name} in the pool is damaged; fetching it anew")
+        file.unlink()
+        return False
+    os.utime(file)
+    return True
 
 
 def prepare(
@@ -72,15 +128,15 @@ def prepare(
     :param to: an existing directory, where ``Packages.gz`` and the .debs are put (links where possible).
     :raises BuildError: as :func:`needed`.
     """
-    names = needed(base, deb, packages, log, fresh)
+    wanted = needed(base, deb, packages, log, fresh)
     store = _store()
     with (
         cache.lock(store / "lock", "repacking packages"),
         step("Repacking packages", "Repacked packages") as now,
     ):
-        for done, name in enumerate(names):
-            now.update(name, done / len(names))
-            _link(_repacked(store / "archives" / name, store / "zstd"), to / name)
+        for done, one in enumerate(wanted):
+            now.update(one.name, done / len(wanted))
+            _link(_repacked(_place(store, one), store / "zstd"), to / one.name)
     if deb:
         shutil.copy(deb, to / deb.name)
     index = output([program("apt-ftparchive", "apt-utils"), "packages", to])
@@ -108,27 +164,44 @@ def _repacked(deb: Path, store: Path) -> Path:
     ar(5) archive of debian-binary, control.tar and data.tar, the last two packed or not (deb(5)).
     """
     repacked = store / deb.name
-    if not repacked.exists():
-        store.mkdir(exist_ok=True)
-        part = repacked.with_suffix(".part")
+    noted = repacked.with_suffix(".sha256")
+    if repacked.exists() and noted.exists() and cache.sha256_file(repacked) == noted.read_text():
+        os.utime(repacked)
+        return repacked
+    store.mkdir(exist_ok=True)
+    part = repacked.with_suffix(".part")
+    try:
         with deb.open("rb") as source, part.open("wb") as out:
-            if source.read(len(_AR_MAGIC)) != _AR_MAGIC:
-                raise BuildError(f"{deb} is not a Debian package", f"Remove it: rm {deb}")
-            out.write(_AR_MAGIC)
-            while header := source.read(_AR_HEADER):
-                name, size = header[:16].decode().strip().rstrip("/"), int(header[48:58])
-                content = source.read(size)
-                source.read(size % 2)
-                stem, _, kind = name.rpartition(".")
-                if kind in _UNPACKERS:
-                    content = _filter([_UNPACKERS[kind].path, "-dc"], content)
-                    name, content = f"{stem}.zst", _filter([_PACKER.path, "-q", "-3", "-c"], content)
-                out.write(
-                    f"{name:<16}".encode() + header[16:48] + f"{len(content):<10}`\n".encode() + content
-                )
-                out.write(b"\n" * (len(content) % 2))
-        part.replace(repacked)
+            _repack(source, out)
+    except (ValueError, EOFError, subprocess.CalledProcessError) as error:
+        part.unlink(missing_ok=True)
+        deb.unlink()
+        raise BuildError(
+            f"{deb.name} is not a Debian package, or it is damaged: {error}",
+            "It is removed: run it again to fetch it anew",
+        ) from error
+    cache.write_text(noted, cache.sha256_file(part))
+    part.replace(repacked)
     return repacked
+
+
+def _repack(source: BinaryIO, out: BinaryIO) -> None:
+    """:raises ValueError: it is no archive; or another error of its members."""
+    if source.read(len(_AR_MAGIC)) != _AR_MAGIC:
+        raise ValueError("it does not begin as one")
+    out.write(_AR_MAGIC)
+    while header := source.read(_AR_HEADER):
+        name, size = header[:16].decode().strip().rstrip("/"), int(header[48:58])
+        content = source.read(size)
+        if len(content) != size:
+            raise EOFError("it ends too early")
+        source.read(size % 2)
+        stem, _, kind = name.rpartition(".")
+        if kind in _UNPACKERS:
+            content = _filter([_UNPACKERS[kind].path, "-dc"], content)
+            name, content = f"{stem}.zst", _filter([_PACKER.path, "-q", "-3", "-c"], content)
+        out.write(f"{name:<16}".encode() + header[16:48] + f"{len(content):<10}`\n".encode() + content)
+        out.write(b"\n" * (len(content) % 2))
 
 
 def _filter(command: Sequence[str], content: bytes) -> bytes:
@@ -144,7 +217,8 @@ def _link(source: Path, target: Path) -> None:
 
 def _forget_old(store: Path) -> None:
     oldest = time.time() - _KEEP_DAYS * 86400
-    for path in [*store.glob("*.list"), *store.glob("*/*.deb")]:
+    # Each has the time of its last use.
+    for path in [*store.glob("*.list"), *store.glob("*/*.deb"), *store.glob("*/*.sha256")]:
         if path.stat().st_mtime < oldest:
             path.unlink()
 
@@ -153,14 +227,14 @@ def _resolve(
     base: CachedBase,
     deb: Path | None,
     packages: Sequence[str],
-    archives: Path,
+    store: Path,
     work: Path,
     log: Path,
     now: Step,
-) -> list[str]:
-    """Let apt download what the base lacks. Returns the files' names in ``archives``."""
-    config, pins = work / "apt.conf", work / "preferences"
-    for directory in ("lists/partial", "cache"):
+) -> list[Package]:
+    """Let apt download what the base lacks, into the pool."""
+    config, pins, archives = work / "apt.conf", work / "preferences", work / "archives"
+    for directory in ("lists/partial", "cache", "archives/partial"):
         (work / directory).mkdir(parents=True)
     # How the host reaches archives (proxies, certificates), and nothing else of its configuration.
     host = output([program("apt-config", "apt"), "dump", "Acquire"]).splitlines()
@@ -179,6 +253,7 @@ def _resolve(
         "\n".join(reach)
         + f"""
 Acquire::Languages "none";
+Acquire::ForceHash "SHA256";
 APT::Architecture "{base.architecture}";
 APT::Architectures {{ {" ".join(f'"{name}";' for name in sorted(architectures))} }};
 APT::Get::Never-Include-Phased-Updates "true";
@@ -197,27 +272,47 @@ Dir::Cache::archives "{archives}";
     hint = f"Is the archive reachable? The whole log: {log}"
     apt = program("apt-get", "apt")
     now.update("the archive's indexes")
-    run([apt, "update", "--error-on=any"], log, env=env, hint=hint)
+    try:
+        run([apt, "update", "--error-on=any"], log, env=env, hint=hint)
+    except BuildError as error:
+        raise _UnreachableError(error.message, error.hint) from error
     now.update("the packages")
-    wanted: set[str] = set()
     install = ["install", "--no-install-recommends", *([str(deb.resolve())] if deb else []), *packages]
-    for action in (["dist-upgrade"], install):
+    actions = (["dist-upgrade"], install)
+    wanted = sorted({one for action in actions for one in _files(apt, action, config)})
+    for one in wanted:
+        # apt takes what it finds under a name that is as long as it should be.
+        if _is_whole(store, one):
+            _link(_place(store, one), archives / one.name)
+    for action in actions:
         run([apt, "--yes", "--download-only", *action], log, env=env, hint=hint)
-        wanted.update(_names(apt, action, config))
-    missing = [name for name in wanted if not (archives / name).exists()]
-    if missing:
-        raise BuildError(f"apt did not download {missing[0]}", hint)
-    return sorted(wanted)
+    (store / "debs").mkdir(exist_ok=True)
+    for one in wanted:
+        if not _place(store, one).exists():
+            _keep(archives / one.name, _place(store, one), one, hint)
+    return wanted
 
 
-def _names(apt: str, action: Sequence[str], config: Path) -> list[str]:
-    """The archive files that an apt-get action would use: of all, also those that are downloaded already."""
+def _keep(file: Path, to: Path, package: Package, hint: str) -> None:
+    if not file.exists() or cache.sha256_file(file) != package.sha256:
+        raise BuildError(f"apt did not download {package.name} as its archive lists it", hint)
+    # apt gives a file the date of its publication; here it counts when it came.
+    os.utime(file)
+    file.replace(to)
+
+
+def _files(apt: str, action: Sequence[str], config: Path) -> list[Package]:
+    """The archive's files that an apt-get action would use, also those that are downloaded already."""
     empty = config.parent / "empty"
     (empty / "partial").mkdir(parents=True, exist_ok=True)
     printed = output(
         [apt, "--yes", "--print-uris", "-qq", "-o", f"Dir::Cache::archives={empty}", *action],
         env={"APT_CONFIG": str(config)},
     )
-    # 'URI' FILE SIZE HASH; a local file has no URI to fetch.
+    # 'URI' FILE SIZE KIND:HASH; a local file has no URI to fetch.
     rows = [line.split() for line in printed.splitlines() if line.startswith("'")]
-    return [row[1] for row in rows if row[0].startswith(("'http", "'https", "'mirror", "'ftp"))]
+    return [
+        Package(row[1], row[3].removeprefix("SHA256:"))
+        for row in rows
+        if row[0].startswith(("'http", "'https", "'mirror", "'ftp"))
+    ]

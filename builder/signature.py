@@ -26,29 +26,43 @@ _REFUSALS = {
 }
 
 
-def key_of(fingerprint: str) -> Path:
-    """The file of a public key: images/keys/FINGERPRINT.asc, else fetched once, compared and kept.
+class BadSignatureError(BuildError):
+    """Something is not what the owner of a key has signed."""
+
+
+def keys_of(fingerprint: str) -> list[Path]:
+    """The files of a public key: images/keys/FINGERPRINT.asc, and what was fetched of it since.
+
+    Where there is neither, it is fetched once, compared and kept.
 
     Nobody need be trusted for it: it is the fingerprint that says which key it is.
 
     :raises BuildError: it can't be fetched, or what came is another key.
     """
-    shipped = paths.DEFINITIONS / "keys" / f"{fingerprint}.asc"
-    if shipped.exists():
-        return shipped
-    kept = paths.cache_dir() / "keys" / shipped.name
-    if not kept.exists():
-        kept.parent.mkdir(exist_ok=True)
-        part = kept.with_suffix(".part")
-        source = _fetch_key(fingerprint, part)
-        found = _fingerprints(part)
-        if fingerprint not in found:
-            part.unlink()
-            raise BuildError(
-                f"{source} gave another key than {fingerprint}",
-                f"Get that key from its owner and save it as {shipped}",
-            )
-        part.replace(kept)
+    found = [file for file in (_shipped(fingerprint), _kept(fingerprint)) if file.exists()]
+    return found or [_fetch(fingerprint)]
+
+
+def _shipped(fingerprint: str) -> Path:
+    return paths.DEFINITIONS / "keys" / f"{fingerprint}.asc"
+
+
+def _kept(fingerprint: str) -> Path:
+    return paths.cache_dir() / "keys" / f"{fingerprint}.asc"
+
+
+def _fetch(fingerprint: str) -> Path:
+    kept = _kept(fingerprint)
+    kept.parent.mkdir(exist_ok=True)
+    part = kept.with_suffix(".part")
+    source = _fetch_key(fingerprint, part)
+    if fingerprint not in _fingerprints(part):
+        part.unlink()
+        raise BuildError(
+            f"{source} gave another key than {fingerprint}",
+            f"Get that key from its owner and save it as {_shipped(fingerprint)}",
+        )
+    part.replace(kept)
     return kept
 
 
@@ -69,19 +83,36 @@ def _fetch_key(fingerprint: str, to: Path) -> str:
 def verify(signed: Path, signature: Path, fingerprint: str) -> None:
     """Check a detached signature.
 
+    A key that has expired by what is known of it here is fetched anew first: owners prolong them.
+
     :param fingerprint: of the key, or of the key that its subkey belongs to.
-    :raises BuildError: it is not a good one by that key, valid today.
+    :raises BadSignatureError: it is not a good one by that key, valid today.
+    :raises BuildError: the key can't be had.
     """
-    key = key_of(fingerprint)
-    with tempfile.TemporaryDirectory(prefix=_HOME_PREFIX) as home:
-        _gpg(home, "--import", key)
-        said = _gpg(home, "--status-fd", "1", "--verify", signature, signed)
-    good, refusals = judge(said)
+    good, refusals = _ask(signed, signature, keys_of(fingerprint))
+    if fingerprint not in good and "EXPKEYSIG" in refusals:
+        try:
+            _fetch(fingerprint)
+        except BuildError as error:
+            # Nothing is wrong with what was signed, as far as anybody knows.
+            raise BuildError(
+                f"{signed.name}: {reason(refusals)} ({fingerprint}), and it can't be fetched anew:"
+                f" {error.message}",
+                "Try again when the key server is there; what was downloaded is kept",
+            ) from error
+        good, refusals = _ask(signed, signature, keys_of(fingerprint))
     if fingerprint not in good:
-        raise BuildError(
+        raise BadSignatureError(
             f"{signed.name}: {reason(refusals)} (expected: {fingerprint})",
             "Do not use it. If the publisher has a new key, its fingerprint is on their own pages",
         )
+
+
+def _ask(signed: Path, signature: Path, keys: list[Path]) -> tuple[set[str], set[str]]:
+    with tempfile.TemporaryDirectory(prefix=_HOME_PREFIX) as home:
+        for key in keys:
+            _gpg(home, "--import", key)
+        return judge(_gpg(home, "--status-fd", "1", "--verify", signature, signed))
 
 
 def judge(said: str) -> tuple[set[str], set[str]]:

@@ -57,7 +57,7 @@ def _check_manifest(directory: Path, name: str) -> str:
     line = f"{facts['target']} {facts['version']} on {facts['base']['name']}, built {facts['built']}"
     source = facts["base"].get("source")
     if source:
-        line += f" from {source['url']}"
+        line += f" from {source.get('url') or source['file']}"
     if facts.get("sbom"):
         there = {(one["name"], one["version"]) for one in facts["packages"]}
         if sbom.packages(directory / facts["sbom"]) != there:

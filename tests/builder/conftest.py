@@ -176,8 +176,9 @@ def keys(tmp_path_factory):
         "other": [],
         "revoked": [],
         "expired": ["--faked-system-time=20200101T000000!"],
+        "renewed": ["--faked-system-time=20200101T000000!"],
     }.items():
-        life = "2d" if name == "expired" else "never"
+        life = "2d" if when else "never"
         said = gpg(
             *when, "--quick-generate-key", f"{name} <{name}@example.org>", "ed25519", "sign", life
         ).decode()
@@ -195,11 +196,13 @@ def keys(tmp_path_factory):
         gpg("--output", home / "public", "--armor", "--export", made[name])
         return (home / "public").read_bytes()
 
+    before = public("renewed")
+    gpg("--quick-set-expire", made["renewed"], "0")
     revocation = (home / "openpgp-revocs.d" / f"{made['revoked']}.rev").read_text()
     good_signature = sign(b"words", "revoked")
     gpg("--import", data=revocation.replace(":-----BEGIN", "-----BEGIN").encode())
     yield type("Keys", (), {"made": made, "sign": staticmethod(sign), "public": staticmethod(public),
-                            "by_revoked": (b"words", good_signature)})  # fmt: skip
+                            "by_revoked": (b"words", good_signature), "before": before})  # fmt: skip
     subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
     subprocess.run(["rm", "-rf", home], check=True)
 
@@ -238,12 +241,12 @@ def server(certificate, keys, cache, monkeypatch):
 def signed_image(server, keys):
     """A publisher that signs the image itself, and redirects to the latest."""
 
-    def publish(content=b"a card" * 1000, signed=None):
+    def publish(content=b"a card" * 1000, signed=None, by="good"):
         name = "2026-01-01-system.img"
         server.files |= {
             f"/images/{name}": content,
             f"/images/{name}.sha256": f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode(),
-            f"/images/{name}.sig": keys.sign(content if signed is None else signed, "good"),
+            f"/images/{name}.sig": keys.sign(content if signed is None else signed, by),
         }
         server.faults["/latest"] = [f"/images/{name}"]
         return definition.DownloadedBase(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import base, definition, download, publisher, signature
+from builder import base, definition, download, paths, publisher, signature
 from builder.errors import BuildError
 
 NAME = "system-amd64.img"
@@ -106,6 +106,88 @@ def test_a_revoked_key_is_refused(server, keys, tmp_path):
     (tmp_path / "words.sig").write_bytes(by_revoked)
     with pytest.raises(BuildError, match="its owner revoked"):
         signature.verify(tmp_path / "words", tmp_path / "words.sig", keys.made["revoked"])
+
+
+def test_a_key_that_was_prolonged_is_fetched_anew(release, server, keys, definitions):
+    wanted = dataclasses.replace(release(by=["renewed"]), key=keys.made["renewed"])
+    (definitions / "keys" / f"{wanted.key}.asc").write_bytes(keys.before)
+    publisher.obtain(wanted)
+    assert [path for path, _ in server.asked].count(f"/keys/{wanted.key}") == 1
+    publisher.obtain(wanted)
+    assert [path for path, _ in server.asked].count(f"/keys/{wanted.key}") == 1
+
+
+def test_a_key_that_has_expired_without_a_key_server_keeps_what_came(
+    signed_image, server, keys, definitions, cache
+):
+    """Nothing is wrong with the image: it is there, checked, as soon as the key is."""
+    wanted = dataclasses.replace(signed_image(by="renewed"), key=keys.made["renewed"])
+    (definitions / "keys" / f"{wanted.key}.asc").write_bytes(keys.before)
+    del server.files[f"/keys/{wanted.key}"]
+    with pytest.raises(BuildError, match="a key that has expired"):
+        publisher.obtain(wanted)
+    assert "2026-01-01-system.img" in _kept(cache)
+
+
+def test_a_key_server_that_is_down_costs_no_download(signed_image, server, keys):
+    wanted = signed_image()
+    key = server.files.pop(f"/keys/{wanted.key}")
+    with pytest.raises(BuildError, match="/keys/"):
+        publisher.obtain(wanted)
+    assert not [path for path, _ in server.asked if path.endswith(".img")]
+    server.files[f"/keys/{wanted.key}"] = key
+    publisher.obtain(wanted)
+
+
+def test_a_key_that_is_lost_between_costs_no_second_download(signed_image, server, keys, monkeypatch, cache):
+    """As a key server that fails when the image is there."""
+    wanted = signed_image()
+    with monkeypatch.context() as without:
+        without.setattr(publisher.signature, "verify", _unavailable)
+        with pytest.raises(BuildError, match="key server"):
+            publisher.obtain(wanted)
+    server.faults["/latest"] = ["/images/2026-01-01-system.img"]
+    server.asked.clear()
+    publisher.obtain(wanted)
+    assert [path for path, asked in server.asked if path.endswith(".img") and asked != "bytes=0-0"] == []
+
+
+def _unavailable(*_):
+    raise BuildError("the key server is down", "Later")
+
+
+def test_a_release_that_is_published_by_half_is_passed_over(release, server, capfd):
+    wanted = release(b"whole", date="20260101")
+    assert publisher.obtain(wanted).file.read_bytes() == b"whole"
+    release(b"half", date="20260102")
+    for missing in (NAME, "SHA256SUMS.gpg", "SHA256SUMS"):
+        del server.files[f"/releases/release-20260102/{missing}"]
+        server.asked.clear()
+        assert publisher.obtain(wanted).file.read_bytes() == b"whole"
+        assert not [path for path, _ in server.asked if path == f"/releases/release-20260101/{NAME}"]
+        assert "published by half" in capfd.readouterr().err
+    del server.files["/releases/release-20260101/SHA256SUMS"]
+
+
+def test_what_was_right_stays_where_the_newer_is_wrong(release, server, cache):
+    wanted = release(b"right", date="20260101")
+    publisher.obtain(wanted)
+    release(b"wrong", date="20260102", by=["other"])
+    with pytest.raises(BuildError, match="signed with another key"):
+        publisher.obtain(wanted)
+    assert NAME in _kept(cache)
+
+
+def test_a_genuine_older_file_at_hand_is_taken(release, server, tmp_path):
+    wanted = release(b"older", date="20260101")
+    release(b"newer", date="20260102")
+    (tmp_path / NAME).write_bytes(b"older")
+    got = publisher.obtain(wanted, tmp_path / NAME)
+    assert got.source["url"].endswith(f"release-20260101/{NAME}")
+    (tmp_path / NAME).write_bytes(b"none of theirs")
+    with pytest.raises(BuildError, match="none that its publisher offers") as error:
+        publisher.obtain(wanted, tmp_path / NAME)
+    assert "SHA256SUMS and SHA256SUMS.gpg" in error.value.hint
 
 
 def test_the_key_server_gives_another_key(release, server, keys, cache):
@@ -259,7 +341,9 @@ def at_hand(release, server, tmp_path):
 
 def test_a_file_at_hand_needs_no_server(at_hand):
     wanted, file = at_hand
-    assert publisher.obtain(wanted, file).source["url"] == file.as_uri()
+    assert publisher.obtain(wanted, file).source == {
+        "file": NAME, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "signed_by": wanted.key
+    }  # fmt: skip
 
 
 def test_a_file_at_hand_is_checked_too(at_hand):
@@ -367,11 +451,25 @@ def test_a_base_in_the_cache_needs_no_server(release, server, tmp_path):
     assert base.get(wanted) == first
 
 
-@pytest.mark.parametrize("name", ["ubuntu-22.04", "ubuntu-22.04-arm64", "ubuntu-24.04", "raspios"])
+_DOWNLOADED = ["ubuntu-22.04", "ubuntu-22.04-arm64", "ubuntu-24.04", "raspios"]
+
+
+@pytest.mark.parametrize("name", _DOWNLOADED)
 def test_publishers_definitions_are_signed(name):
     found = definition.load_base(name)
     assert found.url.startswith("https://")
     assert found.key
+
+
+@pytest.mark.parametrize("name", _DOWNLOADED)
+def test_publishers_keys_are_shipped(name, cache):
+    """Public alone, and told where they are from."""
+    key = definition.load_base(name).key
+    (file,) = signature.keys_of(key)
+    assert file.is_relative_to(paths.DEFINITIONS)
+    assert key in signature._fingerprints(file)
+    assert "PRIVATE" not in file.read_text()
+    assert f"`{key}`" in file.with_name("README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,17 @@
 import dataclasses
 import functools
 import http.server
+import itertools
+import os
 import subprocess
 import threading
+import time
 
 import pytest
 
 from builder import base, pool
 from builder.cache import sha256_file
+from builder.errors import BuildError
 
 _CONTROL = """Package: {}
 Version: {}
@@ -35,9 +39,10 @@ def archive(tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     index = {"arm64": [], "armhf": []}
 
-    def add(name, version, architecture="arm64", more=""):
+    def add(name, version, architecture="arm64", more="", within=""):
         tree = tmp_path / f"{name}-{version}-{architecture}" / "DEBIAN"
-        tree.mkdir(parents=True)
+        tree.mkdir(parents=True, exist_ok=True)
+        (tree.parent / "within").write_text(within)
         (tree / "control").write_text(_CONTROL.format(name, version, architecture))
         deb = directory / f"{name}_{version}_{architecture}.deb"
         subprocess.run(["dpkg-deb", "--build", tree.parent, deb], check=True, capture_output=True)
@@ -58,9 +63,14 @@ def archive(tmp_path):
         (suite / "Release").write_bytes(release)
 
     add.url = f"http://127.0.0.1:{server.server_address[1]}/"
+
+    def stop():
+        server.shutdown()
+        server.server_close()
+
+    add.stop, add.directory, add.index = stop, directory, index
     yield add
-    server.shutdown()
-    server.server_close()
+    stop()
 
 
 @pytest.fixture
@@ -88,10 +98,12 @@ def lacks(tmp_path, archive, cache):
     deb = tmp_path / "microblog_1_all.deb"
     subprocess.run(["dpkg-deb", "--build", tree.parent, deb], check=True, capture_output=True)
 
-    def ask(of, packages=()):
-        to = tmp_path / "to"
+    asked = itertools.count()
+
+    def ask(of, packages=(), fresh=False):
+        to = ask.to = tmp_path / f"to-{next(asked)}"
         to.mkdir()
-        pool.prepare(of, deb, packages, to, tmp_path / "log")
+        pool.prepare(of, deb, packages, to, tmp_path / "log", fresh)
         return {path.name for path in to.glob("*.deb")} - {deb.name}
 
     return ask
@@ -117,3 +129,68 @@ def test_what_is_there_does_not_hang_on_this_machines_identity(old, lacks, archi
     """Ubuntu's phased updates: some machines get them, by their identity; an image gets them when all do."""
     archive("tool", 3, more="Phased-Update-Percentage: 99\n")
     assert "tool_3_arm64.deb" not in lacks(old)
+
+
+def _contents(deb):
+    return subprocess.check_output(["dpkg-deb", "--fsys-tarfile", deb]).count(b"another distribution")
+
+
+def test_distributions_have_packages_of_one_name(old, lacks, archive, tmp_path):
+    """As Debian's and Ubuntu's supervisor_4.2.5-1_all.deb: of one name and one length, not of one content."""
+    archive("tool", 3, within="one distribution's    ")
+    lacks(old)
+    assert _contents(lacks.to / "tool_3_arm64.deb") == 0
+    (archive.directory / "dists/stable/main/binary-arm64/Packages").write_text("")
+    archive.index["arm64"].clear()
+    archive("tool", 3, within="another distribution's")
+    lacks(dataclasses.replace(old, key="another"))
+    assert _contents(lacks.to / "tool_3_arm64.deb") == 1
+
+
+def _debs(cache):
+    return list((cache / "pool" / "debs").iterdir())
+
+
+def test_what_was_published_long_ago_is_kept_when_it_was_just_fetched(old, lacks, archive, cache):
+    """apt gives a file its date of publication."""
+    for deb in archive.directory.glob("*.deb"):
+        os.utime(deb, (1e9, 1e9))
+    lacks(old)
+    assert len(_debs(cache)) == 4
+    assert all(time.time() - deb.stat().st_mtime < 86400 for deb in _debs(cache))
+    pool._forget_old(cache / "pool")
+    assert len(_debs(cache)) == 4
+
+
+def test_the_next_day_without_a_network_has_the_day_befores_packages(old, lacks, archive, monkeypatch, capfd):
+    first = lacks(old)
+    archive.stop()
+    real = time.strftime
+    monkeypatch.setattr(pool.time, "strftime", lambda form, *rest: real(form, *rest).replace("202", "203"))
+    assert lacks(old) == first
+    assert "taking the packages of 202" in capfd.readouterr().err
+    with pytest.raises(BuildError, match="apt-get failed"):
+        lacks(old, fresh=True)
+    with pytest.raises(BuildError, match="apt-get failed"):
+        lacks(dataclasses.replace(old, key="another"))
+
+
+@pytest.mark.parametrize("folder", ["debs", "zstd"])
+@pytest.mark.parametrize("damage", [lambda old: old[:200], lambda old: old[:-1] + b"?", lambda _: b""])
+def test_a_damaged_package_is_fetched_anew(old, lacks, cache, folder, damage):
+    first = lacks(old)
+    good = {name: (lacks.to / name).read_bytes() for name in first}
+    for deb in (cache / "pool" / folder).glob("*.deb"):
+        whole = deb.read_bytes()
+        deb.unlink()
+        deb.write_bytes(damage(whole))
+    assert lacks(old) == first
+    assert {name: (lacks.to / name).read_bytes() for name in first} == good
+
+
+def test_what_can_not_be_unpacked_is_one_clear_line_and_goes(tmp_path):
+    bad = tmp_path / "bad.deb"
+    bad.write_bytes(b"!<arch>\n" + b"data.tar.xz     0           0     0     100644  7         `\nno xz!!\n")
+    with pytest.raises(BuildError, match=r"bad\.deb is not a Debian package, or it is damaged"):
+        pool._repacked(bad, tmp_path / "zstd")
+    assert not bad.exists()
