@@ -249,6 +249,9 @@ def check(image: str, thorough: bool, board: bool, accel: str, as_json: bool) ->
 @click.option("--wifi", metavar="NAME", help="Wi-Fi; its password is asked for.")
 @click.option("--wifi-country", metavar="XX", help="Where it is: DE, GB, US ...")
 @click.option("--wifi-password", envvar="MICROBLOG_WIFI_PASSWORD", hidden=True)
+@click.option(
+    "--size", "exact", metavar="BYTES", type=int, help="The disk's size: needed for what looks like no card."
+)
 def flash(
     image: str,
     device: str | None,
@@ -258,13 +261,17 @@ def flash(
     wifi: str | None,
     wifi_country: str | None,
     wifi_password: str | None,
+    exact: int | None,
 ) -> None:
     """Write the Pi's IMAGE (a name or a file) to the card in DEVICE; without it, list what there is.
 
     A Wi-Fi's password may also be in the environment, as MICROBLOG_WIFI_PASSWORD.
     """
+    from builder import card_settings
     from builder import flash as writer
 
+    if wifi_country and not wifi:
+        raise BuildError("--wifi-country needs --wifi", "Name the Wi-Fi, too")
     if wifi and not wifi_country:
         raise BuildError("--wifi needs --wifi-country", "Two letters, as DE: they decide on the channels")
     if wifi and device and not wifi_password:
@@ -274,7 +281,7 @@ def flash(
         "wifi country": [wifi_country] if wifi and wifi_country else [],
         "wifi name": [wifi] if wifi else [],
         "wifi password": [wifi_password] if wifi and wifi_password else [],
-        "ssh key": ssh_key.read_text().split("\n")[:1] if ssh_key else [],
+        "ssh key": card_settings.keys(ssh_key) if ssh_key else [],
     }
     writer.flash(
         image,
@@ -284,6 +291,7 @@ def flash(
         or click.confirm(
             f"Everything on this disk will be lost:\n  {disk}\nWrite {file.name} to it?", err=True
         ),
+        exact,
     )
 
 

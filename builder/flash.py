@@ -8,12 +8,12 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from builder import bmap, bootfs, fat, library, media
+from builder import bmap, bootfs, card_settings, fat, library, media
 from builder.command import last_line, output, program
-from builder.disks import Disk, choose
+from builder.disks import Disk, choose, listing
 from builder.errors import BuildError
 from builder.progress import Step, say, step
 
@@ -24,7 +24,11 @@ _BLKFLSBUF = 0x1261  # linux/fs.h: forget what is buffered of a block device
 
 
 def flash(
-    image: str, device: str | None, settings: Mapping[str, list[str]], confirm: Callable[[Disk, Path], bool]
+    image: str,
+    device: str | None,
+    settings: Mapping[str, list[str]],
+    confirm: Callable[[Disk, Path], bool],
+    exact: int | None = None,
 ) -> None:
     """Write an image to a disk.
 
@@ -32,17 +36,22 @@ def flash(
     :param device: the disk's path; None prints which there are.
     :param settings: for microblog.txt on the card, by key.
     :param confirm: asks the owner of the disk.
+    :param exact: the disk's size, for one that does not look like a card.
     :raises BuildError: the disk is not to be written to, it fails, or what is read back differs.
     """
+    card_settings.check(settings)
     found = library.find(image)
     block_map_file = found.image.with_name(f"{media.stem(found.image)}.bmap")
     if not block_map_file.exists():
         raise BuildError(f"{found.image.name} is no image for a card", "Bake one with: ./build.py images pi")
     block_map = bmap.read(block_map_file)
-    disk = choose(device, block_map.image_size)
+    disk = choose(device, block_map.image_size, exact)
     if not confirm(disk, found.image):
         raise BuildError(f"{disk.path} was left as it is")
-    with tempfile.TemporaryDirectory(prefix="microblog-flash-") as work:
+    # A question may stand for hours: another card is in the reader, or somebody has mounted this one.
+    if choose(device, block_map.image_size, exact) != disk:
+        raise BuildError(f"{disk.path} is another disk by now", "It was left as it is; run it again")
+    with _alone(disk), tempfile.TemporaryDirectory(prefix="microblog-flash-") as work:
         log = Path(work) / "log"
         with step(f"Writing to {disk.path}", f"Wrote {block_map.mapped / 1e6:.0f} MB to {disk.path}") as now:
             _write(found.image, block_map_file, disk, Path(work), now, block_map.mapped)
@@ -51,8 +60,23 @@ def flash(
         if settings:
             _set(disk, settings, Path(work), log)
             say(f"Wrote {', '.join(settings)} into {SETTINGS} on the card")
-    _eject(disk)
+        _eject(disk)
     say("Done: put the card into the Raspberry Pi, power it on, and open http://microblog.local")
+
+
+@contextlib.contextmanager
+def _alone(disk: Disk) -> Iterator[None]:
+    """Have a disk for this process alone: no desktop mounts it while it is written to and read back.
+
+    udev leaves a disk alone for as long as somebody has locked it (https://systemd.io/BLOCK_DEVICE_LOCKING);
+    it then tells nobody of what is new on it.
+    """
+    with disk.path.open("rb") as device:
+        try:
+            fcntl.flock(device, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BuildError(f"another program works on {disk.path}", "Let it end, then try again") from error
+        yield
 
 
 def _write(image: Path, block_map: Path, disk: Disk, work: Path, now: Step, total: int) -> None:
@@ -76,6 +100,7 @@ def _write(image: Path, block_map: Path, disk: Disk, work: Path, now: Step, tota
         writer.wait()
         raise
     if code != 0:
+        _require_unused(disk)
         said = re.sub(r"^bmaptool: (ERROR: )?", "", last_line(log))
         raise BuildError(
             f"{disk.path} could not be written: {said}",
@@ -96,7 +121,8 @@ def _verify(disk: Disk, block_map: bmap.BlockMap, now: Step) -> None:
     """Compare what the disk itself holds, not what is buffered of it, with the map's checksums."""
     done = 0
     try:
-        with disk.path.open("rb", buffering=0) as device:
+        # Nobody else can mount it now (open(2): O_EXCL on a block device).
+        with os.fdopen(os.open(disk.path, os.O_RDONLY | os.O_EXCL), "rb", buffering=0) as device:
             os.fsync(device.fileno())
             fcntl.ioctl(device, _BLKFLSBUF)
             for part in block_map.ranges:
@@ -116,9 +142,22 @@ def _verify(disk: Disk, block_map: bmap.BlockMap, now: Step) -> None:
                         "The card or its reader is bad, or the card is smaller than it says: take another",
                     )
     except OSError as error:
+        _require_unused(disk)
         raise BuildError(
             f"{disk.path} can't be read back: {error.strerror}", "Is the card still in? Try again"
         ) from error
+
+
+def _require_unused(disk: Disk) -> None:
+    """:raises BuildError: somebody has mounted it meanwhile, or taken it away."""
+    now = next((one for one in listing() if one.path == disk.path), None)
+    if now is None:
+        raise BuildError(f"{disk.path} is gone", "Is the card still in? Put it in, and try again")
+    if now.why_not:
+        raise BuildError(
+            f"{disk.path} could not be finished: {now.why_not}",
+            "Nothing is known to be wrong with the card: unmount it, keep the desktop from it, try again",
+        )
 
 
 def with_settings(text: str, settings: Mapping[str, list[str]]) -> str:

@@ -1,6 +1,7 @@
 """A card is written, read back and compared: on loop devices, with the real bmaptool."""
 
 import dataclasses
+import fcntl
 import json
 import os
 import random
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from builder import bmap, bootfs, card, disks, flash, manifest, media
+from builder import bmap, bootfs, card, card_settings, disks, flash, manifest, media
 from builder.command import program
 from builder.errors import BuildError
 from builder.ext4 import FileSystem
+from microblog.host import bootfile
 
 _SIZE = card.ROOT_START + (32 << 20)
 _TEMPLATE = "# Settings\r\n#host name = microblog\r\n#wifi country = \r\n#ssh key = ...\r\n"
+
+_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="loop devices are root's")
 
@@ -54,6 +58,7 @@ def loop(tmp_path, monkeypatch):
     monkeypatch.setattr(disks, "_TYPES", frozenset({"disk", "loop"}))
     real = disks._why_not
     monkeypatch.setattr(disks, "_why_not", lambda row, size: real({**row, "hotplug": True}, size))
+    monkeypatch.setattr(disks, "_caution", lambda _: "")
     attached = []
 
     def attach(size=_SIZE + (8 << 20), folder=tmp_path, full=True):
@@ -74,14 +79,14 @@ def loop(tmp_path, monkeypatch):
         subprocess.run(["losetup", "--detach", device], check=True)
 
 
-def _flash(image, device, settings=(), yes=True):
-    flash.flash(str(image), device, dict(settings), lambda *_: yes)
+def _flash(image, device, settings=(), yes=True, asked=lambda: None):
+    flash.flash(str(image), device, dict(settings), lambda *_: (asked(), yes)[1])
 
 
 @needs_root
 def test_a_used_card_holds_the_image_afterwards(image, loop, tmp_path, capfd):
     device = loop()
-    _flash(image, device, {"host name": ["garden"], "ssh key": ["one", "two"]})
+    _flash(image, device, {"host name": ["garden"], "ssh key": [_KEY, f"{_KEY} two"]})
     root = FileSystem.root_of(Path(device))
     assert root.read("/kept") == b"kept" * 100_000
     root.copy_out("/zeros", tmp_path / "zeros")
@@ -94,7 +99,8 @@ def test_a_used_card_holds_the_image_afterwards(image, loop, tmp_path, capfd):
     out.mkdir()
     bootfs.read(Path(device), out, tmp_path / "log")
     assert (out / "microblog.txt").read_bytes() == (
-        b"# Settings\r\nhost name = garden\r\n#wifi country = \r\nssh key = one\r\nssh key = two\r\n"
+        b"# Settings\r\nhost name = garden\r\n#wifi country = \r\n"
+        + f"ssh key = {_KEY}\r\nssh key = {_KEY} two\r\n".encode()
     )
     assert (out / "kernel").stat().st_size == 3 << 20
     assert "every block is as it should be" in capfd.readouterr().err
@@ -150,6 +156,18 @@ def test_what_is_no_disk_is_refused(image, device):
         ({"rm": False, "tran": "usb"}, ""),
         ({"rm": False, "tran": "mmc"}, ""),
         ({"rm": False, "tran": "nvme"}, "it is built in"),
+        ({"rm": False, "hotplug": True, "tran": "mmc", "card": "MMC"}, "it is built in"),
+        ({"rm": False, "hotplug": True, "tran": "mmc", "card": "SD"}, ""),
+        ({"children": [{"type": "part", "path": "/dev/x1"}]}, ""),
+        ({"children": [{"type": "raid1", "path": "/dev/md0"}]}, r"a part of /dev/md0 (raid1)"),
+        (
+            {"children": [{"type": "part", "children": [{"type": "lvm", "path": "/dev/v/l"}]}]},
+            "part of /dev/v/l",
+        ),
+        (
+            {"children": [{"type": "part", "children": [{"type": "crypt", "path": "/dev/c"}]}]},
+            "part of /dev/c",
+        ),
         ({"ro": True}, "write-protected"),
         ({"size": 10}, "the image needs"),
         ({"mountpoints": ["/media/x"]}, "it is in use, at /media/x"),
@@ -169,6 +187,174 @@ def test_which_disks_may_be_written_to(row, why):
     }
     assert why in disks._why_not(whole, 1000)
     assert bool(why) == bool(disks._why_not(whole, 1000))
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"size": "31914983424", "rm": True, "tran": "usb"}, ""),
+        ({"size": "31914983424", "rm": False, "tran": "mmc"}, ""),
+        ({"size": "2000398934016", "rm": True, "tran": "usb"}, "a disk of 2000 GB"),
+        ({"size": "250059350016", "rm": False, "tran": "usb"}, "a disk, no card"),
+        ({"size": "250059350016", "rm": False, "tran": "sata"}, "a disk, no card"),
+    ],
+)
+def test_what_looks_like_no_card_wants_its_size_named(row, why, monkeypatch):
+    assert why in disks._caution(row)
+    assert bool(why) == bool(disks._caution(row))
+    size = int(row["size"])
+    disk = disks.Disk(Path("/dev/null"), size, "Some Disk", "", disks._caution(row))
+    monkeypatch.setattr(disks, "listing", lambda _: [disk])
+    if why:
+        with pytest.raises(BuildError, match=why) as error:
+            disks.choose("/dev/null", 0)
+        assert error.value.hint.endswith(f"--size {size}")
+        with pytest.raises(BuildError, match="no disk was named") as error:
+            disks.choose(None, 0)
+        assert "Some Disk" not in error.value.hint
+    assert disks.choose("/dev/null", 0, size) == disk
+    with pytest.raises(BuildError, match=f"has {size} bytes, not 7"):
+        disks.choose("/dev/null", 0, 7)
+
+
+def test_an_emmc_is_told_from_a_card(tmp_path, monkeypatch):
+    for name, kind in {"mmcblk0": "MMC", "mmcblk1": "SD"}.items():
+        (tmp_path / name / "device").mkdir(parents=True)
+        (tmp_path / name / "device" / "type").write_text(f"{kind}\n")
+    monkeypatch.setattr(disks, "_SYS", tmp_path)
+    row = {"size": 10**10, "vendor": None, "model": None, "serial": None, "rm": False, "hotplug": True,
+           "ro": False, "type": "disk", "mountpoints": [None], "tran": "mmc"}  # fmt: skip
+    rows = [{**row, "path": f"/dev/{name}"} for name in ("mmcblk0", "mmcblk0boot0", "mmcblk1", "sda")]
+    monkeypatch.setattr(disks, "output", lambda _: json.dumps({"blockdevices": rows}))
+    assert [bool(disk.why_not) for disk in disks.listing()] == [True, True, False, False]
+
+
+@needs_root
+def test_another_card_after_the_question_is_left_alone(image, loop, monkeypatch):
+    device = loop()
+    real = disks._told
+    swapped = []
+    monkeypatch.setattr(disks, "_told", lambda path, what: f"{real(path, what)}{swapped}")
+    before = Path(device).read_bytes()[: 16 << 20]
+    with pytest.raises(BuildError, match="is another disk by now"):
+        _flash(image, device, asked=lambda: swapped.append(1))
+    assert Path(device).read_bytes()[: 16 << 20] == before
+
+
+def test_who_may_not_write_is_told_so(image, monkeypatch):
+    """And not to take another card."""
+    disk = disks.Disk(Path("/dev/null"), 1 << 40, "Card", "")
+    monkeypatch.setattr(disks, "listing", lambda _: [disk])
+    monkeypatch.setattr(disks.os, "access", lambda *_: False)
+    with pytest.raises(BuildError, match="only root may write") as error:
+        _flash(image, "/dev/null")
+    assert "sudo" in error.value.hint
+
+
+@needs_root
+def test_udev_leaves_the_card_alone_until_it_is_done(image, loop, monkeypatch):
+    """It asks for this lock before it looks at a disk, and a desktop hears of disks from udev."""
+    device = loop()
+    free = []
+
+    def look(*_):
+        with Path(device).open("rb") as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                free.append(True)
+            except BlockingIOError:
+                free.append(False)
+
+    def looking(real):
+        def work(*given):
+            look()
+            real(*given)
+            look()
+
+        return work
+
+    for name in ("_write", "_verify", "_set", "_eject"):
+        monkeypatch.setattr(flash, name, looking(getattr(flash, name)))
+    _flash(image, device, {"host name": ["garden"]})
+    assert free == [False] * 8
+    look()
+    assert free[-1]
+
+
+@needs_root
+def test_a_card_that_somebody_mounts_is_not_called_bad(image, loop, tmp_path, monkeypatch):
+    device = loop()
+    real = flash._verify
+
+    def mounted_before(disk, *rest):
+        # As a mounted file system holds its disk.
+        holder = os.open(device, os.O_RDONLY | os.O_EXCL)
+        monkeypatch.setattr(disks, "_tree", lambda row: [{**row, "mountpoints": ["/media/card"]}])
+        try:
+            real(disk, *rest)
+        finally:
+            os.close(holder)
+
+    monkeypatch.setattr(flash, "_verify", mounted_before)
+    with pytest.raises(BuildError, match="it is in use, at /media/card") as error:
+        _flash(image, device)
+    assert "Nothing is known to be wrong with the card" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("host name", "my_host name;"),
+        ("host name", "localhost"),
+        ("wifi country", "Germany"),
+        ("wifi country", "XX"),
+        ("wifi name", "garden "),
+        ("wifi name", "g" * 33),
+        ("wifi name", "two\nlines"),
+        ("wifi password", "short"),
+        ("wifi password", "fünfzehn Zeichen"),
+        ("ssh key", "-----BEGIN OPENSSH PRIVATE KEY-----"),
+        ("ssh key", "ssh-ed25519 AAAA"),
+        ("ssh key", "ssh-rsa " + _KEY.split()[1]),
+    ],
+)
+def test_what_the_pi_would_not_take_is_refused_before_writing(image, key, value):
+    with pytest.raises(BuildError) as error:
+        _flash(image, "/dev/null", {key: [value]})
+    assert error.value.hint == "Nothing was written"
+    assert "password" not in key or value not in error.value.message
+    if value == value.strip() and "\n" not in value:
+        assert bootfile.read(f"{key} = {value}\n").mistakes
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("host name", "Garden.local"),
+        ("wifi country", "de"),
+        ("wifi name", "Our Wi-Fi; = #1"),
+        ("wifi password", "a" * 8),
+        ("wifi password", "0" * 64),
+        ("ssh key", f"{_KEY} me@here"),
+    ],
+)
+def test_what_the_pi_takes_is_taken(key, value):
+    """By both the same: the rules are written down twice, since neither reaches the other."""
+    assert card_settings._CHECKS[key](value) == ""
+    assert bootfile._CHECKS[key](value) == ""
+
+
+def test_keys_are_the_public_ones_of_a_file(tmp_path):
+    file = tmp_path / "id_ed25519"
+    file.write_text(f"# mine\n{_KEY} me\n\n{_KEY} too\n")
+    assert card_settings.keys(file) == [f"{_KEY} me", f"{_KEY} too"]
+    file.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n")
+    with pytest.raises(BuildError, match="is a private key") as error:
+        card_settings.keys(file)
+    assert error.value.hint == f"Name {file}.pub instead"
+    file.write_text("\n")
+    with pytest.raises(BuildError, match="has no key in it"):
+        card_settings.keys(file)
 
 
 @needs_root
