@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder import cache, compose, grow, media, package, paths, publisher
+from builder import cache, compose, grow, kept, media, package, paths, publisher
 from builder.definition import Base, ComposedBase, DownloadedBase, Image, load_base, size_in_bytes
 from builder.errors import BuildError
 from builder.ext4 import FileSystem, quoted
@@ -135,20 +134,14 @@ def get(
         made = from_cache(directory)
         if made is None:
             raise BuildError(f"the base {base.name} changed while it was written", "Is the disk sound?")
-        forget_others(directory)
+        kept.forget(store)
         return made
 
 
-def forget_others(directory: Path) -> None:
-    """Remove the older ones of what is kept in a directory called NAME-KEY."""
-    name = directory.name.rpartition("-")[0]
-    for other in directory.parent.iterdir():
-        if other != directory and re.fullmatch(rf"{re.escape(name)}-[0-9a-f]{{16}}", other.name):
-            shutil.rmtree(other, ignore_errors=True)
-
-
 def from_cache(directory: Path) -> CachedBase | None:
-    """What is kept in a directory, if it is whole."""
+    """What is kept in a directory, if it is whole; it is used by this process from now on."""
+    if not kept.use(directory):
+        return None
     try:
         facts: dict[str, Any] = json.loads((directory / "base.json").read_text())
         found = CachedBase(directory=directory, **facts)
@@ -250,9 +243,7 @@ def keep(raw: Path, facts: CachedBase, work: Path, log: Path) -> None:
     cache.write_json(
         new / "base.json", {field: value for field, value in vars(whole).items() if field != "directory"}
     )
-    if facts.directory.exists():
-        shutil.rmtree(facts.directory)
-    new.rename(facts.directory)
+    kept.replace(new, facts.directory)
 
 
 def _look_into(raw: Path, to: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from builder.errors import BuildError
 from builder.progress import say
 
 _CHUNK = 1 << 20
+_HALF_MADE_SECONDS = 86400
 
 
 def sha256_file(path: Path) -> str:
@@ -93,10 +95,16 @@ def scratch(directory: Path) -> Iterator[Path]:
             except BlockingIOError:
                 continue
             shutil.rmtree(mark.parent, ignore_errors=True)
+    for half_made in directory.glob("work-*"):
+        # Killed before it had its lock.
+        if not (half_made / "lock").exists() and half_made.stat().st_mtime < time.time() - _HALF_MADE_SECONDS:
+            shutil.rmtree(half_made, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix="work-", dir=directory))
-    lock = (work / "lock").open("a")
+    # It gets its name when it is locked: another process takes one that is not for a dead one's.
+    lock = (work / "lock.new").open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (work / "lock.new").rename(work / "lock")
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)

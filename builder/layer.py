@@ -9,8 +9,8 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from builder import bake, cache, package, paths, pool
-from builder.base import CachedBase, forget_others, from_cache, keep
+from builder import bake, cache, kept, package, paths, pool
+from builder.base import CachedBase, from_cache, keep
 from builder.definition import Image
 from builder.errors import BuildError
 from builder.method import METHODS
@@ -63,5 +63,5 @@ def obtain(
         made = from_cache(directory)
         if made is None:
             raise BuildError(f"{directory} changed while it was written", "Is the disk sound?")
-        forget_others(directory)
+        kept.forget(store)
         return made
