@@ -155,9 +155,9 @@ def images(
     wanted = names or tuple(definition.names("images"))
     # Before the first of them takes its time.
     for name in wanted:
-        definition.load_image(name)
-    if insist:
-        definition.load_base(insist)
+        image = definition.load_image(name)
+        if insist:
+            definition.load_base_for(image, insist)
     if len(wanted) == 1:
         conductor.require(wanted[0])
     attempts = [

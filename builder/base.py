@@ -9,8 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder import cache, compose, grow, kept, media, package, paths, publisher
-from builder.definition import Base, ComposedBase, DownloadedBase, Image, load_base, size_in_bytes
+from builder import cache, compose, grow, kept, kernel, media, package, paths, publisher
+from builder.definition import (
+    Base,
+    ComposedBase,
+    DownloadedBase,
+    Image,
+    load_base,
+    load_base_for,
+    size_in_bytes,
+)
 from builder.errors import BuildError
 from builder.ext4 import FileSystem, quoted
 from builder.progress import say, step
@@ -88,7 +96,7 @@ def obtain(
     """
     include = [*image.packages, *package.dependencies(deb)]
     if insist:
-        return get(load_base(insist), include, fresh, given=given)
+        return get(load_base_for(image, insist), include, fresh, given=given)
     failures = []
     for name in image.bases:
         try:
@@ -277,10 +285,10 @@ def _trust_all(apt: Path, keyrings: Path) -> None:
 def _copy_kernel(raw: Path, to: Path) -> None:
     boot = FileSystem.boot_of(raw)
     system, directory = (boot, "") if boot else (FileSystem.root_of(raw), "/boot")
-    kernels = [name for name in system.names(directory or "/") if name.startswith("vmlinuz-")]
-    if not kernels:
+    newest = kernel.newest(system.names(directory or "/"))
+    if newest is None:
         raise BuildError("there is no kernel in /boot", "Is a linux-image package among the base's packages?")
-    system.copy_out(f"{directory}/{kernels[-1]}", to)
+    system.copy_out(f"{directory}/{newest}", to)
 
 
 def kernel_of(image: Path, work: Path) -> Path:
@@ -288,8 +296,8 @@ def kernel_of(image: Path, work: Path) -> Path:
 
     :raises BuildError: there is none.
     """
-    raw, kernel = work / "kernel.raw", work / "vmlinuz"
+    raw, found = work / "kernel.raw", work / "vmlinuz"
     media.unpack(image, raw, work / "tools.log")
-    _copy_kernel(raw, kernel)
+    _copy_kernel(raw, found)
     raw.unlink()
-    return kernel
+    return found

@@ -70,13 +70,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=False) + "\n")
 
 
-def need_space(directory: Path, size: int, what: str) -> None:
+_MORE_SPACE = "Free some space there, or point MICROBLOG_CACHE to a larger disk"
+
+
+def need_space(directory: Path, size: int, what: str, hint: str = _MORE_SPACE) -> None:
     """:raises BuildError: fewer than ``size`` bytes are free where ``directory`` is."""
     free = shutil.disk_usage(directory).free
     if free < size:
         raise BuildError(
             f"{what} needs {size / 1e9:.1f} GB in {directory}, {free / 1e9:.1f} GB are free",
-            "Free some space there, or point MICROBLOG_CACHE to a larger disk",
+            hint,
         )
 
 

@@ -1,17 +1,21 @@
 """Compose a base from a Debian archive's packages: mmdebstrap, then the disk layout."""
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from builder import cache, card, disk, interpreter, paths
 from builder.command import program, run
 from builder.definition import ComposedBase, size_in_bytes
-from builder.errors import BuildError
 from builder.needs import File, Program
 from builder.progress import step
 
 _ROOT_TAR_BYTES = 1 << 30
+_UNPACKED_BYTES = 3 << 30
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+# These have neither updates of a release nor security updates of their own.
+_ROLLING = frozenset({"sid", "unstable", "experimental", "testing"})
 NEEDS = (
     File("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
     # An ordinary user's namespaces.
@@ -27,6 +31,23 @@ def sources(base: ComposedBase) -> list[Path]:
     modules = ("disk.py", "card.py", "fat.py", "rootfs.py")
     scripts = [bases / name for name in (base.prepare, base.customize) if name]
     return [here, *map(here.with_name, modules), *scripts, bases / "mke2fs.conf"]
+
+
+def archives(base: ComposedBase) -> list[str]:
+    """The archives of a base whose definition names a mirror, as lines of a sources.list; else none.
+
+    mmdebstrap knows Debian's own, with their updates and security updates; of a mirror it takes what it
+    is given.
+    """
+    if not base.mirror:
+        return []
+    signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
+    places = [(base.mirror, base.suite)]
+    if base.suite not in _ROLLING:
+        places.append((base.mirror, f"{base.suite}-updates"))
+        if base.security_mirror:
+            places.append((base.security_mirror, f"{base.suite}-security"))
+    return [f"deb {signed}{url} {suite} {' '.join(base.components)}" for url, suite in places]
 
 
 def _own_mounts() -> list[str]:
@@ -62,12 +83,12 @@ def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Path,
     :raises BuildError: a package or a tool is missing, the disk is full, or the archive can't be reached.
     """
     size = size_in_bytes(base.disk_size)
-    if base.layout not in _LAYOUTS:
-        raise BuildError(
-            f"base {base.name}: there is no layout {base.layout!r}", f"Use: {', '.join(_LAYOUTS)}"
-        )
     interpreter.require(base.architecture)
     cache.need_space(work, size + 2 * _ROOT_TAR_BYTES, f"composing {base.name}")
+    if os.geteuid() != 0:
+        # An ordinary user's namespace can't enter the cache: mmdebstrap unpacks where all may.
+        hint = "Free some space there, or let TMPDIR name a larger directory that everybody may enter"
+        cache.need_space(Path(tempfile.gettempdir()), _UNPACKED_BYTES, f"composing {base.name}", hint)
     tar = work / "root.tar"
     with step(f"Composing {base.name}: installing its packages", f"Installed the packages of {base.name}"):
         run(
@@ -77,7 +98,7 @@ def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Path,
              f"--include={','.join([*base.packages, *include])}",
              '--aptopt=Acquire::Languages "none"',
              *_hook("extract", base.prepare), *_hook("customize", base.customize),
-             base.suite, tar, *([base.mirror] if base.mirror else [])],
+             base.suite, tar, *archives(base)],
             log,
             # Half-done trees go with the scratch directory; an ordinary user's
             # namespace cannot enter it, and mmdebstrap then cleans up /tmp itself.

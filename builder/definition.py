@@ -51,7 +51,9 @@ class ComposedBase(Definition):
     prepare: str = ""
     """The script beside the definition that mmdebstrap runs before the first package is installed."""
     mirror: str = ""
-    """The archive's URL; mmdebstrap knows Debian's."""
+    """The archive's URL, instead of Debian's own, which mmdebstrap knows; its updates are taken, too."""
+    security_mirror: str = "http://security.debian.org/debian-security"
+    """Where, beside a ``mirror``, the security updates are; empty for none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,8 @@ class DownloadedBase(Definition):
     """The detached signature of these or of the image, which it is named after: ``SHA256SUMS.gpg``."""
     key: str = ""
     """The fingerprint of the key that signs, 40 hexadecimal digits."""
+    layout: str = "cloud"
+    """How the disk is laid out: ``cloud`` or ``card``."""
     disk_size: str = ""
     """What the disk is grown to, as ``5G``: publishers leave no room on it."""
     hold: list[str] = dataclasses.field(default_factory=list)
@@ -103,6 +107,34 @@ class Image(Definition):
     scheme: str = "https"
     """How its site is reached: ``https`` or ``http``."""
 
+
+# How an image is baked, and the layout of the bases that it can be baked on so.
+_LAYOUTS = {"machine": "cloud", "chroot": "card"}
+# Layouts that are composed for some architectures alone.
+_COMPOSED = {"cloud": ("amd64",), "card": ("arm64",)}
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_PACKAGE = r"[a-z0-9][a-z0-9+.-]*"
+# What the values of fields, or those in a list, look like; and what that is called.
+_SHAPES: dict[str, tuple[str, str]] = {
+    "template": (_NAME, "the name of a file"),
+    "provision": (_NAME, "the name of a file"),
+    "prepare": (_NAME, "the name of a file"),
+    "customize": (_NAME, "the name of a file"),
+    "packages": (_PACKAGE, "a package's name"),
+    "hold": (r"[a-z0-9*?][a-z0-9+.*?-]*", "a package's name, or a pattern of such"),
+    "components": (_PACKAGE, "a component's name"),
+    "suite": (r"[a-z][a-z0-9./-]*", "a suite's name"),
+    "user": (r"[a-z_][a-z0-9_-]*", "an account's name"),
+    "scheme": ("https?", "https or http"),
+    "layout": ("|".join(_LAYOUTS.values()), " or ".join(_LAYOUTS.values())),
+    "url": (r"https?://[^\s\"']+", "an address"),
+    "mirror": (r"https?://[^\s\"']+", "an address"),
+    "security_mirror": (r"https?://[^\s\"']+", "an address"),
+    "sums": (r"[^/\s]+", "the name of a file"),
+    "signature": (r"[^/\s]+", "the name of a file"),
+}
+_MAY_BE_EMPTY = frozenset({"prepare", "mirror", "security_mirror", "sums", "signature"})
+_SMALLEST_MB = 256
 
 _METHODS: dict[str, type[Base]] = {"compose": ComposedBase, "download": DownloadedBase}
 _Definition = TypeVar("_Definition", bound=Definition)
@@ -163,12 +195,23 @@ def _fill(cls: type[_Definition], path: Path, values: dict[str, Any]) -> _Defini
         elif not _is_a(values[name], hints[name]):
             wanted = {str: "a string", int: "a whole number"}.get(hints[name], "a list of strings")
             raise BuildError(f"{path}: {name} must be {wanted}, not {values[name]!r}", "Mend that line")
+        else:
+            _must_look_right(path, name, values[name])
     if values.get("architecture", "amd64") not in ARCHITECTURES:
         raise BuildError(
             f"{path}: architecture {values['architecture']!r} is unknown",
             f"Use one of: {', '.join(ARCHITECTURES)}",
         )
     return cls(name=path.stem, **values)
+
+
+def _must_look_right(path: Path, name: str, value: Any) -> None:
+    if name not in _SHAPES or (value == "" and name in _MAY_BE_EMPTY):
+        return
+    shape, called = _SHAPES[name]
+    for one in value if isinstance(value, list) else [value]:
+        if not re.fullmatch(shape, one):
+            raise BuildError(f"{path}: {name}: {one!r} is not {called}", "Mend that line")
 
 
 def load_image(name: str) -> Image:
@@ -180,13 +223,39 @@ def load_image(name: str) -> Image:
     image = _fill(Image, path, values)
     if not image.bases:
         raise BuildError(f"{path}: bases is empty", f"Name at least one of: {', '.join(names('bases'))}")
+    if image.method not in _LAYOUTS:
+        raise BuildError(
+            f"{path}: method must be one of {', '.join(_LAYOUTS)}, not {image.method!r}", "Mend that line"
+        )
+    if image.memory_mb < _SMALLEST_MB:
+        raise BuildError(
+            f"{path}: memory_mb is {image.memory_mb}, and less than {_SMALLEST_MB}", "Mend that line"
+        )
     for base in image.bases:
         if base not in names("bases"):
             raise BuildError(f"{path}: there is no base {base!r}", _guess(base, names("bases")))
+        load_base_for(image, base)
     _must_exist(path, paths.PACKER / f"{image.template}.pkr.hcl")
     for script in image.provision:
         _must_exist(path, paths.PACKER / "provision" / script)
     return image
+
+
+def load_base_for(image: Image, name: str) -> Base:
+    """Read images/bases/NAME.toml, if it is one that an image can be baked on.
+
+    :raises BuildError: as :func:`load_base`, or it is laid out in another way.
+    """
+    base = load_base(name)
+    wanted = _LAYOUTS[image.method]
+    if base.layout != wanted:
+        fitting = [other for other in names("bases") if load_base(other).layout == wanted]
+        raise BuildError(
+            f"{image.name}.toml: {image.name} can't be baked on {name}: it is baked in a {image.method}, on a disk laid out as a"
+            f" {wanted}, and that is a {base.layout}",
+            f"There are: {', '.join(fitting)}",
+        )
+    return base
 
 
 def load_base(name: str) -> Base:
@@ -204,9 +273,15 @@ def load_base(name: str) -> Base:
     if isinstance(base, ComposedBase):
         for script in filter(None, (base.prepare, base.customize)):
             _must_exist(path, path.with_name(script))
+        if base.architecture not in _COMPOSED[base.layout]:
+            raise BuildError(
+                f"{path}: a {base.layout} is composed for {' or '.join(_COMPOSED[base.layout])},"
+                f" not for {base.architecture}",
+                "Take a base that its publisher offers for it",
+            )
     else:
         _must_be_checkable(path, base)
-    if base.disk_size:
+    if base.disk_size or isinstance(base, ComposedBase):
         try:
             size_in_bytes(base.disk_size)
         except ValueError as error:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import bootfs, fat, media, seed
+from builder import bootfs, fat, kernel, media, seed
 from builder.command import output, program, run
 from builder.emulator import EMULATORS
+from builder.errors import BuildError
 from builder.ext4 import FileSystem
 from builder.qcow2 import virtual_size
 
@@ -43,6 +44,7 @@ def _overlay(wanted: Wanted, log: Path) -> list[str]:
         part.rename(overlay)
     seed.write(seed_disk, wanted.files, log)
     return [
+        *EMULATORS[wanted.architecture].firmware_arguments,
         "-drive", f"if=virtio,format=qcow2,file={overlay},discard=unmap",
         "-drive", f"if=virtio,format=raw,file={seed_disk},readonly=on",
     ]  # fmt: skip
@@ -67,14 +69,14 @@ def _card(wanted: Wanted, log: Path) -> list[str]:
     if wanted.extra:
         fat.copy_in(disk, boot, list(wanted.extra), log)
     root = FileSystem.root_of(disk)
-    kernel, initrd = wanted.directory / "vmlinuz", wanted.directory / "initrd"
+    linux, initrd = wanted.directory / "vmlinuz", wanted.directory / "initrd"
     newest = _newest_kernel(root)
-    root.copy_out(f"/boot/{newest}", kernel)
+    root.copy_out(f"/boot/{newest}", linux)
     root.copy_out(f"/boot/{newest.replace('vmlinuz', 'initrd.img')}", initrd)
     told = output([program("mtype", "mtools"), "-i", f"{disk}@@{boot}", "::cmdline.txt"])
     console = EMULATORS[wanted.architecture].console
     return [
-        "-kernel", str(kernel), "-initrd", str(initrd),
+        "-kernel", str(linux), "-initrd", str(initrd),
         "-append", f"{told.strip()} console={console} {_PATIENCE}",
         "-drive", f"if=virtio,format=raw,file={disk},discard=unmap",
     ]  # fmt: skip
@@ -100,7 +102,10 @@ def why_not(image: Path, work: Path, log: Path) -> str:
 
 
 def _newest_kernel(root: FileSystem) -> str:
-    return [name for name in root.names("/boot") if name.startswith("vmlinuz-")][-1]
+    found = kernel.newest(root.names("/boot"))
+    if found is None:
+        raise BuildError("there is no kernel in /boot", "Is it the image of a Raspberry Pi's card?")
+    return found
 
 
 _MAKERS: dict[str, Callable[[Wanted, Path], list[str]]] = {media.QCOW2: _overlay, media.CARD: _card}

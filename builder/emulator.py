@@ -12,7 +12,7 @@ from pathlib import Path
 from builder import cache, paths
 from builder.command import output, program
 from builder.errors import BuildError
-from builder.needs import Program
+from builder.needs import File, Program
 from builder.progress import say, step
 
 ACCELERATORS = ("auto", "kvm", "tcg")
@@ -34,6 +34,16 @@ class Emulator:
     """The -cpu argument: all that the accelerator can do."""
     native: tuple[str, ...]
     """Build machines, as platform.machine() names them, whose KVM runs it."""
+    firmware: File | None = None
+    """What starts a disk, where the board brings none of its own."""
+
+    @property
+    def firmware_arguments(self) -> list[str]:
+        """The arguments that choose it.
+
+        :raises BuildError: it is not there.
+        """
+        return ["-bios", str(self.firmware.path)] if self.firmware else []
 
     @property
     def binary(self) -> str:
@@ -61,6 +71,7 @@ EMULATORS = {
         # Pointer authentication in software is slow, and nothing here needs it to be strong.
         cpu="max,pauth-impdef=on",
         native=("aarch64", "arm64"),
+        firmware=File("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd", "qemu-efi-aarch64"),
     ),
 }
 

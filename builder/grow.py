@@ -5,6 +5,7 @@ from pathlib import Path
 from builder import partition as partitions
 from builder import sparse
 from builder.command import program, run
+from builder.errors import BuildError
 from builder.ext4 import FileSystem
 
 
@@ -14,11 +15,17 @@ def grow(disk: Path, size: int, work: Path, log: Path) -> None:
     :param disk: its root file system is ext4, and nothing is behind it but a GPT's second copy.
     :param size: in bytes.
     :param work: a directory for half-done files.
-    :raises BuildError: a tool fails, or the file system is damaged.
+    :raises BuildError: a partition is behind it, a tool fails, or the file system is damaged.
     """
     if disk.stat().st_size >= size:
         return
     root = FileSystem.root_of(disk)
+    behind = [one.number for one in partitions.table(disk).partitions if one.offset > root.offset]
+    if behind:
+        raise BuildError(
+            f"the root file system can't grow: partition {behind[0]} is behind it",
+            "Leave out the base's disk_size, or take another of the publisher's images",
+        )
     partition = work / "partition.raw"
     sparse.copy(disk, root.offset, partition, 0, root.size)
     # What was there becomes holes, for holes are what is not copied back.

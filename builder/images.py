@@ -62,12 +62,15 @@ def attempt(name: str, **wanted: Any) -> Attempt:
     return Attempt(name, round(time.monotonic() - began, 1), result, error)
 
 
-def require(name: str) -> definition.Image:
+def require(name: str, insist: str | None = None) -> definition.Image:
     """An image's definition, if it can be baked by who asks.
 
-    :raises BuildError: there is none, or it takes root.
+    :param insist: the base that it is to be baked on.
+    :raises BuildError: there is none, it can't be baked on that base, or it takes root.
     """
     image = definition.load_image(name)
+    if insist:
+        definition.load_base_for(image, insist)
     if METHODS[image.method].needs_root and os.geteuid() != 0:
         raise BuildError(
             f"{name} is baked in a chroot, which needs root", f"Run: sudo ./build.py images {name}"
@@ -95,9 +98,7 @@ def produce(
     :param thorough: with the drills that are too long for every day.
     :raises BuildError: a step fails; what earlier steps made stays, and the next run goes on from there.
     """
-    image = require(name)
-    if insist:
-        definition.load_base(insist)
+    image = require(name, insist)
     packer.ready(paths.PACKER / f"{image.template}.pkr.hcl")
     paths.make_own(paths.OUT)
     with cache.lock(paths.OUT / f".{name}.lock", f"making the image {name}"):

@@ -31,8 +31,9 @@ mount -t tmpfs -o mode=755 run "$root/run"
 mkdir "$root/run/pool" "$root/run/systemd" "$root/run/lock"
 mount --bind -o ro "$POOL" "$root/run/pool"
 
-# shellcheck disable=SC2086 # a list of scripts
-cat $SCRIPTS > "$root/run/provision"
+for script in $SCRIPTS; do
+    cat "$PROVISION/$script"
+done > "$root/run/provision"
 env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
     QEMU_CPU="$QEMU_CPU" PACKAGES="$PACKAGES" chroot "$root" /bin/sh -eu /run/provision < /dev/null
 

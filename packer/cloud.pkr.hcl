@@ -56,6 +56,23 @@ variable "qemu" {
   default     = "qemu-system-x86_64"
 }
 
+variable "machine" {
+  type        = string
+  description = "QEMU's board: that of the base's architecture."
+  default     = "q35"
+}
+
+variable "cpu" {
+  type    = string
+  default = "max"
+}
+
+variable "firmware" {
+  type        = string
+  description = "What starts the disk, where the board has none of its own."
+  default     = ""
+}
+
 variable "accelerator" {
   type    = string
   default = "tcg"
@@ -104,10 +121,10 @@ source "qemu" "cloud" {
   disk_interface = "virtio"
   disk_cache     = "unsafe"
   net_device     = "virtio-net"
-  qemuargs = [
-    ["-machine", "q35"],
+  qemuargs = concat([for file in compact([var.firmware]) : ["-bios", file]], [
+    ["-machine", "${var.machine}"],
     ["-accel", "${var.accelerator}${var.accelerator_options}"],
-    ["-cpu", "max"],
+    ["-cpu", "${var.cpu}"],
     ["-smp", "${var.cpus}"],
     ["-m", "${var.memory_mb}"],
     ["-device", "virtio-net,netdev=user.0"],
@@ -120,7 +137,7 @@ source "qemu" "cloud" {
     ["-serial", "file:${var.output}.console"],
     # No CD drive: a cloud kernel has no driver for one.
     ["-smbios", "type=1,serial=ds=nocloud-net;s=http://{{ .HTTPIP }}:{{ .HTTPPort }}/seed/"],
-  ]
+  ])
 
   http_directory       = var.http
   communicator         = "ssh"

@@ -58,6 +58,8 @@ build {
 
   provisioner "shell-local" {
     script = "${path.root}/chroot.sh"
+    # Its path may have spaces in it.
+    execute_command = ["/bin/sh", "-c", "{{.Vars}} sh \"{{.Script}}\""]
     environment_vars = [
       "DISK=${var.disk}",
       "OFFSET=${var.offset}",
@@ -66,7 +68,8 @@ build {
       "POOL=${var.pool}",
       "OUTPUT=${var.output}",
       "PACKAGES=${join(" ", var.packages)}",
-      "SCRIPTS=${join(" ", [for script in var.provision : "${path.root}/provision/${script}"])}",
+      "PROVISION=${path.root}/provision",
+      "SCRIPTS=${join(" ", var.provision)}",
       "QEMU_CPU=${var.qemu_cpu}",
     ]
   }

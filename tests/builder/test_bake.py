@@ -17,14 +17,14 @@ from builder.errors import BuildError
 TEMPLATE = paths.PACKER / "cloud.pkr.hcl"
 
 
-@pytest.fixture
-def small(tmp_path):
+@pytest.fixture(params=["amd64"])
+def small(request, tmp_path):
     """A base that boots nothing: an empty disk."""
     directory = tmp_path / "base"
     directory.mkdir()
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", directory / "base.qcow2", "16M"], check=True)
     return base.CachedBase(
-        directory=directory, name="small", architecture="amd64", user="u", key="k",
+        directory=directory, name="small", architecture=request.param, user="u", key="k",
         sha256=sha256_file(directory / "base.qcow2"), made="2026-01-01T00:00:00Z",
     )  # fmt: skip
 
@@ -87,7 +87,8 @@ def _processes_with(text):
     return found
 
 
-def test_an_interrupted_bake_leaves_no_machine_and_no_file(rendered, tmp_path):
+@pytest.mark.parametrize("small", ["amd64", "arm64"], indirect=True)
+def test_an_interrupted_bake_leaves_no_machine_and_no_file(small, rendered, tmp_path):
     """Ctrl-C while the machine boots: Packer ends, its QEMU ends, its output goes."""
     executable = packer.ready(TEMPLATE)
     templates = rendered(packer.version(executable))
@@ -95,7 +96,9 @@ def test_an_interrupted_bake_leaves_no_machine_and_no_file(rendered, tmp_path):
 
     def press_ctrl_c(line):
         if "Waiting for SSH" in line.text:
-            assert [command for command in _processes_with(marker) if "qemu-system" in command]
+            (running,) = [command for command in _processes_with(marker) if "qemu-system" in command]
+            assert f" {emulator.EMULATORS[small.architecture].machine[1]} " in running
+            assert (" -bios " in running) == (small.architecture == "arm64")
             signal.raise_signal(signal.SIGINT)
 
     # A shell's background job is born with Ctrl-C ignored.

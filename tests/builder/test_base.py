@@ -1,5 +1,6 @@
 """Bases: downloaded ones against a server on loopback, the cache, and the order of preference."""
 
+import dataclasses
 import hashlib
 import http.server
 import os
@@ -272,3 +273,36 @@ def test_a_composing_that_is_killed_leaves_no_mount(tmp_path):
     process.wait()
     # Its last process has gone when nobody holds the pipe.
     assert process.stdout.read() == b""
+
+
+def test_a_mirror_has_updates_and_security_too(definitions):
+    """mmdebstrap adds them to Debian's own archive alone."""
+    bare = definition.load_base("debian-12")
+    assert compose.archives(bare) == []
+    mirrored = dataclasses.replace(bare, mirror="http://mirror.example/debian")
+    lines = [line.split() for line in compose.archives(mirrored)]
+    assert [[line[0], *line[-3:]] for line in lines] == [
+        ["deb", "http://mirror.example/debian", "bookworm", "main"],
+        ["deb", "http://mirror.example/debian", "bookworm-updates", "main"],
+        ["deb", "http://security.debian.org/debian-security", "bookworm-security", "main"],
+    ]
+    elsewhere = dataclasses.replace(mirrored, security_mirror="http://mirror.example/security")
+    assert "http://mirror.example/security bookworm-security" in compose.archives(elsewhere)[2]
+    assert len(compose.archives(dataclasses.replace(mirrored, security_mirror=""))) == 2
+    assert len(compose.archives(dataclasses.replace(mirrored, suite="sid"))) == 1
+
+
+def test_an_ordinary_users_composing_looks_for_space_where_it_unpacks(tmp_path, monkeypatch):
+    """In /tmp: a user's namespace can't enter the cache."""
+    asked = []
+
+    def usage(path):
+        asked.append(path)
+        return shutil._ntuple_diskusage(1 << 40, 0, 1 << 20 if path == tmp_path / "tmp" else 1 << 40)
+
+    monkeypatch.setattr(compose.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(compose.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    monkeypatch.setattr(caching.shutil, "disk_usage", usage)
+    with pytest.raises(BuildError, match=f"needs .* in {tmp_path}/tmp") as error:
+        compose.compose(definition.load_base("debian-12"), [], tmp_path / "i", tmp_path, tmp_path / "log")
+    assert "TMPDIR" in error.value.hint

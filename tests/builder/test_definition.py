@@ -45,6 +45,19 @@ BROKEN_IMAGES = {
     "unknown base": ('bases = ["', 'bases = ["x', "there is no base"),
     "no base": ('bases = ["ubuntu-22.04", "debian-12"]', "bases = []", "bases is empty"),
     "unknown template": ('template = "', 'template = "x', "which is not there"),
+    "unknown method": ('"machine"', '"machin"', "method must be one of machine, chroot, not 'machin'"),
+    "no memory": ("memory_mb = 2048", "memory_mb = -1", "memory_mb is -1"),
+    "scheme": ("memory_mb", 'scheme = "ftp"\nmemory_mb', "scheme: 'ftp' is not https or http"),
+    "script elsewhere": ('"clean.sh"', '"../../x"', "provision: '../../x' is not the name of a file"),
+    "hidden script": ('"clean.sh"', '".clean.sh"', "provision: '.clean.sh' is not the name of a file"),
+    "template elsewhere": ('template = "', 'template = "../', "template: '../cloud' is not"),
+    "an option for a package": (
+        '"nginx"',
+        '"--reinstall"',
+        "packages: '--reinstall' is not a package's name",
+    ),
+    "two packages in one": ('"nginx"', '"nginx ufw"', "packages: 'nginx ufw' is not"),
+    "a base of another layout": ('"ubuntu-22.04"', '"raspios"', "cloud can't be baked on raspios"),
     "unknown script": ('"clean.sh"', '"cleen.sh"', "names cleen.sh, which is not there"),
 }
 
@@ -71,6 +84,14 @@ BROKEN_BASES = {
     "unknown method": ('"compose"', '"compost"', "method must be one of"),
     "size": ('"3G"', '"3 Gigs"', "is not a size such as 3G"),
     "architecture": ('"amd64"', '"amd46"', "architecture 'amd46' is unknown"),
+    "no size": ('"3G"', '""', "is not a size such as 3G"),
+    "layout": ('layout = "cloud"', 'layout = "clowd"', "layout: 'clowd' is not cloud or card"),
+    "layout of another architecture": ('"amd64"', '"arm64"', "a cloud is composed for amd64, not for arm64"),
+    "user": ('"debian"', '"-rf"', "user: '-rf' is not an account's name"),
+    "suite": ('"bookworm"', '"book worm"', "suite: 'book worm' is not a suite's name"),
+    "component": ('["main"]', '["main,contrib"]', "components: 'main,contrib' is not"),
+    "mirror": ("suite = ", 'mirror = "file:///x"\nsuite = ', "mirror: 'file:///x' is not an address"),
+    "script elsewhere": ('"cloud.sh"', '"../../x"', "customize: '../../x' is not the name of a file"),
     "customize": ('"cloud.sh"', '"klaud.sh"', "names klaud.sh, which is not there"),
 }
 
@@ -103,3 +124,22 @@ def test_the_pi_prefers_raspberry_pi_os_and_leaves_its_kernel():
     assert definition.load_image("pi").bases == ["raspios", "debian-13-pi"]
     assert "linux-image-*" in definition.load_base("raspios").hold
     assert definition.load_base("ubuntu-22.04").hold == []
+
+
+@pytest.mark.parametrize(
+    ("image", "base", "why"),
+    [
+        ("pi", "debian-12", "it is baked in a chroot, on a disk laid out as a card, and that is a cloud"),
+        ("cloud", "raspios", "it is baked in a machine, on a disk laid out as a cloud, and that is a card"),
+        ("cloud", "debian-13-pi", "laid out as a cloud"),
+    ],
+)
+def test_a_base_of_another_layout_is_refused_at_once(build, image, base, why):
+    done = build("images", image, "--base", base)
+    assert done.returncode == 1
+    first, second = done.stderr.strip().splitlines()[-2:]
+    assert f"{image} can't be baked on {base}: " in first
+    assert why in first
+    fitting = second.partition("There are: ")[2].split(", ")
+    assert all(definition.load_base_for(definition.load_image(image), name) for name in fitting)
+    assert base not in fitting

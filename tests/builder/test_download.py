@@ -361,7 +361,7 @@ def test_a_file_at_hand_without_signature_and_server_is_refused(at_hand):
         publisher.obtain(wanted, file)
 
 
-def _disk(work: Path, table: str, boot: bool) -> bytes:
+def _disk(work: Path, table: str, boot: bool, size: int = 32) -> bytes:
     """A small disk: a partition table, and on it a system with what a base must have."""
     root, kernels = work / "root", work / "kernels"
     for directory in (
@@ -384,13 +384,13 @@ def _disk(work: Path, table: str, boot: bool) -> bytes:
     (root / "usr/share/keyrings/ubuntu-archive-keyring.pgp").write_bytes(b"a key")
     raw = work / "disk.raw"
     raw.write_bytes(b"")
-    os.truncate(raw, 32 << 20)
+    os.truncate(raw, size << 20)
     subprocess.run(["/usr/sbin/sfdisk", "--quiet", raw], input=table, text=True, check=True)
     parts = [(root, 16 << 20)] + ([(kernels, 4 << 20)] if boot else [])
     for tree, offset in parts:
-        size = "8M" if tree == kernels else "15M"
+        blocks = "8M" if tree == kernels else "15M"
         subprocess.run(
-            ["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-E", f"offset={offset}", "-d", tree, raw, size],
+            ["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-E", f"offset={offset}", "-d", tree, raw, blocks],
             check=True,
         )
     return raw.read_bytes()
@@ -437,6 +437,13 @@ def test_a_publishers_disk_becomes_a_base_with_room(release, tmp_path, table, en
         r"Block count: +(\d+)", subprocess.check_output(["/usr/sbin/dumpe2fs", "-h", part], text=True)
     )
     assert int(blocks[1]) * 1024 > 47 << 20 or int(blocks[1]) * 4096 > 47 << 20
+
+
+def test_what_lies_behind_the_root_is_not_wiped(release, tmp_path):
+    content = _disk(tmp_path, f"{_MBR}start=32M, size=1M, type=82\n", boot=False, size=40)
+    wanted = dataclasses.replace(release(content), disk_size="64M")
+    with pytest.raises(BuildError, match="can't grow: partition 3 is behind it"):
+        base.get(wanted)
 
 
 def test_what_does_not_unpack_is_one_clear_line(release, tmp_path):

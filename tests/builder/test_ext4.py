@@ -5,9 +5,10 @@ import subprocess
 
 import pytest
 
+from builder import kernel
 from builder.command import output, program
 from builder.errors import BuildError
-from builder.ext4 import FileSystem
+from builder.ext4 import FileSystem, quoted
 
 
 @pytest.fixture
@@ -53,3 +54,36 @@ def test_what_is_no_file_system_is_said(system):
         disk.write(bytes(1 << 20))
     with pytest.raises(BuildError, match=r"disk\.raw has no ext4 file system: .*magic number"):
         system.names("/")
+
+
+@pytest.mark.parametrize("name", ["with spaces in it", 'with "quotes"'])
+def test_any_path_will_do(system, tmp_path, name):
+    """MICROBLOG_CACHE may be anywhere."""
+    folder = tmp_path / name
+    folder.mkdir()
+    disk = system.image.rename(folder / "disk.raw")
+    there = FileSystem(disk, 0, 20 << 20)
+    (folder / "new").write_text("new")
+    there.change(f"write {quoted(folder / 'new')} {quoted('/a new one')}")
+    assert there.names("/") == ["a new one", "kept", "lost+found"]
+    assert there.read("/a new one") == b"new"
+    there.copy_out("/kept", folder / "copy of it")
+    assert (folder / "copy of it").read_bytes() == b"kept" * 1000
+    there.copy_tree_out("/", folder / "a tree")
+    assert (folder / "a tree" / "a new one").read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("names", "newest"),
+    [
+        (["vmlinuz-6.12.57-amd64", "vmlinuz-6.12.9-amd64", "vmlinux-7"], "vmlinuz-6.12.57-amd64"),
+        (["vmlinuz-6.1.0-9-cloud-amd64", "vmlinuz-6.1.0-41-cloud-amd64"], "vmlinuz-6.1.0-41-cloud-amd64"),
+        (["vmlinuz-6.13~rc7", "vmlinuz-6.12.1", "vmlinuz-6.13"], "vmlinuz-6.13"),
+        (["vmlinuz-6.12.47+rpt-rpi-2712", "vmlinuz-6.12.47+rpt-rpi-v8"], "vmlinuz-6.12.47+rpt-rpi-v8"),
+        (["initrd.img-6"], None),
+        ([], None),
+    ],
+)
+def test_the_newest_kernel_is_the_newest(names, newest):
+    assert kernel.newest(names) == newest
+    assert kernel.newest(reversed(names)) == newest

@@ -445,7 +445,7 @@ def _left(account):
         [row["Key"] for row in store.list_objects_v2(Bucket="mine").get("Contents", [])],
         [row["ImageId"] for row in ec2.describe_images(Owners=["self"])["Images"]],
         [row["SnapshotId"] for row in ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
-         if row["Description"] == "x"],
+         if row.get("Description") == "x"],
     )  # fmt: skip
 
 
