@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Microblog's image builder: one command per verb. What they do is in builder/."""
 
+import contextlib
 import json
 import signal
 import sys
@@ -20,15 +21,24 @@ def _fail(error: BuildError) -> None:
 
 def _interrupt(number: int, _: FrameType | None) -> None:
     """End as Ctrl-C does, so that everything half-done is removed."""
+    # A terminal that is closed says so more than once: the second must not end the tidying up.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     raise KeyboardInterrupt(number)
+
+
+def _listen() -> None:
+    # SIGINT too: a shell without job control starts background jobs, and all that these start, deaf to it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    # Who is started by nohup is meant to outlast the terminal.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _interrupt)
 
 
 if __name__ == "__main__":
     surroundings.settle()
     first_process.stand_aside()
-    # SIGINT too: a shell without job control starts background jobs, and all that these start, deaf to it.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    _listen()
     try:
         bootstrap.prepare(sys.argv[1:])
     except BuildError as error:
@@ -76,7 +86,8 @@ class _Group(click.Group):
                 raise
             _fail(error)
         except KeyboardInterrupt:
-            print("build.py: interrupted; run it again to go on", file=sys.stderr)
+            with contextlib.suppress(OSError):
+                print("build.py: interrupted; run it again to go on", file=sys.stderr)
             sys.exit(130)
         except OSError as error:
             if context.params.get("debug"):
@@ -152,6 +163,8 @@ def images(
 
     if given and not insist:
         raise BuildError("--base-file needs --base", f"There are: {', '.join(definition.names('bases'))}")
+    if signer:
+        sign.require(signer)
     wanted = names or tuple(definition.names("images"))
     # Before the first of them takes its time.
     for name in wanted:
@@ -221,20 +234,25 @@ def boot(
 @click.option(
     "--board", is_flag=True, help="Instead, start a card on QEMU's Raspberry Pi 3 and watch its console."
 )
+@click.option("--sign", "signer", metavar="KEY", help="Sign SHA256SUMS, as images --sign does.")
 @_accelerator
 @_json
-def check(image: str, thorough: bool, board: bool, accel: str, as_json: bool) -> None:
+def check(image: str, thorough: bool, board: bool, signer: str | None, accel: str, as_json: bool) -> None:
     """Boot a baked IMAGE (a name or a file) and run its tests over SSH."""
     from builder import board as raspberry
     from builder import images as conductor
-    from builder import library
+    from builder import library, sign
 
+    if signer:
+        sign.require(signer)
     found = library.find(image)
     if board:
         shown = raspberry.watch(found)
         click.echo(json.dumps(shown) if as_json else raspberry.table(shown))
         return
     result = conductor.verify(found.image, accel, thorough)
+    if signer:
+        sign.sign(result.sums, signer)
     click.echo(json.dumps(result.facts["check"]) if as_json else result.image)
 
 

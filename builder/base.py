@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class CachedBase:
     """When it came into the cache, UTC, ISO 8601."""
     source: dict[str, str] | None = None
     """Of one that was downloaded: url, sha256, and signed_by, the fingerprint of the key."""
+    system: str = ""
+    """ID and VERSION_ID of its os-release(5), as debian-12; empty if it does not say."""
     hold: Sequence[str] = ()
     """Packages that stay as they are in it, as patterns."""
     layer_on: dict[str, str] | None = None
@@ -244,10 +247,11 @@ def keep(raw: Path, facts: CachedBase, work: Path, log: Path) -> None:
     new = work / "new"
     new.mkdir()
     _look_into(raw, new)
+    system = _system(FileSystem.root_of(raw))
     disk = new / "base.qcow2"
     media.pack_qcow2(raw, disk, log)
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    whole = dataclasses.replace(facts, sha256=cache.sha256_file(disk), made=made)
+    whole = dataclasses.replace(facts, sha256=cache.sha256_file(disk), made=made, system=system)
     cache.write_json(
         new / "base.json", {field: value for field, value in vars(whole).items() if field != "directory"}
     )
@@ -263,6 +267,16 @@ def _look_into(raw: Path, to: Path) -> None:
     if "keyrings" in root.names("/usr/share"):
         root.copy_tree_out("/usr/share/keyrings", to)
     _trust_all(to / "apt", to / "keyrings")
+
+
+def _system(root: FileSystem) -> str:
+    """ID-VERSION_ID: shell assignments in a file, quoted or not (os-release(5))."""
+    told = {}
+    for line in root.read("/usr/lib/os-release").decode(errors="replace").splitlines():
+        name, sign, value = line.partition("=")
+        if sign:
+            told[name] = "".join(shlex.split(value))
+    return f"{told['ID']}-{told['VERSION_ID']}" if {"ID", "VERSION_ID"} <= set(told) else ""
 
 
 def _trust_all(apt: Path, keyrings: Path) -> None:

@@ -26,7 +26,7 @@ _DEFAULT_EXTRAS = ("build",)
 _OLDEST_PYTHON = (3, 10)
 _WHOLE = "whole"
 # Debian's own Python comes without what a virtual environment begins with.
-_VENV = [Package("python3-venv")] if sys.base_prefix == "/usr" else []
+_VENV = [Package("python3-venv")] if sys.base_prefix == "/usr" and shutil.which("dpkg-query") else []
 
 
 def prepare(arguments: list[str]) -> None:

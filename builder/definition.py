@@ -251,8 +251,8 @@ def load_base_for(image: Image, name: str) -> Base:
     if base.layout != wanted:
         fitting = [other for other in names("bases") if load_base(other).layout == wanted]
         raise BuildError(
-            f"{image.name}.toml: {image.name} can't be baked on {name}: it is baked in a {image.method}, on a disk laid out as a"
-            f" {wanted}, and that is a {base.layout}",
+            f"{image.name}.toml: {image.name} can't be baked on {name}: it is baked in a {image.method},"
+            f" on a disk laid out as a {wanted}, and that is a {base.layout}",
             f"There are: {', '.join(fitting)}",
         )
     return base

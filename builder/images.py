@@ -138,7 +138,8 @@ def _existing(image: Path, key: str) -> Result | None:
     facts = manifest.read(manifest.path_for(image))
     if facts is None or facts.get("key") != key or not manifest.intact(paths.OUT, facts):
         return None
-    return Result(image, manifest.path_for(image), paths.OUT / manifest.SUMS, facts)
+    # A run that was killed had no time for these.
+    return Result(image, manifest.path_for(image), manifest.write_sums(paths.OUT), facts)
 
 
 def _bake(
@@ -188,6 +189,7 @@ def _told(chosen: base.CachedBase) -> dict[str, Any]:
     itself = {"sha256": chosen.sha256, "made": chosen.made}
     return {
         "name": chosen.name,
+        "system": chosen.system,
         **(chosen.layer_on or itself),
         **({"source": chosen.source} if chosen.source else {}),
         **({"layer": itself} if chosen.layer_on else {}),

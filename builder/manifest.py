@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from builder import cache, media, sign
+from builder import cache, endings, sign
 from builder.errors import BuildError
+from builder.progress import say
 
 SUFFIX = ".manifest.json"
 SUMS = "SHA256SUMS"
@@ -13,7 +14,7 @@ SUMS = "SHA256SUMS"
 
 def path_for(image: Path) -> Path:
     """The manifest's path, for an image's."""
-    return image.with_name(media.stem(image) + SUFFIX)
+    return image.with_name(endings.stem(image) + SUFFIX)
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -26,18 +27,26 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def packages(listing: Path) -> list[dict[str, object]]:
-    """The installed packages, from dpkg-query's lines: name, version, architecture, size in KiB.
+    """The installed packages, from dpkg-query's lines: name, version, architecture, size in KiB, and the
+    source package's name and version.
 
     :raises BuildError: a line is not of that form.
     """
     found: list[dict[str, object]] = []
     for line in listing.read_text().splitlines():
         fields = line.split("\t")
-        if len(fields) != 4 or not (fields[3] or "0").isdigit():
+        if len(fields) != 6 or not (fields[3] or "0").isdigit():
             raise BuildError(f"the list of packages has a line that is none: {line!r}")
-        name, version, architecture, size = fields
+        name, version, architecture, size, source, source_version = fields
         found.append(
-            {"name": name, "version": version, "architecture": architecture, "installed_kib": int(size or 0)}
+            {
+                "name": name,
+                "version": version,
+                "architecture": architecture,
+                "installed_kib": int(size or 0),
+                "source": source,
+                "source_version": source_version,
+            }
         )
     return found
 
@@ -71,6 +80,7 @@ def write_sums(directory: Path) -> Path:
     sums = directory / SUMS
     text = "\n".join(lines) + "\n"
     if not sums.exists() or sums.read_text() != text:
-        sign.forget(sums)
+        if sign.forget(sums):
+            say(f"WARNING: {sums.name} is another now: its signature is removed; sign it with --sign KEY")
         cache.write_text(sums, text)
     return sums

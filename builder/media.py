@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from builder.command import program, run
+from builder.endings import CARD, QCOW2, is_image, stem, suffix
 from builder.errors import BuildError
 from builder.needs import Program
 
+__all__ = ["CARD", "QCOW2", "is_image", "stem", "suffix"]
 _CHUNK = 1 << 20
 
 
@@ -42,8 +44,6 @@ def _from_stream(unpacker: Program) -> Callable[[Path, Path, Path], None]:
     return unpack
 
 
-QCOW2 = ".qcow2"
-CARD = ".img.zst"
 _UNPACKERS: dict[str, Callable[[Path, Path, Path], None]] = {QCOW2: _from_qcow2, CARD: _from_zstd}
 
 # What publishers' images end with: packed, a raw disk is inside; else any that qemu-img knows.
@@ -53,27 +53,6 @@ _PUBLISHED: dict[str, Callable[[Path, Path, Path], None]] = {
     ".gz": _from_stream(Program("gzip", "gzip")),
     "": _from_qcow2,
 }
-
-
-def is_image(name: str) -> bool:
-    """Whether a file's name is that of an image, and not of a definition."""
-    return name.endswith(tuple(_UNPACKERS))
-
-
-def suffix(image: Path) -> str:
-    """What an image's name ends with.
-
-    :raises BuildError: it is no image of ours.
-    """
-    for known in _UNPACKERS:
-        if image.name.endswith(known):
-            return known
-    raise BuildError(f"{image.name} is no image", f"An image's name ends with {' or '.join(_UNPACKERS)}")
-
-
-def stem(image: Path) -> str:
-    """An image's name without that."""
-    return image.name.removesuffix(suffix(image))
 
 
 def unpack(image: Path, raw: Path, log: Path) -> None:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from builder import assets, paths, translations
+from builder import assets, cache, paths, translations
 from builder.command import output, program
 from builder.errors import BuildError
 from builder.needs import File, Package, Program
@@ -90,10 +90,18 @@ def build(fresh: bool = False) -> Path:
     result = DIST / f"microblog_{version()}_all.deb"
     record = DIST / f".{result.name}.key"
     wanted = key()
-    if not fresh and result.is_file() and record.is_file() and record.read_text() == wanted:
-        say(f"{result.name} is up to date")
-        return result
     paths.make_own(DIST)
+    with cache.lock(DIST / ".microblog.lock", "building the package"):
+        # The key, and the checksum of what was made: a copy of it may have been cut short.
+        whole = result.is_file() and record.is_file()
+        if whole and not fresh and record.read_text() == f"{wanted} {cache.sha256_file(result)}":
+            say(f"{result.name} is up to date")
+        else:
+            _make(result, record, wanted)
+    return result
+
+
+def _make(result: Path, record: Path, wanted: str) -> None:
     with (
         step("Building the package", f"Built {result.name}"),
         tempfile.TemporaryDirectory(prefix="microblog-deb-") as scratch,
@@ -104,8 +112,7 @@ def build(fresh: bool = False) -> Path:
         shutil.copyfile(built, partial)
         record.unlink(missing_ok=True)
         partial.replace(result)
-        record.write_text(wanted)
-    return result
+        cache.write_text(record, f"{wanted} {cache.sha256_file(result)}")
 
 
 def _build_in(scratch: Path) -> Path:

@@ -1,5 +1,6 @@
 """Progress on stderr: live lines on a terminal, plain lines with the time in a log."""
 
+import contextlib
 import sys
 import threading
 import time
@@ -18,11 +19,12 @@ def duration(seconds: float) -> str:
 
 
 def say(text: str) -> None:
-    """Print one line of progress."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", file=sys.stderr, flush=True)
-    else:
-        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+    """Print one line of progress. Where nobody reads it any more, a closed terminal, nothing is printed."""
+    with contextlib.suppress(OSError):
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{text}", file=sys.stderr, flush=True)
+        else:
+            print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 class Step:
@@ -61,7 +63,8 @@ class Step:
         terminal = sys.stderr.isatty()
         while not self._over.wait(_REDRAW_SECONDS):
             if terminal:
-                print(f"\r\x1b[K{self._line()[:118]}", end="", file=sys.stderr, flush=True)
+                with contextlib.suppress(OSError):
+                    print(f"\r\x1b[K{self._line()[:118]}", end="", file=sys.stderr, flush=True)
             elif time.monotonic() - self._logged >= _LOG_EVERY_SECONDS:
                 self._logged = time.monotonic()
                 say(self._line())

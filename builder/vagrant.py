@@ -8,6 +8,7 @@ Vagrant logs in as, with the key that Vagrant replaces when it first does.
 
 import json
 import tarfile
+import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,6 +132,26 @@ def _catalogue(image: library.Result, made: dict[str, Path]) -> Path:
     ]
     # Each build is a version of its own, so that a newer one is taken for newer.
     built = "".join(filter(str.isdigit, image.facts["built"]))[:12]
-    version = {"version": f"{image.facts['version']}.{built}", "providers": boxes}
-    cache.write_json(catalogue, {"name": "microblog", "description": "Microblog", "versions": [version]})
+    number = f"{image.facts['version']}.{built}"
+    versions = {number: boxes}
+    for earlier, box in _still_there(catalogue):
+        if all(box["url"] != other["url"] for of in versions.values() for other in of):
+            versions.setdefault(earlier, []).append(box)
+    told = [{"version": one, "providers": versions[one]} for one in versions]
+    cache.write_json(catalogue, {"name": "microblog", "description": "Microblog", "versions": told})
     return catalogue
+
+
+def _still_there(catalogue: Path) -> list[tuple[str, dict[str, str]]]:
+    """Of an earlier catalogue the boxes that are what it says they are, each with its version."""
+    try:
+        versions = json.loads(catalogue.read_text())["versions"]
+        boxes = [(one["version"], box) for one in versions for box in one["providers"]]
+        return [(version, box) for version, box in boxes if _sum_of(box["url"]) == box["checksum"]]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _sum_of(url: str) -> str:
+    file = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
+    return cache.sha256_file(file) if file.is_file() else ""

@@ -4,11 +4,12 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from builder import cache, manifest, sbom, sign, signature
+from builder import cache, manifest, openpgp, sbom, sign
 from builder.command import program
+from builder.endings import is_image
 from builder.errors import BuildError
-from builder.media import is_image
 
 _DO_NOT = "Do not use it: get it anew, and compare with another source"
 
@@ -54,6 +55,13 @@ def _check_manifest(directory: Path, name: str) -> str:
     facts = manifest.read(directory / name)
     if facts is None or not manifest.intact(directory, facts):
         raise BuildError(f"{name} does not tell of the files that are here", _DO_NOT)
+    try:
+        return _told(directory, name, facts)
+    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+        raise BuildError(f"{name} does not tell all that it should: {error!r}", _DO_NOT) from error
+
+
+def _told(directory: Path, name: str, facts: dict[str, Any]) -> str:
     line = f"{facts['target']} {facts['version']} on {facts['base']['name']}, built {facts['built']}"
     source = facts["base"].get("source")
     if source:
@@ -81,13 +89,14 @@ def _check_signature(sums: Path, key: str) -> str:
 
 def _by_gnupg(sums: Path, file: Path, key: str) -> str:
     done = subprocess.run(
-        [program("gpg", "gnupg"), "--batch", "--no-tty", "--status-fd", "1", "--verify", file, sums],
+        [program("gpg", "gnupg", optional=True),
+         "--batch", "--no-tty", "--status-fd", "1", "--verify", file, sums],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
     )  # fmt: skip
-    good, refusals = signature.judge(done.stdout)
+    good, refusals = openpgp.judge(done.stdout)
     wanted = key.replace(" ", "").upper()
     if not good or (wanted and wanted not in good):
-        why = signature.reason(refusals)
+        why = openpgp.reason(refusals)
         if "NO_PUBKEY" in refusals:
             raise BuildError(
                 f"{sums.name}: {why} than those in your keyring",
@@ -104,7 +113,8 @@ def _by_minisign(sums: Path, file: Path, key: str) -> str:
         return f"WARNING: {file.name} was not checked: name minisign's public key with --key"
     given = ["-p", key] if Path(key).is_file() else ["-P", key]
     done = subprocess.run(
-        [program("minisign", "minisign"), "-V", "-q", *given, "-m", str(sums), "-x", str(file)],
+        [program("minisign", "minisign", optional=True),
+         "-V", "-q", *given, "-m", str(sums), "-x", str(file)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:

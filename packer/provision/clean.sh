@@ -3,7 +3,8 @@
 set -eu
 echo "phase: clean"
 
-dpkg-query --show --showformat '${Package}\t${Version}\t${Architecture}\t${Installed-Size}\n' > /run/packages
+dpkg-query --show --showformat \
+    '${Package}\t${Version}\t${Architecture}\t${Installed-Size}\t${source:Package}\t${source:Version}\n' > /run/packages
 
 # What prepare.sh did.
 rm -f /usr/sbin/policy-rc.d /etc/dpkg/dpkg.cfg.d/bake

@@ -73,7 +73,13 @@ def baked(definitions: Path, cache: Path) -> bytes:
         "deb": {"name": "microblog_0.1.0_all.deb", "sha256": "0" * 64},
         "packages": [
             {"name": "adduser", "version": "3.134", "architecture": "all"},
-            {"name": "g++", "version": "4:12.2.0-3~a", "architecture": "amd64"},
+            {
+                "name": "g++",
+                "version": "4:12.2.0-3~a",
+                "architecture": "amd64",
+                "source": "gcc-defaults",
+                "source_version": "1.203",
+            },
         ],
         "sbom": file.name.replace(".qcow2", sbom.SUFFIX),
     }

@@ -1,17 +1,21 @@
 """build.py as its users meet it: bad input, missing tools, taken ports, Ctrl-C."""
 
+import fcntl
 import os
+import pty
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import termios
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from builder import images, library, machine, manifest, needs, paths
+from builder import images, library, machine, manifest, needs, package, paths
 from builder.errors import BuildError
 
 PATIENCE_SECONDS = 300
@@ -118,7 +122,7 @@ def test_a_manifest_is_a_promise(tmp_path):
 
 def test_what_is_no_list_of_packages_is_refused(tmp_path):
     listing = tmp_path / "packages"
-    listing.write_text("nginx\t1.22\tamd64\t1000\n")
+    listing.write_text("nginx\t1.22\tamd64\t1000\tnginx\t1.22\n")
     assert manifest.packages(listing)[0]["installed_kib"] == 1000
     listing.write_text("bash: dpkg-query: not found\n")
     with pytest.raises(BuildError, match="has a line that is none"):
@@ -205,5 +209,99 @@ def test_a_test_run_that_is_interrupted_cleans_up_after_itself(tmp_path):
     )
     _until(lambda: (tmp_path / "up").exists(), "the test runs")
     process.send_signal(signal.SIGINT)
+    process.wait(PATIENCE_SECONDS)
+    assert (tmp_path / "down").exists()
+
+
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    """The package's making, without its tools: what it writes, and how often."""
+    made = []
+
+    def build_in(scratch):
+        made.append(scratch)
+        (scratch / "built.deb").write_bytes(b"a package" * 1000)
+        return scratch / "built.deb"
+
+    monkeypatch.setattr(package, "DIST", tmp_path / "dist")
+    monkeypatch.setattr(package, "_build_in", build_in)
+    return made
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda deb: os.truncate(deb, 100), lambda deb: deb.write_bytes(b"another")]
+)
+def test_a_package_that_was_cut_short_is_not_up_to_date(packaged, damage):
+    deb = package.build()
+    assert package.build() == deb
+    assert len(packaged) == 1
+    damage(deb)
+    assert package.build().read_bytes() == b"a package" * 1000
+    assert len(packaged) == 2
+
+
+def test_two_builds_at_once_make_it_once(packaged, monkeypatch, capfd):
+    begun, go_on = threading.Event(), threading.Event()
+    real = package._build_in
+
+    def slowly(scratch):
+        begun.set()
+        go_on.wait(60)
+        return real(scratch)
+
+    monkeypatch.setattr(package, "_build_in", slowly)
+    both = [threading.Thread(target=package.build) for _ in range(2)]
+    for one in both:
+        one.start()
+    begun.wait(60)
+    _until(lambda: "Waiting for another build.py" in capfd.readouterr().err, "the second waits")
+    go_on.set()
+    for one in both:
+        one.join()
+    assert len(packaged) == 1
+
+
+_WORK = """
+import contextlib, os, signal, sys, time
+from pathlib import Path
+import build
+from builder import cache
+from builder.progress import step
+here = Path(sys.argv[1])
+build._listen()
+try:
+    with cache.scratch(here), step("Working", "Worked"):
+        (here / "up").touch()
+        try:
+            time.sleep(600)
+        finally:
+            os.kill(os.getpid(), signal.SIGHUP)  # as the shell does after the kernel
+except KeyboardInterrupt:
+    (here / "down").touch()
+"""
+
+
+def test_a_closed_terminal_ends_it_as_ctrl_c_does(tmp_path):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WORK, tmp_path], cwd=paths.ROOT, stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+    _until(lambda: (tmp_path / "up").exists(), "it works")
+    os.close(ours)
+    process.wait(PATIENCE_SECONDS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["down", "up"]
+
+
+def test_who_is_meant_to_outlast_the_terminal_does(tmp_path):
+    """nohup ./build.py ..."""
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-c", _WORK, tmp_path], cwd=paths.ROOT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    _until(lambda: (tmp_path / "up").exists(), "it works")
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
     process.wait(PATIENCE_SECONDS)
     assert (tmp_path / "down").exists()

@@ -132,3 +132,34 @@ def test_a_card_is_no_box(baked):
     (paths.OUT / "card.manifest.json").write_text(json.dumps(told))
     with pytest.raises(BuildError, match="SD card"):
         vagrant.make(str(card), ())
+
+
+def _offered(catalogue):
+    return {
+        (one["version"], box["name"]) for one in json.loads(catalogue.read_text())["versions"]
+        for box in one["providers"]
+    }  # fmt: skip
+
+
+def test_a_provider_made_earlier_stays_in_the_catalogue(baked):
+    vagrant.make("cloud", ("libvirt",))
+    box, catalogue = vagrant.make("cloud", ("virtualbox",))
+    version = "0.1.0.202601020304"
+    assert _offered(catalogue) == {(version, "libvirt"), (version, "virtualbox")}
+    # What is not there any more, or another by now, is not offered.
+    box.unlink()
+    _, catalogue = vagrant.make("cloud", ("libvirt",))
+    assert _offered(catalogue) == {(version, "libvirt")}
+    catalogue.write_text("{}")
+    vagrant.make("cloud", ("libvirt",))
+    assert _offered(catalogue) == {(version, "libvirt")}
+
+
+def test_a_newer_build_takes_the_place_of_the_boxes_that_it_replaces(baked):
+    vagrant.make("cloud", ())
+    file = paths.OUT / f"{STEM}.manifest.json"
+    file.write_text(file.read_text().replace("2026-01-02", "2026-01-03"))
+    _, catalogue = vagrant.make("cloud", ("libvirt",))
+    assert _offered(catalogue) == {
+        ("0.1.0.202601030304", "libvirt"), ("0.1.0.202601020304", "virtualbox")
+    }  # fmt: skip

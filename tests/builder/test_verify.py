@@ -4,14 +4,17 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cyclonedx.schema
 import cyclonedx.validation.json
 import pytest
 
-from builder import manifest, paths, sbom, sign, verify
+from builder import base, images, manifest, needs, paths, sbom, sign, verify
+from builder.command import program
 from builder.errors import BuildError
+from builder.ext4 import FileSystem
 
 STEM = "microblog-0.1.0-cloud-debian-12-amd64"
 
@@ -20,16 +23,25 @@ def _bill():
     return paths.OUT / f"{STEM}{sbom.SUFFIX}"
 
 
+def _components():
+    """The operating system, and the packages."""
+    found = json.loads(_bill().read_text())["components"]
+    return [[one for one in found if one["type"] == kind] for kind in ("operating-system", "library")]
+
+
 def test_the_bill_is_valid_and_names_each_package(baked):
     """By the schema that its library brings."""
     text = _bill().read_text()
     validator = cyclonedx.validation.json.JsonStrictValidator(cyclonedx.schema.SchemaVersion.V1_6)
     assert validator.validate_str(text) is None
-    found = {one["name"]: one["purl"] for one in json.loads(text)["components"]}
-    assert found == {
-        "adduser": "pkg:deb/debian/adduser@3.134?arch=all&distro=debian-12",
-        "g++": "pkg:deb/debian/g%2B%2B@4:12.2.0-3~a?arch=amd64&distro=debian-12",
-    }
+    (system,), packages = _components()
+    assert (system["type"], system["name"], system["version"]) == ("operating-system", "debian", "12")
+    assert [one["purl"].removeprefix("pkg:deb/debian/") for one in packages] == [
+        "adduser@3.134?arch=all&distro=debian-12",
+        "g%2B%2B@4:12.2.0-3~a?arch=amd64&distro=debian-12&upstream=gcc-defaults%401.203",
+    ]
+    properties = {one["name"].rpartition(":")[2]: one["value"] for one in packages[1]["properties"]}
+    assert properties == {"SrcName": "gcc-defaults", "SrcVersion": "1.203"}
     assert json.loads(text)["metadata"]["component"]["components"][0]["hashes"][0]["content"] == "0" * 64
 
 
@@ -181,3 +193,107 @@ def test_verify_is_a_verb(build, baked, monkeypatch):
     done = build("verify", str(paths.OUT))
     assert done.returncode == 1
     assert "Do not use it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("base", "wanted"),
+    [
+        ({"name": "debian-13-pi", "system": "debian-13"}, "debian-13"),
+        ({"name": "debian-13-pi"}, "debian-13"),
+        ({"name": "raspios", "system": "debian-13"}, "debian-13"),
+        ({"name": "ubuntu-22.04-arm64"}, "ubuntu-22.04"),
+    ],
+)
+def test_the_bill_names_a_distribution_that_there_is(baked, base, wanted):
+    facts = json.loads((paths.OUT / f"{STEM}{manifest.SUFFIX}").read_text())
+    sbom.write({**facts, "base": base}, _bill())
+    (system,), packages = _components()
+    assert f"{system['name']}-{system['version']}" == wanted
+    assert {one["purl"].partition("distro=")[2].partition("&")[0] for one in packages} == {wanted}
+    assert f"pkg:deb/{wanted.partition('-')[0]}/" in _bill().read_text()
+
+
+@pytest.mark.parametrize(
+    ("version", "parts"),
+    [
+        ("4:12.2.0-3~a", ("12.2.0", "3~a", "4")),
+        ("1.203", ("1.203", "", "")),
+        ("2.36-9+deb12u10", ("2.36", "9+deb12u10", "")),
+        ("1.0-rc1-2", ("1.0-rc1", "2", "")),
+    ],
+)
+def test_versions_are_taken_apart(version, parts):
+    assert tuple(sbom._parts(version).values()) == parts
+
+
+def test_which_system_a_base_has_is_read_there(tmp_path):
+    root = tmp_path / "root" / "usr/lib"
+    root.mkdir(parents=True)
+    text = 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nVERSION_ID="13"\n\nID=debian\n'
+    (root / "os-release").write_text(text)
+    raw = tmp_path / "raw"
+    mke2fs = [program("mke2fs", "e2fsprogs"), "-q", "-t", "ext4", "-d", root.parents[1], raw, "8M"]
+    subprocess.run(mke2fs, check=True)
+    assert base._system(FileSystem(raw, 0, 8 << 20)) == "debian-13"
+
+
+@pytest.mark.parametrize("hole", ["target", "version", "built", "base", "packages", "sbom is elsewhere"])
+def test_a_manifest_with_holes_is_one_clear_line(baked, hole):
+    file = paths.OUT / f"{STEM}{manifest.SUFFIX}"
+    facts = json.loads(file.read_text())
+    if hole in facts:
+        del facts[hole]
+    else:
+        facts["sbom"] = "none.cdx.json"
+    file.write_text(json.dumps(facts))
+    _list_again()
+    with pytest.raises(BuildError, match="does not tell all that it should") as error:
+        verify.verify(paths.OUT, "")
+    assert "Do not use it" in error.value.hint
+
+
+def test_to_verify_needs_no_debian():
+    """Downloads are checked on Fedora and macOS, too: by whatever of the two is there."""
+    assert {(need.name, need.optional) for need in needs.of_verb("verify")} == {
+        ("gpg", True), ("minisign", True)
+    }  # fmt: skip
+
+
+def test_a_signature_that_goes_is_told_of(baked, gnupg, capfd):
+    sign.sign(paths.OUT / manifest.SUMS, gnupg[0])
+    file = paths.OUT / f"{STEM}{manifest.SUFFIX}"
+    file.write_text(file.read_text() + "\n")
+    manifest.write_sums(paths.OUT)
+    assert "its signature is removed; sign it with --sign" in capfd.readouterr().err
+    manifest.write_sums(paths.OUT)
+    assert "signature" not in capfd.readouterr().err
+
+
+def test_sums_that_a_killed_run_did_not_write_are_written_by_the_next(baked):
+    """The image is up to date, and it is what its manifest says: nothing else would mend them."""
+    (file,) = paths.OUT.glob("*.qcow2")
+    right = (paths.OUT / manifest.SUMS).read_text()
+    (paths.OUT / manifest.SUMS).write_text(f"{'0' * 64}  {file.name}\n")
+    found = images._existing(file, "k")
+    assert found.sums.read_text() == right
+    verify.verify(paths.OUT, "")
+
+
+def test_a_key_that_can_not_sign_is_refused_before_anything_is_baked(build, gnupg, tmp_path, monkeypatch):
+    done = build("images", "cloud", "--sign", "nobody@example.org")
+    assert done.returncode == 1
+    assert "there is no secret key nobody@example.org" in done.stderr
+    sign.require(gnupg[0])
+    sign.require("one@example.org")
+    subprocess.run(["gpg", "--batch", "--quick-set-expire", gnupg[0], "seconds=1"], check=True)
+    while subprocess.check_output(["gpg", "--with-colons", "--list-keys", gnupg[0]]).count(b"pub:e:") == 0:
+        time.sleep(0.2)
+    with pytest.raises(BuildError, match="has expired"):
+        sign.require(gnupg[0])
+    keys = [tmp_path / "k.pub", tmp_path / "k.key"]
+    subprocess.run(
+        ["minisign", "-G", "-W", "-f", "-p", keys[0], "-s", keys[1]], check=True, capture_output=True
+    )
+    sign.require(str(keys[1]))
+    with pytest.raises(BuildError, match="no file of a secret key"):
+        sign.require(str(keys[0]))
