@@ -1,5 +1,6 @@
 """Check a baked image: boot it, and run testinfra on it over SSH."""
 
+import os
 import re
 import shutil
 import sys
@@ -71,6 +72,13 @@ def is_done(facts: dict[str, Any], thorough: bool = False) -> bool:
     return bool(done.get("key") == key() and (done.get("thorough") or not thorough))
 
 
+def without_proxy() -> dict[str, str]:
+    """The variables by which programs ask this machine itself, whatever proxy there is for others."""
+    already = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    hosts = ",".join(filter(None, [already, "127.0.0.1", "localhost"]))
+    return {"no_proxy": hosts, "NO_PROXY": hosts}
+
+
 def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> dict[str, Any]:
     """Run tests/images on an image. pytest's lines go to stderr as they come.
 
@@ -89,7 +97,7 @@ def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> di
          "--image", image.resolve(), "--accel", accelerator, "--logs", logs, f"--junitxml={results}",
          *(["--thorough"] if thorough else [])],
         stdout=sys.stderr.fileno(),
-        env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(paths.ROOT)},
+        env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(paths.ROOT), **without_proxy()},
     )  # fmt: skip
     seconds = round(time.monotonic() - began, 1)
     outcome = read(results, logs / "failed") if results.exists() else Outcome()

@@ -11,6 +11,8 @@ from builder.errors import BuildError
 from builder.ext4 import FileSystem
 from builder.qcow2 import virtual_size
 
+OVERLAY = "overlay.qcow2"
+"""The disk of a machine that was started from a cloud image: what has changed since, and no more."""
 # A card's kernel, started under emulation, finds its devices slowly.
 _PATIENCE = "systemd.default_device_timeout_sec=600"
 
@@ -33,7 +35,7 @@ class Wanted:
 
 def _overlay(wanted: Wanted, log: Path) -> list[str]:
     """An overlay on a cloud image, and cloud-init's files on a disk of their own."""
-    overlay, seed_disk = wanted.directory / "overlay.qcow2", wanted.directory / "seed.img"
+    overlay, seed_disk = wanted.directory / OVERLAY, wanted.directory / "seed.img"
     if not overlay.exists():
         part = wanted.directory / "overlay.part"
         run(

@@ -17,6 +17,7 @@ from builder.progress import say, step
 
 ACCELERATORS = ("auto", "kvm", "tcg")
 _PROBE_SECONDS = 10.0
+_NO_SECONDS = 3600.0
 _KERNEL_IS_UP = b"Kernel panic - not syncing: VFS"
 """A kernel without a root file system ends so, once everything before that has worked."""
 
@@ -83,7 +84,8 @@ def choose(wanted: str, architecture: str, kernel: Callable[[], Path]) -> str:
     """``kvm`` or ``tcg``.
 
     ``auto`` takes KVM only when a guest really comes up with it: nested in another machine,
-    /dev/kvm can be there and hang every kernel. The answer is kept until the next reboot.
+    /dev/kvm can be there and hang every kernel. A yes is kept until the next reboot, a no for an hour: a
+    machine that is busy may only have been too slow.
 
     :param kernel: gives a kernel of the architecture, if one must be tried.
     :raises BuildError: ``kvm`` was asked for and can't be.
@@ -94,8 +96,9 @@ def choose(wanted: str, architecture: str, kernel: Callable[[], Path]) -> str:
     why_not = _obstacle(emulator)
     if why_not is None:
         answer = _kept_answer(architecture)
-        if answer.exists():
-            why_not = answer.read_text() or None
+        said = answer.read_text() if answer.exists() else None
+        if said == "" or (said and answer.stat().st_mtime > time.time() - _NO_SECONDS):
+            why_not = said or None
         else:
             with step("Trying KVM", lambda: "Tried KVM"):
                 why_not = _try_guest(emulator, kernel())

@@ -84,8 +84,10 @@ class Machine:
     def ssh(self) -> list[str]:
         """The command that logs in. The host key of the first contact is remembered beside the overlay."""
         return [
-            program("ssh", "openssh-client"), "-i", str(self.key), "-p", str(self.ports["ssh"]),
-            "-o", f"UserKnownHostsFile={self.directory / 'known_hosts'}",
+            # Nothing of the user's own configuration: it is for other machines.
+            program("ssh", "openssh-client"), "-F", "/dev/null",
+            "-i", str(self.key), "-p", str(self.ports["ssh"]),
+            "-o", f'UserKnownHostsFile="{self.directory / "known_hosts"}"',
             "-o", "StrictHostKeyChecking=accept-new", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR",
             f"{self.user}@{_LOOPBACK}",
         ]  # fmt: skip
@@ -138,12 +140,16 @@ class Machine:
         """
         # The certificate is the machine's own; who it is, is known from having started it.
         context = ssl._create_unverified_context()  # noqa: S323
+        # Whatever proxy the environment names: what is asked is this machine.
+        direct = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        )
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._alive()
             now.update(f"waiting for {self.url}; the console says: {self._console()}")
             try:
-                with urllib.request.urlopen(f"{self.url}/healthz", timeout=20, context=context) as answer:  # noqa: S310
+                with direct.open(f"{self.url}/healthz", timeout=20) as answer:
                     if answer.status == 200:
                         return time.monotonic() - self.started
             except (urllib.error.URLError, OSError):

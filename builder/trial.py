@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from builder import cache, emulator, library, machine, paths
+from builder import cache, drive, emulator, library, machine, paths
 from builder.base import kernel_of
 from builder.errors import BuildError
 from builder.progress import duration, say, step
@@ -31,6 +31,8 @@ def run(
     if ssh_key is not None and not ssh_key.is_file():
         raise BuildError(f"there is no key {ssh_key}", "Make one with: ssh-keygen -t ed25519")
     found = library.find(image)
+    if keep:
+        _note_image(keep, str(found.facts["files"][0]["sha256"]))
     paths.OUT.mkdir(parents=True, exist_ok=True)
     with cache.scratch(paths.OUT / "work") as work:
         facts = found.facts
@@ -63,3 +65,19 @@ def run(
                 raise BuildError(
                     f"QEMU ended: {machine.qemu_words(directory)}", f"Its console: {running.serial_log}"
                 )
+
+
+def _note_image(directory: Path, checksum: str) -> None:
+    """Note which image a disk that lasts is laid on.
+
+    :raises BuildError: it is laid on another: the two file systems would be mixed.
+    """
+    note = directory / "image.sha256"
+    noted = note.read_text().strip() if note.exists() else ""
+    if (directory / drive.OVERLAY).exists() and noted != checksum:
+        raise BuildError(
+            f"the disk in {directory} was made with another image, and can't be used with this one",
+            "Take another directory; the disk there is of use with its own image alone",
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    cache.write_text(note, f"{checksum}\n")

@@ -234,6 +234,20 @@ def test_kvm_is_believed_when_a_guest_comes_up_and_asked_once(monkeypatch, cache
     assert len(asked) == 1
 
 
+def test_a_no_of_a_busy_machine_is_asked_again_later(monkeypatch, cache):
+    answers = ["it was too slow", None]
+    monkeypatch.setattr(emulator, "_obstacle", lambda _: None)
+    monkeypatch.setattr(emulator, "_try_guest", lambda *_: answers.pop(0))
+    ask = lambda: emulator.choose("auto", "amd64", lambda: Path("k"))  # noqa: E731
+    assert [ask(), ask()] == ["tcg", "tcg"]
+    (answer,) = (cache / "kvm").iterdir()
+    hours_ago = time.time() - 2 * 3600
+    os.utime(answer, (hours_ago, hours_ago))
+    assert ask() == "kvm"
+    os.utime(answer, (hours_ago, hours_ago))
+    assert ask() == "kvm"
+
+
 def test_a_guest_that_hangs_is_given_up(monkeypatch, tmp_path):
     """What is there to run is no kernel: nothing ever comes."""
     kernel = tmp_path / "kernel"

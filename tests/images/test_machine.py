@@ -97,7 +97,8 @@ def test_sshd_takes_keys_alone(host):
 
 def test_a_password_is_not_even_asked_for(booted):
     tried = subprocess.run(
-        ["ssh", "-p", str(booted.ports["ssh"]), "-o", "PubkeyAuthentication=no", "-o", "BatchMode=yes",
+        ["ssh", "-F", "/dev/null", "-p", str(booted.ports["ssh"]),
+         "-o", "PubkeyAuthentication=no", "-o", "BatchMode=yes",
          "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
          f"{booted.user}@127.0.0.1", "true"],
         capture_output=True, text=True, timeout=120, check=False,
