@@ -1,0 +1,81 @@
+"""A bake in a chroot, on folders with spaces in their names: MICROBLOG_CACHE may be anywhere."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from builder import packer, paths
+from builder.command import program
+
+_SCRIPTS = {
+    "one.sh": "set -eu\necho one > /run/packages\n",
+    "two.sh": "echo two $PACKAGES >> /run/packages\n",
+}
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with the provisioning scripts, a pool, and the boot partition's files."""
+    here = tmp_path / "a cache of mine"
+    for folder in ("provision", "pool", "firmware"):
+        (here / folder).mkdir(parents=True)
+    for name, text in _SCRIPTS.items():
+        (here / "provision" / name).write_text(text)
+    return here
+
+
+def _disk(here: Path) -> tuple[Path, int]:
+    """A disk with a system that is no more than a shell. Returns it, and its root file system's size."""
+    root, disk, size = here / "root-of-disk", here / "disk.raw", 24 << 20
+    for folder in ("bin", "proc", "sys", "dev", "run", "tmp", "boot/firmware"):
+        (root / folder).mkdir(parents=True)
+    shell = Path("/bin/sh").resolve()
+    libraries = re.findall(r"(/[^ ]+) \(0x", subprocess.check_output(["ldd", shell], text=True))
+    for file in (shell, *map(Path, libraries)):
+        to = root / (Path("bin/sh") if file == shell else file.relative_to("/"))
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, to)
+    mke2fs = [program("mke2fs", "e2fsprogs"), "-q", "-t", "ext4", "-E", f"offset={1 << 20}", "-d", root, disk]
+    subprocess.run([*mke2fs, f"{size >> 10}k"], check=True)
+    return disk, size
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a chroot is root's")
+def test_the_scripts_run_in_the_chroot(place):
+    disk, size = _disk(place)
+    given = {
+        "DISK": disk, "OFFSET": 1 << 20, "SIZE": size, "FIRMWARE": place / "firmware", "POOL": place / "pool",
+        "OUTPUT": place / "packer", "PACKAGES": "microblog", "PROVISION": place / "provision",
+        "SCRIPTS": "one.sh two.sh", "QEMU_CPU": "max",
+    }  # fmt: skip
+    done = subprocess.run(
+        ["sh", paths.PACKER / "chroot.sh"],
+        env={**os.environ, **{name: str(value) for name, value in given.items()}},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (place / "packer.packages").read_text() == "one\ntwo microblog\n"
+    assert str(place) not in Path("/proc/mounts").read_text().replace("\\040", " ")
+
+
+def test_packer_hands_it_what_it_needs(place, tmp_path):
+    templates, told = place / "templates", place / "told"
+    templates.mkdir()
+    (templates / "pi.pkr.hcl").symlink_to(paths.PACKER / "pi.pkr.hcl")
+    (templates / "provision").symlink_to(place / "provision")
+    (templates / "chroot.sh").write_text(
+        'cd "$PROVISION"\ncat $SCRIPTS > "$OUTPUT.told"\necho "$DISK" >> "$OUTPUT.told"\n'
+    )
+    variables = {
+        "disk": "the disk", "offset": 0, "size": 0, "firmware": "f", "pool": "p", "output": str(told),
+        "packages": ["microblog", "ufw"], "provision": list(_SCRIPTS),
+    }  # fmt: skip
+    file = tmp_path / "variables.pkrvars.json"
+    file.write_text(json.dumps(variables))
+    packer.call(packer.find(), "build", templates, {"var_file": str(file)}, lambda _: None, tmp_path / "log")
+    assert (place / "told.told").read_text() == "".join(_SCRIPTS.values()) + "the disk\n"
