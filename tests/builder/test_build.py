@@ -276,6 +276,7 @@ try:
             time.sleep(600)
         finally:
             os.kill(os.getpid(), signal.SIGHUP)  # as the shell does after the kernel
+            (here / "tidied").touch()
 except KeyboardInterrupt:
     (here / "down").touch()
 """
@@ -291,7 +292,7 @@ def test_a_closed_terminal_ends_it_as_ctrl_c_does(tmp_path):
     _until(lambda: (tmp_path / "up").exists(), "it works")
     os.close(ours)
     process.wait(PATIENCE_SECONDS)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["down", "up"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["down", "tidied", "up"]
 
 
 def test_who_is_meant_to_outlast_the_terminal_does(tmp_path):

@@ -186,6 +186,7 @@ def test_a_damaged_package_is_fetched_anew(old, lacks, cache, folder, damage):
         deb.write_bytes(damage(whole))
     assert lacks(old) == first
     assert {name: (lacks.to / name).read_bytes() for name in first} == good
+    assert [sha256_file(deb) for deb in _debs(cache)] == [deb.stem for deb in _debs(cache)]
 
 
 def test_what_can_not_be_unpacked_is_one_clear_line_and_goes(tmp_path):
