@@ -246,8 +246,7 @@ def keep(raw: Path, facts: CachedBase, work: Path, log: Path) -> None:
     """
     new = work / "new"
     new.mkdir()
-    _look_into(raw, new)
-    system = _system(FileSystem.root_of(raw))
+    system = _look_into(raw, new)
     disk = new / "base.qcow2"
     media.pack_qcow2(raw, disk, log)
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -258,8 +257,11 @@ def keep(raw: Path, facts: CachedBase, work: Path, log: Path) -> None:
     kept.replace(new, facts.directory)
 
 
-def _look_into(raw: Path, to: Path) -> None:
-    """Copy out what the host must know: the kernel, the archive's addresses and keys, what is installed."""
+def _look_into(raw: Path, to: Path) -> str:
+    """Copy out what the host must know: the kernel, the archive's addresses and keys, what is installed.
+
+    :return: which system it is (:attr:`CachedBase.system`).
+    """
     root = FileSystem.root_of(raw)
     _copy_kernel(raw, to / "vmlinuz")
     root.copy_out("/var/lib/dpkg/status", to / "status")
@@ -267,6 +269,7 @@ def _look_into(raw: Path, to: Path) -> None:
     if "keyrings" in root.names("/usr/share"):
         root.copy_tree_out("/usr/share/keyrings", to)
     _trust_all(to / "apt", to / "keyrings")
+    return _system(root)
 
 
 def _system(root: FileSystem) -> str:

@@ -42,7 +42,7 @@ def parts(cache, tmp_path, monkeypatch):
         layer.METHODS["machine"], flatten=lambda _, raw, __: raw.write_bytes(b"a layer's disk")
     )
     monkeypatch.setitem(layer.METHODS, "machine", method)
-    monkeypatch.setattr(base, "_look_into", lambda *_: None)
+    monkeypatch.setattr(base, "_look_into", lambda *_: "debian-12")
     monkeypatch.setattr(base.media, "pack_qcow2", lambda raw, to, _: shutil.copy(raw, to))
     return asked, archive
 
@@ -66,10 +66,11 @@ def test_is_baked_once_with_what_is_needed_and_no_package(downloaded, parts):
 def test_the_manifest_tells_of_both(downloaded, parts):
     made = _obtain(downloaded)
     assert images._told(downloaded) == {
-        "name": "some", "sha256": "5" * 64, "made": downloaded.made, "source": downloaded.source,
+        "name": "some", "system": "", "sha256": "5" * 64, "made": downloaded.made,
+        "source": downloaded.source,
     }  # fmt: skip
     assert images._told(made) == {
-        **images._told(downloaded), "layer": {"sha256": sha256_file(made.disk), "made": made.made}
+        **images._told(downloaded), "system": "debian-12", "layer": {"sha256": sha256_file(made.disk), "made": made.made}
     }  # fmt: skip
 
 
