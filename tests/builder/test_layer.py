@@ -70,7 +70,8 @@ def test_the_manifest_tells_of_both(downloaded, parts):
         "source": downloaded.source,
     }  # fmt: skip
     assert images._told(made) == {
-        **images._told(downloaded), "system": "debian-12", "layer": {"sha256": sha256_file(made.disk), "made": made.made}
+        **images._told(downloaded), "system": "debian-12",
+        "layer": {"sha256": sha256_file(made.disk), "made": made.made},
     }  # fmt: skip
 
 

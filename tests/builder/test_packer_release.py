@@ -48,7 +48,9 @@ def nothing_chosen(monkeypatch):
 @pytest.fixture
 def no_packer(monkeypatch):
     """A machine on which no Packer is installed."""
-    monkeypatch.setattr(packer_release, "PACKER", Program("no-such-packer", "no-such-package", optional=True))
+    monkeypatch.setattr(
+        packer_release, "PACKER", Program(name="no-such-packer", package="no-such-package", optional=True)
+    )
     # Whatever this machine's distribution has.
     monkeypatch.setattr(needs, "may_be_had", lambda _: False)
 
