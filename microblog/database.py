@@ -39,12 +39,13 @@ TABLE_OPTIONS = {
 
 
 # The full-text index of searches, which SQLAlchemy has no words for: the migrations make it.
-_FULLTEXT = ("posts_fts", "ft_posts_body")
+_FULLTEXT = ("public_posts_fts", "ft_public_posts_words")
 
 
 def is_modelled(_object: object, name: str | None, _type: str, reflected: bool, _other: object) -> bool:
     """Whether Alembic is to compare this part of a database with the models."""
-    return not (reflected and name is not None and name.startswith(_FULLTEXT))
+    # sqlite_sequence: SQLite's own.
+    return not (reflected and name is not None and name.startswith((*_FULLTEXT, "sqlite_")))
 
 
 def utc_now() -> datetime:

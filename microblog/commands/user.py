@@ -12,10 +12,9 @@ from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-from microblog.database import db, utc_now
+from microblog.database import db
 from microblog.errors import HostError
-from microblog.models import User
-from microblog.models.account import delete_account
+from microblog.models import User, account
 from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
 from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
 
@@ -113,7 +112,7 @@ def demote(name: str) -> None:
 def suspend(name: str) -> None:
     """Log somebody out and keep them out; their posts are shown on their own page alone."""
     user = _find(name)
-    user.suspended_at = user.suspended_at or utc_now()
+    account.suspend(user)
     _commit(f"{user.username} is suspended")
 
 
@@ -122,7 +121,7 @@ def suspend(name: str) -> None:
 def unsuspend(name: str) -> None:
     """Let somebody back in."""
     user = _find(name)
-    user.suspended_at = None
+    account.unsuspend(user)
     _commit(f"{user.username} is not suspended")
 
 
@@ -135,7 +134,7 @@ def delete(name: str, yes: bool) -> None:
     username = user.username
     if not yes:
         click.confirm(f"Delete {username} and {user.posts_count} posts?", abort=True)
-    delete_account(user)
+    account.delete_account(user)
     _commit(f"{username} is deleted")
 
 

@@ -67,7 +67,8 @@ def tables(opened: "sa.engine.Connection") -> "list[sa.Table]":
     import sqlalchemy as sa
 
     inspector = sa.inspect(opened)
-    names = set(inspector.get_table_names()) - {REVISIONS}
+    # sqlite_sequence is SQLite's own.
+    names = {name for name in inspector.get_table_names() if not name.startswith("sqlite_")} - {REVISIONS}
     if opened.dialect.name == "sqlite":
         virtual = opened.exec_driver_sql(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%'"

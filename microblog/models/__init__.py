@@ -1,10 +1,25 @@
 """What is stored, and how it is found. No web code in here."""
 
 from microblog.models.follow import Follow
-from microblog.models.post import Page, Post, PostRow
+from microblog.models.indexing import Change, IndexState
+from microblog.models.post import Page, Post, PostRow, PublicPost
+from microblog.models.sessions import Session
 from microblog.models.site import Setting
 from microblog.models.throttle import Attempts
 from microblog.models.tokens import Token
 from microblog.models.user import User
 
-__all__ = ["Attempts", "Follow", "Page", "Post", "PostRow", "Setting", "Token", "User"]
+__all__ = [
+    "Attempts",
+    "Change",
+    "Follow",
+    "IndexState",
+    "Page",
+    "Post",
+    "PostRow",
+    "PublicPost",
+    "Session",
+    "Setting",
+    "Token",
+    "User",
+]

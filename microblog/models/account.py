@@ -6,49 +6,62 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from microblog.database import db
+from microblog.database import db, utc_now
+from microblog.models import indexing, sessions
 from microblog.models.feeds import ID_MAX
-from microblog.models.follow import Follow
-from microblog.models.post import Post
-from microblog.models.user import User
+from microblog.models.follow import Follow, count_for_others
+from microblog.models.post import Post, publish_posts, withdraw_posts
+from microblog.models.user import User, lock_accounts
 
 # Who was seen less long ago is not noted again.
 SEEN_AGAIN = timedelta(minutes=1)
 _EXPORT_CHUNK = 500
 
 
-def touch(user_id: int, now: datetime) -> None:
+def touch(user_id: int, now: datetime, session: str | None = None) -> None:
     """Note that somebody was here, at most once a minute. In a transaction of its own.
 
     :param now: the time in UTC, without a zone.
+    :param session: the digest of the log-in that they used.
     """
     users = User.__table__
     stale = sa.or_(users.c.last_seen.is_(None), users.c.last_seen <= now - SEEN_AGAIN)
     with db.engine.begin() as connection:
         connection.execute(sa.update(users).where(users.c.id == user_id, stale).values(last_seen=now))
+        if session is not None:
+            connection.execute(sessions.touch(session, now))
 
 
 def delete_account(user: User) -> None:
     """Remove an account with its posts and follows, and correct others' counts; the caller commits."""
-    users, follows = User.__table__, Follow.__table__
+    users = User.__table__
     user_id = user.id
     db.session.expunge(user)
-    # Locked at once and in order: those whose counts change, and the account itself, so that
-    # nobody begins to follow it meanwhile.
-    mine = sa.select(follows.c.followed_id).where(follows.c.follower_id == user_id)
-    others = sa.select(follows.c.follower_id).where(follows.c.followed_id == user_id)
-    db.session.execute(sa.select(users.c.id).where(users.c.id == user_id).with_for_update())
-    for ids, column in ((mine, users.c.followers_count), (others, users.c.following_count)):
-        changed = sorted(db.session.execute(ids).scalars())
-        for start in range(0, len(changed), _EXPORT_CHUNK):
-            db.session.execute(
-                sa.update(users)
-                .where(users.c.id.in_(changed[start : start + _EXPORT_CHUNK]))
-                .values({column: column - 1})
-            )
+    # So that nobody begins to follow it meanwhile.
+    if lock_accounts(user_id).get(user_id):
+        count_for_others(user_id, -1)
+    indexing.changed_all(user_id)
     # Posts and follows go with it (ON DELETE CASCADE).
     db.session.execute(sa.delete(users).where(users.c.id == user_id))
     db.session.expire_all()
+
+
+def suspend(user: User) -> None:
+    """Keep somebody out, and what they wrote from being found; the caller commits."""
+    if lock_accounts(user.id).get(user.id):
+        user.suspended_at = utc_now()
+        db.session.flush()
+        count_for_others(user.id, -1)
+        withdraw_posts(user.id)
+
+
+def unsuspend(user: User) -> None:
+    """Let them back in; the caller commits."""
+    if lock_accounts(user.id).get(user.id) is False:
+        user.suspended_at = None
+        db.session.flush()
+        count_for_others(user.id, 1)
+        publish_posts(user.id)
 
 
 def export_account(user: User) -> Iterator[tuple[str, Any]]:

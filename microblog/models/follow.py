@@ -1,13 +1,17 @@
 """Who follows whom."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, utc_now
 from microblog.models.paging import Cut, cut
-from microblog.models.user import User
+from microblog.models.user import User, changed, lock_accounts
+
+# Accounts that are changed at once.
+_CHUNK = 500
 
 
 class Follow(db.Model):  # type: ignore[name-defined, misc]
@@ -23,11 +27,19 @@ class Follow(db.Model):  # type: ignore[name-defined, misc]
     )
     created_at = sa.Column(sa.DateTime, nullable=False, default=utc_now)
 
-    __table_args__ = (sa.Index(None, followed_id, follower_id), TABLE_OPTIONS)
+    # Both lists of people in order, without sorting.
+    __table_args__ = (
+        sa.Index(None, followed_id, created_at, follower_id),
+        sa.Index(None, follower_id, created_at, followed_id),
+        TABLE_OPTIONS,
+    )
 
 
 class Person(NamedTuple):
-    """Somebody in a list of people."""
+    """Somebody in a list of people.
+
+    :ivar id: their place in it.
+    """
 
     id: int
     username: str
@@ -36,11 +48,11 @@ class Person(NamedTuple):
 
 @dataclass(frozen=True)
 class PeoplePage:
-    """Part of a list of people, the latest accounts first.
+    """Part of a list of people, who follows or is followed since last first.
 
     :ivar people: them.
-    :ivar newer: the id after which the page before this one begins, if there is one.
-    :ivar older: the id before which the next page begins, if there is one.
+    :ivar newer: the place after which the page before this one begins, if there is one.
+    :ivar older: the place before which the next page begins, if there is one.
     """
 
     people: list[Person]
@@ -51,11 +63,13 @@ class PeoplePage:
 
 
 def follow(follower: User, followed: User) -> bool:
-    """Let ``follower`` follow ``followed``; the caller commits. Nobody can follow themselves.
+    """Let ``follower`` follow ``followed``; the caller commits. Nobody can follow themselves, or who is
+    suspended.
 
     :return: False if nothing changed.
     """
-    if follower.id == followed.id or not _lock(follower.id, followed.id):
+    active = lock_accounts(follower.id, followed.id)
+    if follower.id == followed.id or len(active) < 2 or not active[followed.id]:
         return False
     row = {"follower_id": follower.id, "followed_id": followed.id, "created_at": utc_now()}
     # Two clicks at once are one follow.
@@ -64,7 +78,7 @@ def follow(follower: User, followed: User) -> bool:
     )
     if not db.session.execute(insert.values(row)).rowcount:
         return False
-    _count(follower.id, followed.id, 1)
+    _count(follower.id, followed.id, 1, active)
     return True
 
 
@@ -73,32 +87,48 @@ def unfollow(follower: User, followed: User) -> bool:
 
     :return: False if nothing changed.
     """
-    _lock(follower.id, followed.id)
+    active = lock_accounts(follower.id, followed.id)
     delete = sa.delete(Follow).where(Follow.follower_id == follower.id, Follow.followed_id == followed.id)
     if not db.session.execute(delete.execution_options(synchronize_session=False)).rowcount:
         return False
-    _count(follower.id, followed.id, -1)
+    _count(follower.id, followed.id, -1, active)
     return True
 
 
-def _lock(*ids: int) -> bool:
-    """Lock these accounts' rows, always in the same order, so that nobody waits for each other.
-
-    :return: whether all of them exist.
-    """
-    rows = sa.select(User.id).where(User.id.in_(ids)).order_by(User.id).with_for_update()
-    return len(db.session.execute(rows).all()) == len(ids)
-
-
-def _count(follower_id: int, followed_id: int, change: int) -> None:
-    for user_id, column in ((follower_id, User.following_count), (followed_id, User.followers_count)):
-        db.session.execute(
-            sa.update(User)
-            .where(User.id == user_id)
-            .values({column: column + change})
-            .execution_options(synchronize_session=False)
-        )
+def _count(follower_id: int, followed_id: int, change: int, active: dict[int, bool]) -> None:
+    """Only those count who are active: the suspended are in nobody's lists."""
+    for user_id, other_id, column in (
+        (follower_id, followed_id, User.following_count),
+        (followed_id, follower_id, User.followers_count),
+    ):
+        if active[other_id]:
+            db.session.execute(
+                sa.update(User)
+                .where(User.id == user_id)
+                .values({column: changed(column, change)})
+                .execution_options(synchronize_session=False)
+            )
     _expire(follower_id, followed_id)
+
+
+def count_for_others(user_id: int, change: int) -> None:
+    """Let an account, that is locked, count from now on with those who follow it and whom it follows, or
+    no longer; the caller commits.
+
+    :param change: 1 or -1.
+    """
+    users, follows = User.__table__, Follow.__table__
+    mine = sa.select(follows.c.followed_id).where(follows.c.follower_id == user_id)
+    others = sa.select(follows.c.follower_id).where(follows.c.followed_id == user_id)
+    for ids, column in ((mine, users.c.followers_count), (others, users.c.following_count)):
+        found = sorted(db.session.execute(ids).scalars())
+        for start in range(0, len(found), _CHUNK):
+            db.session.execute(
+                sa.update(users)
+                .where(users.c.id.in_(found[start : start + _CHUNK]))
+                .values({column: changed(column, change)})
+            )
+    db.session.expire_all()
 
 
 def _expire(*ids: int) -> None:
@@ -127,10 +157,41 @@ def following_page(user: User, before: int | None = None, after: int | None = No
 
 
 def _page(listed: Any, condition: Any, before: int | None, after: int | None) -> PeoplePage:
-    query = sa.select(User.id, User.username, User.about).join(Follow, listed == User.id).where(condition)
+    query = (
+        sa.select(User.id, User.username, User.about, Follow.created_at)
+        .join(Follow, listed == User.id)
+        .where(condition, User.suspended_at.is_(None))
+    )
 
     def fetch(at: Cut) -> list[Person]:
-        rows = db.session.execute(at.apply(query, listed))
-        return [Person(*row) for row in rows]
+        part = query
+        if at.bound is not None:
+            time, number = _moment(at.bound)
+            since, then = Follow.created_at, listed
+            past = (
+                sa.or_(since > time, sa.and_(since == time, then > number))
+                if at.newer
+                else sa.or_(since < time, sa.and_(since == time, then < number))
+            )
+            # The first half is implied, and all that an index can be searched by.
+            part = part.where(since >= time if at.newer else since <= time, past)
+        order = [Follow.created_at, listed] if at.newer else [Follow.created_at.desc(), listed.desc()]
+        rows = db.session.execute(part.order_by(*order).limit(at.limit))
+        return [Person(_place(row.created_at, row.id), row.username, row.about) for row in rows]
 
     return PeoplePage(*cut(fetch, before, after, PeoplePage.SIZE))
+
+
+# A place in a list of people: when it began, in seconds since then, and whose it is. Together they are a
+# number like others that pages are cut by, for some 130 years.
+_BEGINNING = datetime(2020, 1, 1)
+_IDS = 2**31
+
+
+def _place(since: datetime, user_id: int) -> int:
+    return max(0, int((since - _BEGINNING).total_seconds())) * _IDS + user_id
+
+
+def _moment(place: int) -> tuple[datetime, int]:
+    seconds, user_id = divmod(place, _IDS)
+    return _BEGINNING + timedelta(seconds=seconds), user_id

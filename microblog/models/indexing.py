@@ -1,45 +1,274 @@
-"""Tells the search engine, if there is one, what a transaction has changed, once it is committed."""
+"""What the search engine, where there is one, has yet to be told: kept in the database until it has it all.
 
+A change is noted in the transaction that makes it. One thread of one process at a time works them off: it
+reads what the post is by then, so that the order does not matter, and doing it twice does no harm.
+"""
+
+import hashlib
+import threading
+import time
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from flask import Flask, current_app
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from microblog.database import db
-from microblog.elasticsearch import Elasticsearch
+from microblog.database import TABLE_OPTIONS, db, utc_now
+from microblog.elasticsearch import REST, Elasticsearch, Unavailable
 
 _KEY = "microblog.elasticsearch"
+# Posts that are sent at once.
+CHUNK = 500
+# How long one process alone sends, unless it says that it goes on.
+_LEASE = timedelta(seconds=90)
+# With a change that has waited for longer, the database answers instead.
+_LATE = timedelta(seconds=60)
+
+
+class Change(db.Model):  # type: ignore[name-defined, misc]
+    """A post that was written, or is to be found no longer, since the search engine was told."""
+
+    __tablename__ = "search_changes"
+
+    id = sa.Column(sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True)
+    # Of a post that may be gone.
+    post_id = sa.Column(sa.BigInteger, nullable=False)
+    created_at = sa.Column(sa.DateTime, nullable=False, default=utc_now)
+
+    __table_args__ = TABLE_OPTIONS
+
+
+class IndexState(db.Model):  # type: ignore[name-defined, misc]
+    """How far the search engine's index is. One row, or none."""
+
+    __tablename__ = "search_index"
+    __table_args__ = TABLE_OPTIONS
+
+    id = sa.Column(sa.Integer, primary_key=True, autoincrement=False)
+    # Which index: another server, or another way to store words, begins anew.
+    which = sa.Column(sa.String(64), nullable=False)
+    # All posts up to this number were sent once.
+    filled_to = sa.Column(sa.BigInteger, nullable=False)
+    is_whole = sa.Column(sa.Boolean, nullable=False)
+    leased_until = sa.Column(sa.DateTime, nullable=False)
 
 
 def init_app(app: Flask, url: str) -> None:
     """:param url: of Elasticsearch; empty: the database alone searches."""
-    app.extensions[_KEY] = Elasticsearch(url) if url else None
+    found = app.extensions[_KEY] = Elasticsearch(url) if url else None
+    if found:
+        sender = app.extensions[f"{_KEY}.sender"] = _Sender(app)
+        app.before_request(sender.start)
 
 
 def engine() -> Elasticsearch | None:
     """The search engine of the application at hand."""
-    return current_app.extensions.get(_KEY)
+    found: Elasticsearch | None = current_app.extensions.get(_KEY)
+    return found
 
 
-def added(post_id: int, author_id: int, body: str) -> None:
-    _note("add", post_id, author_id, body)
-
-
-def removed(post_id: int) -> None:
-    _note("remove", post_id)
-
-
-def _note(*change: Any) -> None:
+def changed(post_id: int) -> None:
+    """A post was written or removed; the caller commits."""
     if engine() is not None:
-        db.session.info.setdefault(_KEY, []).append(change)
+        db.session.execute(sa.insert(Change.__table__).values(post_id=post_id, created_at=utc_now()))
+        _wake_after_commit()
+    else:
+        _forget()
+
+
+def changed_all(author_id: int) -> None:
+    """Likewise for all posts of an account, those about to be removed with it included."""
+    if engine() is not None:
+        from microblog.models.post import Post
+
+        mine = sa.select(Post.id, sa.literal(utc_now(), sa.DateTime)).where(Post.author_id == author_id)
+        db.session.execute(sa.insert(Change.__table__).from_select(["post_id", "created_at"], mine))
+        _wake_after_commit()
+    else:
+        _forget()
+
+
+def _forget() -> None:
+    """Without the engine nothing is noted: if it is used again, it begins anew."""
+    if current_app.extensions.get(f"{_KEY}.forgotten"):
+        return
+    if db.session.execute(sa.select(IndexState.id)).first() is None:
+        current_app.extensions[f"{_KEY}.forgotten"] = True
+        return
+    db.session.execute(sa.delete(IndexState.__table__))
+    db.session.execute(sa.delete(Change.__table__))
+
+
+def is_current() -> bool:
+    """Whether the engine's index has all posts, but for the last minute's."""
+    found = engine()
+    late = sa.select(sa.func.min(Change.created_at)).scalar_subquery()
+    row = db.session.execute(sa.select(IndexState.which, IndexState.is_whole, late)).first()
+    if found is None or row is None or row[0] != _which(found) or not row[1]:
+        return False
+    return row[2] is None or row[2] > utc_now() - _LATE
+
+
+def begin_anew() -> None:
+    """Let the engine's index be made afresh, by who sends next."""
+    db.session.rollback()
+    with db.engine.begin() as connection:
+        connection.execute(sa.delete(IndexState.__table__))
+
+
+def catch_up() -> bool:
+    """Send what there is to be sent, unless somebody else does.
+
+    :return: whether the engine has it all.
+    :raises Unavailable: it does not answer.
+    """
+    found = engine()
+    assert found is not None  # noqa: S101 - else nobody calls this
+    if not _lease():
+        return False
+    try:
+        (state,) = _rows(sa.select(IndexState.which, IndexState.filled_to, IndexState.is_whole))
+        filled_to = state.filled_to
+        if state.which != _which(found):
+            found.recreate()
+            filled_to = 0
+            _save(which=_which(found), filled_to=filled_to, is_whole=False)
+        if not state.is_whole or filled_to != state.filled_to:
+            _fill(found, filled_to)
+        while _send_changes(found):
+            _save(leased_until=utc_now() + _LEASE)
+    finally:
+        _save(leased_until=utc_now())
+    return True
+
+
+def pending() -> int:
+    """How many posts the engine has yet to be told about."""
+    return int(db.session.execute(sa.select(sa.func.count()).select_from(Change)).scalar_one())
+
+
+def settle() -> None:
+    """Wait until what was to be sent is sent, or cannot be: for tests."""
+    try:
+        while not catch_up():
+            time.sleep(0.05)
+    except Unavailable:
+        pass
+
+
+def _which(found: Elasticsearch) -> str:
+    return hashlib.sha256(f"1 {found.where}".encode()).hexdigest()
+
+
+def _rows(query: Any) -> list[Any]:
+    # Past the session of a request: this is a thread of its own, or a command.
+    with db.engine.connect() as connection:
+        return list(connection.execute(query).all())
+
+
+def _save(**values: Any) -> None:
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(IndexState.__table__).values(values))
+
+
+def _lease() -> bool:
+    """Whether this process is the one that sends, for a while."""
+    table, now = IndexState.__table__, utc_now()
+    with db.engine.begin() as connection:
+        free = sa.update(table).where(table.c.leased_until <= now).values(leased_until=now + _LEASE)
+        if connection.execute(free).rowcount:
+            return True
+    new = {"id": 1, "which": "", "filled_to": 0, "is_whole": False, "leased_until": now + _LEASE}
+    try:
+        with db.engine.begin() as connection:
+            connection.execute(sa.insert(table).values(new))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _fill(found: Elasticsearch, filled_to: int) -> None:
+    """Send the posts that were there before, oldest first."""
+    from microblog.models.post import Post
+
+    query = sa.select(Post.id).order_by(Post.id).limit(CHUNK)
+    while rows := _rows(query.where(Post.id > filled_to)):
+        _send(found, [row.id for row in rows])
+        filled_to = rows[-1].id
+        _save(filled_to=filled_to, leased_until=utc_now() + _LEASE)
+    _save(is_whole=True)
+
+
+def _send_changes(found: Elasticsearch) -> bool:
+    """Send some of the changes.
+
+    :return: whether there were any.
+    """
+    changes = _rows(sa.select(Change.id, Change.post_id).order_by(Change.id).limit(CHUNK))
+    if changes:
+        _send(found, sorted({change.post_id for change in changes}))
+        done = sa.delete(Change.__table__).where(Change.id.in_([change.id for change in changes]))
+        with db.engine.begin() as connection:
+            connection.execute(done)
+    return bool(changes)
+
+
+def _send(found: Elasticsearch, ids: list[int]) -> None:
+    """Tell the engine what these posts are by now."""
+    from microblog.models.post import PublicPost
+
+    # Later than what another process has read before: the engine keeps the latest.
+    version = time.time_ns() // 1_000_000
+    query = sa.select(PublicPost.post_id, PublicPost.words).where(PublicPost.post_id.in_(ids))
+    public = {row.post_id: row.words for row in _rows(query)}
+    found.send([(number, public.get(number)) for number in ids], version)
+
+
+def _wake_after_commit() -> None:
+    db.session.info[_KEY] = True
 
 
 @sa.event.listens_for(db.session, "after_commit")
-def _send(session: Any) -> None:
-    for name, *values in session.info.pop(_KEY, ()):
-        getattr(engine(), name)(*values)
+def _wake(session: Any) -> None:
+    if session.info.pop(_KEY, False) and (sender := current_app.extensions.get(f"{_KEY}.sender")):
+        sender.start()
+        sender.wake.set()
 
 
 @sa.event.listens_for(db.session, "after_soft_rollback")
-def _forget(session: Any, _previous: Any) -> None:
+def _no_wake(session: Any, _previous: Any) -> None:
     session.info.pop(_KEY, None)
+
+
+class _Sender:
+    """The thread that sends. After a failure it tries again, and now and then looks for others' changes."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self.wake = threading.Event()
+
+    def start(self) -> None:
+        """Started by the process that uses it: a thread does not live through a fork."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._work, name="elasticsearch", daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            self.wake.clear()
+            with self._app.app_context():
+                try:
+                    catch_up()
+                except Unavailable as error:
+                    self._app.logger.warning("the search engine is told later: %s", error)
+                except SQLAlchemyError as error:
+                    self._app.logger.warning("the search engine is told later: %s", type(error).__name__)
+                except Exception:
+                    self._app.logger.exception("the search engine is told later")
+            self.wake.wait(REST)

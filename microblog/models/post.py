@@ -2,19 +2,22 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, utc_now
-from microblog.models import feeds, indexing
+from microblog.models import feeds, indexing, words
 from microblog.models.feeds import ID_MAX, PostRow
 from microblog.models.paging import cut
-from microblog.models.user import User
+from microblog.models.user import User, changed, lock_accounts
 
 __all__ = ["ID_MAX", "POST_MAX", "Page", "Post", "PostRow"]
 
 # In characters: emoji count as one, or as the few they are made of.
 POST_MAX = 140
+# Posts that are read or written at once.
+_CHUNK = 500
 
 # SQLite counts rows up by itself only in a column that is exactly INTEGER.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -32,11 +35,64 @@ class Post(db.Model):  # type: ignore[name-defined, misc]
     # Its ISO 639-1 code; None: not known.
     language = sa.Column(sa.String(8))
 
-    # One author's posts in order, without sorting.
-    __table_args__ = (sa.Index(None, author_id, id), TABLE_OPTIONS)
+    # One author's posts in order, without sorting. A number is never given again: a page that was
+    # opened before a post was deleted has a button that deletes this number.
+    __table_args__ = (sa.Index(None, author_id, id), {"sqlite_autoincrement": True, **TABLE_OPTIONS})
 
     def __repr__(self) -> str:
         return f"<Post {self.id}>"
+
+
+class PublicPost(db.Model):  # type: ignore[name-defined, misc]
+    """A post that is to be found, by its words: all but those of suspended accounts.
+
+    A feed of everybody's posts, and a search, begin here: what must not be shown costs them nothing.
+    """
+
+    __tablename__ = "public_posts"
+
+    post_id = sa.Column(
+        BigId, sa.ForeignKey("posts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    # As microblog.models.words writes them. The migrations make their full-text index.
+    words = sa.Column(sa.Text, nullable=False)
+
+    __table_args__ = TABLE_OPTIONS
+
+
+@sa.event.listens_for(Post, "after_insert")
+def _publish(_mapper: Any, connection: Any, post: Post) -> None:
+    row = {"post_id": post.id, "words": words.stored(post.body)}
+    connection.execute(sa.insert(PublicPost.__table__).values(row))
+
+
+@sa.event.listens_for(Post, "after_update")
+def _republish(_mapper: Any, connection: Any, post: Post) -> None:
+    table = PublicPost.__table__
+    connection.execute(
+        sa.update(table).where(table.c.post_id == post.id).values(words=words.stored(post.body))
+    )
+
+
+def withdraw_posts(author_id: int) -> None:
+    """Let nobody find an account's posts; the caller commits."""
+    public = PublicPost.__table__
+    mine = sa.select(Post.id).where(Post.author_id == author_id)
+    db.session.execute(sa.delete(public).where(public.c.post_id.in_(mine)))
+    indexing.changed_all(author_id)
+
+
+def publish_posts(author_id: int) -> None:
+    """Let them be found again; the caller commits."""
+    withdraw_posts(author_id)
+    bound = 0
+    query = sa.select(Post.id, Post.body).where(Post.author_id == author_id).order_by(Post.id).limit(_CHUNK)
+    while rows := db.session.execute(query.where(Post.id > bound)).all():
+        db.session.execute(
+            sa.insert(PublicPost.__table__),
+            [{"post_id": row.id, "words": words.stored(row.body)} for row in rows],
+        )
+        bound = rows[-1].id
 
 
 def clean_body(text: str) -> str:
@@ -58,7 +114,7 @@ def add_post(author: User, body: str, language: str | None = None) -> Post:
     post = Post(author_id=author.id, body=body, language=language)
     db.session.add(post)
     db.session.flush()
-    indexing.added(post.id, author.id, body)
+    indexing.changed(post.id)
     return post
 
 
@@ -70,22 +126,20 @@ def delete_post(post: Post) -> bool:
     post_id, author_id = post.id, post.author_id
     if post in db.session:
         db.session.expunge(post)
-    _lock(author_id)
+    lock_accounts(author_id)
     if not db.session.execute(sa.delete(Post.__table__).where(Post.id == post_id)).rowcount:
         return False
     _count(author_id, -1)
-    indexing.removed(post_id)
+    indexing.changed(post_id)
     return True
-
-
-def _lock(author_id: int) -> None:
-    db.session.execute(sa.select(User.id).where(User.id == author_id).with_for_update())
 
 
 def _count(author_id: int, change: int) -> None:
     users = User.__table__
     db.session.execute(
-        sa.update(users).where(users.c.id == author_id).values(posts_count=users.c.posts_count + change)
+        sa.update(users)
+        .where(users.c.id == author_id)
+        .values(posts_count=changed(users.c.posts_count, change))
     )
     author = db.session.identity_map.get(db.session.identity_key(User, author_id))
     if author is not None:

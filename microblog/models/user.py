@@ -1,14 +1,13 @@
 """Accounts."""
 
-import hashlib
-import hmac
 import re
+from typing import Any
 
 import sqlalchemy as sa
 from flask_login import UserMixin
 
 from microblog.database import TABLE_OPTIONS, db, utc_now
-from microblog.models import passwords
+from microblog.models import passwords, sessions
 
 USERNAME_MIN = 3
 USERNAME_MAX = 32
@@ -40,7 +39,8 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
     """
 
     __tablename__ = "users"
-    __table_args__ = TABLE_OPTIONS
+    # A number is never given again: what was made for an account is not for the next one.
+    __table_args__ = {"sqlite_autoincrement": True, **TABLE_OPTIONS}
 
     id = sa.Column(sa.Integer, primary_key=True)
     username = sa.Column(sa.String(USERNAME_MAX), nullable=False)
@@ -58,6 +58,11 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
     posts_count = sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
     followers_count = sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
     following_count = sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
+    # Whether a link in a mail to it was opened. Else somebody else may have it: it may be theirs.
+    email_confirmed = sa.Column(sa.Boolean, nullable=False, default=True, server_default=sa.text("1"))
+
+    # Of the log-in that this account was looked up by.
+    secret = ""
 
     def __init__(self, username: str, email: str, password: str) -> None:
         super().__init__(username=username, name_key=username.lower(), email=email.lower())
@@ -72,26 +77,41 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
         return self.suspended_at is None
 
     def set_password(self, password: str) -> None:
+        """All log-ins with the old one end."""
+        if self.id is not None:
+            sessions.end(self.id)
         self.password_hash = passwords.hash_password(password)
 
-    def get_id(self) -> str:
-        """What sessions and remember-me cookies hold.
+    def start_session(self, agent: str, remembered: bool) -> None:
+        """Log this account in, with a browser that calls itself so; the caller commits."""
+        self.secret = sessions.start(self.id, agent, remembered)
 
-        The part made from the password's hash makes a new password end all of them, and
-        keeps a deleted account's cookies from opening a later one with the same number.
-        """
-        return f"{self.id}.{hashlib.sha256(self.password_hash.encode()).hexdigest()[:32]}"
+    def get_id(self) -> str:
+        """What the session's and the remember-me cookie hold: the number, and the log-in's secret."""
+        return f"{self.id}.{self.secret}"
+
+    @property
+    def session_digest(self) -> str:
+        """Which log-in this is."""
+        return sessions.digest(self.secret)
 
     @staticmethod
     def from_id(text: str) -> "User | None":
-        """The account that :meth:`get_id` gave ``text`` for, if it still has that password and is active."""
-        number = text.partition(".")[0]
-        if not (number.isascii() and number.isdigit()):
+        """The account that :meth:`get_id` gave ``text`` for, if that log-in is good and it is active."""
+        number, _, secret = text.partition(".")
+        if not (number.isascii() and number.isdigit() and len(number) <= 10):
             return None
-        user = db.session.get(User, int(number))
-        if user is None or not user.is_active:
-            return None
-        return user if hmac.compare_digest(user.get_id(), text) else None
+        session = sessions.Session
+        query = (
+            sa.select(User)
+            .join(session, session.user_id == User.id)
+            .where(session.digest == sessions.digest(secret), session.expires_at > utc_now())
+            .where(User.id == int(number), User.suspended_at.is_(None))
+        )
+        user: User | None = db.session.execute(query).scalar_one_or_none()
+        if user is not None:
+            user.secret = secret
+        return user
 
     @staticmethod
     def find(name: str) -> "User | None":
@@ -109,3 +129,22 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
         user = User.find(name)
         right = passwords.check_password(user.password_hash if user else None, password)
         return user if right else None
+
+
+def lock_accounts(*ids: int) -> dict[int, bool]:
+    """Lock these accounts' rows until the transaction ends, always in the same order, so that nobody
+    waits for each other.
+
+    :return: those that there are, and whether each is active.
+    """
+    users = User.__table__
+    if db.engine.dialect.name == "sqlite":
+        # It locks the whole database, but only for who writes.
+        db.session.execute(sa.update(users).where(users.c.id.in_(ids)).values(id=users.c.id))
+    rows = sa.select(users.c.id, users.c.suspended_at).where(users.c.id.in_(ids)).order_by(users.c.id)
+    return {row.id: row.suspended_at is None for row in db.session.execute(rows.with_for_update())}
+
+
+def changed(count: Any, change: int) -> Any:
+    """A kept count after a change, never below nothing: that would be an error of the database's."""
+    return count + change if change > 0 else sa.case((count + change < 0, 0), else_=count + change)

@@ -11,23 +11,23 @@ from microblog.models.account import SEEN_AGAIN, touch
 
 def note(user: User) -> None:
     """A visitor was looked up for this request; for presence alone, nobody is."""
-    g.presence = (user.id, user.last_seen)
+    g.presence = (user.id, user.last_seen, user.session_digest)
 
 
 def init_app(app: Flask) -> None:
     @app.after_request
     def keep(response: Response) -> Response:
-        user_id, last_seen = g.get("presence", (None, None))
+        user_id, last_seen, session = g.get("presence", (None, None, None))
         now = utc_now()
         if user_id is not None and (last_seen is None or last_seen <= now - SEEN_AGAIN):
             # The visitor has the page by then.
-            response.call_on_close(lambda: _touch(app, user_id, now))
+            response.call_on_close(lambda: _touch(app, user_id, session, now))
         return response
 
 
-def _touch(app: Flask, user_id: int, now: datetime) -> None:
+def _touch(app: Flask, user_id: int, session: str, now: datetime) -> None:
     with app.app_context():
         try:
-            touch(user_id, now)
+            touch(user_id, now, session)
         except Exception:
             app.logger.exception("a visitor's presence could not be noted")

@@ -6,7 +6,6 @@ indices-create-index.html, indices-delete-index.html
 
 import base64
 import json
-import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -16,6 +15,7 @@ class Double:
 
     def __init__(self):
         self.indices = {}
+        self.versions = {}
         self.asked = []
         self.broken = None
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -50,7 +50,12 @@ class Double:
                 else:
                     status, answer = double.answer(self.command, self.path, body)
                 text = (json.dumps(answer) if answer is not None else "<html>proxy").encode()
-                self.send_response(status)
+                if double.broken == "redirect":
+                    self.send_response(302)
+                    self.send_header("Location", f"{double.url.rpartition('/')[0]}/elsewhere")
+                    status = None
+                if status:
+                    self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 self.wfile.write(text)
@@ -79,7 +84,7 @@ class Double:
         if method == "PUT":
             if name in self.indices:
                 return 400, {"error": {"type": "resource_already_exists_exception"}, "status": 400}
-            assert json.loads(body)["mappings"]["properties"]["body"]["type"] == "text"
+            assert json.loads(body)["mappings"]["properties"]["words"]["analyzer"] == "whitespace"
             self.indices[name] = {}
             return 200, {"acknowledged": True, "shards_acknowledged": True, "index": name}
         return 405, {"error": "Incorrect HTTP method", "status": 405}
@@ -89,23 +94,30 @@ class Double:
         for line in lines:
             ((action, where),) = line.items()
             index = self.indices.setdefault(where["_index"], {})
-            if action == "index":
+            assert where["version_type"] == "external_gte"
+            source = next(lines) if action == "index" else None
+            if self.versions.get(where["_id"], 0) > where["version"]:
+                status = 409
+            elif action == "index":
                 status = 200 if where["_id"] in index else 201
-                index[where["_id"]] = next(lines)
+                index[where["_id"]] = source
             else:
                 status = 200 if index.pop(where["_id"], None) else 404
+            if status != 409:
+                self.versions[where["_id"]] = where["version"]
             items.append({action: {**where, "status": status}})
-        return {"took": 1, "errors": False, "items": items}
+        errors = any(result["status"] >= 400 for item in items for result in item.values())
+        return {"took": 1, "errors": errors, "items": items}
 
     def search(self, name, asked):
-        match = asked["query"]["bool"]["must"]["match"]["body"]
+        match = asked["query"]["bool"]["must"]["match"]["words"]
         assert match["operator"] == "and"
-        words = set(re.findall(r"\w+", match["query"].lower()))
+        words = set(match["query"].split())
         bounds = asked["query"]["bool"].get("filter", {"range": {"id": {}}})["range"]["id"]
         found = [
             number
             for number, source in ((int(key), source) for key, source in self.indices[name].items())
-            if words <= set(re.findall(r"\w+", source["body"].lower()))
+            if words <= set(source["words"].split())
             and number > bounds.get("gt", -1)
             and number < bounds.get("lt", 2**63)
         ]

@@ -51,12 +51,19 @@ def test_no_post_without_an_author(context):
 
 
 def test_an_old_account_number_opens_no_new_account(context):
-    first = User("susan", "susan@example.org", "password")
-    first.id = 7
+    first, second = (User(name, f"{name}@example.org", "password") for name in ("susan", "david"))
+    for user in (first, second):
+        user.id = 7
+    db.session.add(first)
+    db.session.flush()
+    first.start_session("", True)
+    db.session.flush()
     text = first.get_id()
-    second = User("david", "david@example.org", "password")
-    second.id = 7
+    db.session.delete(first)
+    db.session.flush()
     db.session.add(second)
+    db.session.flush()
+    second.start_session("", True)
     db.session.flush()
     assert User.from_id(second.get_id()) is second
     for wrong in (text, "7", "7.", "", ".", "x", "-7.x", f"{text}x"):

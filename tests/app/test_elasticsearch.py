@@ -1,9 +1,14 @@
+import time
+from datetime import timedelta
+
 import pytest
+import sqlalchemy as sa
 from elasticsearch_double import Double
 
 from microblog import elasticsearch
-from microblog.database import db
-from microblog.models import Page, User, indexing
+from microblog.database import db, utc_now
+from microblog.models import Change, Page, Post, User, indexing
+from microblog.models.account import delete_account, suspend, unsuspend
 from microblog.models.post import add_post, delete_post, find_post
 from microblog.models.search import reindex, search_page
 
@@ -21,14 +26,14 @@ def susan(app, make_app, double):
         user = User("susan", "susan@example.org", "password")
         db.session.add(user)
         db.session.commit()
-        indexing.engine().recreate()
+        indexing.settle()
         yield user
 
 
 def write(author, *bodies):
     posts = [add_post(author, body) for body in bodies]
     db.session.commit()
-    indexing.engine().settle()
+    indexing.settle()
     return posts
 
 
@@ -42,7 +47,7 @@ def test_it_answers(susan, double):
     assert found("HELLO") == (["hello world", "Hello Elastic"], False)
     delete_post(find_post(post.id))
     db.session.commit()
-    indexing.engine().settle()
+    indexing.settle()
     assert set(double.indices["posts"]) != {str(post.id)}
     assert found("hello") == (["hello world"], False)
 
@@ -51,7 +56,7 @@ def test_what_is_rolled_back_is_not_sent(susan, double):
     add_post(susan, "never written")
     db.session.rollback()
     db.session.commit()
-    indexing.engine().settle()
+    indexing.settle()
     assert double.indices["posts"] == {}
 
 
@@ -91,12 +96,122 @@ def test_it_is_not_there(susan, double):
 def test_a_wrong_password_is_a_failure(app, make_app, double):
     url = double.url.replace("elastic:", "mallory:")
     with make_app(elasticsearch_url=url).app_context():
-        assert search_page("anything").fallback
+        with pytest.raises(elasticsearch.Unavailable, match="status 401"):
+            indexing.catch_up()
+        assert search_page("anything").posts == []
+
+
+def restarted(monkeypatch):
+    """The time of rest after a failure is over."""
+    monkeypatch.setattr(elasticsearch.time, "monotonic", lambda: 1e12)
+
+
+def test_what_it_missed_it_is_told_later(susan, double, monkeypatch):
+    """A post that is deleted while it is down is forgotten there, one that is written is found."""
+    (gone,) = write(susan, "gone soon")
+    double.broken = "status"
+    delete_post(find_post(gone.id))
+    write(susan, "written meanwhile")
+    assert indexing.pending() == 2
+    double.broken = None
+    restarted(monkeypatch)
+    indexing.settle()
+    assert indexing.pending() == 0
+    assert [row["words"] for row in double.indices["posts"].values()] == [" written meanwhile "]
+
+
+def test_the_database_answers_while_it_lags(susan, double, monkeypatch):
+    write(susan, "first words")
+    double.broken = "status"
+    write(susan, "second words")
+    db.session.execute(sa.update(Change).values(created_at=utc_now() - timedelta(hours=1)))
+    db.session.commit()
+    double.broken = None
+    restarted(monkeypatch)
+    assert found("words") == (["second words", "first words"], False)
+
+
+def test_an_accounts_posts_go_with_it(susan, double):
+    write(susan, *(f"number {number}" for number in range(5)))
+    delete_account(susan)
+    db.session.commit()
+    indexing.settle()
+    assert double.indices["posts"] == {}
+
+
+def test_the_suspended_are_forgotten_and_come_back(susan, double):
+    write(susan, "seldom words")
+    for change, count in ((suspend, 0), (unsuspend, 1)):
+        change(susan)
+        db.session.commit()
+        indexing.settle()
+        assert len(double.indices["posts"]) == count
+        assert len(found("seldom")[0]) == count
+
+
+def test_an_old_site_has_all_its_posts_there_before_it_is_asked(app, make_app, double, monkeypatch):
+    monkeypatch.setattr(indexing, "CHUNK", 2)
+    double.indices["posts"] = {"999": {"body": "of an older version"}}
+    with app.app_context():
+        susan = User("susan", "susan@example.org", "password")
+        db.session.add(susan)
+        db.session.flush()
+        for number in range(5):
+            add_post(susan, f"number {number}")
+        db.session.commit()
+    with make_app(elasticsearch_url=double.url).app_context():
+        assert len(found("number")[0]) == 5
+        assert not [line for line in double.asked if "_search" in line]
+        indexing.settle()
+        assert len(double.indices["posts"]) == 5
+        assert len(found("number")[0]) == 5
+        assert [line for line in double.asked if "_search" in line]
+    # Without it for a while: what changes then is not noted, so it begins anew.
+    with make_app().app_context():
+        delete_post(find_post(db.session.execute(sa.select(sa.func.min(Post.id))).scalar()))
+        db.session.commit()
+    with make_app(elasticsearch_url=double.url).app_context():
+        assert not indexing.is_current()
+        indexing.settle()
+        assert len(double.indices["posts"]) == 4
+
+
+def test_an_older_answer_changes_nothing(susan, double):
+    """Of two processes that send at once, what was read last counts."""
+    (post,) = write(susan, "hello")
+    indexing.engine().send([(post.id, None)], version=1)
+    assert len(double.indices["posts"]) == 1
+
+
+def test_one_process_sends(susan, double):
+    assert indexing._lease()
+    assert not indexing.catch_up()
+    indexing._save(leased_until=utc_now())
+    assert indexing.catch_up()
+
+
+def test_the_thread_sends_by_itself(app, make_app, double):
+    with make_app(elasticsearch_url=double.url).app_context():
+        db.session.add(User("susan", "susan@example.org", "password"))
+        db.session.commit()
+        add_post(User.find("susan"), "sent")
+        db.session.commit()
+        ends = time.monotonic() + 120
+        while not double.indices.get("posts") and time.monotonic() < ends:
+            time.sleep(0.02)
+        assert [row["words"] for row in double.indices["posts"].values()] == [" sent "]
+
+
+def test_its_password_goes_nowhere_else(susan, double):
+    double.broken = "redirect"
+    with pytest.raises(elasticsearch.Unavailable, match="status 302"):
+        indexing.engine().find(["x__"], None, False, 1)
+    assert "elsewhere" not in "".join(double.asked)
 
 
 @pytest.mark.parametrize("chunk", [2, 500])
 def test_reindex(susan, double, monkeypatch, chunk):
-    monkeypatch.setattr("microblog.models.search._CHUNK", chunk)
+    monkeypatch.setattr(indexing, "CHUNK", chunk)
     posts = write(susan, *(f"number {number}" for number in range(5)))
     double.indices["posts"] = {"999": {"body": "of a database long gone"}}
     assert reindex() == 5

@@ -1,9 +1,12 @@
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 
 from microblog.database import db, utc_now
-from microblog.models import Follow, Page, Post, User, feeds
-from microblog.models.account import delete_account, export_account, touch
+from microblog.models import Follow, Page, Post, PublicPost, User, feeds
+from microblog.models.account import delete_account, export_account, suspend, touch, unsuspend
+from microblog.models.feeds import WINDOW
 from microblog.models.follow import (
     PeoplePage,
     follow,
@@ -59,7 +62,7 @@ def test_lists_of_people(people):
     db.session.commit()
     assert [person.username for person in followers_page(david).people] == ["pavel", "maria", "susan"]
     assert [person.username for person in following_page(david).people] == ["maria"]
-    assert following_page(david, before=maria.id) == PeoplePage([], None, None)
+    assert following_page(david, before=1) == PeoplePage([], None, None)
 
 
 def test_posts_are_counted(people):
@@ -179,3 +182,120 @@ def test_the_suspended_are_not_shown(crowd, monkeypatch, few):
         assert len(posts) == Page.SIZE
         assert "user0" not in {post.username for post in posts}
     assert [post.id for post in home_page(crowd).posts] == expected_home(crowd)[: Page.SIZE]
+
+
+def test_a_suspended_author_costs_nobody_anything(people):
+    """However much a suspended account wrote last, everybody's posts are read as fast."""
+    susan, david, *_ = people
+    add_post(susan, "good post")
+    for number in range(50):
+        add_post(david, f"bad post {number}")
+    db.session.commit()
+    suspend(david)
+    db.session.commit()
+    assert db.session.execute(sa.select(sa.func.count()).select_from(PublicPost)).scalar() == 1
+    assert [post.body for post in explore_page().posts] == ["good post"]
+    assert [post.body for post in search_page("post").posts] == ["good post"]
+    unsuspend(david)
+    db.session.commit()
+    assert len(explore_page().posts) == len(search_page("post").posts) == Page.SIZE
+
+
+def names(page):
+    return [person.username for person in page.people]
+
+
+def test_the_suspended_are_in_no_list_and_no_count(people):
+    susan, david, maria, _ = people
+    for follower, followed in ((susan, david), (david, susan), (maria, david), (david, maria)):
+        follow(follower, followed)
+    db.session.commit()
+    for _ in range(2):
+        suspend(david)
+        db.session.commit()
+    assert (names(following_page(susan)), names(followers_page(susan))) == ([], [])
+    assert [counts(user) for user in (susan, maria)] == [(0, 0, 0)] * 2
+    assert not follow(susan, david)
+    # Who is suspended can be left all the same.
+    assert unfollow(maria, david)
+    db.session.commit()
+    assert counts(maria) == (0, 0, 0)
+    for _ in range(2):
+        unsuspend(david)
+        db.session.commit()
+    assert (names(following_page(susan)), names(followers_page(susan))) == (["david"], ["david"])
+    assert [counts(user) for user in (susan, david, maria)] == [(0, 1, 1), (0, 1, 2), (0, 1, 0)]
+
+
+def test_a_suspended_account_that_is_deleted_is_not_counted_twice(people):
+    susan, david, *_ = people
+    follow(susan, david)
+    follow(david, susan)
+    suspend(david)
+    db.session.commit()
+    delete_account(david)
+    db.session.commit()
+    assert counts(susan) == (0, 0, 0)
+
+
+def test_who_followed_last_comes_first(people):
+    susan, david, maria, pavel = people
+    moment = utc_now()
+    followers = [User(f"user{number}", f"user{number}@example.org", "password") for number in range(60)]
+    db.session.add_all(followers)
+    db.session.commit()
+    for number, follower in enumerate([*followers, maria, pavel, david]):
+        follow(follower, susan)
+        row = sa.update(Follow).where(Follow.follower_id == follower.id)
+        # Some in the same second.
+        db.session.execute(row.values(created_at=moment + timedelta(seconds=number // 2)))
+    db.session.commit()
+    first = followers_page(susan)
+    assert names(first)[:3] == ["david", "pavel", "maria"]
+    second = followers_page(susan, before=first.older)
+    assert (len(first.people), len(second.people), second.older) == (50, 13, None)
+    assert len({*names(first), *names(second)}) == 63
+    assert followers_page(susan, after=second.newer) == first
+
+
+def test_the_database_takes_no_nonsense(people):
+    susan, *_ = people
+    wrong = (
+        sa.insert(Follow).values(follower_id=susan.id, followed_id=susan.id, created_at=utc_now()),
+        sa.update(User).values(posts_count=-1),
+        sa.update(User).values(followers_count=-1),
+        sa.update(User).values(following_count=-1),
+    )
+    for statement in wrong:
+        with pytest.raises(sa.exc.DBAPIError):
+            db.session.execute(statement.execution_options(synchronize_session=False))
+        db.session.rollback()
+
+
+@pytest.mark.parametrize("bound", [2**63 - 1, 2**63 - 2, 2**63 - WINDOW, 2**31, 1, 0])
+def test_the_ends_of_the_numbers(crowd, bound):
+    """A window past the last number a database can count to."""
+    for fetch in (
+        lambda **at: home_page(crowd, **at),
+        lambda **at: explore_page(**at),
+        lambda **at: profile_page(crowd, **at),
+        lambda **at: search_page("post", **at),
+        lambda **at: followers_page(crowd, **at),
+    ):
+        fetch(after=bound)
+        fetch(before=bound)
+
+
+@pytest.mark.parametrize("model", [Post, User])
+def test_a_number_is_never_used_again(people, model):
+    """A page that was open when a post was deleted, and its button, are about that one alone."""
+    susan, *_ = people
+    used = set()
+    for number in range(3):
+        new = add_post(susan, "soon gone") if model is Post else User(f"x{number}y", f"x{number}@x.org", "p")
+        db.session.add(new)
+        db.session.commit()
+        assert new.id not in used
+        used.add(new.id)
+        delete_post(new) if model is Post else delete_account(new)
+        db.session.commit()

@@ -4,9 +4,9 @@ from flask import Blueprint, abort, current_app, flash, redirect, render_templat
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from microblog.database import db, utc_now
+from microblog.database import db
 from microblog.i18n import _
-from microblog.models import User
+from microblog.models import User, account
 from microblog.models.directory import accounts_page
 from microblog.models.post import delete_post as remove
 from microblog.models.post import find_post
@@ -49,14 +49,14 @@ def suspend(username: str) -> ResponseReturnValue:
     if user.is_admin:
         flash(_("An administrator cannot be suspended."))
         return _back()
-    user.suspended_at = utc_now()
+    account.suspend(user)
     return _done("suspended", user.username, _("%(name)s is suspended.", name=user.username))
 
 
 @blueprint.post("/user/<username>/unsuspend")
 def unsuspend(username: str) -> ResponseReturnValue:
     user = _find(username)
-    user.suspended_at = None
+    account.unsuspend(user)
     return _done("let back in", user.username, _("%(name)s may come back.", name=user.username))
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from microblog import i18n
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import User
+from microblog.models import User, sessions
 from microblog.models.site import registration_open
 from microblog.models.throttle import forgive
 from microblog.web import letters, limits
@@ -79,6 +79,10 @@ def login() -> ResponseReturnValue:
 
 @blueprint.post("/logout")
 def logout() -> ResponseReturnValue:
+    if current_user.is_authenticated:
+        # Cookies that somebody may have copied are worth nothing from now on.
+        sessions.end(current_user.id, current_user.session_digest)
+        db.session.commit()
     session.clear()
     logout_user()
     flash(_("You are logged out."))
@@ -88,6 +92,8 @@ def logout() -> ResponseReturnValue:
 def start_session(user: User, remember: bool) -> None:
     # Nothing that somebody else may have planted before, its CSRF token included, lives on.
     session.clear()
+    user.start_session(request.user_agent.string, remember)
+    db.session.commit()
     login_user(user, remember=remember)
     i18n.use(None)
 
