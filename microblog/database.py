@@ -10,6 +10,7 @@ import click
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -128,6 +129,27 @@ def _mysql_options() -> dict[str, Any]:
         # Flask-SQLAlchemy 2 puts MySQL's three-byte utf8 into the URL; this wins.
         "connect_args": {"charset": "utf8mb4", "connect_timeout": 10},
     }
+
+
+# Deadlock; and MariaDB's word that a row was changed since the transaction began (its error 1020).
+_AGAIN = {1213, 1020}
+# A lock was waited for in vain.
+_WAITED = {1205}
+
+
+def is_conflict(error: DBAPIError) -> bool:
+    """Whether the database undid a transaction for another one's sake: done again, it may well succeed."""
+    return _code(error) in _AGAIN
+
+
+def is_busy(error: DBAPIError) -> bool:
+    """Whether somebody else kept the database for too long: later, it may well succeed."""
+    return _code(error) in _AGAIN | _WAITED or "database is locked" in str(error.orig)
+
+
+def _code(error: DBAPIError) -> object:
+    arguments = getattr(error.orig, "args", ())
+    return arguments[0] if arguments else None
 
 
 @contextmanager

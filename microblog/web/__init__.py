@@ -6,6 +6,7 @@ from typing import Any
 import flask
 from flask import Flask, request
 from flask.sessions import SecureCookieSessionInterface
+from sqlalchemy.exc import DBAPIError
 
 from microblog import database, i18n
 from microblog.commands import search as search_command
@@ -31,6 +32,10 @@ from microblog.web import (
 from microblog.web.extensions import chosen_language, csrf, login
 
 
+# How often a view is called before its conflicts with others are its visitor's.
+_TRIES = 4
+
+
 class Response(flask.Response):
     """Flask's, with what its older versions and extensions leave out."""
 
@@ -52,13 +57,27 @@ class Sessions(SecureCookieSessionInterface):
 
     def save_session(self, app: Flask, session: Any, response: Any) -> None:
         # Pictures and static files are the same for everybody: with Vary: Cookie, which newer
-        # Flasks add to all that an extension has looked at the session for, nothing could keep them.
-        if session.modified or not response.cache_control.public:
+        # Flasks add to all that an extension has looked at the session for, nothing could keep them;
+        # and what is kept for everybody must hold nobody's cookie.
+        if response.cache_control.public:
+            response.headers.pop("Set-Cookie", None)
+        else:
             super().save_session(app, session, response)
 
 
 class Application(Flask):
-    """Flask's, with logs that hold no secrets."""
+    """Flask's, with logs that hold no secrets, and patience with a database that is shared."""
+
+    def dispatch_request(self, *args: Any) -> Any:
+        """A view whose transaction was undone for another one's sake is called again."""
+        for _ in range(_TRIES - 1):
+            try:
+                return super().dispatch_request(*args)
+            except DBAPIError as error:
+                if not database.is_conflict(error):
+                    raise
+                database.db.session.rollback()
+        return super().dispatch_request(*args)
 
     def log_exception(self, exc_info: Any) -> None:
         # The view's rule, not the address: that may be the secret, as a reset link's is.

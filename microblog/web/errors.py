@@ -5,12 +5,13 @@ import math
 from flask import Flask, render_template
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException, InternalServerError, TooManyRequests
 
 from microblog import i18n
-from microblog.database import db
+from microblog.database import db, is_busy
 from microblog.i18n import _l, _n
-from microblog.web import error_mail
+from microblog.web import error_mail, lapsed
 from microblog.web.hosts import UnknownHost
 
 # What visitors read; without an entry, the standard's own name for the code.
@@ -57,7 +58,10 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def csrf_error(_error: CSRFError) -> ResponseReturnValue:
-    return page(400, *CSRF_MESSAGE), 400
+    """A page that was open for longer than its session: what was written there is not lost."""
+    if not lapsed.is_own_page():
+        return page(400, *CSRF_MESSAGE), 400
+    return lapsed.ask_again()
 
 
 def unknown_host(_error: UnknownHost) -> ResponseReturnValue:
@@ -80,8 +84,12 @@ def too_many_requests(error: TooManyRequests) -> ResponseReturnValue:
 def server_error(error: InternalServerError) -> ResponseReturnValue:
     # Flask has logged it. The session may be stuck in a transaction that failed.
     db.session.rollback()
-    if error.original_exception is not None:
-        error_mail.report(error.original_exception)
+    original = error.original_exception
+    if isinstance(original, DBAPIError) and is_busy(original):
+        lapsed.keep_text()
+        return page(503, *MESSAGES[503]), 503, {"Retry-After": "10"}
+    if original is not None:
+        error_mail.report(original)
     return page(500, *MESSAGES[500]), 500
 
 

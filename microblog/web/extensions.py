@@ -1,17 +1,27 @@
 """Flask's extensions, bound to the application when it is made. The database has its own module."""
 
+from flask import redirect, request, url_for
+from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 
 from microblog import i18n
 from microblog.models import User
-from microblog.web import presence
+from microblog.web import lapsed, presence
 
 csrf = CSRFProtect()
 login = LoginManager()
 login.login_view = "auth.login"
 # The log-in page says so itself: messages would pile up in the session of who never opens it.
 login.login_message = None
+
+
+@login.unauthorized_handler
+def ask_to_log_in() -> ResponseReturnValue:
+    """The page that was asked for comes after the log-in; what a button does cannot be asked for."""
+    if request.method not in ("GET", "HEAD"):
+        return lapsed.ask_again()
+    return redirect(url_for("auth.login", next=request.full_path.rstrip("?")))
 
 
 @login.user_loader

@@ -21,7 +21,7 @@ from microblog.i18n import _
 from microblog.models import User, sessions
 from microblog.models.site import registration_open
 from microblog.models.throttle import forgive
-from microblog.web import letters, limits
+from microblog.web import lapsed, letters, limits
 from microblog.web.auth.forms import LoginForm, RegistrationForm
 from microblog.web.security import safe_path
 
@@ -90,8 +90,7 @@ def logout() -> ResponseReturnValue:
 
 
 def start_session(user: User, remember: bool) -> None:
-    # Nothing that somebody else may have planted before, its CSRF token included, lives on.
-    session.clear()
+    lapsed.renew_session()
     user.start_session(request.user_agent.string, remember)
     db.session.commit()
     login_user(user, remember=remember)

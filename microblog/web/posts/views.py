@@ -10,8 +10,8 @@ from microblog.language import detect
 from microblog.models import feeds
 from microblog.models.post import ID_MAX, add_post, delete_post, explore_page, find_post, home_page
 from microblog.translator import TranslatorError
+from microblog.web import lapsed, limits
 from microblog.web.cursor import cursor
-from microblog.web.extensions import login
 from microblog.web.posts.forms import PostForm
 from microblog.web.security import safe_path
 
@@ -22,12 +22,14 @@ blueprint = Blueprint("posts", __name__)
 def home() -> ResponseReturnValue:
     if not current_user.is_authenticated:
         # Who wrote a post and is logged out by now gets to log in.
-        return login.unauthorized() if request.method == "POST" else render_template("posts/welcome.html")
+        return lapsed.ask_again() if request.method == "POST" else render_template("posts/welcome.html")
     form = PostForm()
     if form.validate_on_submit():
         add_post(current_user, form.body.data, detect(form.body.data))
         db.session.commit()
         return redirect(url_for("posts.home"))
+    if request.method == "GET":
+        form.body.data = lapsed.kept_text()
     return render_template("posts/home.html", form=form, page=home_page(current_user, **cursor()))
 
 

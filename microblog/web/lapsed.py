@@ -1,0 +1,79 @@
+"""Buttons that were pressed too late: who pressed one is logged out by now, or the page is from before
+the last log-in.
+
+Nothing is done then that was not seen to be meant; but where the visitor was, and what they wrote, is
+kept, and one more click does it.
+"""
+
+from urllib.parse import urlsplit
+
+from flask import flash, redirect, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from microblog.i18n import _
+from microblog.models.post import POST_MAX, clean_body
+from microblog.web.security import safe_path
+
+_DRAFT = "draft"
+# What is kept goes into a cookie, which has 4 KB.
+_DRAFT_MAX = POST_MAX * 3
+
+
+# Their forms are for visitors, who have no session that could have lapsed, and hold passwords.
+_OPEN = {"auth.login", "auth.register", "auth.forgot", "auth.reset", "account.confirm"}
+
+
+def is_own_page() -> bool:
+    """Whether a form for members was sent from a page of this site, as far as browsers say.
+
+    From elsewhere comes no cookie (SameSite): an answer that set one would log the visitor out.
+    """
+    if request.endpoint in _OPEN or request.endpoint is None:
+        return False
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        return False
+    origin = request.headers.get("Origin") or request.headers.get("Referer")
+    return not origin or origin == "null" or urlsplit(origin).netloc.lower() == request.host.lower()
+
+
+def ask_again() -> ResponseReturnValue:
+    """Back to the page with the button, by way of the log-in where that is due."""
+    keep_text()
+    if current_user.is_authenticated:
+        flash(_("This page was open for too long. Please try again."))
+        return redirect(where_from())
+    return redirect(url_for("auth.login", next=where_from()))
+
+
+def where_from() -> str:
+    """The page that the button was on."""
+    if target := safe_path(request.form.get("next")):
+        return target
+    referrer = urlsplit(request.referrer or "")
+    if referrer.netloc and referrer.netloc.lower() == request.host.lower():
+        path = f"{referrer.path}?{referrer.query}" if referrer.query else referrer.path
+        return safe_path(path) or url_for("posts.home")
+    return url_for("posts.home")
+
+
+def keep_text() -> None:
+    """Keep a post that was not saved, for the page where posts are written."""
+    if request.method == "POST" and request.endpoint == "posts.home":
+        text = clean_body(request.form.get("body", ""))[:_DRAFT_MAX]
+        if text:
+            session[_DRAFT] = text
+
+
+def kept_text() -> str | None:
+    """That post, once."""
+    text: str | None = session.pop(_DRAFT, None)
+    return text
+
+
+def renew_session() -> None:
+    """Forget the session but for that post: nothing that somebody else may have planted lives on."""
+    text = session.get(_DRAFT)
+    session.clear()
+    if text:
+        session[_DRAFT] = text

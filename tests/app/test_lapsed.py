@@ -1,0 +1,136 @@
+"""Buttons on pages that were open for longer than the session they are from."""
+
+import re
+
+import pytest
+from app_client import PASSWORD, Browser, token
+from sqlalchemy.exc import OperationalError
+
+from microblog.database import db
+from microblog.models import Post, User
+from microblog.web.posts import views
+
+
+@pytest.fixture
+def susan(client, make_user):
+    make_user("susan")
+    make_user("david")
+    client.login()
+    return client
+
+
+def draft(page):
+    return re.search(r"<textarea[^>]*>\s*(.*?)</textarea>", page.text, re.DOTALL)[1]
+
+
+@pytest.mark.parametrize("ending", ["the browser was closed", "logged out elsewhere"])
+def test_a_written_post_is_not_lost(app, susan, ending):
+    page = susan.get("/")
+    if ending == "the browser was closed":
+        susan.client = app.test_client()
+    else:
+        with app.app_context():
+            User.find("susan").set_password("another horse")
+            db.session.commit()
+    answer = susan.post("/", {"csrf_token": token(page), "body": "almost lost"})
+    assert answer.headers["Location"] == "/login?next=%2F" or answer.headers["Location"] == "/login?next=/"
+    password = PASSWORD if "browser" in ending else "another horse"
+    home = susan.login(password=password, path=answer.headers["Location"]).headers["Location"]
+    assert draft(susan.get(home)) == "almost lost"
+    # Not a second time, and not by itself.
+    assert draft(susan.get("/")) == ""
+    with app.app_context():
+        assert db.session.query(Post).count() == 0
+
+
+def test_a_page_from_before_the_last_log_in(susan):
+    page = susan.get("/")
+    susan.logout()
+    susan.login()
+    answer = susan.post("/", {"csrf_token": token(page), "body": "almost lost"})
+    assert answer.headers["Location"] == "/"
+    home = susan.get("/")
+    assert draft(home) == "almost lost"
+    assert "open for too long" in home.text
+
+
+@pytest.mark.parametrize(
+    "button",
+    ["/post/1/delete", "/user/david/follow", "/settings/delete", "/admin/user/david/suspend", "/logout"],
+)
+@pytest.mark.parametrize(
+    "told, leads",
+    [
+        ({"data": {"next": "/explore?before=5"}}, "/explore?before=5"),
+        ({"headers": {"Referer": "http://localhost/user/david?after=1"}}, "/user/david?after=1"),
+        ({"headers": {"Referer": "https://evil.example/"}}, None),
+        ({"data": {"next": "//evil.example"}}, "/"),
+        ({}, "/"),
+    ],
+)
+def test_a_button_leads_back_to_its_page(app, button, told, leads):
+    answer = Browser(app).post(button, **told)
+    if leads is None:
+        assert answer.status_code == 400
+        assert "Set-Cookie" not in answer.headers
+    else:
+        target = answer.headers["Location"]
+        assert target.startswith("/login?next=")
+        assert Browser(app).get(target).status_code == 200
+        from urllib.parse import parse_qs, urlsplit
+
+        assert parse_qs(urlsplit(target).query)["next"] == [leads]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Referer": "https://evil.example/"},
+    ],
+)
+def test_from_elsewhere_no_cookie_is_set(app, headers):
+    """It would take the place of the visitor's own."""
+    answer = Browser(app).post("/", {"body": "planted"}, headers=headers)
+    assert answer.status_code == 400
+    assert "Set-Cookie" not in answer.headers
+
+
+class Fault(Exception):
+    pass
+
+
+def failing(times, *arguments):
+    """A way to write posts that fails so often."""
+    left, right = [times], views.add_post
+
+    def add(*values):
+        post = right(*values)
+        if left[0]:
+            left[0] -= 1
+            raise OperationalError("INSERT", {}, Fault(*arguments))
+        return post
+
+    return add
+
+
+@pytest.mark.parametrize("number", [1213, 1020])
+def test_a_conflict_with_another_transaction_is_tried_again(app, susan, monkeypatch, number):
+    monkeypatch.setattr(views, "add_post", failing(2, number, "Deadlock found"))
+    assert susan.write("in the end").status_code == 302
+    with app.app_context():
+        assert [post.body for post in db.session.query(Post)] == ["in the end"]
+        assert User.find("susan").posts_count == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("database is locked",), (1205, "Lock wait timeout"), (1213, "Deadlock")]
+)
+def test_a_post_survives_a_busy_database(app, susan, monkeypatch, arguments):
+    monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
+    monkeypatch.setattr(app, "testing", False)
+    monkeypatch.setattr(views, "add_post", failing(9, *arguments))
+    answer = susan.write("not now")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+    assert draft(susan.get("/")) == "not now"
