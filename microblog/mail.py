@@ -5,6 +5,7 @@ What is not sent when a worker ends within seconds is lost; whoever misses a lin
 
 import atexit
 import logging
+import re
 import smtplib
 import ssl
 import threading
@@ -48,8 +49,9 @@ class Mailer:
         :raises ValueError: if a header would have a line break: no second header hides in one.
         """
         message = EmailMessage(policy=SMTP)
-        message["From"] = Address(self.name, addr_spec=self.sender)
-        message["To"] = Address(addr_spec=to)
+        # In two parts: as one, an address like first..last@example.org would need quotes that it lacks.
+        message["From"] = Address(self.name, *_parts(self.sender))
+        message["To"] = Address("", *_parts(to))
         message["Subject"] = subject
         message["Date"] = localtime()
         message["Message-ID"] = make_msgid(domain=self.sender.partition("@")[2])
@@ -110,6 +112,13 @@ class Mailer:
                 _logger.exception("mail: a message could not be made")
             finally:
                 self._queue.task_done()
+
+
+def _parts(address: str) -> tuple[str, str]:
+    mailbox, _, domain = address.rpartition("@")
+    if re.search(r'[\s"(),:;<>@\[\\\]]', mailbox):
+        raise ValueError("an invalid address")
+    return mailbox, domain
 
 
 def _reason(error: OSError) -> str:

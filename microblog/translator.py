@@ -36,16 +36,22 @@ class Translator:
         self._kept: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._lock = threading.Lock()
 
+    def kept(self, text: str, language: str) -> str | None:
+        """A translation that was made before, which costs nothing."""
+        wanted = (text, language)
+        with self._lock:
+            if wanted in self._kept:
+                self._kept.move_to_end(wanted)
+            return self._kept.get(wanted)
+
     def translate(self, text: str, language: str) -> str:
         """A text in ``language``; from what, the service finds out.
 
         :raises TranslatorError: if there is no answer, or none of use.
         """
+        if (known := self.kept(text, language)) is not None:
+            return known
         wanted = (text, language)
-        with self._lock:
-            if wanted in self._kept:
-                self._kept.move_to_end(wanted)
-                return self._kept[wanted]
         # Not while holding the lock: a service that hangs must not hold up others.
         translation = self._ask(text, language)
         with self._lock:

@@ -72,6 +72,12 @@ def end(user_id: int, digest_: str | None = None) -> None:
     db.session.execute(query.execution_options(synchronize_session=False))
 
 
+def sweep() -> None:
+    """Remove what has expired."""
+    with db.engine.begin() as connection:
+        connection.execute(sa.delete(Session.__table__).where(Session.__table__.c.expires_at <= utc_now()))
+
+
 def touch(digest_: str, now: datetime) -> Any:
     """The statement that notes that a log-in was used."""
     sessions = Session.__table__

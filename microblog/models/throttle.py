@@ -1,22 +1,24 @@
 """Limits on attempts, counted in the database: all workers, and all machines, share them.
 
-A window begins with a key's first attempt and ends by itself. Keys are digests: the table tells
-nobody's name or address.
+A window begins with a key's first attempt and ends by itself. Keys are digests made with the site's
+secret key: the table tells nobody's name or address, not even to who tries all addresses there are.
 """
 
 import hashlib
+import hmac
 import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from flask import current_app
 from sqlalchemy.dialects import mysql, sqlite
 
 from microblog.database import TABLE_OPTIONS, db, utc_now
 
-# As many expired rows go at each attempt: more than one attempt makes.
-_SWEEP = 20
+# Rows that are removed in one statement.
+_CHUNK = 500
 
 
 class Attempts(db.Model):  # type: ignore[name-defined, misc]
@@ -42,7 +44,8 @@ class Limit:
     def key(self, *subject: object) -> "Key":
         """The limit for this account, this address ..., whatever their length."""
         text = "\0".join((self.name, *map(str, subject)))
-        return Key(self, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest())
+        secret = current_app.config["SECRET_KEY"].encode()
+        return Key(self, hmac.new(secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,6 @@ def attempt(*keys: Key) -> int:
     for key in keys:
         if wait := _count(key):
             return wait
-    _sweep()
     return 0
 
 
@@ -118,16 +120,17 @@ def _upsert(dialect: str, key: Key, now: datetime) -> Any:
     return mysql.insert(Attempts.__table__).values(values).on_duplicate_key_update(changes)
 
 
-def _sweep() -> None:
+def sweep() -> None:
+    """Remove what has expired. Whoever looks at the table later learns nothing of attempts long past."""
     now = utc_now()
-    with db.engine.begin() as connection:
-        expired = (
-            connection.execute(sa.select(Attempts.digest).where(Attempts.expires_at <= now).limit(_SWEEP))
-            .scalars()
-            .all()
-        )
-    for digest in expired:
+    expired = sa.select(Attempts.digest).where(Attempts.expires_at <= now).limit(_CHUNK)
+    while True:
+        with db.engine.connect() as connection:
+            digests = sorted(connection.execute(expired).scalars())
+        if not digests:
+            return
+        # By their keys and in order: nobody who counts an attempt meanwhile waits in a circle.
         with db.engine.begin() as connection:
             connection.execute(
-                sa.delete(Attempts).where(Attempts.digest == digest, Attempts.expires_at <= now)
+                sa.delete(Attempts).where(Attempts.digest.in_(digests), Attempts.expires_at <= now)
             )

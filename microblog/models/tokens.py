@@ -57,6 +57,12 @@ def issue(user: User, purpose: str, email: str | None = None) -> str:
     return secret
 
 
+def sweep() -> None:
+    """Remove what has expired."""
+    with db.engine.begin() as connection:
+        connection.execute(sa.delete(Token.__table__).where(Token.__table__.c.expires_at <= utc_now()))
+
+
 def find(secret: str, purpose: str) -> tuple[User, Token] | None:
     """Whose token that is, and the token, if it is still good for that purpose."""
     query = sa.select(User, Token).join(Token, Token.user_id == User.id)

@@ -21,6 +21,7 @@ from microblog.web import (
     errors,
     health,
     hosts,
+    housekeeping,
     letters,
     people,
     posts,
@@ -30,7 +31,6 @@ from microblog.web import (
     security,
 )
 from microblog.web.extensions import chosen_language, csrf, login
-
 
 # How often a view is called before its conflicts with others are its visitor's.
 _TRIES = 4
@@ -106,6 +106,7 @@ def build_app(config: Config) -> Flask:
     database.init_app(app, config.database_url)
     indexing.init_app(app, config.elasticsearch_url)
     presence.init_app(app)
+    housekeeping.init_app(app)
     security.init_app(app, config)
     hosts.init_app(app, config)
     letters.init_app(app, config)

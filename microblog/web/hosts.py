@@ -6,6 +6,7 @@ of theirs at a server on somebody's home network (DNS rebinding).
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # Load balancers and supervisors call the server by whatever they know it by.
 EXEMPT = {"health.healthz"}
+_LAST_STOP = re.compile(r"(?<=[A-Za-z0-9])\.(?=(?::[0-9]{1,5})?\Z)")
 
 
 class WellFormedHost:
@@ -49,6 +51,7 @@ class Hosts:
 
     def __init__(self, config: Config) -> None:
         self.configured = config.host_names
+        self._proxies = config.trusted_proxies
         self.scheme = "https" if config.https else "http"
         self._own = set(names.machine_names())
         self._accepted = {bare(name) for name in config.host_names} or self._own
@@ -71,9 +74,14 @@ class Hosts:
         if self.configured:
             return self.configured[0]
         if bare(host) in self._own or bare(host) in names.machine_addresses():
-            return host
+            return host if self._is_own_port(host) else without_port(host)
         own = names.machine_names()
         return next((name for name in own if "." in name), own[0])
+
+    def _is_own_port(self, host: str) -> bool:
+        """Whether a visitor came by this port, without a proxy: another may be somebody else's."""
+        port = request.environ.get("SERVER_PORT")
+        return not self._proxies and bool(request.remote_addr) and host.endswith(f":{port}")
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -97,14 +105,22 @@ def external_url(endpoint: str, **values: str) -> str:
 def bare(host: str) -> str:
     """A host without its port and brackets, in lower case; empty if it is none.
 
-    Looked at as a whole: in ``192.0.2.1:80@evil.example``, the host is the last part.
+    Looked at as a whole: in ``192.0.2.1:80@evil.example``, the host is the last part. The full stop that
+    ends a whole name in the DNS is none of it.
     """
+    host = _LAST_STOP.sub("", host)
     if not HOST_NAME.fullmatch(host):
         return ""
     host = host.lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]
+
+
+def without_port(host: str) -> str:
+    """A host with its brackets, if it has any."""
+    name = bare(host)
+    return f"[{name}]" if ":" in name else name
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from flask import Flask, current_app, render_template
 
 from microblog.config import Config
-from microblog.i18n import speaking
+from microblog.i18n import _l, language, speaking
 from microblog.mail import Mailer
+from microblog.models import User
 from microblog.web.hosts import bare
 
 
@@ -52,15 +53,22 @@ def later(job: Callable[[], None]) -> None:
         post.later(run)
 
 
-def deliver(to: str, language: str | None, subject: object, template: str, **values: object) -> None:
+def deliver(to: str, reads: str | None, subject: object, template: str, **values: object) -> None:
     """Write a mail and send it; only from within :func:`later`.
 
-    :param language: the reader's; None: the site's own.
+    :param reads: the reader's language; None: the site's own.
     :param subject: looked up in that language, if it is a lazy text.
     """
     post = mailer()
     assert post is not None  # noqa: S101 - else nothing comes here
-    with speaking(language):
+    with speaking(reads):
         text = render_template(template, **values)
         message = post.message(to, str(subject), text)
     post.send(message)
+
+
+def tell_change(user: User, to: str, what: str) -> None:
+    """Mail somebody that their password or address has changed: it may not have been them."""
+    username, reads = user.username, user.locale or language()
+    subject = _l("Your account was changed")
+    later(lambda: deliver(to, reads, subject, "mail/changed.txt", username=username, what=what))

@@ -1,9 +1,9 @@
 """How often something may be tried, and by whom. Somebody over a limit waits; nobody is shut out.
 
-Attempts on one account from one address have the tightest limit. The limit on an account from
-everywhere together stops a guesser with many addresses; for a browser in which the owner has
-logged in before, it does not hold: a guesser must not be able to lock the owner out (OWASP calls
-this device cookies).
+Attempts on one account from one address have the tightest limit. Above the limit on an account from
+everywhere together, each address has a few attempts left, no more: that stops a guesser with many
+addresses, and nobody can lock somebody else out. For a browser in which the owner has logged in before,
+neither holds (OWASP calls this device cookies).
 """
 
 import secrets
@@ -12,19 +12,26 @@ from flask import Response, current_app, request
 from itsdangerous import BadSignature, URLSafeSerializer
 from werkzeug.exceptions import TooManyRequests
 
-from microblog.models import User
+from microblog.models import User, tokens
 from microblog.models.throttle import Key, Limit, address, attempt
 
 LOGIN_HERE = Limit("log-in, account and address", 10, 15 * 60)
 LOGIN_ADDRESS = Limit("log-in, address", 50, 15 * 60)
 LOGIN_ACCOUNT = Limit("log-in, account", 100, 60 * 60)
+LOGIN_LAST = Limit("log-in, account that is guessed at, and address", 2, 15 * 60)
 LOGIN_DEVICE = Limit("log-in, known browser", 10, 15 * 60)
 REGISTRATION = Limit("registration, address", 60, 60 * 60)
 RESET_ADDRESS = Limit("reset, address", 20, 60 * 60)
-RESET_ACCOUNT = Limit("reset, account", 5, 60 * 60)
+# In the lifetime of a link: who is told that one is on its way finds one that is good.
+RESET_ACCOUNT = Limit("reset, account", 3, int(tokens.LIFETIME.total_seconds()))
 # Somebody at a computer that its owner has left.
 PASSWORD = Limit("password of a session", 10, 15 * 60)
 NEW_EMAIL = Limit("new address", 10, 60 * 60)
+POST = Limit("posts, account", 100, 60 * 60)
+FOLLOW = Limit("follows, account", 200, 60 * 60)
+# Each may cost the site's owner money.
+TRANSLATION = Limit("translations, account", 60, 60 * 60)
+TRANSLATIONS = Limit("translations, site", 3000, 24 * 60 * 60)
 
 _DEVICE_DAYS = 365
 
@@ -37,6 +44,25 @@ def check(*keys: Key) -> None:
     if wait := attempt(*keys):
         current_app.logger.info("too many attempts at %s from %s", request.url_rule, request.remote_addr)
         raise TooManyRequests(retry_after=wait)
+
+
+def check_login(name: str) -> tuple[Key, ...]:
+    """Count an attempt to log in.
+
+    :return: what is to be forgiven if it was right.
+    :raises TooManyRequests: if it is one too many.
+    """
+    keys = login_keys(name)
+    *nearby, account = keys
+    if account.limit != LOGIN_ACCOUNT:
+        check(*keys)
+        return keys
+    check(*nearby)
+    if attempt(account):
+        last = LOGIN_LAST.key(name.lower(), address(request.remote_addr))
+        check(last)
+        return (*keys, last)
+    return keys
 
 
 def login_keys(name: str) -> tuple[Key, ...]:
@@ -57,7 +83,7 @@ def know_device(response: Response, user: User) -> Response:
     """Let the browser keep that this account's owner has logged in with it."""
     response.set_cookie(
         _cookie_name(),
-        _signer().dumps([user.id, secrets.token_hex(8)]),
+        _signer().dumps([_account(user), secrets.token_hex(8)]),
         max_age=_DEVICE_DAYS * 86400,
         secure=bool(current_app.config["SESSION_COOKIE_SECURE"]),
         httponly=True,
@@ -66,13 +92,18 @@ def know_device(response: Response, user: User) -> Response:
     return response
 
 
-def _known_device(name: str) -> tuple[int, str] | None:
+def _known_device(name: str) -> tuple[str, str] | None:
     try:
-        user_id, device = _signer().loads(request.cookies.get(_cookie_name(), ""))
+        account, device = _signer().loads(request.cookies.get(_cookie_name(), ""))
     except (BadSignature, ValueError, TypeError):
         return None
     user = User.find(name)
-    return (user_id, device) if user is not None and user.id == user_id else None
+    return (account, device) if user is not None and _account(user) == account else None
+
+
+def _account(user: User) -> str:
+    """This account, and no later one: a restored backup may not know that the number was used."""
+    return f"{user.id} {user.created_at.isoformat()}"
 
 
 def _cookie_name() -> str:

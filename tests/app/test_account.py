@@ -192,7 +192,8 @@ def test_asking_is_limited_whether_there_is_an_account_or_not(visitor, post, mak
     most = limits.RESET_ACCOUNT.most
     for name in ("susan", "nobody"):
         codes = [ask(visitor, f"{name}@example.org").status_code for _ in range(most + 1)]
-        assert codes == [302] * most + [429]
+        assert codes == [302] * (most + 1)
+    # More would be somebody else's mischief, and would keep nobody out: these links are good as yet.
     assert len(post.arrived()) == most
     rest = limits.RESET_ADDRESS.most - 2 * most - 2
     codes = [ask(visitor, f"user{number}@example.org").status_code for number in range(rest + 1)]

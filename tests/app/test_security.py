@@ -103,7 +103,7 @@ def test_hosts(make_app, migrated, host_names, host, code):
     "host",
     [
         *("192.0.2.7:80@evil.example", "[::1]@evil.example", "[::1]evil.example", "127.0.0.1/evil.example"),
-        *("evil.example#.local", "\x00.local", "a..local", ".local", "local.", "", " ", "a b", "é.local"),
+        *("evil.example#.local", "\x00.local", "a..local", ".local", "local..", "", " ", "a b", "é.local"),
         *(
             "x" * 64 + ".local",
             "x." * 150 + "local",
@@ -150,5 +150,19 @@ def test_links_in_mails_lead_here(make_app, monkeypatch, settings, host, start):
 
 def test_a_link_leads_to_the_address_that_was_used(make_app, monkeypatch):
     monkeypatch.setattr(names, "machine_addresses", lambda: ["192.0.2.2"])
-    with make_app(https=True).test_request_context("/", headers={"Host": "192.0.2.2:8443"}):
-        assert external_url("auth.login") == "https://192.0.2.2:8443/login"
+    app = make_app(https=True)
+    # A port that is the server's own; of any other, only its visitor speaks.
+    for options, start in (
+        ({"base_url": "https://192.0.2.2:8443"}, "https://192.0.2.2:8443/"),
+        ({"headers": {"Host": "192.0.2.2:8443"}}, "https://192.0.2.2/"),
+        ({"headers": {"Host": "192.0.2.2.:22"}}, "https://192.0.2.2/"),
+    ):
+        environ = {"REMOTE_ADDR": "192.0.2.9"}
+        with app.test_request_context("/", environ_overrides=environ, **options):
+            assert external_url("auth.login") == f"{start}login"
+
+
+@pytest.mark.parametrize("host", ["example.org.", "EXAMPLE.org.:80", "example.org"])
+def test_a_whole_name_of_the_dns_ends_with_a_full_stop(make_app, host):
+    assert make_app(host_names=("example.org",)).extensions["microblog.hosts"].accepts(host)
+    assert not make_app(host_names=("example.com",)).extensions["microblog.hosts"].accepts(host)

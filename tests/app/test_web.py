@@ -71,7 +71,7 @@ def test_errors_are_logged(app, monkeypatch, caplog, client, make_user):
 
 
 @pytest.mark.parametrize(
-    "method, path, code", [("get", "/nowhere", 404), ("get", "/logout", 405), ("post", "/logout", 400)]
+    "method, path, code", [("get", "/nowhere", 404), ("get", "/logout", 405), ("post", "/login", 400)]
 )
 def test_error_pages(client, method, path, code):
     response = getattr(client, method)(path)

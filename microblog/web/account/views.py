@@ -88,7 +88,7 @@ def password() -> ResponseReturnValue:
         user.set_password(form.new.data)
         db.session.commit()
         start_session(user, remember=is_remembered())
-        tell_change(user, user.email, "password")
+        letters.tell_change(user, user.email, "password")
         flash(_("Your password is changed. All other devices are logged out."))
         return redirect(url_for("account.settings"))
     return _page(_("Change your password"), form, [form.password, form.new, form.new2])
@@ -136,7 +136,7 @@ def _set_email(user: User, new: str) -> ResponseReturnValue:
         db.session.rollback()
         flash(_("This e-mail address has an account already."))
     else:
-        tell_change(user, old, "email")
+        letters.tell_change(user, old, "email")
         flash(_("Your e-mail address is changed."))
     return redirect(url_for("account.settings"))
 
@@ -150,13 +150,4 @@ def _send_confirmation(user_id: int, new: str, start: str, language: str) -> Non
     subject = _l("Your new e-mail address")
     letters.deliver(
         new, user.locale or language, subject, "mail/confirm.txt", username=user.username, link=start + token
-    )
-
-
-def tell_change(user: User, to: str, what: str) -> None:
-    """Mail somebody that their password or address has changed: it may not have been them."""
-    username, language = user.username, user.locale or i18n.language()
-    subject = _l("Your account was changed")
-    letters.later(
-        lambda: letters.deliver(to, language, subject, "mail/changed.txt", username=username, what=what)
     )

@@ -62,8 +62,7 @@ def login() -> ResponseReturnValue:
     form = LoginForm()
     problem = None
     if form.validate_on_submit():
-        keys = limits.login_keys(form.username.data)
-        limits.check(*keys)
+        keys = limits.check_login(form.username.data)
         user = User.authenticate(form.username.data, form.password.data)
         if user:
             forgive(*keys)

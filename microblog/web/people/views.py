@@ -12,6 +12,7 @@ from microblog.models.follow import followers_page, following_page, is_following
 from microblog.models.follow import unfollow as stop_following
 from microblog.models.post import profile_page
 from microblog.models.user import USERNAME, USERNAME_MAX
+from microblog.web import limits
 from microblog.web.cursor import cursor
 from microblog.web.people import avatars
 
@@ -52,6 +53,7 @@ def following(username: str) -> ResponseReturnValue:
 @login_required
 def follow(username: str) -> ResponseReturnValue:
     user = find(username)
+    limits.check(limits.FOLLOW.key(current_user.id))
     if user.id == current_user.id:
         flash(_("You cannot follow yourself."))
     elif start_following(current_user, user):
@@ -63,10 +65,16 @@ def follow(username: str) -> ResponseReturnValue:
 @blueprint.post("/user/<username>/unfollow")
 @login_required
 def unfollow(username: str) -> ResponseReturnValue:
-    user = find(username)
+    # Who is suspended can be left as well.
+    user = User.find(username) if is_name(username) else None
+    if user is None:
+        abort(404)
+    limits.check(limits.FOLLOW.key(current_user.id))
     if stop_following(current_user, user):
         db.session.commit()
         flash(_("You no longer follow %(name)s.", name=user.username))
+    if not user.is_active and not current_user.is_admin:
+        return redirect(url_for("posts.home"))
     return redirect(url_for("people.profile", username=user.username))
 
 

@@ -25,6 +25,7 @@ def home() -> ResponseReturnValue:
         return lapsed.ask_again() if request.method == "POST" else render_template("posts/welcome.html")
     form = PostForm()
     if form.validate_on_submit():
+        limits.check(limits.POST.key(current_user.id))
         add_post(current_user, form.body.data, detect(form.body.data))
         db.session.commit()
         return redirect(url_for("posts.home"))
@@ -64,7 +65,10 @@ def translate(number: int) -> ResponseReturnValue:
     post = found[0]
     translation = problem = None
     try:
-        translation = translator.translate(post.body, language())
+        translation = translator.kept(post.body, language())
+        if translation is None:
+            limits.check(limits.TRANSLATION.key(current_user.id), limits.TRANSLATIONS.key())
+            translation = translator.translate(post.body, language())
     except TranslatorError as error:
         current_app.logger.warning("no translation: %s", error)
         problem = _("The translation service does not answer. Please try again later.")

@@ -1,0 +1,39 @@
+"""What has expired is removed by time: by no visitor's request, but after one, now and then."""
+
+import threading
+import time
+
+from flask import Flask, Response
+from sqlalchemy.exc import SQLAlchemyError
+
+from microblog.models import sessions, throttle, tokens
+
+# Seconds from one time to the next, in each process.
+EVERY = 600.0
+
+
+def init_app(app: Flask) -> None:
+    lock = threading.Lock()
+    last = [time.monotonic()]
+
+    @app.after_request
+    def keep_house(response: Response) -> Response:
+        now = time.monotonic()
+        with lock:
+            due = now - last[0] >= EVERY
+            if due:
+                last[0] = now
+        if due:
+            # The visitor has the page by then.
+            response.call_on_close(lambda: clean(app))
+        return response
+
+
+def clean(app: Flask) -> None:
+    """Remove attempts, log-ins and links that are over."""
+    with app.app_context():
+        for part in (throttle, sessions, tokens):
+            try:
+                part.sweep()
+            except SQLAlchemyError as error:
+                app.logger.warning("what has expired is removed later: %s", type(error).__name__)
