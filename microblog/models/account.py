@@ -11,6 +11,7 @@ from microblog.models import indexing, sessions
 from microblog.models.feeds import ID_MAX
 from microblog.models.follow import Follow, count_for_others
 from microblog.models.post import Post, publish_posts, withdraw_posts
+from microblog.models.tokens import Token
 from microblog.models.user import User, lock_accounts
 
 # Who was seen less long ago is not noted again.
@@ -46,6 +47,27 @@ def delete_account(user: User) -> None:
     db.session.expire_all()
 
 
+def release_email(email: str, by: User | None = None) -> None:
+    """Take an address from an account that never proved to have it, for one that does, or may; the caller
+    commits. From one that has proved it, the database's own check keeps it.
+
+    :param by: who keeps it, if they have it already.
+    """
+    holder = User.find(email)
+    if holder is not None and holder is not by and not holder.email_confirmed:
+        # No domain ends so (RFC 2606): nothing is mailed there.
+        holder.email = f"unconfirmed-{holder.id}@example.invalid"
+        db.session.flush()
+
+
+def is_last_admin(user: User) -> bool:
+    """Whether nobody else can do what administrators do."""
+    others = sa.select(User.id).where(
+        User.is_admin.is_(True), User.id != user.id, User.suspended_at.is_(None)
+    )
+    return bool(user.is_admin) and db.session.execute(others.limit(1)).first() is None
+
+
 def suspend(user: User) -> None:
     """Keep somebody out, and what they wrote from being found; the caller commits."""
     if lock_accounts(user.id).get(user.id):
@@ -75,10 +97,35 @@ def export_account(user: User) -> Iterator[tuple[str, Any]]:
             "username": user.username,
             "email": user.email,
             "about": user.about,
+            "email_confirmed": user.email_confirmed,
             "locale": user.locale,
             "created_at": _time(user.created_at),
             "last_seen": _time(user.last_seen),
+            "is_administrator": user.is_admin,
+            "posts": user.posts_count,
+            "followers": user.followers_count,
+            "following": user.following_count,
         },
+    )
+    yield (
+        "log_ins",
+        [
+            {
+                "browser": session.agent,
+                "since": _time(session.created_at),
+                "last_used": _time(session.last_used),
+                "until": _time(session.expires_at),
+            }
+            for session in sessions.of(user.id)
+        ],
+    )
+    # Not their secrets, which nobody has but who got the mail.
+    yield (
+        "links_mailed",
+        [
+            {"purpose": token.purpose, "email": token.email, "until": _time(token.expires_at)}
+            for token in db.session.execute(sa.select(Token).where(Token.user_id == user.id)).scalars()
+        ],
     )
     yield "posts", _posts(user.id)
     yield "following", _names(Follow.followed_id, Follow.follower_id, user.id)

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from flask import Flask, current_app, render_template
 
 from microblog.config import Config
+from microblog.database import db
 from microblog.i18n import _l, language, speaking
 from microblog.mail import Mailer
-from microblog.models import User
-from microblog.web.hosts import bare
+from microblog.models import User, throttle, tokens
+from microblog.web import limits
+from microblog.web.hosts import bare, external_url
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -72,3 +74,25 @@ def tell_change(user: User, to: str, what: str) -> None:
     username, reads = user.username, user.locale or language()
     subject = _l("Your account was changed")
     later(lambda: deliver(to, reads, subject, "mail/changed.txt", username=username, what=what))
+
+
+def ask_for_proof(user: User, email: str) -> None:
+    """Mail a link to an address, by which who has it says that it is this account's.
+
+    As many in the lifetime of a link as do no harm to somebody who never asked.
+    """
+    if throttle.attempt(limits.PROOF.key(email.lower())):
+        return
+    user_id, start = user.id, external_url("account.confirm", token="-")[:-1]  # noqa: S106
+    reads = user.locale or language()
+
+    def send() -> None:
+        found = db.session.get(User, user_id)
+        if found is None:
+            return
+        token = tokens.issue(found, tokens.NEW_EMAIL, email)
+        db.session.commit()
+        subject = _l("Your e-mail address")
+        deliver(email, reads, subject, "mail/confirm.txt", username=found.username, link=start + token)
+
+    later(send)

@@ -26,6 +26,7 @@ RESET_ADDRESS = Limit("reset, address", 20, 60 * 60)
 RESET_ACCOUNT = Limit("reset, account", 3, int(tokens.LIFETIME.total_seconds()))
 # Somebody at a computer that its owner has left.
 PASSWORD = Limit("password of a session", 10, 15 * 60)
+PROOF = Limit("links that prove an address", 3, int(tokens.LIFETIME.total_seconds()))
 NEW_EMAIL = Limit("new address", 10, 60 * 60)
 POST = Limit("posts, account", 100, 60 * 60)
 FOLLOW = Limit("follows, account", 200, 60 * 60)

@@ -1,6 +1,7 @@
 import json
 import re
 import threading
+from datetime import timedelta
 
 import pytest
 from app_client import PASSWORD, Browser
@@ -11,6 +12,7 @@ from microblog.config import MailServer
 from microblog.database import db, utc_now
 from microblog.models import Token, User, tokens
 from microblog.models.tokens import LIFETIME
+from microblog.web import browsers as browser_names
 from microblog.web import limits
 
 NEW = "another horse"
@@ -369,3 +371,200 @@ def test_delete(client, make_user, app):
     client.register()
     assert client.logged_in()
     assert "Hello" not in client.get("/explore").text
+
+
+# An address that was never proven
+
+
+def register(visitor, name, email="victim@example.org"):
+    return visitor.register(name, email=email)
+
+
+def test_an_address_is_proven_by_its_mail(visitor, post, app):
+    register(visitor, "susan")
+    path = post.link()
+    assert "not confirmed yet" in visitor.get("/settings").text
+    # In whatever browser the mail is read.
+    other = Browser(visitor.client.application, "https://example.org")
+    other.submit(path)
+    assert "not confirmed yet" not in visitor.get("/settings").text
+    with app.app_context():
+        assert User.find("victim@example.org").email_confirmed
+    # Nobody is told of a change that was none.
+    assert post.arrived() == []
+
+
+def test_a_squatter_does_not_keep_the_owner_out(mailing, post, app):
+    squatter, owner = (Browser(mailing[0], "https://example.org") for _ in range(2))
+    register(squatter, "mallory")
+    squatters = post.link()
+    assert register(owner, "susan").status_code == 302
+    path = post.link()
+    assert owner.get(squatters).headers["Location"] == "/settings"
+    owner.submit(path)
+    with app.app_context():
+        assert User.find("victim@example.org").username == "susan"
+        assert User.find("mallory").email.endswith(".invalid")
+    # Now it is hers.
+    third = Browser(mailing[0], "https://example.org")
+    assert "has an account already" in register(third, "pavel").text
+    answer = squatter.submit("/settings/email", {"email": "victim@example.org", "password": PASSWORD})
+    assert "has an account already" in answer.text
+
+
+def test_a_squatter_does_not_keep_an_owner_from_moving_there(susan, post, mailing, app):
+    register(Browser(mailing[0], "https://example.org"), "mallory", "new@example.org")
+    post.arrived()
+    susan.submit("/settings/email", {"email": "new@example.org", "password": PASSWORD})
+    susan.submit(post.link())
+    with app.app_context():
+        assert User.find("new@example.org").username == "susan"
+
+
+def test_a_reset_proves_an_address(visitor, post, app):
+    register(visitor, "susan")
+    post.arrived()
+    ask(visitor, "victim@example.org")
+    reset(visitor, post.link())
+    with app.app_context():
+        assert User.find("susan").email_confirmed
+
+
+def test_the_link_is_sent_again(visitor, post):
+    register(visitor, "susan")
+    post.arrived()
+    for _ in range(limits.PROOF.most + 1):
+        assert visitor.submit("/settings/email/proof", page="/settings").headers["Location"] == "/settings"
+    assert len(post.arrived()) == limits.PROOF.most - 1
+
+
+def test_a_new_password_is_told(visitor, post, make_user):
+    make_user("susan")
+    ask(visitor)
+    reset(visitor, post.link())
+    (message,) = post.arrived()
+    assert "the password of your account" in message.get_content()
+
+
+@pytest.mark.parametrize("email", ["first..last@example.org", ".susan@example.org", "o'hara+x@example.org"])
+def test_every_address_that_registers_gets_its_mail(visitor, post, email):
+    register(visitor, "susan", email)
+    visitor.submit(post.link())
+    visitor.logout()
+    ask(visitor, email)
+    (message,) = post.arrived()
+    assert message.recipients[0].replace('"', "") == email
+    assert "/reset/" in message.get_content()
+
+
+# Log-ins
+
+
+@pytest.fixture
+def browsers(app, make_user):
+    """Three in which Susan is logged in."""
+    make_user("susan")
+    make_user("david")
+    found = [Browser(app) for _ in range(3)]
+    for browser in found:
+        browser.login(remember_me="y")
+    return found
+
+
+def cookies(browser):
+    return browser.get("/").request.headers["Cookie"]
+
+
+def good(app, cookie):
+    return 'action="/logout"' in app.test_client(use_cookies=False).get("/", headers={"Cookie": cookie}).text
+
+
+def only(cookie, name):
+    return next(part for part in cookie.split("; ") if part.startswith(f"{name}="))
+
+
+def test_log_out_ends_copied_cookies(app, browsers):
+    stolen, other = cookies(browsers[0]), cookies(browsers[1])
+    assert all(good(app, only(stolen, name)) for name in ("session", "remember"))
+    browsers[0].logout()
+    assert not any(good(app, only(stolen, name)) for name in ("session", "remember"))
+    assert good(app, other)
+
+
+def test_remember_me_ends_on_the_server(app, browsers, monkeypatch):
+    cookie = only(cookies(browsers[0]), "remember")
+    for days, still in ((89, True), (91, False), (3 * 365, False)):
+        later = utc_now() + timedelta(days=days)
+        monkeypatch.setattr("microblog.models.user.utc_now", lambda later=later: later)
+        assert good(app, cookie) is still
+
+
+def test_log_ins_are_listed_and_ended(app, browsers):
+    first, second, third = browsers
+    page = first.get("/settings/sessions")
+    digests = re.findall(r'name="session" value="(\w+)"', page.text)
+    assert len(digests) == 3
+    assert page.text.count("This browser") == 1
+    stranger = Browser(app)
+    stranger.login("david")
+    for digest in digests:
+        stranger.submit("/settings/sessions/end", {"session": digest}, page="/")
+    assert all(browser.logged_in() for browser in browsers)
+    this = re.search(r'name="session" value="(\w+)"', page.text.split("This browser")[1])[1]
+    other = next(digest for digest in digests if digest != this)
+    first.submit("/settings/sessions/end", {"session": other}, page="/settings/sessions")
+    assert sorted([second.logged_in(), third.logged_in()]) == [False, True]
+    assert first.logged_in()
+    first.submit("/settings/sessions/end", page="/settings/sessions")
+    assert not any(browser.logged_in() for browser in browsers)
+
+
+def test_a_password_from_the_command_line_ends_all(app, browsers):
+    with app.app_context():
+        User.find("susan").set_password("another horse")
+        db.session.commit()
+    assert not any(browser.logged_in() for browser in browsers)
+
+
+@pytest.mark.parametrize(
+    "agent, name",
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36 Edg/140.0", "Edge on Windows"),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18 Safari/604.1",
+            "Safari on iPhone",
+        ),
+        ("curl/8.0", "curl/8.0"),
+        ("", "Unknown browser"),
+    ],
+)
+def test_browsers_have_names(agent, name):
+    assert browser_names.name(agent) == name
+
+
+def test_the_last_administrator_stays(app, client, make_user):
+    for name in ("susan", "david"):
+        make_user(name)
+    with app.app_context():
+        User.find("susan").is_admin = True
+        db.session.commit()
+    client.login()
+    client.submit("/settings/delete", {"password": PASSWORD})
+    assert "last administrator" in client.get("/settings").text
+    with app.app_context():
+        User.find("david").is_admin = True
+        db.session.commit()
+    client.submit("/settings/delete", {"password": PASSWORD})
+    with app.app_context():
+        assert User.find("susan") is None
+
+
+def test_an_export_has_log_ins_too(client, make_user):
+    make_user("susan")
+    client.login()
+    export = json.loads(client.get("/settings/export").text)
+    assert len(export["log_ins"]) == 1
+    assert export["account"]["email_confirmed"] is True
+    assert export["account"]["is_administrator"] is False
+    assert export["links_mailed"] == []

@@ -251,13 +251,17 @@ def test_what_has_expired_goes_by_time(app, client, make_user, clock, monkeypatc
     make_user("susan")
     clock.forward(days=1)
     commits = []
+
+    def note(connection):
+        commits.append(connection)
+
     with app.app_context():
-        sqlalchemy.event.listen(db.engine, "commit", commits.append)
+        sqlalchemy.event.listen(db.engine, "commit", note)
     try:
         wrong(client, 1)
     finally:
         with app.app_context():
-            sqlalchemy.event.remove(db.engine, "commit", commits.append)
+            sqlalchemy.event.remove(db.engine, "commit", note)
     assert len(commits) <= 3
     with app.app_context():
         assert db.session.query(Attempts).count() == 43

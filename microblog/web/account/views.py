@@ -1,20 +1,30 @@
 """The pages of one's own account."""
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, session, url_for
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    flash,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required, logout_user
 from sqlalchemy.exc import IntegrityError
 
 from microblog import i18n
 from microblog.database import db
-from microblog.i18n import _, _l
-from microblog.models import User, tokens
-from microblog.models.account import delete_account
-from microblog.web import letters, limits
+from microblog.i18n import _
+from microblog.models import User, sessions, tokens
+from microblog.models.account import delete_account, is_last_admin, release_email
+from microblog.web import browsers, letters, limits
 from microblog.web.account.export import as_json
 from microblog.web.account.forms import ConfirmForm, DeleteForm, EmailForm, PasswordForm, ProfileForm
 from microblog.web.auth.views import is_remembered, start_session
-from microblog.web.hosts import external_url
 
 blueprint = Blueprint("account", __name__)
 
@@ -31,7 +41,7 @@ def settings() -> ResponseReturnValue:
         i18n.use(current_user.locale or i18n.preferred())
         flash(_("Your settings are saved."))
         return redirect(url_for("account.settings"))
-    return render_template("account/settings.html", form=form)
+    return render_template("account/settings.html", form=form, sends=letters.mailer() is not None)
 
 
 @blueprint.route("/settings/email", methods=["GET", "POST"])
@@ -46,12 +56,50 @@ def email() -> ResponseReturnValue:
         new = form.email.data.lower()
         if letters.mailer() is None:
             return _set_email(current_user, new)
-        user_id, start = current_user.id, external_url("account.confirm", token="-")[:-1]  # noqa: S106
-        language = i18n.language()
-        letters.later(lambda: _send_confirmation(user_id, new, start, language))
+        letters.ask_for_proof(current_user, new)
         flash(_("A link is on its way to %(email)s. Open it within ten minutes.", email=new))
         return redirect(url_for("account.settings"))
     return _page(_("Change your e-mail address"), form, [form.email, form.password])
+
+
+@blueprint.post("/settings/email/proof")
+@login_required
+def proof() -> ResponseReturnValue:
+    """Ask once more for a proof of the address that was given at registration."""
+    if letters.mailer() is None or current_user.email_confirmed:
+        abort(404)
+    letters.ask_for_proof(current_user, current_user.email)
+    flash(_("A link is on its way to %(email)s. Open it within ten minutes.", email=current_user.email))
+    return redirect(url_for("account.settings"))
+
+
+@blueprint.get("/settings/sessions")
+@login_required
+def log_ins() -> ResponseReturnValue:
+    """Where one is logged in."""
+    return render_template(
+        "account/sessions.html",
+        sessions=sessions.of(current_user.id),
+        this=current_user.session_digest,
+        name=browsers.name,
+    )
+
+
+@blueprint.post("/settings/sessions/end")
+@login_required
+def end_log_ins() -> ResponseReturnValue:
+    """Log out of one browser, or of all."""
+    which = request.form.get("session")
+    sessions.end(current_user.id, which)
+    ended_here = which in (None, current_user.session_digest)
+    db.session.commit()
+    if ended_here:
+        session.clear()
+        logout_user()
+        flash(_("You are logged out everywhere.") if which is None else _("You are logged out."))
+        return redirect(url_for("posts.home"))
+    flash(_("That browser is logged out."))
+    return redirect(url_for("account.log_ins"))
 
 
 @blueprint.route("/confirm/<token>", methods=["GET", "POST"])
@@ -110,6 +158,10 @@ def delete() -> ResponseReturnValue:
     form = DeleteForm()
     if form.validate_on_submit():
         user: User = current_user._get_current_object()
+        # Else nobody could do what only they can, but on the server's command line.
+        if is_last_admin(user):
+            flash(_("You are the last administrator. Let somebody else be one first."))
+            return redirect(url_for("account.settings"))
         session.clear()
         logout_user()
         delete_account(user)
@@ -127,27 +179,18 @@ def _page(title: str, form: object, fields: list[object], text: str = "", danger
 
 
 def _set_email(user: User, new: str) -> ResponseReturnValue:
-    old = user.email
-    user.email = new
+    old, proven = user.email, user.email_confirmed
     try:
+        release_email(new, user)
+        user.email, user.email_confirmed = new, True
         db.session.commit()
     except IntegrityError:
         # Somebody registered with it since.
         db.session.rollback()
         flash(_("This e-mail address has an account already."))
     else:
-        letters.tell_change(user, old, "email")
-        flash(_("Your e-mail address is changed."))
+        # One that was never proven may be somebody else's.
+        if proven and old != new:
+            letters.tell_change(user, old, "email")
+        flash(_("Your e-mail address is changed.") if old != new else _("Your e-mail address is confirmed."))
     return redirect(url_for("account.settings"))
-
-
-def _send_confirmation(user_id: int, new: str, start: str, language: str) -> None:
-    user = db.session.get(User, user_id)
-    if user is None:
-        return
-    token = tokens.issue(user, tokens.NEW_EMAIL, new)
-    db.session.commit()
-    subject = _l("Your new e-mail address")
-    letters.deliver(
-        new, user.locale or language, subject, "mail/confirm.txt", username=user.username, link=start + token
-    )

@@ -111,7 +111,9 @@ class RegistrationForm(FlaskForm):
             raise ValidationError(_l("This username is taken."))
 
     def validate_email(self, field: Field) -> None:
-        if not field.errors and User.find(field.data):
+        holder = User.find(field.data) if not field.errors else None
+        # Who never proved to have it keeps nobody from it.
+        if holder is not None and holder.email_confirmed:
             raise ValidationError(_l("This e-mail address has an account already."))
 
 

@@ -19,6 +19,7 @@ from microblog import i18n
 from microblog.database import db
 from microblog.i18n import _
 from microblog.models import User, sessions
+from microblog.models.account import release_email
 from microblog.models.site import registration_open
 from microblog.models.throttle import forgive
 from microblog.web import lapsed, letters, limits
@@ -40,8 +41,10 @@ def register() -> ResponseReturnValue:
         limits.check(limits.visitor(limits.REGISTRATION))
     if form.validate_on_submit():
         user = User(form.username.data, form.email.data, form.password.data)
-        db.session.add(user)
+        user.email_confirmed = letters.mailer() is None
         try:
+            release_email(user.email)
+            db.session.add(user)
             db.session.commit()
         except IntegrityError:
             # Somebody took the name since it was checked: the form sees it now.
@@ -50,6 +53,8 @@ def register() -> ResponseReturnValue:
                 raise
         else:
             start_session(user, remember=False)
+            if not user.email_confirmed:
+                letters.ask_for_proof(user, user.email)
             flash(_("Welcome! Write your first post."))
             return limits.know_device(make_response(redirect(url_for("posts.home"))), user)
     return render_template("auth/register.html", form=form)
