@@ -1,6 +1,7 @@
 """Posts: write and remove them, and pages of them."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ __all__ = ["ID_MAX", "POST_MAX", "Page", "Post", "PostRow"]
 
 # In characters: emoji count as one, or as the few they are made of.
 POST_MAX = 140
+# Letters and symbols, to Unicode, of which nothing is drawn: Hangul's fillers, Braille's empty pattern.
+_BLANK = "\u115f\u1160\u3164\uffa0\u2800"
 # Posts that are read or written at once.
 _CHUNK = 500
 
@@ -96,10 +99,17 @@ def publish_posts(author_id: int) -> None:
 
 
 def clean_body(text: str) -> str:
-    """A post's text as it is stored: newlines as one character, no control characters, no gaps."""
+    """A post's text as it is stored: newlines as one character, no control characters, no gaps, and each
+    letter as the one character it is. Empty, if there is nothing to see in it."""
     text = re.sub(r"\r\n?", "\n", text)
     text = re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text)
-    return re.sub(r"\n\s*\n", "\n\n", text).strip()
+    text = unicodedata.normalize("NFC", re.sub(r"\n\s*\n", "\n\n", text)).strip()
+    return text if any(map(_is_visible, text)) else ""
+
+
+def _is_visible(letter: str) -> bool:
+    # Not: control and format characters, surrogates, separators, accents without a letter.
+    return unicodedata.category(letter)[0] not in "CZM" and letter not in _BLANK
 
 
 def add_post(author: User, body: str, language: str | None = None) -> Post:

@@ -33,7 +33,7 @@ function showTimes() {
 function count(field) {
   const shown = field.form.querySelector(".count");
   const update = () => {
-    const left = field.dataset.max - [...field.value.trim()].length;
+    const left = field.dataset.max - [...field.value.trim().normalize("NFC")].length;
     shown.hidden = false;
     shown.textContent = left;
     shown.setAttribute("aria-label", `${left} ${shown.dataset.label}`);
@@ -64,6 +64,7 @@ async function translate(event) {
     if (!place) {
       place = document.createElement("p");
       place.setAttribute("role", "status");
+      place.dir = "auto";
       form.append(place);
     }
     place.textContent = problem ?? text;

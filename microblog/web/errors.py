@@ -14,7 +14,7 @@ from microblog.i18n import _l, _n
 from microblog.web import error_mail, lapsed
 from microblog.web.hosts import UnknownHost
 
-# What visitors read; without an entry, the standard's own name for the code.
+# What visitors read; without an entry, that of 400 or 500: the standard's own words are English.
 MESSAGES = {
     400: (_l("That did not work"), _l("Your browser sent something this page could not use.")),
     403: (_l("Not allowed"), _l("This page is not for you to see.")),
@@ -53,7 +53,7 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
         return error
     # The standard's answer, for its headers: a 405 says what is allowed.
     response = error.get_response()
-    response.set_data(page(code, *MESSAGES.get(code, (error.name, ""))))
+    response.set_data(page(code, *MESSAGES.get(code, MESSAGES[400 if code < 500 else 500])))
     return response
 
 

@@ -13,10 +13,10 @@ SHOWN = 40
 
 # Characters that would turn text around: an address that reads otherwise than it goes is no link.
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+# Not by IGNORECASE: to Python, U+017F and U+212A are then an "s" and a "k".
 _LINK = re.compile(
-    rf"(?<![\w/])(?P<url>https?://[^\s<>\"`{_BIDI}]+)"
-    rf"|(?<![\w@./-])@(?P<name>[A-Za-z0-9_]{{{USERNAME_MIN},{USERNAME_MAX}}})(?![\w@-])",
-    re.IGNORECASE,
+    rf"(?<![\w/])(?P<url>[hH][tT][tT][pP][sS]?://[^\s<>\"`{_BIDI}]+)"
+    rf"|(?<![\w@./-])@(?P<name>[A-Za-z0-9_]{{{USERNAME_MIN},{USERNAME_MAX}}})(?![\w@-])"
 )
 # At the end of an address these belong to the sentence around it.
 _PUNCTUATION = ".,:;!?'*_~…·»”’"

@@ -19,6 +19,17 @@ pytest.importorskip("langdetect")
         ("Heute ist ein schöner Tag für einen Spaziergang", "de"),
         ("今日はいい天気ですね", "ja"),
         ("今天天气很好", "zh"),
+        # Neighbours that look alike.
+        ("東京都知事選挙の投票所", "ja"),
+        ("Днес времето е прекрасно и ще отида на разходка в парка", "bg"),
+        ("Данас је лепо време, идем у шетњу поред реке", "sr"),
+        ("Ноћас ћемо ићи у биоскоп са пријатељима", "sr"),
+        ("Сьогодні гарна погода, піду гуляти в парк", "uk"),
+        ("Hoxe fai un día moi bo para pasear pola praia coa familia", None),
+        ("Hoje está um dia lindo para passear na praia", "pt"),
+        ("امروز هوا خیلی خوب است و به پارک می‌روم", "fa"),
+        ("آج موسم بہت اچھا ہے اور میں پارک جا رہا ہوں", "ur"),
+        ("اليوم الطقس جميل جدا وسأذهب إلى الحديقة", "ar"),
         ("오늘 날씨가 좋네요", "ko"),
         # Addresses and names are no words of a language.
         ("Смотрите, какая красивая книга: https://example.org/an-english-address @susan_in_english", "ru"),

@@ -1,4 +1,5 @@
 import re
+from unicodedata import normalize
 
 import pytest
 import sqlalchemy as sa
@@ -30,12 +31,12 @@ def test_home_has_ones_own_posts_and_explore_everybodys(app, author, make_user):
     assert "by Susan" in author.get("/explore").text
 
 
-@pytest.mark.parametrize("body", ["x" * 140, "😀" * 140, "ü" * 140, "line\r\n" * 28])
+@pytest.mark.parametrize("body", ["x" * 140, "😀" * 140, "ü" * 140, "line\r\n" * 28, "e\u0301" * 140])
 def test_140_characters_fit(app, author, body):
     assert author.write(body).status_code == 302
     with app.app_context():
         stored = db.session.execute(sa.select(Post.body)).scalar_one()
-    assert stored == body.replace("\r", "").strip()
+    assert stored == normalize("NFC", body.replace("\r", "").strip())
 
 
 @pytest.mark.parametrize("body", ["", " \n\t ", "\0", "x" * 141, "😀" * 141, "x" * 60_000])
@@ -59,7 +60,9 @@ def test_what_was_too_long_is_not_lost(author):
         ("a\r\nb\rc", "a\nb\nc"),
         ("a\n \n\n\nb", "a\n\nb"),
         ("  a\tb\0c  ", "a b c"),
-        ("👩‍👩‍👧 e\u0301", "👩‍👩‍👧 e\u0301"),
+        ("👩‍👩‍👧 e\u0301", "👩‍👩‍👧 é"),
+        # Nothing to see.
+        *((text, "") for text in ("\u200b", "\u2800 \u2800", "\u3164", "\u202e", "\u00ad\u200d", "\u0301")),
     ],
 )
 def test_clean_body(text, cleaned):
@@ -174,3 +177,21 @@ def test_the_pager(author):
     assert "post number 0." in older
     assert "Older" not in older
     assert author.get(re.search(r'href="(/\?after=\d+)"', older)[1]).text.count("<article") == Page.SIZE
+
+
+def test_a_text_has_its_own_direction(author):
+    author.write("שלום, world")
+    author.submit("/settings", {"about": "مرحبا", "locale": ""})
+    assert '<p class="post-body" dir="auto"' in author.get("/").text
+    assert author.get("/user/susan").text.count('<p class="post-body" dir="auto"') == 2
+
+
+@pytest.mark.parametrize("path", ["/", "/explore", "/user/susan", "/search?q=word", "/user/susan/followers"])
+def test_past_the_oldest_the_page_says_so(author, path):
+    empty = author.get(path).text
+    assert "There is nothing older" not in empty
+    author.write("a word")
+    page = author.get(f"{path}{'&' if '?' in path else '?'}before=1").text
+    assert "There is nothing older" in page
+    leads = re.search(r'<p class="empty">.*?href="([^"]+)"', page)[1]
+    assert leads.replace("&amp;", "&") == path

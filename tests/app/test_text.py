@@ -55,6 +55,7 @@ LONG = f"https://example.org/{'x' * 60}"
         ("(@susan)", f"({name('susan')})"),
         ("@susan's", f"{name('susan')}&#39;s"),
         ("@Су @ab @", "@Су @ab @"),
+        ("@ſusan @\u212aate", "@ſusan @\u212aate"),
         ("mail susan@example.org", "mail susan@example.org"),
         (f"@{'x' * 33}", f"@{'x' * 33}"),
         ("@@susan", "@@susan"),

@@ -1,11 +1,12 @@
 """The forms of one's own account."""
 
 import re
+from typing import Any
 
 from flask_login import current_user
 from flask_wtf import FlaskForm
 from wtforms import Field, PasswordField, SelectField, SubmitField, TextAreaField
-from wtforms.validators import InputRequired, Length, ValidationError
+from wtforms.validators import InputRequired, ValidationError
 
 from microblog.i18n import LANGUAGES, _l
 from microblog.models import User
@@ -13,7 +14,7 @@ from microblog.models.passwords import PASSWORD_MAX, check_password
 from microblog.models.throttle import forgive
 from microblog.models.user import ABOUT_MAX
 from microblog.web import limits
-from microblog.web.auth.forms import email_field, new_password_field, repeated_field
+from microblog.web.auth.forms import Length, email_field, new_password_field, repeated_field
 
 
 def clean(text: str | None) -> str:
@@ -43,15 +44,26 @@ def own_password_field() -> PasswordField:
     )
 
 
+class Language(SelectField):
+    """WTForms', with an answer in the visitor's language."""
+
+    def pre_validate(self, form: Any) -> None:
+        if self.data not in ("", *LANGUAGES):
+            raise ValidationError(_l("Please choose one of the list."))
+
+
 class ProfileForm(FlaskForm):
     about = TextAreaField(
         _l("About you"),
         description=_l("Everybody can read this on your profile."),
         filters=[clean],
         validators=[Length(max=ABOUT_MAX, message=_l("At most %(max)d characters, please."))],
-        render_kw={"rows": 4},
+        render_kw={"rows": 4, "dir": "auto"},
     )
-    locale = SelectField(_l("Language"), choices=[("", _l("As your browser prefers")), *LANGUAGES.items()])
+    locale = Language(
+        _l("Language"),
+        choices=[("", _l("As your browser prefers")), *LANGUAGES.items()],
+    )
     submit = SubmitField(_l("Save"))
 
 
