@@ -43,7 +43,8 @@ SURE = 0.95
 MOSTLY = 0.7
 
 _CYRILLIC = {"bg", "mk", "ru", "uk"}
-_NO_WORDS = re.compile(r"https?://\S+|[@#]\w+|[\W\d_]+")
+# One sign at a time: several at once would take the @ from a name.
+_NO_WORDS = re.compile(r"(?:https?://\S+|[@#]\w+|[\W\d_])+")
 
 
 def detect(text: str) -> str | None:
