@@ -255,6 +255,8 @@ def _load(file: BinaryIO, manifest: dict[str, Any], config: Config, newest: bool
             if name.startswith("database/"):
                 table, count = loader.add(data)
                 counts[table] = counts.get(table, 0) + count
+        # Elasticsearch may have what was written after the backup: it begins anew.
+        loader.forget("search_index", "search_changes")
         loader.commit()
     skipped = sorted(table for table, count in counts.items() if count < 0)
     for table, count in manifest["rows"].items():

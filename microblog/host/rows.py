@@ -145,6 +145,12 @@ class Loader:
             self._opened.execute(table.insert(), batch)
         return table.name, len(lines) - 1
 
+    def forget(self, *names: str) -> None:
+        """Empty these tables, where there are such: what they say is of another time."""
+        for name in names:
+            if name in self._tables:
+                self._opened.execute(self._tables[name].delete())
+
     def commit(self) -> None:
         raw: Any = self._opened.connection.dbapi_connection
         raw.commit()

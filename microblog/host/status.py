@@ -14,7 +14,17 @@ from urllib.parse import urlsplit
 import microblog
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host import backup, certificate, layout, maintenance, nginx, schema, services, supervisor
+from microblog.host import (
+    backup,
+    certificate,
+    layout,
+    maintenance,
+    nginx,
+    privileges,
+    schema,
+    services,
+    supervisor,
+)
 
 CERTIFICATE_DAYS = 14
 BACKUP_HOURS = 48
@@ -141,6 +151,25 @@ def _backup(_: Config) -> Fact:
     return Fact(f"{hours:.0f} hours ago, {path.name}", hours <= BACKUP_HOURS, {"hours": round(hours, 1)})
 
 
+def _search(config: Config) -> Fact:
+    if not config.elasticsearch_url:
+        return Fact("in the database")
+
+    def look() -> str:
+        from microblog.models import indexing
+
+        with microblog.create_app(config).app_context():
+            return f"\n{indexing.pending()} {int(indexing.is_current())}"
+
+    done, text = privileges.call(look)
+    if not done:
+        return Fact("Elasticsearch; what it lacks is not known", False)
+    pending, current = map(int, text.strip().splitlines()[-1].split())
+    lacks = f"{pending} posts have yet to be told" if pending else "no change waits"
+    state = lacks if current else f"it has not all posts yet, the database answers; {lacks}"
+    return Fact(f"Elasticsearch; {state}", bool(current), {"pending": pending, "current": bool(current)})
+
+
 def _host(config: Config) -> Fact:
     names = config.host_names or (socket.gethostname(),)
     return Fact(", ".join(re.sub(r"[^\x21-\x7e]", "?", name) for name in names))
@@ -154,6 +183,7 @@ _FACTS: dict[str, Callable[[Config], Fact]] = {
     "supervisor": _supervisor,
     "nginx": _nginx,
     "certificate": _certificate,
+    "search": _search,
     "disk": _disk,
     "backup": _backup,
 }

@@ -70,11 +70,16 @@ _FOLLOWED = (
     "(p.author_id = :reader OR EXISTS"
     " (SELECT 1 FROM follows AS f WHERE f.follower_id = :reader AND f.followed_id = p.author_id))"
 )
-# Whose posts a reader sees at home: follows, and themselves.
-_AUTHORS = sa.text(
-    "SELECT f.followed_id FROM follows AS f JOIN users AS u ON u.id = f.followed_id"
-    " WHERE f.follower_id = :reader AND u.suspended_at IS NULL"
-)
+# Whom a reader follows, by their posts next to a cut: a look into an index for each, in one statement.
+_AUTHORS = {
+    newer: sa.text(
+        f"SELECT author FROM (SELECT f.followed_id AS author, (SELECT {nearest}(p.id) FROM posts AS p"  # noqa: S608
+        f" WHERE p.author_id = f.followed_id AND p.id {side} :bound) AS post FROM follows AS f"
+        " WHERE f.follower_id = :reader) AS t JOIN users AS u ON u.id = t.author"
+        f" WHERE post IS NOT NULL AND u.suspended_at IS NULL ORDER BY post {order} LIMIT :limit"
+    )
+    for newer, nearest, side, order in ((True, "MIN", ">", "ASC"), (False, "MAX", "<", "DESC"))
+}
 
 
 def everybody(at: Cut) -> list[PostRow]:
@@ -122,16 +127,12 @@ def window_end(at: Cut, size: int) -> int:
 
 def _merged(reader_id: int, at: Cut) -> list[PostRow]:
     """From the authors: each one's posts next to the cut, by an index, and of these the first ones."""
-    authors = [reader_id, *db.session.execute(_AUTHORS, {"reader": reader_id}).scalars()]
-    if len(authors) > at.limit:
-        # Only those whose latest posts are the latest can have a post on the page.
-        nearest = _nearest(authors, at._replace(limit=1))
-        authors = [author for _, author in _first(nearest, at)]
-    return posts([post for post, _ in _first(_nearest(authors, at), at)], at.newer)
-
-
-def _first(found: list[tuple[int, int]], at: Cut) -> list[tuple[int, int]]:
-    return (heapq.nsmallest if at.newer else heapq.nlargest)(at.limit, found)
+    # Only those whose posts next to the cut are the nearest can have a post on the page.
+    bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
+    parameters = {"reader": reader_id, "bound": bound, "limit": at.limit}
+    authors = [reader_id, *db.session.execute(_AUTHORS[at.newer], parameters).scalars()]
+    first = heapq.nsmallest if at.newer else heapq.nlargest
+    return posts([post for post, _ in first(at.limit, _nearest(authors, at))], at.newer)
 
 
 def _nearest(authors: list[int], at: Cut) -> list[tuple[int, int]]:

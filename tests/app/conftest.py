@@ -47,7 +47,8 @@ DATABASES = ("sqlite", "mariadb", "mysql")
 def pytest_generate_tests(metafunc):
     if "database" in metafunc.fixturenames:
         once = metafunc.definition.get_closest_marker("once")
-        wanted = DATABASES if metafunc.config.getoption("everywhere") and not once else DATABASES[:1]
+        everywhere = metafunc.config.getoption("everywhere") and (not once or "libraries" in once.args)
+        wanted = DATABASES if everywhere else DATABASES[:1]
         metafunc.parametrize("database", wanted, scope="session")
 
 

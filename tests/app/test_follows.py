@@ -1,9 +1,11 @@
+import random
+import threading
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from microblog.database import db, utc_now
+from microblog.database import db, is_conflict, utc_now
 from microblog.models import Follow, Page, Post, PublicPost, User, feeds
 from microblog.models.account import delete_account, export_account, suspend, touch, unsuspend
 from microblog.models.feeds import WINDOW
@@ -299,3 +301,74 @@ def test_a_number_is_never_used_again(people, model):
         used.add(new.id)
         delete_post(new) if model is Post else delete_account(new)
         db.session.commit()
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_home_of_many_quiet_people_takes_few_queries(crowd, monkeypatch, older):
+    """However many they are: their posts are past the window, and more than a page's authors are asked."""
+    monkeypatch.setattr(feeds, "WINDOW", 5)
+    more = [User(f"quiet{number}", f"quiet{number}@example.org", "password") for number in range(60)]
+    db.session.add_all(more)
+    db.session.flush()
+    for person in more:
+        follow(crowd, person)
+    db.session.commit()
+    before = home_page(crowd).older if older else None
+    expected = home_page(crowd, before=before)
+    assert len(expected.posts) == Page.SIZE
+    statements = []
+
+    def note(*arguments):
+        statements.append(arguments[2])
+
+    sa.event.listen(db.engine, "before_cursor_execute", note)
+    try:
+        assert home_page(crowd, before=before) == expected
+    finally:
+        sa.event.remove(db.engine, "before_cursor_execute", note)
+    assert len(statements) <= 4
+
+
+def test_counts_hold_when_follows_meet_deletions(app, people):
+    """Many at once: what the counts say is what is there."""
+    names = [f"user{number}" for number in range(8)]
+    db.session.add_all([User(name, f"{name}@example.org", "password") for name in names])
+    db.session.commit()
+    start, failures = threading.Barrier(4), []
+
+    def run(seed):
+        dice = random.Random(seed)  # noqa: S311
+        start.wait(60)
+        for turn in range(40):
+            with app.app_context():
+                one, other = (User.find(name) for name in dice.sample(names, 2))
+                try:
+                    if one and other:
+                        if seed == 0 and turn % 8 == 7:
+                            delete_account(one)
+                        else:
+                            dice.choice((follow, unfollow, follow))(one, other)
+                    db.session.commit()
+                except sa.exc.OperationalError as error:
+                    # A deadlock, which a view meets by another try.
+                    db.session.rollback()
+                    if not is_conflict(error):
+                        failures.append(error)
+                except Exception as error:
+                    failures.append(error)
+                    db.session.rollback()
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(300)
+    assert failures == []
+    db.session.rollback()
+    for user in db.session.execute(sa.select(User)).scalars():
+        for column, mine in (
+            ("followers_count", Follow.followed_id),
+            ("following_count", Follow.follower_id),
+        ):
+            query = sa.select(sa.func.count()).select_from(Follow).where(mine == user.id)
+            assert getattr(user, column) == db.session.execute(query).scalar(), (user, column)
