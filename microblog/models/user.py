@@ -1,6 +1,7 @@
 """Accounts."""
 
 import re
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -101,14 +102,8 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
         number, _, secret = text.partition(".")
         if not (number.isascii() and number.isdigit() and len(number) <= 10):
             return None
-        session = sessions.Session
-        query = (
-            sa.select(User)
-            .join(session, session.user_id == User.id)
-            .where(session.digest == sessions.digest(secret), session.expires_at > utc_now())
-            .where(User.id == int(number), User.suspended_at.is_(None))
-        )
-        user: User | None = db.session.execute(query).scalar_one_or_none()
+        values = {"digest": sessions.digest(secret), "now": utc_now(), "number": int(number)}
+        user: User | None = db.session.execute(_by_session(), values).scalar_one_or_none()
         if user is not None:
             user.secret = secret
         return user
@@ -129,6 +124,18 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
         user = User.find(name)
         right = passwords.check_password(user.password_hash if user else None, password)
         return user if right else None
+
+
+@cache
+def _by_session() -> Any:
+    """Asked by every page: made once, so that SQLAlchemy knows it again without looking."""
+    session = sessions.Session
+    return (
+        sa.select(User)
+        .join(session, session.user_id == User.id)
+        .where(session.digest == sa.bindparam("digest"), session.expires_at > sa.bindparam("now"))
+        .where(User.id == sa.bindparam("number"), User.suspended_at.is_(None))
+    )
 
 
 def lock_accounts(*ids: int) -> dict[int, bool]:

@@ -18,6 +18,7 @@ from microblog.web import (
     account,
     admin,
     auth,
+    cards,
     errors,
     health,
     hosts,
@@ -116,6 +117,7 @@ def build_app(config: Config) -> Flask:
     csrf.init_app(app)
     i18n.init_app(app, chosen_language)
     present.init_app(app)
+    cards.init_app(app)
     app.extensions["microblog.translator"] = (
         Translator(config.translator_key, config.translator_region) if config.translator_key else None
     )

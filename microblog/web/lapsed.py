@@ -67,7 +67,8 @@ def keep_text() -> None:
 
 def kept_text() -> str | None:
     """That post, once."""
-    text: str | None = session.pop(_DRAFT, None)
+    # Not by pop alone: that would write every page's session.
+    text: str | None = session.pop(_DRAFT) if _DRAFT in session else None
     return text
 
 

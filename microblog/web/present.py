@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from wtforms import Field
 
 from microblog.database import utc_now
-from microblog.i18n import _, _l
+from microblog.i18n import _, _l, language
 from microblog.web.text import linked
 
 MONTHS = (
@@ -91,14 +91,20 @@ def when(moment: datetime) -> str:
         return _("%(minutes)s min", minutes=minutes)
     if minutes < 24 * 60:
         return _("%(hours)s h", hours=minutes // 60)
-    if moment.year == now.year:
-        return _("%(day)s %(month)s", day=moment.day, month=MONTHS[moment.month - 1])
-    return day(moment)
+    return _date(language(), moment.year, moment.month, moment.day, moment.year != now.year)
 
 
 def day(moment: datetime) -> str:
     """A date in words."""
-    return _("%(day)s %(month)s %(year)s", day=moment.day, month=MONTHS[moment.month - 1], year=moment.year)
+    return _date(language(), moment.year, moment.month, moment.day, True)
+
+
+@lru_cache(maxsize=512)
+def _date(_language: str, year: int, month: int, day: int, with_year: bool) -> str:
+    # The same for each language.
+    if not with_year:
+        return _("%(day)s %(month)s", day=day, month=MONTHS[month - 1])
+    return _("%(day)s %(month)s %(year)s", day=day, month=MONTHS[month - 1], year=year)
 
 
 def utc(moment: datetime) -> str:
