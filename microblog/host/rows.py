@@ -155,6 +155,28 @@ class Loader:
         raw: Any = self._opened.connection.dbapi_connection
         raw.commit()
 
+    def skip_numbers(self, counts: dict[str, int]) -> None:
+        """Let the next rows of these tables have numbers that are so much higher than their last one: a
+        backup does not know which were given since, or before to rows that were deleted by then."""
+        import sqlalchemy as sa
+
+        for name, count in counts.items():
+            if name not in self._tables:
+                continue
+            last = self._opened.execute(sa.select(sa.func.max(self._tables[name].c.id))).scalar() or 0
+            if self._opened.dialect.name != "sqlite":
+                self._opened.exec_driver_sql(f"ALTER TABLE `{name}` AUTO_INCREMENT = {last + count + 1}")
+            elif self._has_sequences():
+                # https://www.sqlite.org/autoinc.html
+                self._opened.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+                row = (name, last + count)
+                self._opened.exec_driver_sql("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", row)
+        self.commit()
+
+    def _has_sequences(self) -> bool:
+        query = "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"
+        return self._opened.exec_driver_sql(query).first() is not None
+
 
 def _plain(value: Any) -> Any:
     """As JSON has it."""

@@ -64,3 +64,23 @@ def test_gravatar_is_the_owners_choice(make_app, app, make_user):
     assert response.headers["Location"].startswith(f"https://www.gravatar.com/avatar/{digest}?")
     assert "private" in response.headers["Cache-Control"]
     assert on.get("/avatar/nobody.svg").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/avatar/nobody.svg", "/static/microblog.css"])
+def test_what_is_the_same_for_everybody_has_nobodys_cookie(app, make_app, make_user, path):
+    """Not even where somebody is looked up by their remember-me cookie, which begins a session."""
+    make_user("susan")
+    app = make_app(gravatar=True)
+    browser = Browser(app)
+    browser.login(remember_me="y")
+    cookie = browser.get("/").request.headers["Cookie"]
+    remember = next(part for part in cookie.split("; ") if part.startswith("remember="))
+    response = app.test_client(use_cookies=False).get(path, headers={"Cookie": remember})
+    assert "public" in response.headers["Cache-Control"] or path.startswith("/static")
+    assert "Set-Cookie" not in response.headers
+
+
+@pytest.mark.parametrize("gravatar", [False, True])
+def test_the_form_says_who_sees_what_of_an_address(make_app, app, gravatar):
+    text = Browser(make_app(gravatar=gravatar)).get("/register").text
+    assert ("Gravatar" in text) is gravatar

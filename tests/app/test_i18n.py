@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from app_client import token
 
 import microblog
 from microblog import i18n
@@ -204,3 +205,31 @@ def test_the_build_stops_at_a_broken_translation(tmp_path):
     with pytest.raises(translations.BuildError, match="is no translation"):
         translations.compile_all(tmp_path)
     assert not path.with_suffix(".mo").exists()
+
+
+def test_no_english_on_spanish_pages(client, make_user):
+    """The libraries' own words are English."""
+    make_user("susan")
+    spanish = {"Accept-Language": "es"}
+
+    def send(path, **data):
+        page = client.get(path, headers=spanish)
+        return client.post(path, {"csrf_token": token(page), **data}, headers=spanish).text
+
+    long = send("/login", username="x" * 300, password="y" * 300)
+    assert "Field " not in long
+    assert "incorrect" in long
+    client.login()
+    assert "Elige una opción" in send("/settings", about="", locale="xx")
+    for method, path in (("PROPFIND", "/"), ("GET", "/nowhere"), ("POST", "/explore")):
+        text = client.client.open(path, method=method, headers=spanish).text
+        assert re.search(r"<h1>(.*?)</h1>", text)[1] in ("Aquí no hay nada", "Eso no ha funcionado")
+
+
+def test_no_browser_cuts_an_emoji(client, make_user):
+    """By maxlength, browsers count it twice."""
+    make_user("susan")
+    pages = [client.get(path).text for path in ("/login", "/register")]
+    client.login()
+    pages += [client.get(path).text for path in ("/", "/search?q=x", "/settings", "/settings/password")]
+    assert not [page for page in pages if "maxlength" in page]

@@ -13,8 +13,9 @@ from microblog.models.search import search_page
 
 
 @pytest.fixture
-def other_app(make_app, tmp_path):
-    app = make_app(database_url=f"sqlite:///{tmp_path / 'other.db'}")
+def other_app(make_app, server, tmp_path):
+    url = server.create("other") if server else f"sqlite:///{tmp_path / 'other.db'}"
+    app = make_app(database_url=url)
     with app.app_context():
         flask_migrate.upgrade()
         db.engine.dispose()
@@ -44,10 +45,14 @@ def test_all_that_is_stored_arrives_and_is_found(app, database_url, other_app):
             assert loader.add(chunk)[1] >= 0
         loader.forget("search_index", "search_changes", "no_such_table")
         loader.commit()
+        loader.skip_numbers({"posts": 100, "users": 10, "no_such_table": 1})
     with other_app.app_context():
         assert explore_page() == expected
         assert [post.body for post in search_page("勉強").posts] == ["日本語を勉強する 😀"]
         assert User.find("susan").followers_count == 1
+        last = expected.posts[0].id
+        assert add_post(User.find("susan"), "new").id == last + 101
+        db.session.rollback()
         assert indexing.pending() == 0
         assert db.session.query(IndexState).count() == 0
         db.engine.dispose()
