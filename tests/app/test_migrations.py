@@ -9,6 +9,8 @@ from alembic.migration import MigrationContext
 from microblog import database
 from microblog.database import db
 from microblog.models import User
+from microblog.models.post import explore_page
+from microblog.models.search import search_page
 
 
 class PowerCut(Exception):
@@ -156,3 +158,52 @@ def test_no_account_speaks_for_the_site(context, name):
     with pytest.raises(sa.exc.DBAPIError):
         db.session.execute(sa.insert(User.__table__).values(row))
     db.session.rollback()
+
+
+def test_an_old_site_is_counted_and_found_anew(new_app):
+    """What had drifted is right, the suspended count with nobody, and old posts are found by their words."""
+    with new_app().app_context():
+        if db.engine.dialect.name == "sqlite":
+            flask_migrate.downgrade(revision="base")
+        flask_migrate.upgrade(revision="0003")
+        for number, (name, suspended) in enumerate(
+            (("susan", None), ("david", None), ("banned", "2025-01-01 00:00:00")), 1
+        ):
+            row = {
+                **{"id": number, "username": name, "name_key": name, "email": f"{name}@example.org"},
+                **{"password_hash": "x", "created_at": "2025-01-01 00:00:00", "suspended_at": suspended},
+                **{"posts_count": 9, "followers_count": -3, "following_count": 7},
+            }
+            names = ", ".join(row)
+            values = ", ".join(f":{name}" for name in row)
+            db.session.execute(sa.text(f"INSERT INTO users ({names}) VALUES ({values})"), row)  # noqa: S608
+        columns = "(follower_id, followed_id, created_at)"
+        insert = f"INSERT INTO follows {columns} VALUES (:a, :b, '2025-01-01 00:00:00')"  # noqa: S608
+        for pair in ((1, 2), (1, 3), (3, 1), (3, 2), (1, 1)):
+            db.session.execute(sa.text(insert), dict(zip("ab", pair, strict=True)))
+        insert = "INSERT INTO posts (author_id, body, created_at) VALUES (:a, :b, '2025-01-01 00:00:00')"
+        for author, body in ((1, "Ein Gruß aus Łódź"), (3, "Ein böser Gruß"), (2, "日本語を勉強する")):
+            db.session.execute(sa.text(insert), {"a": author, "b": body})
+        db.session.commit()
+        flask_migrate.upgrade()
+        counts = {
+            user.username: (user.posts_count, user.followers_count, user.following_count)
+            for user in db.session.execute(sa.select(User)).scalars()
+        }
+        assert counts == {"susan": (1, 0, 1), "david": (1, 1, 0), "banned": (1, 1, 2)}
+        assert [post.username for post in explore_page().posts] == ["david", "susan"]
+        assert [post.username for post in search_page("grus").posts] == []
+        assert [post.username for post in search_page("GRUSS lodz").posts] == ["susan"]
+        assert [post.username for post in search_page("勉強").posts] == ["david"]
+        db.session.rollback()
+        # And back, with the search that there was.
+        flask_migrate.downgrade(revision="0003")
+        search = (
+            "SELECT count(*) FROM posts_fts WHERE posts_fts MATCH 'ein'"
+            if db.engine.dialect.name == "sqlite"
+            else "SELECT count(*) FROM posts WHERE MATCH (body) AGAINST ('ein' IN BOOLEAN MODE)"
+        )
+        assert db.session.execute(sa.text(search)).scalar() == 2
+        db.session.rollback()
+        flask_migrate.upgrade()
+        db.engine.dispose()

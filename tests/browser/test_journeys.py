@@ -276,4 +276,4 @@ def test_a_translation_after_the_session_has_ended(site, visit):
     page = visit("susan")
     page.context.clear_cookies()
     page.click(".translate button")
-    expect(page.locator("main")).to_contain_text("try again")
+    expect(page.locator("main")).to_contain_text("Please log in")
