@@ -114,7 +114,9 @@ def test_there_and_back(new_app):
         flask_migrate.upgrade()
         assert is_complete() == whole
         flask_migrate.downgrade(revision="base")
-        assert set(sa.inspect(db.engine).get_table_names()) == {"alembic_version"}
+        # sqlite_sequence, which older SQLAlchemys show, is SQLite's own.
+        left = set(sa.inspect(db.engine).get_table_names()) - {"sqlite_sequence"}
+        assert left == {"alembic_version"}
         db.engine.dispose()
 
 
