@@ -23,6 +23,8 @@ WINDOW = 2_000
 FEW_AUTHORS = 12
 # Authors asked in one statement; SQLite takes up to 500 parts.
 CHUNK = 200
+# A page, and the one more that tells whether there is another.
+_PAGE = 21
 
 
 class PostRow(NamedTuple):
@@ -155,15 +157,17 @@ def posts(ids: list[int], ascending: bool = False) -> list[PostRow]:
     """The posts with these ids that are to be seen, in the order of their ids."""
     if not ids:
         return []
-    numbers = ", ".join(str(int(number)) for number in ids)
-    rows = _read("id", f"{_PUBLIC} AND p.id IN ({numbers})", Cut(None, ascending, len(ids)), cached=False)
-    return rows
+    # As many parameters as a page has posts: a statement that is known already.
+    count = max(len(ids), _PAGE)
+    names = [f"n{place}" for place in range(count)]
+    condition = f"{_PUBLIC} AND p.id IN ({', '.join(f':{name}' for name in names)})"
+    numbers = dict(zip(names, [*ids, *ids[-1:] * (count - len(ids))], strict=True))
+    return _read("id", condition, Cut(None, ascending, len(ids)), **numbers)
 
 
-def _read(index: str, condition: str, at: Cut, cached: bool = True, **parameters: Any) -> list[PostRow]:
-    statement = _statement if cached else _statement.__wrapped__
+def _read(index: str, condition: str, at: Cut, **parameters: Any) -> list[PostRow]:
     bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
-    query = statement(db.engine.dialect.name, index, condition, at.newer)
+    query = _statement(db.engine.dialect.name, index, condition, at.newer)
     rows = db.session.execute(query, {**parameters, "bound": bound, "limit": at.limit})
     return [PostRow._make(row) for row in rows]
 

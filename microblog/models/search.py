@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -137,8 +138,13 @@ def _find_near(wanted: list[str], at: Cut) -> list[int]:
     )
 
 
+@lru_cache(maxsize=64)
+def _text(sql: str) -> Any:
+    return sa.text(sql)
+
+
 def _ids(select: str, column: str, at: Cut, **parameters: Any) -> list[int]:
     side, order = (">", "ASC") if at.newer else ("<", "DESC")
     bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
-    query = sa.text(f"{select} AND {column} {side} :bound ORDER BY {column} {order} LIMIT :limit")
+    query = _text(f"{select} AND {column} {side} :bound ORDER BY {column} {order} LIMIT :limit")
     return list(db.session.execute(query, {**parameters, "bound": bound, "limit": at.limit}).scalars())
