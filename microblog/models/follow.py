@@ -139,11 +139,15 @@ def _expire(*ids: int) -> None:
             db.session.expire(user, ["following_count", "followers_count"])
 
 
+# Asked by every profile: made once, so that SQLAlchemy knows it again without looking.
+_FOLLOWS = sa.select(Follow.__table__.c.follower_id).where(
+    Follow.__table__.c.follower_id == sa.bindparam("one"),
+    Follow.__table__.c.followed_id == sa.bindparam("other"),
+)
+
+
 def is_following(follower_id: int, followed_id: int) -> bool:
-    row = sa.select(Follow.follower_id).where(
-        Follow.follower_id == follower_id, Follow.followed_id == followed_id
-    )
-    return db.session.execute(row).first() is not None
+    return db.session.execute(_FOLLOWS, {"one": follower_id, "other": followed_id}).first() is not None
 
 
 def followers_page(user: User, before: int | None = None, after: int | None = None) -> PeoplePage:

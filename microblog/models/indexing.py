@@ -7,6 +7,7 @@ reads what the post is by then, so that the order does not matter, and doing it 
 import hashlib
 import threading
 import time
+import weakref
 from datetime import timedelta
 from typing import Any
 
@@ -245,7 +246,8 @@ class _Sender:
     """The thread that sends. After a failure it tries again, and now and then looks for others' changes."""
 
     def __init__(self, app: Flask) -> None:
-        self._app = app
+        # An application that is gone has nothing to send.
+        self._app = weakref.ref(app)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self.wake = threading.Event()
@@ -260,15 +262,21 @@ class _Sender:
                 self._thread.start()
 
     def _work(self) -> None:
-        while True:
-            self.wake.clear()
-            with self._app.app_context():
-                try:
-                    catch_up()
-                except Unavailable as error:
-                    self._app.logger.warning("the search engine is told later: %s", error)
-                except SQLAlchemyError as error:
-                    self._app.logger.warning("the search engine is told later: %s", type(error).__name__)
-                except Exception:
-                    self._app.logger.exception("the search engine is told later")
+        while self._catch_up():
             self.wake.wait(REST)
+            self.wake.clear()
+
+    def _catch_up(self) -> bool:
+        app = self._app()
+        if app is None:
+            return False
+        with app.app_context():
+            try:
+                catch_up()
+            except Unavailable as error:
+                app.logger.warning("the search engine is told later: %s", error)
+            except SQLAlchemyError as error:
+                app.logger.warning("the search engine is told later: %s", type(error).__name__)
+            except Exception:
+                app.logger.exception("the search engine is told later")
+        return True

@@ -112,8 +112,9 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
     def find(name: str) -> "User | None":
         """The account with this name, or with this e-mail address."""
         key = name.lower()
-        column = User.email if "@" in key else User.name_key
-        return db.session.execute(sa.select(User).where(column == key)).scalar_one_or_none()
+        query = _by("email" if "@" in key else "name_key")
+        user: User | None = db.session.execute(query, {"key": key}).scalar_one_or_none()
+        return user
 
     @staticmethod
     def authenticate(name: str, password: str) -> "User | None":
@@ -124,6 +125,11 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
         user = User.find(name)
         right = passwords.check_password(user.password_hash if user else None, password)
         return user if right else None
+
+
+@cache
+def _by(column: str) -> Any:
+    return sa.select(User).where(getattr(User, column) == sa.bindparam("key"))
 
 
 @cache

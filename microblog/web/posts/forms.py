@@ -1,7 +1,7 @@
-"""The form to write a post."""
+"""What may be written as a post."""
 
 from flask_wtf import FlaskForm
-from wtforms import Field, SubmitField, TextAreaField
+from wtforms import Field, TextAreaField
 from wtforms.validators import DataRequired, ValidationError
 
 from microblog.i18n import _, _l
@@ -13,14 +13,8 @@ def clean(value: str | None) -> str | None:
 
 
 class PostForm(FlaskForm):
-    body = TextAreaField(
-        _l("What is on your mind?"),
-        description=_l("Up to %(number)s characters.", number=POST_MAX),
-        filters=[clean],
-        validators=[DataRequired(_l("Write something first."))],
-        render_kw={"rows": 2, "data-max": POST_MAX},
-    )
-    submit = SubmitField(_l("Post"))
+    # Shown by posts/home.html itself.
+    body = TextAreaField(filters=[clean], validators=[DataRequired(_l("Write something first."))])
 
     # Not WTForms' Length: that gives the field a maxlength, by which browsers count an emoji twice.
     def validate_body(self, field: Field) -> None:
