@@ -99,6 +99,14 @@ def test_what_is_gone_or_new_is_seen(susan):
     assert found("dragon") == []
 
 
+def test_an_index_that_is_made_afresh_has_all_posts(susan):
+    for turn in range(3):
+        add_post(susan, f"number {turn}")
+        db.session.commit()
+        assert search.reindex() == turn + 1
+        assert len(found("number")) == turn + 1
+
+
 def test_pages_of_what_was_found(susan):
     for number in range(Page.SIZE * 2 + 3):
         add_post(susan, f"number {number}")

@@ -198,6 +198,8 @@ def _make_search() -> None:
         _trigger("posts", "update", "UPDATE OF body", f"{gone} {here}")
         op.execute("INSERT INTO posts_fts (posts_fts) VALUES ('rebuild')")
     elif missing.index("posts", _OLD_FULLTEXT):
+        # Else MariaDB's new index lacks what was written while there was none.
+        op.execute("ALTER TABLE posts FORCE")
         op.execute("SET SESSION innodb_ft_enable_stopword = OFF")
         op.execute(f"CREATE FULLTEXT INDEX {_OLD_FULLTEXT} ON posts (body)")
 
