@@ -73,7 +73,9 @@ def when_ready(server: Any) -> None:
     for name in app.jinja_env.list_templates(extensions=["html"]):
         app.jinja_env.get_template(name)
     # What a first page loads and compiles. This one asks no database: a connection must not be shared.
+    app.config["WARMING_UP"] = True
     app.test_client().get("/login")
+    app.config["WARMING_UP"] = False
     # glibc gives each thread heaps of its own, in each worker; one serves threads that take turns.
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

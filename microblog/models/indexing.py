@@ -253,7 +253,11 @@ class _Sender:
         self.wake = threading.Event()
 
     def start(self) -> None:
-        """Started by the process that uses it: a thread does not live through a fork."""
+        """Started by the process that uses it: a thread does not live through a fork, and a connection that
+        it has open would be shared."""
+        app = self._app()
+        if app is None or app.config.get("WARMING_UP"):
+            return
         if self._thread is not None and self._thread.is_alive():
             return
         with self._starting:

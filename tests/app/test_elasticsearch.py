@@ -1,11 +1,13 @@
+import gc
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 from elasticsearch_double import Double
 
-from microblog import elasticsearch
+from microblog import elasticsearch, gunicorn_config
 from microblog.database import db, utc_now
 from microblog.models import Change, Page, Post, User, indexing
 from microblog.models.account import delete_account, suspend, unsuspend
@@ -231,3 +233,14 @@ def test_the_command(make_app, double, app):
     double.broken = "status"
     error = runner.invoke(args=["search", "reindex"]).exception
     assert "Elasticsearch does not answer: status 503" in str(error)
+
+
+def test_no_thread_before_the_workers_fork(app, make_app, double):
+    """It would open a connection that all of them share."""
+    app = make_app(elasticsearch_url=double.url)
+    sender = app.extensions["microblog.elasticsearch.sender"]
+    gunicorn_config.when_ready(SimpleNamespace(app=SimpleNamespace(wsgi=lambda: app)))
+    gc.unfreeze()
+    assert sender._thread is None
+    app.test_client().get("/login")
+    assert sender._thread is not None
