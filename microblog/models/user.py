@@ -153,7 +153,7 @@ def lock_accounts(*ids: int) -> dict[int, bool]:
     users = User.__table__
     if db.engine.dialect.name == "sqlite":
         # It locks the whole database, but only for who writes.
-        db.session.execute(sa.update(users).where(users.c.id.in_(ids)).values(id=users.c.id))
+        db.session.execute(sa.update(users).where(users.c.id.in_(ids)).values(locale=users.c.locale))
     rows = sa.select(users.c.id, users.c.suspended_at).where(users.c.id.in_(ids)).order_by(users.c.id)
     return {row.id: row.suspended_at is None for row in db.session.execute(rows.with_for_update())}
 
