@@ -55,6 +55,7 @@ def register() -> ResponseReturnValue:
             start_session(user, remember=False)
             if not user.email_confirmed:
                 letters.ask_for_proof(user, user.email)
+                flash(_("A link is on its way to %(email)s. Open it within ten minutes.", email=user.email))
             flash(_("Welcome! Write your first post."))
             return limits.know_device(make_response(redirect(url_for("posts.home"))), user)
     return render_template("auth/register.html", form=form)
