@@ -14,7 +14,15 @@ FOR_MEMBERS = [
         "/user/david",
     ),
     *("/user/susan/followers", "/user/susan/following", "/user/david/followers", "/nowhere"),
-    *("/settings", "/settings/email", "/settings/password", "/settings/sessions", "/settings/delete", "/admin", "/admin?q=nobody"),
+    *(
+        "/settings",
+        "/settings/email",
+        "/settings/password",
+        "/settings/sessions",
+        "/settings/delete",
+        "/admin",
+        "/admin?q=nobody",
+    ),
 ]
 
 # As long as a name and an address may be, and as wide.
