@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from builder import bootstrap, first_process, surroundings
-from builder.errors import BuildError
+from builder import bootstrap
+from builder.core import first_process, surroundings
+from builder.core.errors import BuildError
 
 
 def _fail(error: BuildError) -> None:
@@ -48,7 +49,8 @@ if __name__ == "__main__":
 
 import click  # noqa: E402 - bootstrap has just seen to it
 
-from builder import emulator, paths  # noqa: E402
+from builder.core import paths  # noqa: E402
+from builder.vm import emulator  # noqa: E402
 
 _accelerator = click.option(
     "--accel",
@@ -69,7 +71,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print the results 
 
 
 def _choose_packer(given: Path | None) -> None:
-    from builder import packer_release
+    from builder.bake import packer_release
 
     if given:
         packer_release.choose(given)
@@ -111,7 +113,7 @@ def main(debug: bool) -> None:
 @click.option("--fresh", is_flag=True, help="Build even if nothing changed.")
 def deb(fresh: bool) -> None:
     """Build the Debian package, dist/microblog_VERSION_all.deb."""
-    from builder import package
+    from builder.deb import package
 
     click.echo(package.build(fresh))
 
@@ -126,7 +128,7 @@ def deb(fresh: bool) -> None:
 @click.option("--url", help="Where machines will find the folder.")
 def repo(output: Path | None, key: str | None, url: str | None) -> None:
     """Make a signed apt repository of the package, for any web server to serve."""
-    from builder import repository
+    from builder.deb import repository
 
     click.echo(repository.make(output, key, url))
 
@@ -158,8 +160,10 @@ def images(
     as_json: bool,
 ) -> None:
     """Bake, boot and check images: all of them, or those named."""
-    from builder import definition, report, sign
-    from builder import images as conductor
+    from builder import make as conductor
+    from builder import report
+    from builder.defs import definition
+    from builder.results import sign
 
     if given and not insist:
         raise BuildError("--base-file needs --base", f"There are: {', '.join(definition.names('bases'))}")
@@ -222,7 +226,7 @@ def boot(
     accel: str,
 ) -> None:
     """Start a baked IMAGE (a name or a file) until Ctrl-C, on a throw-away disk."""
-    from builder import trial
+    from builder.vm import trial
 
     ports = {"ssh": ssh_port, "http": http_port, "https": https_port}
     trial.run(image, keep, memory, ssh_key, {name: port for name, port in ports.items() if port}, accel)
@@ -239,9 +243,9 @@ def boot(
 @_json
 def check(image: str, thorough: bool, board: bool, signer: str | None, accel: str, as_json: bool) -> None:
     """Boot a baked IMAGE (a name or a file) and run its tests over SSH."""
-    from builder import board as raspberry
-    from builder import images as conductor
-    from builder import library, sign
+    from builder import make as conductor
+    from builder.results import library, sign
+    from builder.vm import board as raspberry
 
     if signer:
         sign.require(signer)
@@ -285,8 +289,8 @@ def flash(
 
     A Wi-Fi's password may also be in the environment, as MICROBLOG_WIFI_PASSWORD.
     """
-    from builder import card_settings
-    from builder import flash as writer
+    from builder.ship import card_settings
+    from builder.ship import flash as writer
 
     if wifi_country and not wifi:
         raise BuildError("--wifi-country needs --wifi", "Name the Wi-Fi, too")
@@ -318,7 +322,7 @@ def flash(
 @click.option("--key", default="", help="Who must have signed: a fingerprint, or minisign's public key.")
 def verify(directory: Path, key: str) -> None:
     """Check downloaded images in DIRECTORY: signature, checksums, manifests, bills of materials."""
-    from builder import verify as checker
+    from builder.results import verify as checker
 
     for line in checker.verify(directory, key):
         click.echo(line)
@@ -335,7 +339,7 @@ def verify(directory: Path, key: str) -> None:
 )
 def vagrant(image: str, providers: tuple[str, ...]) -> None:
     """Make Vagrant's boxes of a baked IMAGE."""
-    from builder import vagrant as boxes
+    from builder.ship import vagrant as boxes
 
     for path in boxes.make(image, providers):
         click.echo(path)
@@ -370,8 +374,8 @@ def publish(
     Tokens are in the environment: DIGITALOCEAN_TOKEN, LINODE_TOKEN, or AWS_ACCESS_KEY_ID and
     AWS_SECRET_ACCESS_KEY. Lightsail takes no images: for it a launch script is printed.
     """
-    from builder import lightsail, publish_options
-    from builder import publish as publisher
+    from builder.ship import lightsail, publish_options
+    from builder.ship import publish as publisher
 
     options = {
         "--region": region, "--bucket": bucket, "--url": url, "--dry-run": dry,
@@ -399,7 +403,7 @@ def publish(
 @click.option("--thorough", is_flag=True, help="Add the long drills.")
 def test(suites: tuple[str, ...], thorough: bool) -> None:
     """Run the tests: the suites named, or all. The Pi's image takes long: name it, or use --thorough."""
-    from builder import suites as runner
+    from builder.dev import suites as runner
 
     runner.run(suites, thorough)
 
@@ -409,7 +413,7 @@ def test(suites: tuple[str, ...], thorough: bool) -> None:
 @_json
 def bench(benchmark: str, as_json: bool) -> None:
     """Run a benchmark of tests/bench/ and print its table."""
-    from builder import benchmarks
+    from builder.dev import benchmarks
 
     click.echo(benchmarks.run(benchmark, as_json))
 

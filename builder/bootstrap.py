@@ -11,10 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from builder import cache, needs, packer_release, paths, suites, usage
-from builder.errors import BuildError
-from builder.needs import Package
-from builder.progress import step
+from builder.bake import packer_release
+from builder.core import cache, needs, paths, usage
+from builder.core.errors import BuildError
+from builder.core.needs import Package
+from builder.core.progress import step
+from builder.dev import suites
 
 # The extras of setup.cfg that each verb needs.
 EXTRAS: dict[str, tuple[str, ...]] = {

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Sequence
 
-from builder.images import Attempt
-from builder.progress import duration
+from builder.core.progress import duration
+from builder.make import Attempt
 
 _HEAD = ("image", "base", "bake", "checks", "size", "time")
 

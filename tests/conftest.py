@@ -2,7 +2,7 @@
 
 import pytest
 
-from builder import surroundings
+from builder.core import surroundings
 
 _TABLE = "table: "
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import pymysql
 
-from builder.needs import Program
-from builder.paths import cache_dir
+from builder.core.needs import Program
+from builder.core.paths import cache_dir
 
 NEEDS = (
     Program("mariadbd", "mariadb-server"),

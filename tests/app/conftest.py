@@ -12,8 +12,8 @@ import flask_migrate
 import pytest
 from app_client import PASSWORD, SECRET_KEY, Browser
 
-from builder import translations
-from builder.needs import Program
+from builder.core.needs import Program
+from builder.deb import translations
 from microblog import create_app
 from microblog.config import Config
 from microblog.database import db

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from builder import assets
-from builder.errors import BuildError
+from builder.core.errors import BuildError
+from builder.deb import assets
 
 
 @pytest.fixture

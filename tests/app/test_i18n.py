@@ -14,7 +14,7 @@ from microblog.commands import translate
 from microblog.database import db
 from microblog.models import User
 
-translations = pytest.importorskip("builder.translations")
+translations = pytest.importorskip("builder.deb.translations")
 pytest.importorskip("babel")
 
 PACKAGE = Path(microblog.__file__).parent

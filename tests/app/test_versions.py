@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from database_servers import SOURCES
 
-from builder.cache import scratch
-from builder.paths import ROOT, cache_dir
+from builder.core.cache import scratch
+from builder.core.paths import ROOT, cache_dir
 
 OLDEST = Path(__file__).with_name("oldest.txt")
 # What the tests need besides; their own versions are of no interest.

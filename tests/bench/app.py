@@ -24,11 +24,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from builder import paths
-from builder.command import program
-from builder.errors import BuildError
-from builder.needs import Package
-from builder.progress import step
+from builder.core import paths
+from builder.core.command import program
+from builder.core.errors import BuildError
+from builder.core.needs import Package
+from builder.core.progress import step
 
 sys.path.insert(0, str(paths.ROOT / "tests"))
 import database_servers

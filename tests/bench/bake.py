@@ -12,11 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from builder import bake, base, cache, definition, emulator, images, layer, media, package, paths, pool
-from builder.command import run
-from builder.errors import BuildError
-from builder.ext4 import FileSystem
-from builder.progress import step
+from builder import make
+from builder.bake import bake, layer, pool
+from builder.bases import base
+from builder.core import cache, paths
+from builder.core.command import run
+from builder.core.errors import BuildError
+from builder.core.progress import step
+from builder.deb import package
+from builder.defs import definition
+from builder.disk import media
+from builder.disk.ext4 import FileSystem
+from builder.vm import emulator
 
 _IMAGE = "cloud"
 
@@ -33,7 +40,7 @@ def measure() -> dict[str, Any]:
         raise BuildError(
             "the floor is measured in a chroot, which needs root", "Run: sudo ./build.py bench bake"
         )
-    cold = images.produce(_IMAGE, fresh=True)
+    cold = make.produce(_IMAGE, fresh=True)
     image = definition.load_image(_IMAGE)
     paths.OUT.mkdir(parents=True, exist_ok=True)
     with cache.scratch(paths.OUT / "work") as work:

@@ -12,8 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from builder import bake, base, cache, definition, images, layer, library, machine, media, package, paths
-from builder.progress import step
+from builder import make
+from builder.bake import bake, layer
+from builder.bases import base
+from builder.core import cache, paths
+from builder.core.progress import step
+from builder.deb import package
+from builder.defs import definition
+from builder.disk import media
+from builder.results import library
+from builder.vm import machine
 
 sys.path += [str(paths.ROOT / "tests" / name) for name in ("", "bench", "images")]
 import app
@@ -37,7 +45,7 @@ def measure() -> dict[str, Any]:
         of the emulated machine and of the same application on this one.
     :raises BuildError: a step fails.
     """
-    made = images.produce(_IMAGE)
+    made = make.produce(_IMAGE)
     image = definition.load_image(_IMAGE)
     with cache.scratch(paths.OUT / "work") as work:
         (work / "warm").mkdir()

@@ -9,8 +9,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from builder.needs import Package, Program
-from builder.paths import cache_dir
+from builder.core.needs import Package, Program
+from builder.core.paths import cache_dir
 
 NEEDS = (
     Program("npm", "npm", optional=True),

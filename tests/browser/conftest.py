@@ -9,8 +9,8 @@ from axe import Axe
 from live_site import Site, login
 from playwright.sync_api import sync_playwright
 
-from builder import assets, translations
-from builder.needs import Program
+from builder.core.needs import Program
+from builder.deb import assets, translations
 
 NEEDS = (
     Program("chromium", "chromium"),

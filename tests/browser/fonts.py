@@ -6,7 +6,7 @@ What a page measures depends on them. So there are two sets, between whose width
 import os
 from dataclasses import dataclass
 
-from builder.needs import File
+from builder.core.needs import File
 
 FOLDER = "/usr/share/fonts"
 

@@ -11,7 +11,7 @@ import fonts
 from live_site import PASSWORD, Site
 from playwright.sync_api import sync_playwright
 
-from builder import assets, translations
+from builder.deb import assets, translations
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from builder import definition, download, manifest, paths, sbom, signature
-from builder.needs import Folder, Program
+from builder.bases import download, signature
+from builder.core import paths
+from builder.core.needs import Folder, Program
+from builder.defs import definition
+from builder.results import manifest, sbom
 
 NEEDS = (
     Program("openssl", "openssl"),

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from builder import bake, bake_machine, base, definition, emulator, packer, paths, pool
-from builder.cache import sha256_file
-from builder.errors import BuildError
+from builder.bake import bake, in_machine, packer, pool
+from builder.bases import base
+from builder.core import paths
+from builder.core.cache import sha256_file
+from builder.core.errors import BuildError
+from builder.defs import definition
+from builder.vm import emulator
 
 TEMPLATE = paths.PACKER / "cloud.pkr.hcl"
 
@@ -38,7 +42,7 @@ def rendered(small, tmp_path):
         templates = tmp_path / "templates"
         for directory in (templates, tmp_path / "pool"):
             directory.mkdir()
-        variables = bake_machine.prepare(image, small, "tcg", tmp_path, tmp_path / "tools.log")
+        variables = in_machine.prepare(image, small, "tcg", tmp_path, tmp_path / "tools.log")
         (templates / "variables.pkrvars.json").write_text(json.dumps(variables))
         bake._lay_out(TEMPLATE, version, templates)
         return templates

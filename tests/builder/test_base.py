@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from builder import base, compose, definition, download, package
-from builder import cache as caching
-from builder.errors import BuildError
-from builder.ext4 import FileSystem
+from builder.bases import base, compose, download
+from builder.core import cache as caching
+from builder.core.errors import BuildError
+from builder.deb import package
+from builder.defs import definition
+from builder.disk.ext4 import FileSystem
 
 
 class _Server(http.server.ThreadingHTTPServer):

@@ -15,8 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from builder import images, library, machine, manifest, needs, package, paths
-from builder.errors import BuildError
+from builder import make
+from builder.core import needs, paths
+from builder.core.errors import BuildError
+from builder.deb import package
+from builder.results import library, manifest
+from builder.vm import machine
 
 PATIENCE_SECONDS = 300
 
@@ -87,7 +91,7 @@ def test_a_missing_key_is_named(build, tmp_path):
 
 
 def test_without_qemu_it_names_the_package(monkeypatch):
-    from builder import command
+    from builder.core import command
 
     monkeypatch.setattr(needs.shutil, "which", lambda *_, **__: None)
     with pytest.raises(BuildError, match="qemu-system-x86_64 is not installed") as error:
@@ -96,10 +100,10 @@ def test_without_qemu_it_names_the_package(monkeypatch):
 
 
 def test_what_takes_root_is_refused_before_anything_is_made(monkeypatch):
-    monkeypatch.setattr(images.os, "geteuid", lambda: 1000)
-    assert images.require("cloud").name == "cloud"
+    monkeypatch.setattr(make.os, "geteuid", lambda: 1000)
+    assert make.require("cloud").name == "cloud"
     with pytest.raises(BuildError, match="pi is baked in a chroot, which needs root") as error:
-        images.require("pi")
+        make.require("pi")
     assert error.value.hint == "Run: sudo ./build.py images pi"
 
 
@@ -200,7 +204,7 @@ def test_a_test_run_that_is_interrupted_cleans_up_after_itself(tmp_path):
         "    time.sleep(600)\n"
     )
     script = (
-        "import signal, sys; from builder.command import attend\n"
+        "import signal, sys; from builder.core.command import attend\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # as build.py does\n"
         f"attend([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', {str(suite)!r}])\n"
     )

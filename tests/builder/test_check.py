@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-from builder import check, manifest, paths
+from builder.core import paths
+from builder.results import manifest
+from builder.vm import check
 
 _TESTS = """
 import pytest

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from builder import packer, paths
-from builder.command import program
+from builder.bake import packer
+from builder.core import paths
+from builder.core.command import program
 
 _SCRIPTS = {
     "one.sh": "set -eu\necho one > /run/packages\n",

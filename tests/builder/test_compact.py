@@ -5,10 +5,10 @@ import subprocess
 
 import pytest
 
-from builder.command import program
-from builder.compact import compact
-from builder.errors import BuildError
-from builder.ext4 import FileSystem, quoted
+from builder.core.command import program
+from builder.core.errors import BuildError
+from builder.disk.compact import compact
+from builder.disk.ext4 import FileSystem, quoted
 
 _MIB = 1 << 20
 _SECRET = b"-----BEGIN OPENSSH PRIVATE KEY-----"

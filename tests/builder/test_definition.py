@@ -2,8 +2,8 @@
 
 import pytest
 
-from builder import definition
-from builder.errors import BuildError
+from builder.core.errors import BuildError
+from builder.defs import definition
 
 
 @pytest.mark.parametrize("name", definition.names("images"))

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from builder import base, definition, download, paths, publisher, signature
-from builder.errors import BuildError
+from builder.bases import base, download, publisher, signature
+from builder.core import paths
+from builder.core.errors import BuildError
+from builder.defs import definition
 
 NAME = "system-amd64.img"
 

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from builder import drive
-from builder.command import program
+from builder.core.command import program
+from builder.vm import drive
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import subprocess
 
 import pytest
 
-from builder import kernel
-from builder.command import output, program
-from builder.errors import BuildError
-from builder.ext4 import FileSystem, quoted
+from builder.core.command import output, program
+from builder.core.errors import BuildError
+from builder.disk import kernel
+from builder.disk.ext4 import FileSystem, quoted
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import paths
+from builder.core import paths
 
 _AS_USER = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
 # A process whose parent is gone, which ends; then whether it is still there.
@@ -39,7 +39,8 @@ def container():
     def start(script):
         process = subprocess.Popen(
             ["unshare", *_AS_USER, "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-c",
-             "from builder import first_process\nfirst_process.stand_aside()\n" + textwrap.dedent(script)],
+             "from builder.core import first_process\nfirst_process.stand_aside()\n"
+             + textwrap.dedent(script)],
             cwd=paths.ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         started.append(process)
@@ -82,7 +83,9 @@ def test_signals_are_handed_on(container, number):
 
 
 def test_elsewhere_nothing_is_changed():
-    script = "import os; from builder import first_process; a = os.getpid(); first_process.stand_aside()\n"
+    script = (
+        "import os; from builder.core import first_process; a = os.getpid(); first_process.stand_aside()\n"
+    )
     code = f"{script}print(a == os.getpid())"
     done = subprocess.check_output([sys.executable, "-c", code], cwd=paths.ROOT, text=True)
     assert done == "True\n"

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from builder import bmap, bootfs, card, card_settings, disks, flash, manifest, media
-from builder.command import program
-from builder.errors import BuildError
-from builder.ext4 import FileSystem
+from builder.core.command import program
+from builder.core.errors import BuildError
+from builder.disk import bmap, bootfs, card_layout, media
+from builder.disk.ext4 import FileSystem
+from builder.results import manifest
+from builder.ship import block_devices, card_settings, flash
 from microblog.host import bootfile
 
-_SIZE = card.ROOT_START + (32 << 20)
+_SIZE = card_layout.ROOT_START + (32 << 20)
 _TEMPLATE = "# Settings\r\n#host name = microblog\r\n#wifi country = \r\n#ssh key = ...\r\n"
 
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"
@@ -36,16 +38,16 @@ def image(tmp_path_factory):
     (root / "zeros").write_bytes(bytes(2 << 20))
     (root / "kept").write_bytes(b"kept" * 100_000)
     subprocess.run(["tar", "-cf", work / "root.tar", "-C", root, "."], check=True)
-    (root / card.FIRMWARE).mkdir(parents=True)
+    (root / card_layout.FIRMWARE).mkdir(parents=True)
     for file in firmware.iterdir():
-        (root / card.FIRMWARE / file.name).write_bytes(file.read_bytes())
+        (root / card_layout.FIRMWARE / file.name).write_bytes(file.read_bytes())
     subprocess.run(["tar", "-cf", work / "root.tar", "-C", root, "."], check=True)
     raw = work / "raw"
     made = work / "made"
     made.mkdir()
-    card.assemble(work / "root.tar", raw, _SIZE, "test", made, log)
+    card_layout.assemble(work / "root.tar", raw, _SIZE, "test", made, log)
     image = work / "card-1.img.zst"
-    bmap.write(bmap.of_card(raw, card.BOOT_START), work / "card-1.bmap")
+    bmap.write(bmap.of_card(raw, card_layout.BOOT_START), work / "card-1.bmap")
     subprocess.run(["zstd", "-q", raw, "-o", image], check=True)
     facts = {"target": "pi", "files": manifest.files(image, work / "card-1.bmap")}
     manifest.path_for(image).write_text(json.dumps(facts))
@@ -55,10 +57,10 @@ def image(tmp_path_factory):
 @pytest.fixture
 def loop(tmp_path, monkeypatch):
     """Makes loop devices pass for cards; attaches files, full of other things, as such."""
-    monkeypatch.setattr(disks, "_TYPES", frozenset({"disk", "loop"}))
-    real = disks._why_not
-    monkeypatch.setattr(disks, "_why_not", lambda row, size: real({**row, "hotplug": True}, size))
-    monkeypatch.setattr(disks, "_caution", lambda _: "")
+    monkeypatch.setattr(block_devices, "_TYPES", frozenset({"disk", "loop"}))
+    real = block_devices._why_not
+    monkeypatch.setattr(block_devices, "_why_not", lambda row, size: real({**row, "hotplug": True}, size))
+    monkeypatch.setattr(block_devices, "_caution", lambda _: "")
     attached = []
 
     def attach(size=_SIZE + (8 << 20), folder=tmp_path, full=True):
@@ -185,8 +187,8 @@ def test_which_disks_may_be_written_to(row, why):
         "mountpoints": [None],
         **row,
     }
-    assert why in disks._why_not(whole, 1000)
-    assert bool(why) == bool(disks._why_not(whole, 1000))
+    assert why in block_devices._why_not(whole, 1000)
+    assert bool(why) == bool(block_devices._why_not(whole, 1000))
 
 
 @pytest.mark.parametrize(
@@ -200,41 +202,41 @@ def test_which_disks_may_be_written_to(row, why):
     ],
 )
 def test_what_looks_like_no_card_wants_its_size_named(row, why, monkeypatch):
-    assert why in disks._caution(row)
-    assert bool(why) == bool(disks._caution(row))
+    assert why in block_devices._caution(row)
+    assert bool(why) == bool(block_devices._caution(row))
     size = int(row["size"])
-    disk = disks.Disk(Path("/dev/null"), size, "Some Disk", "", disks._caution(row))
-    monkeypatch.setattr(disks, "listing", lambda _: [disk])
+    disk = block_devices.Disk(Path("/dev/null"), size, "Some Disk", "", block_devices._caution(row))
+    monkeypatch.setattr(block_devices, "listing", lambda _: [disk])
     if why:
         with pytest.raises(BuildError, match=why) as error:
-            disks.choose("/dev/null", 0)
+            block_devices.choose("/dev/null", 0)
         assert error.value.hint.endswith(f"--size {size}")
         with pytest.raises(BuildError, match="no disk was named") as error:
-            disks.choose(None, 0)
+            block_devices.choose(None, 0)
         assert "Some Disk" not in error.value.hint
-    assert disks.choose("/dev/null", 0, size) == disk
+    assert block_devices.choose("/dev/null", 0, size) == disk
     with pytest.raises(BuildError, match=f"has {size} bytes, not 7"):
-        disks.choose("/dev/null", 0, 7)
+        block_devices.choose("/dev/null", 0, 7)
 
 
 def test_an_emmc_is_told_from_a_card(tmp_path, monkeypatch):
     for name, kind in {"mmcblk0": "MMC", "mmcblk1": "SD"}.items():
         (tmp_path / name / "device").mkdir(parents=True)
         (tmp_path / name / "device" / "type").write_text(f"{kind}\n")
-    monkeypatch.setattr(disks, "_SYS", tmp_path)
+    monkeypatch.setattr(block_devices, "_SYS", tmp_path)
     row = {"size": 10**10, "vendor": None, "model": None, "serial": None, "rm": False, "hotplug": True,
            "ro": False, "type": "disk", "mountpoints": [None], "tran": "mmc"}  # fmt: skip
     rows = [{**row, "path": f"/dev/{name}"} for name in ("mmcblk0", "mmcblk0boot0", "mmcblk1", "sda")]
-    monkeypatch.setattr(disks, "output", lambda _: json.dumps({"blockdevices": rows}))
-    assert [bool(disk.why_not) for disk in disks.listing()] == [True, True, False, False]
+    monkeypatch.setattr(block_devices, "output", lambda _: json.dumps({"blockdevices": rows}))
+    assert [bool(disk.why_not) for disk in block_devices.listing()] == [True, True, False, False]
 
 
 @needs_root
 def test_another_card_after_the_question_is_left_alone(image, loop, monkeypatch):
     device = loop()
-    real = disks._told
+    real = block_devices._told
     swapped = []
-    monkeypatch.setattr(disks, "_told", lambda path, what: f"{real(path, what)}{swapped}")
+    monkeypatch.setattr(block_devices, "_told", lambda path, what: f"{real(path, what)}{swapped}")
     before = Path(device).read_bytes()[: 16 << 20]
     with pytest.raises(BuildError, match="is another disk by now"):
         _flash(image, device, asked=lambda: swapped.append(1))
@@ -243,9 +245,9 @@ def test_another_card_after_the_question_is_left_alone(image, loop, monkeypatch)
 
 def test_who_may_not_write_is_told_so(image, monkeypatch):
     """And not to take another card."""
-    disk = disks.Disk(Path("/dev/null"), 1 << 40, "Card", "")
-    monkeypatch.setattr(disks, "listing", lambda _: [disk])
-    monkeypatch.setattr(disks.os, "access", lambda *_: False)
+    disk = block_devices.Disk(Path("/dev/null"), 1 << 40, "Card", "")
+    monkeypatch.setattr(block_devices, "listing", lambda _: [disk])
+    monkeypatch.setattr(block_devices.os, "access", lambda *_: False)
     with pytest.raises(BuildError, match="only root may write") as error:
         _flash(image, "/dev/null")
     assert "sudo" in error.value.hint
@@ -289,7 +291,7 @@ def test_a_card_that_somebody_mounts_is_not_called_bad(image, loop, tmp_path, mo
     def mounted_before(disk, *rest):
         # As a mounted file system holds its disk.
         holder = os.open(device, os.O_RDONLY | os.O_EXCL)
-        monkeypatch.setattr(disks, "_tree", lambda row: [{**row, "mountpoints": ["/media/card"]}])
+        monkeypatch.setattr(block_devices, "_tree", lambda row: [{**row, "mountpoints": ["/media/card"]}])
         try:
             real(disk, *rest)
         finally:
@@ -379,7 +381,7 @@ def test_a_corrupted_card_is_noticed(image, loop, monkeypatch):
     def write_badly(*arguments):
         write(*arguments)
         with Path(device).open("r+b") as out:
-            out.seek(card.BOOT_START + (1 << 20))
+            out.seek(card_layout.BOOT_START + (1 << 20))
             out.write(b"?")
 
     monkeypatch.setattr(flash, "_write", write_badly)
@@ -409,6 +411,6 @@ def test_a_setting_that_the_card_does_not_know_is_told():
 
 
 def test_disks_are_listed_with_name_and_size():
-    disk = disks.Disk(Path("/dev/sdb"), 31_900_000_000, "Generic SD", "")
+    disk = block_devices.Disk(Path("/dev/sdb"), 31_900_000_000, "Generic SD", "")
     assert str(disk) == "/dev/sdb  31.9 GB  Generic SD"
     assert dataclasses.asdict(disk)["why_not"] == ""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from builder import cache as caching
-from builder import kept
+from builder.core import cache as caching
+from builder.core import kept
 
 
 @pytest.fixture
@@ -58,7 +58,9 @@ def test_the_oldest_goes_where_there_is_no_room(store, monkeypatch):
 
 def _another_process(directory):
     """Another build.py that uses a directory, until its input ends."""
-    code = f"from pathlib import Path; from builder import kept; print(kept.use(Path({str(directory)!r})))"
+    code = (
+        f"from pathlib import Path; from builder.core import kept; print(kept.use(Path({str(directory)!r})))"
+    )
     other = subprocess.Popen(
         [sys.executable, "-u", "-c", f"{code}; input()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],

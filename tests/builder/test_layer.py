@@ -9,10 +9,15 @@ import time
 
 import pytest
 
-from builder import bake, base, definition, images, layer, package, paths, pool
-from builder.cache import sha256_file
-from builder.errors import BuildError
-from builder.ext4 import FileSystem
+from builder import make
+from builder.bake import bake, layer, pool
+from builder.bases import base
+from builder.core import paths
+from builder.core.cache import sha256_file
+from builder.core.errors import BuildError
+from builder.deb import package
+from builder.defs import definition
+from builder.disk.ext4 import FileSystem
 
 # The real test has a cache of its own, but for the base that it is made from.
 _CACHE = paths.cache_dir()
@@ -65,12 +70,12 @@ def test_is_baked_once_with_what_is_needed_and_no_package(downloaded, parts):
 
 def test_the_manifest_tells_of_both(downloaded, parts):
     made = _obtain(downloaded)
-    assert images._told(downloaded) == {
+    assert make._told(downloaded) == {
         "name": "some", "system": "", "sha256": "5" * 64, "made": downloaded.made,
         "source": downloaded.source,
     }  # fmt: skip
-    assert images._told(made) == {
-        **images._told(downloaded), "system": "debian-12",
+    assert make._told(made) == {
+        **make._told(downloaded), "system": "debian-12",
         "layer": {"sha256": sha256_file(made.disk), "made": made.made},
     }  # fmt: skip
 
@@ -153,7 +158,7 @@ def test_a_real_one(thorough, definitions, cache, served, tmp_path, record_tests
         'description = "A stand-in"\nmethod = "download"\narchitecture = "amd64"\nuser = "debian"\n'
         f'url = "{url}/{published.name}"\nsha256 = "{sha256_file(published)}"\ndisk_size = "3500M"\n'
     )
-    first = images.produce("cloud", insist="stand-in", accelerator="tcg", checked=False)
+    first = make.produce("cloud", insist="stand-in", accelerator="tcg", checked=False)
     seconds = first.facts["seconds"]
     assert first.facts["base"]["source"]["sha256"] == sha256_file(published)
     assert first.facts["base"]["layer"]["sha256"] != first.facts["base"]["sha256"]

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from builder import needs, paths, usage
-from builder.errors import BuildError
+from builder.core import needs, paths, usage
+from builder.core.errors import BuildError
 
 # By other names: what is made up here is nothing that the tests need.
-from builder.needs import File as _File
-from builder.needs import Package as _Package
-from builder.needs import Program as _Program
+from builder.core.needs import File as _File
+from builder.core.needs import Package as _Package
+from builder.core.needs import Program as _Program
 
 
 def _packages(found):

@@ -6,8 +6,9 @@ import re
 import hcl2
 import pytest
 
-from builder import bake, packer, packer_release, paths
-from builder.errors import BuildError
+from builder.bake import bake, packer, packer_release
+from builder.core import paths
+from builder.core.errors import BuildError
 
 TEMPLATES = sorted(paths.PACKER.rglob("*.pkr.hcl"))
 NEEDED = {

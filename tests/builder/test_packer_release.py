@@ -16,9 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from builder import bootstrap, needs, packer_release, paths, signature
-from builder.errors import BuildError
-from builder.needs import Program
+from builder import bootstrap
+from builder.bake import packer_release
+from builder.bases import signature
+from builder.core import needs, paths
+from builder.core.errors import BuildError
+from builder.core.needs import Program
 
 VERSION = packer_release.VERSION
 SUMS = f"packer_{VERSION}_SHA256SUMS"
@@ -451,7 +454,7 @@ def test_it_is_asked_for_before_anything_is_installed(release, monkeypatch, argu
 
 def test_the_module_needs_nothing_but_python():
     """It is asked where nothing is installed yet: -S leaves out what is installed, -I the caller's own."""
-    script = f"import sys; sys.path.insert(0, {str(paths.ROOT)!r}); from builder import packer_release"
+    script = f"import sys; sys.path.insert(0, {str(paths.ROOT)!r}); from builder.bake import packer_release"
     subprocess.run([sys.executable, "-I", "-S", "-c", script], check=True)
 
 

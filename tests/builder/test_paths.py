@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from builder import paths
-from builder.errors import BuildError
+from builder.core import paths
+from builder.core.errors import BuildError
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import time
 
 import pytest
 
-from builder import base, pool
-from builder.cache import sha256_file
-from builder.errors import BuildError
+from builder.bake import pool
+from builder.bases import base
+from builder.core.cache import sha256_file
+from builder.core.errors import BuildError
 
 _CONTROL = """Package: {}
 Version: {}

@@ -19,9 +19,14 @@ from moto.ec2.responses import EC2Response
 from moto.server import ThreadedMotoServer
 
 import build
-from builder import definition, lightsail, manifest, native, package, packer, paths, publish, published
-from builder.clouds import cloud, digitalocean, linode, rest
-from builder.errors import BuildError
+from builder.bake import packer
+from builder.core import paths
+from builder.core.errors import BuildError
+from builder.deb import package
+from builder.defs import definition
+from builder.results import manifest
+from builder.ship import lightsail, native, publish, published
+from builder.ship.clouds import cloud, digitalocean, linode, rest
 
 TOKEN = "a-token-that-nobody-prints"
 

@@ -9,23 +9,17 @@ import subprocess
 
 import pytest
 
-from builder import (
-    bake_chroot,
-    base,
-    bmap,
-    bootfs,
-    definition,
-    fat,
-    images,
-    layer,
-    media,
-    package,
-    paths,
-)
-from builder.command import program
-from builder.ext4 import FileSystem
-from builder.partition import table
-from builder.sparse import copy
+from builder import make
+from builder.bake import in_chroot, layer
+from builder.bases import base
+from builder.core import paths
+from builder.core.command import program
+from builder.deb import package
+from builder.defs import definition
+from builder.disk import bmap, bootfs, fat, media
+from builder.disk.ext4 import FileSystem
+from builder.disk.partition import table
+from builder.disk.sparse import copy
 
 _MIB = 1 << 20
 # Not where a card that is composed here has them.
@@ -109,13 +103,13 @@ def test_is_taken_as_it_is_laid_out(server, keys, small, definitions, cache, tmp
     assert "linux-image-*" in got.hold
     log, work = tmp_path / "log", tmp_path / "work"
     work.mkdir()
-    given = bake_chroot.prepare(definition.load_image("pi"), got, "", work, log)
+    given = in_chroot.prepare(definition.load_image("pi"), got, "", work, log)
     # The root file system has grown in its place, the firmware's files are the publisher's.
     assert (given["offset"], given["size"]) == (_ROOT, 160 * _MIB - _ROOT)
     assert (work / "firmware" / "cmdline.txt").read_text() == _CMDLINE
     (work / "firmware" / "microblog.txt").write_text("# settings\n")
     card_file = tmp_path / "card.raw"
-    bake_chroot.flatten(work, card_file, log)
+    in_chroot.flatten(work, card_file, log)
     told = table(card_file)
     assert told.identifier == _DISK_ID
     assert [(one.offset, one.size) for one in told.partitions] == [
@@ -194,7 +188,7 @@ def test_a_real_one(thorough, server, keys, definitions, tmp_path, monkeypatch, 
                      (definition.load_base("raspios").key, stand_in.key), ("4G", "4500M")):  # fmt: skip
         text = text.replace(old, new)
     path.write_text(text)
-    made = images.produce("pi", checked=False)
+    made = make.produce("pi", checked=False)
     assert made.facts["base"]["name"] == "raspios"
     seconds = made.facts["seconds"]
     layer.obtain(image, base.obtain(image, deb), deb, lambda: pytest.fail("baked again"))

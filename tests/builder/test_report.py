@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from builder import check, images, library, report
-from builder.errors import BuildError
+from builder import make, report
+from builder.core.errors import BuildError
+from builder.results import library
+from builder.vm import check
 
 
 @pytest.fixture
@@ -18,9 +20,9 @@ def attempts(baked, tmp_path):
     failure = check.Failure("service is enabled and running: nginx", "it is not", tmp_path / "nginx.log")
     bad = check.ChecksFailed("odd is not good", "", check.Outcome(passed=89, failures=[failure]), 300.0)
     return [
-        images.Attempt("cloud", 661.0, good),
-        images.Attempt("odd", 400.0, good, bad),
-        images.Attempt(
+        make.Attempt("cloud", 661.0, good),
+        make.Attempt("odd", 400.0, good, bad),
+        make.Attempt(
             "pi", 3.0, None, BuildError("pi is baked in a chroot, which needs root", "Run: sudo it")
         ),
     ]
@@ -67,8 +69,8 @@ def test_one_that_fails_keeps_no_other_from_being_made(monkeypatch, attempts):
             raise BuildError("no base can be had", "Try again")
         return attempts[0].result
 
-    monkeypatch.setattr(images, "produce", produce)
-    tried = [images.attempt(name) for name in ("cloud", "pi")]
+    monkeypatch.setattr(make, "produce", produce)
+    tried = [make.attempt(name) for name in ("cloud", "pi")]
     assert made == ["cloud", "pi"]
     assert [bool(one.error) for one in tried] == [True, False]
     assert tried[1].result is attempts[0].result
@@ -78,7 +80,7 @@ def test_an_image_whose_checks_failed_is_still_told_of(monkeypatch, attempts):
     def produce(name, **_):
         raise attempts[1].error
 
-    monkeypatch.setattr(images, "produce", produce)
-    monkeypatch.setattr(images.library, "find", lambda _: attempts[0].result)
-    tried = images.attempt("odd")
+    monkeypatch.setattr(make, "produce", produce)
+    monkeypatch.setattr(make.library, "find", lambda _: attempts[0].result)
+    tried = make.attempt("odd")
     assert (tried.result, tried.failures) == (attempts[0].result, attempts[1].failures)

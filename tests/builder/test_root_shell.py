@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from builder import paths
+from builder.core import paths
 
 
 @pytest.fixture

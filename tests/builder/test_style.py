@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from builder import bootstrap, packer, paths
+from builder import bootstrap
+from builder.bake import packer
+from builder.core import paths
 
 _SHELL = [
     *paths.PACKER.glob("provision/*.sh"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import paths, surroundings
+from builder.core import paths, surroundings
 
 
 @pytest.fixture

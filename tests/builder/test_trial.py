@@ -7,9 +7,11 @@ import threading
 
 import pytest
 
-from builder import check, drive, library, machine, manifest, paths, trial
-from builder.errors import BuildError
-from builder.progress import Step
+from builder.core import paths
+from builder.core.errors import BuildError
+from builder.core.progress import Step
+from builder.results import library, manifest
+from builder.vm import check, drive, machine, trial
 
 
 @pytest.fixture

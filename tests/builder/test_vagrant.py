@@ -8,9 +8,10 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from builder import paths, vagrant
-from builder.errors import BuildError
-from builder.needs import Program
+from builder.core import paths
+from builder.core.errors import BuildError
+from builder.core.needs import Program
+from builder.ship import vagrant
 
 NEEDS = (Program("vagrant", "vagrant", optional=True),)
 

@@ -11,10 +11,13 @@ import cyclonedx.schema
 import cyclonedx.validation.json
 import pytest
 
-from builder import base, images, manifest, needs, paths, sbom, sign, verify
-from builder.command import program
-from builder.errors import BuildError
-from builder.ext4 import FileSystem
+from builder import make
+from builder.bases import base
+from builder.core import needs, paths
+from builder.core.command import program
+from builder.core.errors import BuildError
+from builder.disk.ext4 import FileSystem
+from builder.results import manifest, sbom, sign, verify
 
 STEM = "microblog-0.1.0-cloud-debian-12-amd64"
 
@@ -274,7 +277,7 @@ def test_sums_that_a_killed_run_did_not_write_are_written_by_the_next(baked):
     (file,) = paths.OUT.glob("*.qcow2")
     right = (paths.OUT / manifest.SUMS).read_text()
     (paths.OUT / manifest.SUMS).write_text(f"{'0' * 64}  {file.name}\n")
-    found = images._existing(file, "k")
+    found = make._existing(file, "k")
     assert found.sums.read_text() == right
     verify.verify(paths.OUT, "")
 

@@ -20,10 +20,12 @@ from shell import RootShell
 from uefi import UefiMachine
 from visitor import Visitor
 
-from builder import drive, emulator, library, machine, media
-from builder.base import kernel_of
-from builder.needs import Program
-from builder.progress import step
+from builder.bases.base import kernel_of
+from builder.core.needs import Program
+from builder.core.progress import step
+from builder.disk import media
+from builder.results import library
+from builder.vm import drive, emulator, machine
 
 NEEDS = (
     Program("bmaptool", "bmap-tools"),

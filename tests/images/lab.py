@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from builder import library, machine
+from builder.results import library
+from builder.vm import machine
 
 # Their number at once; that which boots by UEFI is small, and soon gone.
 _MACHINES = 2

@@ -10,7 +10,7 @@ from typing import Any
 
 from testinfra.backend import base
 
-from builder.machine import Machine
+from builder.vm.machine import Machine
 
 # Runs each line's command, and answers with a line (its exit code, the lengths of its stdout and
 # stderr) and then these two.

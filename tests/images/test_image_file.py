@@ -7,11 +7,12 @@ import subprocess
 import pytest
 from conftest import found
 
-from builder import library, paths
-from builder.command import program
-from builder.errors import BuildError
-from builder.ext4 import FileSystem
-from builder.qcow2 import virtual_size
+from builder.core import paths
+from builder.core.command import program
+from builder.core.errors import BuildError
+from builder.disk.ext4 import FileSystem
+from builder.disk.qcow2 import virtual_size
+from builder.results import library
 
 
 @pytest.fixture(scope="module")

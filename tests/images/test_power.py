@@ -9,8 +9,8 @@ import threading
 import pytest
 from visitor import Visitor
 
-from builder.errors import BuildError
-from builder.progress import step
+from builder.core.errors import BuildError
+from builder.core.progress import step
 
 pytestmark = pytest.mark.pi
 

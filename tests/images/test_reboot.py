@@ -3,7 +3,7 @@
 from conftest import identity
 from visitor import wait_until
 
-from builder.progress import step
+from builder.core.progress import step
 
 
 def test_a_reboot_brings_everything_back(booted, host, identities, rebooting):

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 from visitor import Visitor
 
-from builder.command import program
-from builder.progress import step
+from builder.core.command import program
+from builder.core.progress import step
 
 pytestmark = [pytest.mark.cloud, pytest.mark.thorough]
 

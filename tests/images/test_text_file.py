@@ -3,7 +3,7 @@
 import pytest
 from visitor import Visitor, wait_until
 
-from builder.progress import step
+from builder.core.progress import step
 
 pytestmark = pytest.mark.pi
 

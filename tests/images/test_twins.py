@@ -3,7 +3,7 @@
 import pytest
 from conftest import IDENTITY_CASES, found, identity, secrets
 
-from builder.progress import step
+from builder.core.progress import step
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import time
 
 from lab import Lab, let_others_go_first
 
-from builder.command import program
-from builder.emulator import ACCELERATOR_OPTIONS, EMULATORS
-from builder.needs import File
+from builder.core.command import program
+from builder.core.needs import File
+from builder.vm.emulator import ACCELERATOR_OPTIONS, EMULATORS
 
 _FIRMWARE = File("/usr/share/ovmf/OVMF.fd", "ovmf")
 _SECONDS = 1800.0

@@ -19,10 +19,11 @@ from database_servers import mirror
 from nspawn import RELEASES, Kept, Machine, install, wait_until
 from variants import Versions, variant
 
-from builder import cache, package
-from builder.needs import Program
-from builder.paths import cache_dir
-from builder.progress import step
+from builder.core import cache
+from builder.core.needs import Program
+from builder.core.paths import cache_dir
+from builder.core.progress import step
+from builder.deb import package
 
 NEEDS = (
     Program("mmdebstrap", "mmdebstrap"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from builder import paths
+from builder.core import paths
 from microblog.gunicorn_config import worker_count
 from microblog.host import apt, database, envfile, files, harden, layout, memory, nginx, schema, services
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nspawn import Kept, Machine, wait_until
 
-from builder.needs import Program
+from builder.core.needs import Program
 
 NEEDS = (Program("lintian", "lintian"),)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from builder import package
-from builder.errors import BuildError
+from builder.core.errors import BuildError
+from builder.deb import package
 
 
 def test_two_builds_are_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

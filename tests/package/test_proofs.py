@@ -13,8 +13,8 @@ from database_servers import mirror
 from nspawn import RELEASES, Machine, add_admin, wait_until
 from variants import variant
 
-from builder import paths
-from builder.needs import Program
+from builder.core import paths
+from builder.core.needs import Program
 
 NEEDS = (
     Program("piuparts", "piuparts"),
@@ -77,7 +77,7 @@ def test_reprotest(tmp_path: Path) -> None:
     """Two builds, between which reprotest varies what it can without a machine of its own."""
     tree = tmp_path / "tree"
     subprocess.run(["git", "clone", "--quiet", paths.ROOT, tree], check=True)
-    build = f"{sys.executable} -c 'from builder import package; package.build(fresh=True)'"
+    build = f"{sys.executable} -c 'from builder.deb import package; package.build(fresh=True)'"
     done = subprocess.run(
         [
             *("reprotest", "--no-diffoscope", "--vary=-kernel,-user_group,-domain_host,-fileordering,-time"),

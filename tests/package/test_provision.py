@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from nspawn import Kept, Machine
 
-from builder import definition, paths
-from builder.needs import Program
+from builder.core import paths
+from builder.core.needs import Program
+from builder.defs import definition
 
 NEEDS = (Program("apt-ftparchive", "apt-utils"),)
 

@@ -9,7 +9,7 @@ import pytest
 from nspawn import Machine
 from variants import variant
 
-from builder import package, repository
+from builder.deb import package, repository
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from builder import cache, paths
-from builder.needs import Program
+from builder.core import cache, paths
+from builder.core.needs import Program
 
 NEEDS = (
     Program("mmdebstrap", "mmdebstrap"),

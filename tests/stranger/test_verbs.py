@@ -7,7 +7,8 @@ import subprocess
 import pytest
 from conftest import USER
 
-from builder import manifest, paths
+from builder.core import paths
+from builder.results import manifest
 
 BOOKWORM, TRIXIE = "bookworm", "trixie"
 _DEB = "dist/microblog_0.1.0_all.deb"
@@ -165,7 +166,7 @@ python=$(echo /root/.cache/microblog/venv-build-*/bin/python)
 $python -c "
 import runpy, sys
 sys.path.insert(0, '.')
-from builder import disks
+from builder.ship import block_devices as disks
 disks._TYPES = frozenset({'disk', 'loop'})
 why_not = disks._why_not
 disks._why_not = lambda row, *rest: why_not({**row, 'hotplug': True}, *rest)

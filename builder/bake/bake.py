@@ -1,0 +1,176 @@
+"""Bake an image: render what Packer needs, run it, pack the result."""
+
+import dataclasses
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder.bake import packer, pool
+from builder.bake.method import METHODS
+from builder.bases.base import CachedBase
+from builder.core import cache, paths
+from builder.core.progress import Step, step
+from builder.defs.definition import Image
+
+_SPACE = 8 << 30
+# The modules that decide what is in an image.
+_STEPS = (
+    "bake/bake.py",
+    "bake/in_chroot.py",
+    "bake/in_machine.py",
+    "disk/bmap.py",
+    "disk/bootfs.py",
+    "disk/card_layout.py",
+    "disk/compact.py",
+    "disk/fat.py",
+    "disk/media.py",
+    "results/oslist.py",
+    "disk/partition.py",
+    "bake/pool.py",
+    "vm/seed.py",
+    "disk/sparse.py",
+)
+# What all templates share.
+_COMMON = ("chroot.sh", "plugins.pkr.hcl.j2", "seed")
+# apt's status lines (apt's README.progress-reporting): pmstatus:PACKAGE:PERCENT:TEXT
+_APT_STATUS = re.compile(r"(?:pm|dl)status:[^:]*:([0-9.]+):(.*)")
+
+
+@dataclass
+class Baked:
+    """What came out of a bake."""
+
+    files: list[Path]
+    """The image first."""
+    packages: Path
+    """One line a package: name, version, architecture, installed size in KiB."""
+    phases: dict[str, float] = field(default_factory=dict)
+    """Seconds by phase."""
+    bake_seconds: float = 0.0
+    """From Packer's start to its end."""
+
+
+def key(image: Image, base: CachedBase, deb: Path) -> str:
+    """Hash of all that an image is baked from."""
+    return cache.key(
+        dataclasses.asdict(image), base.key, base.sha256, cache.sha256_file(deb), files=sources(image)
+    )
+
+
+def sources(image: Image) -> list[Path]:
+    """The files, besides its definition, that decide how an image is baked."""
+    return [
+        *(paths.PACKER / name for name in (f"{image.template}.pkr.hcl", *_COMMON)),
+        *(paths.PACKER / "provision" / name for name in image.provision),
+        *(paths.BUILDER / name for name in _STEPS),
+    ]  # fmt: skip
+
+
+class _Progress:
+    """Turns Packer's stream into phases and a line of progress."""
+
+    def __init__(self, now: Step) -> None:
+        self._now = now
+        self._phase = "boot"
+        self._since = time.monotonic()
+        self.phases: dict[str, float] = {}
+
+    def enter(self, phase: str) -> None:
+        now = time.monotonic()
+        self.phases[self._phase] = round(self.phases.get(self._phase, 0.0) + now - self._since, 1)
+        self._phase, self._since = phase, now
+        self._now.update(phase)
+
+    def hear(self, line: packer.Line) -> None:
+        text = line.text.strip()
+        apt = _APT_STATUS.search(text)
+        if apt:
+            self._now.update(f"{self._phase}: {apt[2]}", float(apt[1]) / 100)
+        elif "phase: " in text:
+            self.enter(text.rpartition("phase: ")[2])
+        elif "Gracefully halting" in text:
+            self.enter("shutdown")
+        elif text.startswith("==>"):
+            self._now.update(f"{self._phase}: {text.partition(':')[2].strip()}")
+
+
+def bake(
+    image: Image,
+    base: CachedBase,
+    deb: Path,
+    accelerator: str,
+    work: Path,
+    log: Path,
+    name: str = "image",
+    fresh: bool = False,
+) -> Baked:
+    """Bake an image.
+
+    :param accelerator: ``kvm`` or ``tcg``.
+    :param work: a directory for half-done files; the results are in it.
+    :param log: where Packer's stream is kept.
+    :param name: of the results, less what their names end with.
+    :param fresh: ask the archive again what is needed.
+    :raises BuildError: anything of it fails.
+    """
+    phases, seconds = install(image, base, deb, accelerator, work, log, fresh)
+    packing = time.monotonic()
+    with step(f"Packing {image.name}", f"Packed {image.name}"):
+        files = METHODS[image.method].pack(image, work, work / name, log.with_suffix(".tools.log"))
+    phases["pack"] = round(time.monotonic() - packing, 1)
+    return Baked(files, work / "packer.packages", phases, seconds)
+
+
+def install(
+    image: Image,
+    base: CachedBase,
+    deb: Path | None,
+    accelerator: str,
+    work: Path,
+    log: Path,
+    fresh: bool = False,
+) -> tuple[dict[str, float], float]:
+    """Let Packer run an image's scripts on a base. The disk is then its method's to flatten or pack.
+
+    :param deb: the package; None for a layer without it.
+    :return: seconds by phase, and from Packer's start to its end; the rest is as in :func:`bake`.
+    """
+    method = METHODS[image.method]
+    template = paths.PACKER / f"{image.template}.pkr.hcl"
+    executable = packer.ready(template)
+    cache.need_space(work, _SPACE, f"baking {image.name}")
+    templates = work / "templates"
+    for directory in (work / "pool", templates):
+        directory.mkdir(parents=True)
+    began = time.monotonic()
+    pool.prepare(base, deb, image.packages, work / "pool", log.with_suffix(".pool.log"), fresh)
+    wanted = dataclasses.replace(image, packages=[*(["microblog"] if deb else []), *image.packages])
+    variables = templates / "variables.pkrvars.json"
+    given = method.prepare(wanted, base, accelerator, work, log.with_suffix(".tools.log"))
+    variables.write_text(json.dumps(given))
+    _lay_out(template, packer.version(executable), templates)
+    prepared = time.monotonic()
+
+    options = {"var_file": str(variables)}
+    packer.call(executable, "validate", templates, options, _ignore, log)
+    what = image.name if deb else f"what {image.name} needs"
+    with step(f"Baking {what}", f"Baked {what}") as now:
+        progress = _Progress(now)
+        packer.call(executable, "build", templates, options, progress.hear, log)
+        progress.enter("")
+        bake_seconds = now.seconds
+    return {"pool": round(prepared - began, 1), **progress.phases}, round(bake_seconds, 1)
+
+
+def _ignore(_: packer.Line) -> None:
+    pass
+
+
+def _lay_out(template: Path, version: tuple[int, ...], templates: Path) -> None:
+    """Put together the directory that Packer reads."""
+    (templates / template.name).symlink_to(template)
+    for name in ("provision", "chroot.sh"):
+        (templates / name).symlink_to(paths.PACKER / name)
+    packer.name_plugins(template, version, templates)

@@ -1,0 +1,64 @@
+"""Bake in a machine: Packer boots the base in QEMU and works over SSH; a qcow2 file comes out."""
+
+import os
+from pathlib import Path
+
+from builder.bake import packer, pool
+from builder.bases.base import CachedBase
+from builder.core import paths
+from builder.core.command import program
+from builder.defs.definition import Image
+from builder.disk import media
+from builder.disk.compact import compact
+from builder.disk.qcow2 import virtual_size
+from builder.vm import emulator, seed
+
+
+def prepare(image: Image, base: CachedBase, accelerator: str, work: Path, log: Path) -> dict[str, object]:
+    """Make the seed and the disk of packages that the machine reads.
+
+    :param accelerator: ``kvm`` or ``tcg``.
+    :param work: holds ``pool/``, the packages; gets what the machine needs.
+    :return: the template's variables.
+    """
+    pool.as_disk(work / "pool", work / "pool.img", log)
+    http_seed = work / "http" / "seed"
+    http_seed.mkdir(parents=True)
+    public_key = seed.make_key(work / "key", log)
+    user_data = packer.render("seed/user-data.j2", public_key=public_key)
+    (http_seed / "user-data").write_text(user_data)
+    (http_seed / "meta-data").write_bytes((paths.PACKER / "seed" / "meta-data").read_bytes())
+    qemu = emulator.EMULATORS[base.architecture]
+    return {
+        "base": str(base.disk),
+        "base_checksum": f"sha256:{base.sha256}",
+        "disk_size": f"{virtual_size(base.disk) >> 20}M",
+        "output": str(work / "packer"),
+        "http": str(work / "http"),
+        "pool": str(work / "pool.img"),
+        "ssh_key": str(work / "key"),
+        "packages": image.packages,
+        "provision": image.provision,
+        "qemu": program(qemu.binary, qemu.package),
+        "machine": qemu.machine[1],
+        "cpu": qemu.cpu,
+        "firmware": str(qemu.firmware.path) if qemu.firmware else "",
+        "accelerator": accelerator,
+        "accelerator_options": emulator.ACCELERATOR_OPTIONS[accelerator],
+        "cpus": min(4, os.cpu_count() or 1),
+        "memory_mb": image.memory_mb,
+    }
+
+
+def flatten(work: Path, to: Path, log: Path) -> None:
+    """Write a raw disk of what the machine's disk holds."""
+    compact(work / "packer" / "image.qcow2", to, work, log)
+
+
+def pack(_image: Image, work: Path, to: Path, log: Path) -> list[Path]:
+    """Make a qcow2 file, packed with zstd, of what the machine's disk holds."""
+    used, packed = work / "used.raw", to.with_name(f"{to.name}{media.QCOW2}")
+    flatten(work, used, log)
+    media.pack_qcow2(used, packed, log)
+    used.unlink()
+    return [packed]

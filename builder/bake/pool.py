@@ -1,0 +1,318 @@
+"""Everything a bake installs, resolved and downloaded on the host.
+
+The host's apt works out, from the base's own package list, archives and keys, what an
+installation would fetch; it verifies signatures and checksums as ever. The bake then installs
+from a flat repository of just these files, on a disk of its own. So the emulated machine neither
+downloads nor parses the archive's indexes, and a second bake needs no network.
+"""
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from builder.bases.base import CachedBase
+from builder.core import cache, paths
+from builder.core.command import output, program, run
+from builder.core.errors import BuildError
+from builder.core.needs import Program
+from builder.core.progress import Step, say, step
+
+_KEEP_DAYS = 30
+_AR_MAGIC = b"!<arch>\n"
+_AR_HEADER = 60
+_UNPACKERS = {"xz": Program("xz", "xz-utils"), "gz": Program("gzip", "gzip")}
+_PACKER = Program("zstd", "zstd")
+_DISK_OVERHEAD = 16 << 20
+
+
+class Package(NamedTuple):
+    """A file of an archive. In the pool it goes by its checksum: distributions have files of one name."""
+
+    name: str
+    sha256: str
+
+
+def key(base: CachedBase, deb: Path | None, packages: Sequence[str]) -> str:
+    """Hash of what decides which packages are needed, but for the archive's indexes."""
+    dpkg_deb = program("dpkg-deb", "dpkg")
+    fields = output([dpkg_deb, "--field", deb, "Depends", "Recommends", "Pre-Depends"]) if deb else ""
+    return cache.key(base.key, base.sha256, fields, sorted(packages), files=[Path(__file__)])
+
+
+def needed(
+    base: CachedBase, deb: Path | None, packages: Sequence[str], log: Path, fresh: bool = False
+) -> list[Package]:
+    """Have in the cache what a base lacks for a .deb and some packages, and the base's updates.
+
+    The day's answer is kept too, and where the archive can't be reached, that of an earlier day counts.
+
+    :return: the files, sorted.
+    :raises BuildError: the archive can't be reached, or something can't be installed.
+    """
+    store = _store()
+    store.mkdir(parents=True, exist_ok=True)
+    stem, day = key(base, deb, packages)[:16], time.strftime("%Y-%m-%d", time.gmtime())
+    with cache.lock(store / "lock", "downloading packages"):
+        # None at all is an answer too: a composed base has all of them in it.
+        known = None if fresh else _answer(store, store / f"{stem}.{day}.list")
+        if known is not None:
+            return known
+        _forget_old(store)
+        found: list[Package] = []
+        with (
+            step("Downloading packages", lambda: f"Downloaded {len(found)} packages") as now,
+            cache.scratch(store) as work,
+        ):
+            try:
+                found = _resolve(base, deb, packages, store, work, log, now)
+            except _UnreachableError as error:
+                earlier = None if fresh else _earlier(store, stem)
+                if earlier is None:
+                    raise
+                found, of = earlier
+                say(f"WARNING: {error.message}; taking the packages of {of}")
+                return found
+        cache.write_text(store / f"{stem}.{day}.list", "".join(f"{one.name} {one.sha256}\n" for one in found))
+        return found
+
+
+class _UnreachableError(BuildError):
+    """The archive's indexes can't be had."""
+
+
+def _answer(store: Path, answer: Path) -> list[Package] | None:
+    """What was found out before; None where a file of it is not there, or damaged."""
+    if not answer.exists():
+        return None
+    found = [Package(*line.split()) for line in answer.read_text().splitlines()]
+    missing = [one for one in found if not _is_whole(store, one)]
+    return found if not missing else None
+
+
+def _earlier(store: Path, stem: str) -> tuple[list[Package], str] | None:
+    for answer in sorted(store.glob(f"{stem}.*.list"), reverse=True):
+        found = _answer(store, answer)
+        if found is not None:
+            return found, answer.suffixes[-2].lstrip(".")
+    return None
+
+
+def _place(store: Path, package: Package) -> Path:
+    return store / "debs" / f"{package.sha256}.deb"
+
+
+def _is_whole(store: Path, package: Package) -> bool:
+    """Whether a package is in the pool; one that is damaged goes. What is used is kept longer."""
+    file = _place(store, package)
+    if not file.exists():
+        return False
+    if cache.sha256_file(file) != package.sha256:
+        say(f"WARNING: {package.name} in the pool is damaged; fetching it anew")
+        file.unlink()
+        return False
+    os.utime(file)
+    return True
+
+
+def prepare(
+    base: CachedBase, deb: Path | None, packages: Sequence[str], to: Path, log: Path, fresh: bool = False
+) -> None:
+    """Fill a directory with a flat apt repository: the .deb, the packages, all they need, and updates.
+
+    :param to: an existing directory, where ``Packages.gz`` and the .debs are put (links where possible).
+    :raises BuildError: as :func:`needed`.
+    """
+    wanted = needed(base, deb, packages, log, fresh)
+    store = _store()
+    with (
+        cache.lock(store / "lock", "repacking packages"),
+        step("Repacking packages", "Repacked packages") as now,
+    ):
+        for done, one in enumerate(wanted):
+            now.update(one.name, done / len(wanted))
+            _link(_repacked(_place(store, one), store / "zstd"), to / one.name)
+    if deb:
+        shutil.copy(deb, to / deb.name)
+    index = output([program("apt-ftparchive", "apt-utils"), "packages", to])
+    # apt wants paths relative to the repository, apt-ftparchive prints them as it was given them.
+    index = index.replace(f"Filename: {to}/", "Filename: ./")
+    (to / "Packages.gz").write_bytes(gzip.compress(index.encode(), compresslevel=1, mtime=0))
+
+
+def _store() -> Path:
+    return paths.cache_dir() / "pool"
+
+
+def as_disk(directory: Path, image: Path, log: Path) -> None:
+    """Write a directory's files into an ext4 file system in a file of its own, labelled ``pool``."""
+    size = sum(path.stat().st_size for path in directory.iterdir())
+    with image.open("wb") as out:
+        out.truncate(size + size // 10 + _DISK_OVERHEAD)
+    run([program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-L", "pool", "-d", directory, image], log)
+
+
+def _repacked(deb: Path, store: Path) -> Path:
+    """The same package with its members packed by zstd, kept in a directory.
+
+    To unpack xz is quick here, and a good part of an installation under emulation. A .deb is an
+    ar(5) archive of debian-binary, control.tar and data.tar, the last two packed or not (deb(5)).
+    """
+    repacked = store / deb.name
+    noted = repacked.with_suffix(".sha256")
+    if repacked.exists() and noted.exists() and cache.sha256_file(repacked) == noted.read_text():
+        os.utime(repacked)
+        return repacked
+    store.mkdir(exist_ok=True)
+    part = repacked.with_suffix(".part")
+    try:
+        with deb.open("rb") as source, part.open("wb") as out:
+            _repack(source, out)
+    except (ValueError, EOFError, subprocess.CalledProcessError) as error:
+        part.unlink(missing_ok=True)
+        deb.unlink()
+        raise BuildError(
+            f"{deb.name} is not a Debian package, or it is damaged: {error}",
+            "It is removed: run it again to fetch it anew",
+        ) from error
+    cache.write_text(noted, cache.sha256_file(part))
+    part.replace(repacked)
+    return repacked
+
+
+def _repack(source: BinaryIO, out: BinaryIO) -> None:
+    """:raises ValueError: it is no archive; or another error of its members."""
+    if source.read(len(_AR_MAGIC)) != _AR_MAGIC:
+        raise ValueError("it does not begin as one")
+    out.write(_AR_MAGIC)
+    while header := source.read(_AR_HEADER):
+        name, size = header[:16].decode().strip().rstrip("/"), int(header[48:58])
+        content = source.read(size)
+        if len(content) != size:
+            raise EOFError("it ends too early")
+        source.read(size % 2)
+        stem, _, kind = name.rpartition(".")
+        if kind in _UNPACKERS:
+            content = _filter([_UNPACKERS[kind].path, "-dc"], content)
+            name, content = f"{stem}.zst", _filter([_PACKER.path, "-q", "-3", "-c"], content)
+        out.write(f"{name:<16}".encode() + header[16:48] + f"{len(content):<10}`\n".encode() + content)
+        out.write(b"\n" * (len(content) % 2))
+
+
+def _filter(command: Sequence[str], content: bytes) -> bytes:
+    return subprocess.run(command, input=content, capture_output=True, check=True).stdout
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copy(source, target)
+
+
+def _forget_old(store: Path) -> None:
+    oldest = time.time() - _KEEP_DAYS * 86400
+    # Each has the time of its last use.
+    for path in [*store.glob("*.list"), *store.glob("*/*.deb"), *store.glob("*/*.sha256")]:
+        if path.stat().st_mtime < oldest:
+            path.unlink()
+
+
+def _resolve(
+    base: CachedBase,
+    deb: Path | None,
+    packages: Sequence[str],
+    store: Path,
+    work: Path,
+    log: Path,
+    now: Step,
+) -> list[Package]:
+    """Let apt download what the base lacks, into the pool."""
+    config, pins, archives = work / "apt.conf", work / "preferences", work / "archives"
+    for directory in ("lists/partial", "cache", "archives/partial"):
+        (work / directory).mkdir(parents=True)
+    # How the host reaches archives (proxies, certificates), and nothing else of its configuration.
+    host = output([program("apt-config", "apt"), "dump", "Acquire"]).splitlines()
+    reach = [line for line in host if line.startswith(("Acquire::http", "Acquire::https", "Acquire::Check"))]
+    status = base.dpkg_status.read_text(errors="replace")
+    # Of packages too that are beside the system's own: they are upgraded together.
+    architectures = {base.architecture, *re.findall(r"(?m)^Architecture: (?!all$)(\S+)$", status)}
+    own = base.apt / "preferences"
+    pinned = [own.read_text()] if own.is_file() else []
+    if base.hold:
+        # One with a negative priority is never installed, and what is installed stays.
+        pinned.append(f"Package: {' '.join(base.hold)}\nPin: release *\nPin-Priority: -1\n")
+    pins.write_text("\n\n".join(pinned))
+    # Phased: Ubuntu hands updates out bit by bit, by a machine's identity. This one's is not the image's.
+    config.write_text(
+        "\n".join(reach)
+        + f"""
+Acquire::Languages "none";
+Acquire::ForceHash "SHA256";
+APT::Architecture "{base.architecture}";
+APT::Architectures {{ {" ".join(f'"{name}";' for name in sorted(architectures))} }};
+APT::Get::Never-Include-Phased-Updates "true";
+APT::Sandbox::User "root";
+Dir::Etc "{base.apt}";
+Dir::Etc::main "/dev/null";
+Dir::Etc::parts "/dev/null";
+Dir::Etc::preferences "{pins}";
+Dir::State "{work}";
+Dir::State::status "{base.dpkg_status}";
+Dir::Cache "{work}/cache";
+Dir::Cache::archives "{archives}";
+"""
+    )
+    env = {"APT_CONFIG": str(config), "DEBIAN_FRONTEND": "noninteractive"}
+    hint = f"Is the archive reachable? The whole log: {log}"
+    apt = program("apt-get", "apt")
+    now.update("the archive's indexes")
+    try:
+        run([apt, "update", "--error-on=any"], log, env=env, hint=hint)
+    except BuildError as error:
+        raise _UnreachableError(error.message, error.hint) from error
+    now.update("the packages")
+    install = ["install", "--no-install-recommends", *([str(deb.resolve())] if deb else []), *packages]
+    actions = (["dist-upgrade"], install)
+    wanted = sorted({one for action in actions for one in _files(apt, action, config)})
+    for one in wanted:
+        # apt takes what it finds under a name that is as long as it should be.
+        if _is_whole(store, one):
+            _link(_place(store, one), archives / one.name)
+    for action in actions:
+        run([apt, "--yes", "--download-only", *action], log, env=env, hint=hint)
+    (store / "debs").mkdir(exist_ok=True)
+    for one in wanted:
+        if not _place(store, one).exists():
+            _keep(archives / one.name, _place(store, one), one, hint)
+    return wanted
+
+
+def _keep(file: Path, to: Path, package: Package, hint: str) -> None:
+    if not file.exists() or cache.sha256_file(file) != package.sha256:
+        raise BuildError(f"apt did not download {package.name} as its archive lists it", hint)
+    # apt gives a file the date of its publication; here it counts when it came.
+    os.utime(file)
+    file.replace(to)
+
+
+def _files(apt: str, action: Sequence[str], config: Path) -> list[Package]:
+    """The archive's files that an apt-get action would use, also those that are downloaded already."""
+    empty = config.parent / "empty"
+    (empty / "partial").mkdir(parents=True, exist_ok=True)
+    printed = output(
+        [apt, "--yes", "--print-uris", "-qq", "-o", f"Dir::Cache::archives={empty}", *action],
+        env={"APT_CONFIG": str(config)},
+    )
+    # 'URI' FILE SIZE KIND:HASH; a local file has no URI to fetch.
+    rows = [line.split() for line in printed.splitlines() if line.startswith("'")]
+    return [
+        Package(row[1], row[3].removeprefix("SHA256:"))
+        for row in rows
+        if row[0].startswith(("'http", "'https", "'mirror", "'ftp"))
+    ]

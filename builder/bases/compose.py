@@ -1,0 +1,115 @@
+"""Compose a base from a Debian archive's packages: mmdebstrap, then the disk layout."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from builder.bases import interpreter
+from builder.core import cache, paths
+from builder.core.command import program, run
+from builder.core.needs import File, Program
+from builder.core.progress import step
+from builder.defs.definition import ComposedBase, size_in_bytes
+from builder.disk import card_layout, cloud_layout
+
+_ROOT_TAR_BYTES = 1 << 30
+_UNPACKED_BYTES = 3 << 30
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+# These have neither updates of a release nor security updates of their own.
+_ROLLING = frozenset({"sid", "unstable", "experimental", "testing"})
+NEEDS = (
+    File("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+    # An ordinary user's namespaces.
+    Program("newuidmap", "uidmap"),
+)
+_LAYOUTS = {"cloud": cloud_layout.assemble, "card": card_layout.assemble}
+
+
+def sources(base: ComposedBase) -> list[Path]:
+    """The files, besides the definition, that a composed base depends on."""
+    bases = paths.DEFINITIONS / "bases"
+    modules = (
+        "bases/compose.py",
+        *(f"disk/{name}.py" for name in ("cloud_layout", "card_layout", "fat", "rootfs")),
+    )
+    scripts = [bases / name for name in (base.prepare, base.customize) if name]
+    return [*(paths.BUILDER / name for name in modules), *scripts, bases / "mke2fs.conf"]
+
+
+def archives(base: ComposedBase) -> list[str]:
+    """The archives of a base whose definition names a mirror, as lines of a sources.list; else none.
+
+    mmdebstrap knows Debian's own, with their updates and security updates; of a mirror it takes what it
+    is given.
+    """
+    if not base.mirror:
+        return []
+    signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
+    places = [(base.mirror, base.suite)]
+    if base.suite not in _ROLLING:
+        places.append((base.mirror, f"{base.suite}-updates"))
+        if base.security_mirror:
+            places.append((base.security_mirror, f"{base.suite}-security"))
+    return [f"deb {signed}{url} {suite} {' '.join(base.components)}" for url, suite in places]
+
+
+def _own_mounts() -> list[str]:
+    """Run what follows with mounts and processes that end with it, even when it is killed.
+
+    As root mmdebstrap mounts /proc, /sys and this machine's /dev/shm below its directory. Left
+    behind there, they would be emptied with it when the directory is removed. An ordinary user's
+    are in a namespace anyway.
+    """
+    if os.geteuid() != 0:
+        return []
+    return [
+        program("unshare", "util-linux"),
+        *("--mount", "--propagation=private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
+    ]
+
+
+def _hook(kind: str, script: str) -> list[str]:
+    if not script:
+        return []
+    # Its text, not its name: in a user's namespace nobody may enter the user's directories.
+    return [f"--{kind}-hook={(paths.DEFINITIONS / 'bases' / script).read_text()}"]
+
+
+def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Path, log: Path) -> None:
+    """Write a raw disk image of the base.
+
+    An ordinary user needs user namespaces and a range in /etc/subuid; mmdebstrap's
+    ``--mode=auto`` takes what is there.
+
+    :param include: packages besides the base's own.
+    :param work: a directory for half-done files.
+    :raises BuildError: a package or a tool is missing, the disk is full, or the archive can't be reached.
+    """
+    size = size_in_bytes(base.disk_size)
+    interpreter.require(base.architecture)
+    cache.need_space(work, size + 2 * _ROOT_TAR_BYTES, f"composing {base.name}")
+    if os.geteuid() != 0:
+        # An ordinary user's namespace can't enter the cache: mmdebstrap unpacks where all may.
+        hint = "Free some space there, or let TMPDIR name a larger directory that everybody may enter"
+        cache.need_space(Path(tempfile.gettempdir()), _UNPACKED_BYTES, f"composing {base.name}", hint)
+    tar = work / "root.tar"
+    with step(f"Composing {base.name}: installing its packages", f"Installed the packages of {base.name}"):
+        run(
+            [*_own_mounts(), program("mmdebstrap", "mmdebstrap"), "--variant=apt",
+             f"--architectures={base.architecture}",
+             f"--components={','.join(base.components)}",
+             f"--include={','.join([*base.packages, *include])}",
+             '--aptopt=Acquire::Languages "none"',
+             *_hook("extract", base.prepare), *_hook("customize", base.customize),
+             base.suite, tar, *archives(base)],
+            log,
+            # Half-done trees go with the scratch directory; an ordinary user's
+            # namespace cannot enter it, and mmdebstrap then cleans up /tmp itself.
+            env={**interpreter.environment(base.architecture),
+                 **({"TMPDIR": str(work)} if os.geteuid() == 0 else {})},
+            hint=f"Is the archive reachable, and is there room on the disk? The whole log: {log}",
+        )  # fmt: skip
+    with step(f"Composing {base.name}: laying out its disk", f"Laid out the disk of {base.name}"):
+        _LAYOUTS[base.layout](tar, image, size, f"{base.name}/{base.suite}", work, log)
+    tar.unlink()

@@ -1,0 +1,311 @@
+"""What a verb needs of the distribution, read out of the code that uses it.
+
+A need is declared where it is used, by a literal, and nowhere else:
+
+    program("mke2fs", "e2fsprogs")               a program that is run
+    Program("qemu-system-x86_64", "qemu-system-x86")
+    File("/usr/share/ovmf/OVMF.fd", "ovmf")      a file that is read
+    Package("build-essential")                   what only another program looks at
+    Folder("tests/images")                       tests that are run, with all that they need
+
+A verb of build.py needs what the modules need that its function imports, what those import, and so
+on. Nothing but the standard library is imported here, and no module is run to be read: this is for
+a machine on which nothing is installed yet.
+"""
+
+import ast
+import functools
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.core import paths
+from builder.core.errors import BuildError
+from builder.core.progress import step
+
+_CHECKOUT = Path(__file__).resolve().parent.parent.parent
+_SEARCHED = ("/usr/sbin", "/sbin")
+LISTS = Path("/var/lib/apt/lists")
+"""What apt knows of the distribution's packages: empty on a new machine."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that is run, and the package that has it."""
+
+    name: str
+    package: str
+    optional: bool = False
+    """Some distributions have no such package: who needs it says what then."""
+
+    @property
+    def found(self) -> str | None:
+        """Its full path, also where a user's PATH leaves out sbin."""
+        return shutil.which(self.name, path=os.pathsep.join([os.environ.get("PATH", ""), *_SEARCHED]))
+
+    @property
+    def path(self) -> str:
+        """Its full path.
+
+        :raises BuildError: it is not installed; the hint names the package.
+        """
+        found = self.found
+        if found is None:
+            raise BuildError(f"{self.name} is not installed", f"apt-get install {self.package}")
+        return found
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that is read, and the package that has it."""
+
+    name: str
+    package: str
+    optional: bool = False
+
+    @property
+    def found(self) -> str | None:
+        """Its path, if it is there."""
+        return self.name if Path(self.name).exists() else None
+
+    @property
+    def path(self) -> Path:
+        """Its path.
+
+        :raises BuildError: it is not there; the hint names the package.
+        """
+        if not self.found:
+            raise BuildError(f"{self.name} is not there", f"apt-get install {self.package}")
+        return Path(self.name)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that another program asks for by its name."""
+
+    name: str
+    optional: bool = False
+
+    @property
+    def package(self) -> str:
+        """Its name, as the other needs have it."""
+        return self.name
+
+    @property
+    def found(self) -> str | None:
+        """Its name if it is installed, or if something is that provides it (deb-control(5), Provides)."""
+        return self.name if self.name in _installed() else None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of tests that is run; its name is below the checkout."""
+
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return paths.ROOT / self.name
+
+
+Need = Program | File | Package
+_KINDS = {"program": Program, "Program": Program, "File": File, "Package": Package, "Folder": Folder}
+
+
+def of_verb(verb: str) -> list[Need]:
+    """What a verb of build.py needs; nothing where there is no such verb.
+
+    A verb is a function there, decorated as a command. What stands before it is imported for all of
+    them, and is not for one of them to need.
+    """
+    tree = ast.parse((_CHECKOUT / "build.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == verb and node.decorator_list:
+            return _needs(_imported(node, _CHECKOUT))
+    return []
+
+
+def of_folder(name: str) -> list[Need]:
+    """What the tests of a folder need: the code that they call, and what they run themselves."""
+    return _needs(_files(name))
+
+
+def closure(files: Iterable[Path]) -> list[Path]:
+    """The files of this checkout that these import, directly or not, and themselves; sorted."""
+    seen: set[Path] = set()
+    left = list(files)
+    while left:
+        file = left.pop()
+        if file not in seen:
+            seen.add(file)
+            left += _reached(file)
+    return sorted(seen)
+
+
+def _needs(files: Iterable[Path]) -> list[Need]:
+    found = {
+        need: None for file in closure(files) for need in _declared(file) if not isinstance(need, Folder)
+    }
+    return sorted(found, key=lambda need: (need.package, need.name))
+
+
+@functools.cache
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), str(file))
+
+
+@functools.cache
+def _reached(file: Path) -> tuple[Path, ...]:
+    tests = [path for need in _declared(file) if isinstance(need, Folder) for path in _files(need.name)]
+    return (*_imported(_tree(file), file.parent), *tests)
+
+
+def _files(folder: str) -> list[Path]:
+    """The Python files of a folder of tests, and what pytest loads before them."""
+    here = _CHECKOUT / folder
+    above = [parent / "conftest.py" for parent in here.parents if parent.is_relative_to(_CHECKOUT)]
+    return [*here.rglob("*.py"), *(path for path in above if path.is_file())]
+
+
+def _imported(node: ast.AST, directory: Path) -> list[Path]:
+    """The files that import statements below a node name: of this checkout, or beside the importer."""
+    names = []
+    for found in ast.walk(node):
+        if isinstance(found, ast.Import):
+            names += [alias.name for alias in found.names]
+        elif isinstance(found, ast.ImportFrom) and found.module:
+            names += [found.module, *(f"{found.module}.{alias.name}" for alias in found.names)]
+    places = (_CHECKOUT, directory, _CHECKOUT / "tests")
+    return [
+        path
+        for name in names
+        for place in places
+        for path in (place.joinpath(*name.split(".")).with_suffix(".py"),)
+        if path.is_file()
+    ]
+
+
+@functools.cache
+def _declared(file: Path) -> tuple[Need | Folder, ...]:
+    """The needs that a file declares: calls with literal arguments."""
+    if file == Path(__file__).resolve():
+        return ()
+    return tuple(_calls(_tree(file)))
+
+
+def _calls(tree: ast.Module) -> Iterator[Need | Folder]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        kind = _KINDS.get(getattr(node.func, "id", getattr(node.func, "attr", "")))
+        given = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+        named = {k.arg: k.value.value for k in node.keywords if k.arg and isinstance(k.value, ast.Constant)}
+        if kind and given and len(given) == len(node.args) and all(isinstance(one, str) for one in given):
+            yield kind(*given, **named)
+
+
+@functools.cache
+def _installed() -> frozenset[str]:
+    """The names of the installed packages, and of what they provide."""
+    if shutil.which("dpkg-query") is None:
+        return frozenset()
+    asked = subprocess.run(
+        ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package}, ${Provides}\n"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    lines = [
+        line.removeprefix("installed ") for line in asked.stdout.splitlines() if line[:10] == "installed "
+    ]
+    # mail-transport-agent, default-mta (= 1.0)
+    return frozenset(item.split()[0] for line in lines for item in line.split(",") if item.strip())
+
+
+def missing(needs: Iterable[Need]) -> list[Need]:
+    """Those of the needs that are not there."""
+    return [need for need in needs if not need.found]
+
+
+def have(needs: Iterable[Need]) -> None:
+    """Install what is missing of these needs.
+
+    :raises BuildError: this is not root: the hint is the command to run; or something can't be installed.
+    """
+    wanted = missing(needs)
+    must = sorted({need.package for need in wanted if not need.optional})
+    may = sorted({need.package for need in wanted if need.optional} - {*must})
+    if shutil.which("apt-get") is None:
+        if must:
+            raise BuildError(
+                f"missing: {' '.join(need.name for need in wanted if not need.optional)}",
+                "Install them as this system does: there is no apt-get. All verbs run on Debian and Ubuntu",
+            )
+        return
+    if not must and not any(_can_be_had(package) for package in may):
+        return
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", *must, *map(_if_there_is, may)]
+    names = " ".join([*must, *may])
+    if os.geteuid() != 0:
+        raise BuildError(f"packages are missing: {names}", _as_root(command))
+    count = len(must) + len(may)
+    what = f"{count} package{'s' if count > 1 else ''} of the distribution"
+    with step(f"Installing {what}", f"Installed {names}"):
+        # A new machine has no lists, and an old one's name versions that are gone.
+        _apt(["apt-get", "update"])
+        _apt(command)
+    _installed.cache_clear()
+    for need in missing(need for need in wanted if not need.optional):
+        raise BuildError(
+            f"{need.name} is not there, although the package {need.package} is installed",
+            "Is it another distribution's? Known to work: Debian 12 and 13, Ubuntu 22.04 and newer",
+        )
+
+
+def _if_there_is(package: str) -> str:
+    """What apt installs if it can be had, and else passes over: apt-patterns(7)."""
+    architecture = subprocess.run(
+        ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    # On Debian 13 packer is a name without a package: apt ends there, unless such are left out.
+    return f"?architecture({architecture})?exact-name({package})?not(?virtual)"
+
+
+def _as_root(command: list[str]) -> str:
+    """The hint that has root run apt, to be copied as it is into a shell."""
+    sudo = "sudo " if shutil.which("sudo") else ""
+    line = f"{sudo}apt-get update && {sudo}{shlex.join(command)}"
+    return f"Run: {line}" if sudo else f"Run as root: {line}"
+
+
+def may_be_had(package: str) -> bool:
+    """Whether the distribution may have a package. A new machine has no lists yet: root fetches them."""
+    if shutil.which("apt-get") is None:
+        return False
+    if not any(LISTS.glob("*_Packages*")):
+        if os.geteuid() != 0:
+            return True
+        _apt(["apt-get", "update"])
+    return _can_be_had(package)
+
+
+def _can_be_had(package: str) -> bool:
+    """Whether the distribution has a package of that name, as far as its lists were fetched."""
+    policy = subprocess.run(
+        ["apt-cache", "policy", package],
+        capture_output=True, text=True, env={**os.environ, "LC_ALL": "C.UTF-8"}, check=False,
+    )  # fmt: skip
+    return "Candidate:" in policy.stdout and "Candidate: (none)" not in policy.stdout
+
+
+def _apt(command: list[str]) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False
+    )
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise BuildError(f"{' '.join(command[:2])} failed: {''.join(said)}", f"Run: {shlex.join(command)}")

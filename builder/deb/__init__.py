@@ -1,0 +1,1 @@
+"""The Debian package and its repository. Reaches core."""

@@ -1,0 +1,1 @@
+"""For those who work on it: suites and benchmarks. Reaches everything."""

@@ -1,0 +1,139 @@
+"""Lay out a cloud disk image from a root file system: no root rights, no mounts, no loop devices.
+
+The layout is that of Ubuntu's cloud images: a GPT with the root partition first, a BIOS boot
+partition (14) and an EFI system partition (15) before it on the disk.
+"""
+
+import struct
+import tarfile
+import uuid
+from pathlib import Path
+
+from builder.core.command import program, run
+from builder.core.errors import BuildError
+from builder.disk import rootfs
+
+_SECTOR = 512
+_MIB = 1 << 20
+_BIOS_START = 1 * _MIB
+_BIOS_SIZE = 4 * _MIB
+_EFI_START = _BIOS_START + _BIOS_SIZE
+_EFI_SIZE = 106 * _MIB
+ROOT_START = _EFI_START + _EFI_SIZE
+"""Where the root file system begins, in bytes."""
+_TAIL = 1 * _MIB  # the backup GPT
+
+# Offsets in GRUB's boot sector and in the first sector of its core image, from
+# GRUB's include/grub/i386/pc/boot.h and grub-core/boot/i386/pc/diskboot.S.
+_BOOT_CODE_SIZE = 440
+_BOOT_KERNEL_SECTOR = 0x5C
+_BOOT_DRIVE_CHECK = 0x66
+_CORE_BLOCKLIST = 0x1F4
+_NOP_NOP = b"\x90\x90"
+
+_EFI_FILES = {
+    "EFI/BOOT/BOOTX64.EFI": "./usr/lib/shim/shimx64.efi.signed",
+    "EFI/BOOT/grubx64.efi": "./usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+}
+_EFI_GRUB_CFG = """\
+search --no-floppy --label cloudimg-rootfs --set=root
+set prefix=($root)/boot/grub
+configfile $prefix/grub.cfg
+"""
+
+
+def _member(tar: tarfile.TarFile, name: str) -> bytes:
+    try:
+        stream = tar.extractfile(name)
+    except KeyError:
+        stream = None
+    if stream is None:
+        raise BuildError(f"the composed system has no {name[1:]}", "Is grub-cloud-amd64 among its packages?")
+    return stream.read()
+
+
+def _partition(image: Path, seed: str, log: Path) -> None:
+    def guid(what: str) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{seed}/{what}"))
+
+    def place(number: int, start: int, size: int | None, code: str, name: str) -> list[str]:
+        end = f"{(start + size) // _SECTOR - 1}" if size else "0"
+        return [
+            f"--new={number}:{start // _SECTOR}:{end}",
+            f"--typecode={number}:{code}",
+            f"--change-name={number}:{name}",
+            f"--partition-guid={number}:{guid(name)}",
+        ]
+
+    run(
+        [
+            program("sgdisk", "gdisk"),
+            "--clear",
+            f"--disk-guid={guid('disk')}",
+            *place(14, _BIOS_START, _BIOS_SIZE, "ef02", "bios"),
+            *place(15, _EFI_START, _EFI_SIZE, "ef00", "efi"),
+            *place(1, ROOT_START, None, "8300", "root"),
+            image,
+        ],
+        log,
+    )
+
+
+def _install_bios_grub(image: Path, boot: bytes, core: bytes) -> None:
+    """Do what grub-bios-setup does, which insists on a mounted file system."""
+    if len(core) > _BIOS_SIZE:
+        raise BuildError("GRUB's core image does not fit into the BIOS boot partition")
+    sector = _BIOS_START // _SECTOR
+    boot_code = bytearray(boot[:_BOOT_CODE_SIZE])
+    struct.pack_into("<Q", boot_code, _BOOT_KERNEL_SECTOR, sector)
+    boot_code[_BOOT_DRIVE_CHECK : _BOOT_DRIVE_CHECK + 2] = _NOP_NOP
+    loader = bytearray(core)
+    struct.pack_into("<Q", loader, _CORE_BLOCKLIST, sector + 1)
+    with image.open("r+b") as disk:
+        disk.write(boot_code)
+        disk.seek(_BIOS_START)
+        disk.write(loader)
+
+
+def _install_efi(image: Path, files: dict[str, bytes], work: Path, log: Path) -> None:
+    esp = work / "esp.img"
+    with esp.open("wb") as out:
+        out.truncate(_EFI_SIZE)
+    run([program("mkfs.vfat", "dosfstools"), "-F", "32", "-n", "UEFI", "-i", "55454649", esp], log)
+    for directory in ("EFI", "EFI/BOOT", "EFI/debian"):
+        run([program("mmd", "mtools"), "-i", esp, f"::{directory}"], log)
+    for name, content in files.items():
+        source = work / "esp-file"
+        source.write_bytes(content)
+        run([program("mcopy", "mtools"), "-i", esp, source, f"::{name}"], log)
+    with image.open("r+b") as disk, esp.open("rb") as content_stream:
+        disk.seek(_EFI_START)
+        while chunk := content_stream.read(_MIB):
+            if chunk.strip(b"\0"):
+                disk.write(chunk)
+            else:
+                disk.seek(len(chunk), 1)
+
+
+def assemble(root_tar: Path, image: Path, size: int, seed: str, work: Path, log: Path) -> None:
+    """Write a raw disk image that boots from BIOS and from UEFI.
+
+    :param root_tar: the root file system; /boot/grub/i386-pc holds boot.img and core.img.
+    :param image: the sparse file to write.
+    :param size: of the disk, in bytes.
+    :param seed: what the partitions' and the file system's identifiers are derived from.
+    :raises BuildError: a tool fails, or the root does not fit.
+    """
+    with tarfile.open(root_tar) as tar:
+        boot = _member(tar, "./boot/grub/i386-pc/boot.img")
+        core = _member(tar, "./boot/grub/i386-pc/core.img")
+        efi = {name: _member(tar, source) for name, source in _EFI_FILES.items()}
+    efi["EFI/debian/grub.cfg"] = _EFI_GRUB_CFG.encode()
+
+    with image.open("wb") as out:
+        out.truncate(size)
+    _partition(image, seed, log)
+
+    rootfs.write(root_tar, image, ROOT_START, size - ROOT_START - _TAIL, "cloudimg-rootfs", seed, work, log)
+    _install_bios_grub(image, boot, core)
+    _install_efi(image, efi, work, log)

@@ -1,0 +1,201 @@
+"""The main job: package, base, bake, boot and check, each skipped when its result is there."""
+
+import functools
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder.bake import bake, layer, packer
+from builder.bake.method import METHODS
+from builder.bases import base
+from builder.core import cache, paths
+from builder.core.errors import BuildError
+from builder.core.progress import say
+from builder.deb import package
+from builder.defs import definition
+from builder.disk import media
+from builder.results import library, manifest, sbom
+from builder.results.library import Result, log_directory
+from builder.vm import check, emulator
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What became of one image."""
+
+    name: str
+    seconds: float
+    result: Result | None
+    """None if it was not baked."""
+    error: BuildError | None = None
+    """Why it is not good."""
+
+    @property
+    def failures(self) -> Sequence[check.Failure]:
+        """The checks that failed."""
+        return self.error.outcome.failures if isinstance(self.error, check.ChecksFailed) else ()
+
+
+def attempt(name: str, **wanted: Any) -> Attempt:
+    """As :func:`produce`, but what goes wrong is part of the answer: other images are still to be made."""
+    began = time.monotonic()
+    result: Result | None = None
+    error: BuildError | None = None
+    try:
+        result = produce(name, **wanted)
+    except check.ChecksFailed as failed:
+        result, error = library.find(name), failed
+    except BuildError as failed:
+        error = failed
+        say(f"{name} failed: {failed.message}")
+    return Attempt(name, round(time.monotonic() - began, 1), result, error)
+
+
+def require(name: str, insist: str | None = None) -> definition.Image:
+    """An image's definition, if it can be baked by who asks.
+
+    :param insist: the base that it is to be baked on.
+    :raises BuildError: there is none, it can't be baked on that base, or it takes root.
+    """
+    image = definition.load_image(name)
+    if insist:
+        definition.load_base_for(image, insist)
+    if METHODS[image.method].needs_root and os.geteuid() != 0:
+        raise BuildError(
+            f"{name} is baked in a chroot, which needs root", f"Run: sudo ./build.py images {name}"
+        )
+    return image
+
+
+def produce(
+    name: str,
+    *,
+    insist: str | None = None,
+    given: Path | None = None,
+    accelerator: str = "auto",
+    fresh: bool = False,
+    checked: bool = True,
+    thorough: bool = False,
+) -> Result:
+    """Have a baked image, and unless told otherwise a checked one.
+
+    :param insist: the base to use; else the first of the definition's that can be had.
+    :param given: the file of that base, instead of a download.
+    :param accelerator: ``auto``, ``kvm`` or ``tcg``.
+    :param fresh: repeat every step.
+    :param checked: boot it and run its tests.
+    :param thorough: with the drills that are too long for every day.
+    :raises BuildError: a step fails; what earlier steps made stays, and the next run goes on from there.
+    """
+    image = require(name, insist)
+    packer.ready(paths.PACKER / f"{image.template}.pkr.hcl")
+    paths.make_own(paths.OUT)
+    with cache.lock(paths.OUT / f".{name}.lock", f"making the image {name}"):
+        seconds: dict[str, float] = {}
+        deb = _timed(seconds, "package", lambda: package.build(fresh))
+        chosen = _timed(seconds, "base", lambda: base.obtain(image, deb, insist, fresh, given))
+        below = chosen
+
+        @functools.cache
+        def choice() -> str:
+            if not METHODS[image.method].emulates:
+                return accelerator
+            return emulator.choose(accelerator, below.architecture, lambda: below.kernel)
+
+        chosen = _timed(seconds, "layer", lambda: layer.obtain(image, below, deb, choice, fresh))
+        stem = f"microblog-{package.version()}-{name}-{chosen.name}-{chosen.architecture}"
+        key = bake.key(image, chosen, deb)
+        target = paths.OUT / f"{stem}{METHODS[image.method].suffix}"
+        result = _existing(target, key) if not fresh else None
+        if result:
+            say(f"{result.image.name} is up to date")
+        else:
+            result = _bake(target, key, image, chosen, deb, choice(), seconds, fresh)
+        if checked and (fresh or not check.is_done(result.facts, thorough)):
+            result = verify(result.image, accelerator, thorough)
+        return result
+
+
+def _timed(seconds: dict[str, float], phase: str, work: Any) -> Any:
+    began = time.monotonic()
+    done = work()
+    seconds[phase] = round(time.monotonic() - began, 1)
+    return done
+
+
+def _existing(image: Path, key: str) -> Result | None:
+    facts = manifest.read(manifest.path_for(image))
+    if facts is None or facts.get("key") != key or not manifest.intact(paths.OUT, facts):
+        return None
+    # A run that was killed had no time for these.
+    return Result(image, manifest.path_for(image), manifest.write_sums(paths.OUT), facts)
+
+
+def _bake(
+    target: Path,
+    key: str,
+    image: definition.Image,
+    chosen: base.CachedBase,
+    deb: Path,
+    accelerator: str,
+    seconds: dict[str, float],
+    fresh: bool,
+) -> Result:
+    log = log_directory(target) / "packer.log"
+    with cache.scratch(paths.OUT / "work") as work:
+        baked = bake.bake(image, chosen, deb, accelerator, work, log, media.stem(target), fresh)
+        facts: dict[str, Any] = {
+            "target": image.name,
+            "description": image.description,
+            "version": package.version(),
+            "architecture": chosen.architecture,
+            "user": chosen.user,
+            "memory_mb": image.memory_mb,
+            "scheme": image.scheme,
+            "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "key": key,
+            "base": _told(chosen),
+            "deb": manifest.files(deb)[0],
+            "packer": ".".join(str(part) for part in packer.version(packer.find())),
+            "accelerator": accelerator if METHODS[image.method].emulates else None,
+            "seconds": {**seconds, **baked.phases},
+            "bake_s": baked.bake_seconds,
+            "packages": manifest.packages(baked.packages),
+        }
+        # A manifest beside an image is a promise: the old one goes before the image changes.
+        manifest.path_for(target).unlink(missing_ok=True)
+        made = [file.replace(paths.OUT / file.name) for file in baked.files]
+    bill = target.with_name(f"{media.stem(target)}{sbom.SUFFIX}")
+    sbom.write(facts, bill)
+    facts["sbom"] = bill.name
+    facts["files"] = manifest.files(*made, bill)
+    cache.write_json(manifest.path_for(target), facts)
+    return Result(target, manifest.path_for(target), manifest.write_sums(paths.OUT), facts)
+
+
+def _told(chosen: base.CachedBase) -> dict[str, Any]:
+    """A base as the manifest has it, and the layer on it where there is one."""
+    itself = {"sha256": chosen.sha256, "made": chosen.made}
+    return {
+        "name": chosen.name,
+        "system": chosen.system,
+        **(chosen.layer_on or itself),
+        **({"source": chosen.source} if chosen.source else {}),
+        **({"layer": itself} if chosen.layer_on else {}),
+    }
+
+
+def verify(image: Path, accelerator: str = "auto", thorough: bool = False) -> Result:
+    """Boot an image, run its tests, and note in its manifest that they passed.
+
+    :raises BuildError: a test fails.
+    """
+    found = library.find(str(image))
+    log = log_directory(found.image)
+    facts = {**found.facts, "check": check.run(found.image, accelerator, log, thorough)}
+    facts["seconds"] = {**facts["seconds"], "check": facts["check"]["seconds"]}
+    cache.write_json(found.manifest, facts)
+    return Result(found.image, found.manifest, manifest.write_sums(found.image.parent), facts)

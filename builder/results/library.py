@@ -1,0 +1,60 @@
+"""The images that were baked: where they are, and whether they are what their manifests say."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder.core import paths
+from builder.core.errors import BuildError
+from builder.defs import definition
+from builder.disk import media
+from builder.results import manifest
+
+
+@dataclass(frozen=True)
+class Result:
+    """An image that is there."""
+
+    image: Path
+    manifest: Path
+    sums: Path
+    facts: dict[str, Any]
+    """The manifest's content."""
+
+
+def log_directory(image: Path) -> Path:
+    """Where the logs of an image's making and checking are; made if missing."""
+    directory = paths.OUT / "logs" / media.stem(image)
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def find(image: str) -> Result:
+    """A baked image, by its path or by its definition's name (then the newest).
+
+    :raises BuildError: there is none, or it is not what its manifest says.
+    """
+    path = Path(image)
+    if media.is_image(image):
+        if not path.is_file():
+            raise BuildError(f"there is no {path}", "Bake one with: ./build.py images")
+    else:
+        definition.load_image(image)
+        baked = [
+            found
+            for found in paths.OUT.glob(f"*{manifest.SUFFIX}")
+            if (manifest.read(found) or {}).get("target") == image
+        ]
+        if not baked:
+            raise BuildError(
+                f"the image {image} is not baked yet", f"Bake it with: ./build.py images {image}"
+            )
+        newest = max(baked, key=lambda found: found.stat().st_mtime)
+        path = newest.with_name((manifest.read(newest) or {})["files"][0]["name"])
+    facts = manifest.read(manifest.path_for(path))
+    if facts is None or not manifest.intact(path.parent, facts):
+        raise BuildError(
+            f"{path} is not the file that its manifest tells of",
+            "Bake it anew with: ./build.py images --fresh",
+        )
+    return Result(path, manifest.path_for(path), path.parent / manifest.SUMS, facts)

@@ -1,0 +1,1 @@
+"""The way to the user: cards, clouds, boxes. Reaches all that makes no image."""

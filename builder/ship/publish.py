@@ -1,0 +1,199 @@
+"""Bring a baked image into the user's account with a cloud, from where servers are started."""
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from builder.core import cache, paths
+from builder.core.command import program, run
+from builder.core.errors import BuildError
+from builder.core.progress import say, step
+from builder.defs import definition
+from builder.disk import vmdk
+from builder.disk.qcow2 import virtual_size
+from builder.results import library
+from builder.ship import native, published
+from builder.ship.clouds.cloud import USER_DATA, Cloud, Order
+
+CLOUDS = ("digitalocean", "linode", "aws")
+
+
+def _gzip(image: Path, to: Path, work: Path, log: Path) -> None:
+    raw = work / "disk.img"
+    run([program("qemu-img", "qemu-utils"), "convert", "-O", "raw", image, raw], log)
+    run([program("gzip", "gzip"), "--no-name", raw], log)
+    raw.with_name(f"{raw.name}.gz").replace(to)
+
+
+def _vmdk(image: Path, to: Path, work: Path, log: Path) -> None:
+    vmdk.write(image, work / "disk.vmdk", log)
+    (work / "disk.vmdk").replace(to)
+
+
+_PREPARE: dict[str, Callable[[Path, Path, Path, Path], None]] = {".img.gz": _gzip, ".vmdk": _vmdk}
+
+
+def load(name: str) -> Cloud:
+    """A cloud, by its name."""
+    # boto3 is slow to import: only the cloud that is wanted is loaded.
+    cloud: Cloud = importlib.import_module(f"builder.ship.clouds.{name}").CLOUD
+    return cloud
+
+
+def prepare(image: library.Result, ending: str) -> Path:
+    """The image in the form that a cloud takes, kept in the cache for the next time."""
+    store = paths.cache_dir() / "published"
+    stem = image.image.name.partition(".qcow2")[0]
+    to = store / f"{stem}-{image.facts['files'][0]['sha256'][:16]}{ending}"
+    if not to.exists():
+        store.mkdir(exist_ok=True)
+        for other in store.glob(f"{stem}-*{ending}"):
+            other.unlink()
+        with cache.scratch(store) as work, step(f"Making {to.name}", f"Made {to.name}"):
+            _PREPARE[ending](image.image, to, work, library.log_directory(image.image) / "publish.log")
+    return to
+
+
+def _order(cloud: Cloud, provider: str, name: str, region: str, bucket: str, url: str, dry: bool) -> Order:
+    image = library.find(name)
+    facts = image.facts
+    if definition.load_image(facts["target"]).method != "machine":
+        raise BuildError(
+            f"{image.image.name} is an SD card, which no cloud starts", "Publish the image cloud"
+        )
+    region = region or cloud.region
+    stem = image.image.name.partition(".qcow2")[0]
+    # Shown calls are as those of a first time, and leave nothing behind.
+    ledger = published.ledger(f"{stem}-{facts['files'][0]['sha256'][:16]}", provider, region, dry)
+    called = ledger.get("name") or published.name(
+        f"microblog-{facts['version']}-{facts['target']}-{facts['base']['name']}", facts["built"]
+    )
+    return Order(
+        name=called,
+        region=region,
+        ledger=ledger,
+        dry=dry,
+        bucket=bucket,
+        url=url,
+        description=f"Microblog {facts['version']} on {facts['base']['name']}",
+        base=facts["base"]["name"],
+        architecture=facts["architecture"],
+        disk_bytes=virtual_size(image.image),
+    )
+
+
+def require(cloud: Cloud) -> None:
+    """:raises BuildError: a credential is not in the environment."""
+    missing = [variable for variable in cloud.credentials if not os.environ.get(variable)]
+    if missing:
+        raise BuildError(
+            f"{' and '.join(missing)} must be in the environment",
+            "Make a token in the provider's control panel; docs/publish.md says which",
+        )
+
+
+def only_prepared(provider: str, name: str) -> list[str]:
+    """Make the file that a cloud takes, and no more. Returns its path, as a line to print."""
+    return [str(prepare(library.find(name), load(provider).ending))]
+
+
+def run_cloud(
+    provider: str, name: str, *, region: str = "", bucket: str = "", url: str = "", dry: bool = False
+) -> list[str]:
+    """Publish an image.
+
+    An interrupted run is gone on with by the next one; after an error all that was made in the
+    account is removed again.
+
+    :param name: of the image, or its file.
+    :param region: the cloud's; its usual one if empty.
+    :param bucket: the user's, where the cloud fetches images from one.
+    :param url: where the user has put the file, instead of a bucket.
+    :param dry: show each call.
+    :return: lines to print: the snapshot's id, then how a server is started from it.
+    :raises BuildError: a credential is missing, or the cloud refuses.
+    """
+    cloud = load(provider)
+    order = _order(cloud, provider, name, region, bucket, url, dry)
+    if not dry:
+        require(cloud)
+    file = prepare(library.find(name), cloud.ending)
+    if order.ledger:
+        say(f"Going on where an earlier run stopped ({order.ledger.path.name})")
+    order.ledger.note(name=order.name)
+    try:
+        made = cloud.publish(order, file)
+    except BuildError as error:
+        if not dry:
+            _clean_up(cloud, order, error)
+        raise
+    finally:
+        if dry:
+            order.ledger.forget()
+    return [made, "", *_how_to_launch(cloud, made, order.region)]
+
+
+def run_native(provider: str, name: str, region: str = "", dry: bool = False) -> list[str]:
+    """Let Packer's own builder for a cloud make the snapshot there, on the cloud's Ubuntu 22.04.
+
+    :param name: of the image, which need not be baked.
+    :return: as :func:`run_cloud`.
+    """
+    cloud = load(provider)
+    image = definition.load_image(name)
+    if image.method != "machine":
+        raise BuildError(f"{name} is an SD card, which no cloud starts", "Publish the image cloud")
+    if not dry:
+        require(cloud)
+    region = region or cloud.region
+    made = native.build(provider, image, region, {} if dry else cloud.native(), dry)
+    return [made, "", *_how_to_launch(cloud, made, region)]
+
+
+def _how_to_launch(cloud: Cloud, made: str, region: str) -> list[str]:
+    command, call = cloud.launch(made, region)
+    return [
+        f"A server from it, with domain, administrator, key and database as in {USER_DATA}:",
+        command,
+        f"or, as a call: {call}",
+    ]
+
+
+def run_remove(provider: str, which: str, region: str = "", dry: bool = False) -> list[str]:
+    """Take back what was published from here, whatever was baked since, native snapshots too.
+
+    :param which: an id, a name in the account, a definition's name, an image's file; or ``all``.
+    :param region: only what is in this one; all if empty.
+    :return: a line for each that was removed.
+    :raises BuildError: there is nothing, or it does not say which of several.
+    """
+    cloud = load(provider)
+    chosen = published.choose(provider, which, region)
+    if not dry:
+        require(cloud)
+    lines = []
+    for one in chosen:
+        order = Order(one.called, one.region, one.ledger if not dry else one.copy(), dry)
+        told = str(one)
+        with step(f"Removing {told}", f"Removed {told}"):
+            cloud.remove(order)
+        order.ledger.forget()
+        lines.append(f"{'would remove' if dry else 'removed'}: {told}")
+    return lines
+
+
+def _clean_up(cloud: Cloud, order: Order, error: BuildError) -> None:
+    try:
+        with step("Removing what was made in the account", "Removed what was made in the account"):
+            cloud.remove(order)
+    except BuildError as another:
+        say(f"WARNING: something may be left in the account: {another.message}")
+        error.hint = "Run it again to go on, or with --remove to take back what is there"
+        return
+    if order.ledger.get("asked"):
+        # Nobody said whether it was made, and it is not there by now: it may still come.
+        say(f"WARNING: {order.name} may come to be in the account yet")
+        error.hint = "Run it again: it looks for that first; or --remove, in a while, to take it back"
+    else:
+        order.ledger.forget()
