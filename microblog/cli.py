@@ -41,7 +41,7 @@ server.add_command(card.group, "card")
 def _flask() -> None:
     """Flask's commands, and for ``--help`` ours beside them, as the application's user."""
     from microblog.config import Config
-    from microblog.host import layout, privileges
+    from microblog.host.machine import layout, privileges
 
     asks_for_help = not sys.argv[1:] or "--help" in sys.argv[1:]
     # No file may appear that the site, which runs as that user, cannot use.

@@ -11,30 +11,30 @@ def group() -> None:
 @group.command()
 def read() -> None:
     """Use what the owner has written on the card."""
-    from microblog.host import card
+    from microblog.host.card import boot
 
-    card.read(click.echo)
+    boot.read(click.echo)
 
 
 @group.command()
 def admin() -> None:
     """Make the administrator's account that was asked for."""
-    from microblog.host import card
+    from microblog.host.card import boot
 
-    card.make_admin(click.echo)
+    boot.make_admin(click.echo)
 
 
 @group.command()
 def greeting() -> None:
     """Print where the site is, and whether it is up."""
-    from microblog.host import card
+    from microblog.host.card import boot
 
-    click.echo(card.greeting(), nl=False)
+    click.echo(boot.greeting(), nl=False)
 
 
 @group.command()
 def template() -> None:
     """Print a microblog.txt in which nothing is set."""
-    from microblog.host import bootfile
+    from microblog.host.card import bootfile
 
     click.echo(bootfile.TEMPLATE.replace("\n", "\r\n"), nl=False)

@@ -34,7 +34,7 @@ def status(as_json: bool) -> None:
 
     The exit code is for monitors: 1 where somebody should look.
     """
-    from microblog.host.status import status as work
+    from microblog.host.health.status import status as work
 
     facts = work()
     ok = all(fact.ok for fact in facts.values())
@@ -52,7 +52,7 @@ def status(as_json: bool) -> None:
 @_json
 def doctor(as_json: bool) -> None:
     """Find what is wrong with this machine, say why, and what helps."""
-    from microblog.host.doctor import doctor as work
+    from microblog.host.health.doctor import doctor as work
 
     findings = work()
     if as_json:
@@ -74,7 +74,7 @@ def doctor(as_json: bool) -> None:
 @_json
 def backup(output: Path | None, daily: bool, as_json: bool) -> None:
     """Write database, settings, secrets and certificate into one file."""
-    from microblog.host.backup import backup as work
+    from microblog.host.backups.backup import backup as work
 
     path, manifest = work(output, "daily" if daily else "manual")
     _print_backup(path, manifest, as_json)
@@ -90,7 +90,7 @@ def restore(file: Path, check: bool, force: bool, as_json: bool) -> None:
 
     Settings of the machine itself stay: its database (of either kind), proxies and workers.
     """
-    from microblog.host import restore as work
+    from microblog.host.backups import restore as work
     from microblog.host.setup import setup as set_up
 
     if check:
@@ -124,7 +124,7 @@ def _print_backup(path: Path, manifest: dict[str, Any], as_json: bool) -> None:
 @click.option("--deploy", is_flag=True, hidden=True, help="certbot's hook.")
 def https(domains: tuple[str, ...], server: str, email: str, off: bool, deploy: bool) -> None:
     """Get a certificate for DOMAIN that browsers trust, and have it renewed."""
-    from microblog.host import https as work
+    from microblog.host.extras import https as work
 
     if deploy:
         work.deploy()
@@ -144,7 +144,7 @@ def https(domains: tuple[str, ...], server: str, email: str, off: bool, deploy: 
 @click.option("--test", "recipient", metavar="ADDRESS", default=None, help="Only send a test to ADDRESS.")
 def mail(domain: str, relay: str, user: str, records: bool, recipient: str | None) -> None:
     """Have the site send mail: directly, with signatures, or through a relay."""
-    from microblog.host import mail as work
+    from microblog.host.extras import mail as work
 
     if recipient is not None:
         click.echo(f"Sent a test to {work.send_test(recipient)}")
@@ -176,7 +176,7 @@ def mail(domain: str, relay: str, user: str, records: bool, recipient: str | Non
 @_json
 def harden(check: bool, undo: bool, as_json: bool) -> None:
     """Close what a server on the internet should not have open."""
-    from microblog.host import harden as work
+    from microblog.host.extras import harden as work
 
     if undo:
         work.undo(_say)

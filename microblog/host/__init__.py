@@ -1,1 +1,11 @@
-"""What the ``microblog`` command does to a server. Nothing here imports Flask."""
+"""What the ``microblog`` command does to a server. Nothing here imports Flask.
+
+Folders stand in an order, and none reaches one above it:
+
+    setup
+    extras   health   card
+    backups
+    database
+    site
+    machine
+"""

@@ -9,20 +9,10 @@ from collections.abc import Callable
 
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host import (
-    certificate,
-    database,
-    envfile,
-    identity,
-    layout,
-    lock,
-    maintenance,
-    memory,
-    nginx,
-    services,
-    supervisor,
-    upgrade,
-)
+from microblog.host.backups import upgrade
+from microblog.host.database import memory, server
+from microblog.host.machine import layout, lock, services
+from microblog.host.site import certificate, envfile, identity, maintenance, nginx, supervisor
 
 
 def say(text: str) -> None:
@@ -54,12 +44,12 @@ def _setup(boot: bool, say: Callable[[str], None]) -> None:
             partial.unlink()
     path = layout.env_file()
     web = nginx.installed()
-    if added := envfile.complete(path, database.default_url(), proxied=web):
+    if added := envfile.complete(path, server.default_url(), proxied=web):
         changed = True
         say(f"Wrote {', '.join(added)} to {path}")
     # One that a power cut has ended goes on, before anybody writes to what it replaces.
     if layout.RESTORING.is_dir():
-        from microblog.host import restore
+        from microblog.host.backups import restore
 
         changed |= restore.finish(say)
     config = Config.load(path)

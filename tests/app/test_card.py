@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from microblog.host import bootfile, card
+from microblog.host.card import boot as card
+from microblog.host.card import bootfile
 
 _KEY = "ssh-ed25519 " + base64.b64encode(
     struct.pack(">I", 11) + b"ssh-ed25519" + struct.pack(">I", 32) + bytes(range(32))

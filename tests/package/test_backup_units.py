@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from microblog.errors import HostError
-from microblog.host import archive, backup, layout, restore
+from microblog.host.backups import archive, backup, restore
+from microblog.host.machine import layout
 
 MEMBERS = {"config/microblog.env": b"SECRET_KEY=x\n", "database/users/000000.jsonl": b"{}\n" * 100}
 

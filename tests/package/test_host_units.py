@@ -10,7 +10,10 @@ from dotenv import dotenv_values
 
 from builder.core import paths
 from microblog.gunicorn_config import worker_count
-from microblog.host import apt, database, envfile, files, harden, layout, memory, nginx, schema, services
+from microblog.host.database import memory, schema, server
+from microblog.host.extras import harden
+from microblog.host.machine import apt, files, layout, services
+from microblog.host.site import envfile, nginx
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,7 @@ def test_secret_keys_differ_and_are_long() -> None:
 
 def test_only_the_packages_own_database_is_made() -> None:
     def ours(url: str) -> bool:
-        target = database.Target.parse(url)
+        target = server.Target.parse(url)
         return target is not None and target.ours
 
     assert ours("mysql+pymysql://microblog@localhost/microblog?unix_socket=/run/mysqld/mysqld.sock")
@@ -49,8 +52,8 @@ def test_only_the_packages_own_database_is_made() -> None:
 
 
 def test_passwords_in_urls_are_decoded() -> None:
-    target = database.Target.parse("mysql+pymysql://u:p%40ss@db.example:3307/n")
-    assert target == database.Target("db.example", 3307, "u", "p@ss", "n", "")
+    target = server.Target.parse("mysql+pymysql://u:p%40ss@db.example:3307/n")
+    assert target == server.Target("db.example", 3307, "u", "p@ss", "n", "")
 
 
 def test_heads_are_read_without_alembic(tmp_path: Path) -> None:

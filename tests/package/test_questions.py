@@ -5,7 +5,7 @@ from pathlib import Path
 from nspawn import Machine, install, wait_until
 from sites import BACKUPS, ENV, fill
 
-from microblog.host import memory
+from microblog.host.database import memory
 
 ELSEWHERE = "mysql+pymysql://else:p%27w@127.0.0.1/elsewhere"
 PRESEED = f"""

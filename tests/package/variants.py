@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from microblog.host import schema
+from microblog.host.database import schema
 
 HEAD = max(schema.known(schema.migrations())[1])
 ADD = 'if missing.table("extra"):\n    op.create_table("extra", sa.Column("x", sa.Integer()))'

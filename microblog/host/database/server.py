@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from microblog.errors import HostError
-from microblog.host import layout, services
+from microblog.host.machine import layout, services
 
 SOCKET = "/run/mysqld/mysqld.sock"
 _SERVERS = (Path("/usr/sbin/mariadbd"), Path("/usr/sbin/mysqld"))

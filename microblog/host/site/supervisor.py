@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from microblog.errors import HostError
-from microblog.host import files, layout, services
+from microblog.host.machine import files, layout, services
 
 UNIT = "supervisor.service"
 _PROGRAM = layout.ETC / "supervisor.conf"

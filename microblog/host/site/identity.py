@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from microblog import names
-from microblog.host import files, layout, services
+from microblog.host.machine import files, layout, services
 
 # The name when setup last looked; in an image, the one it was baked under.
 _LAST = layout.ETC / "name"

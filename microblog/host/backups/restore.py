@@ -22,21 +22,10 @@ from dotenv import dotenv_values
 import microblog
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host import (
-    archive,
-    backup,
-    envfile,
-    files,
-    layout,
-    lock,
-    maintenance,
-    nginx,
-    privileges,
-    rows,
-    schema,
-    staging,
-    supervisor,
-)
+from microblog.host.backups import archive, backup
+from microblog.host.database import rows, schema, staging
+from microblog.host.machine import files, layout, lock, privileges
+from microblog.host.site import envfile, maintenance, nginx, supervisor
 
 _PARTIAL = layout.BACKUPS / ".restoring.partial"
 _PLAN = "plan.json"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from microblog.host import files, layout
+from microblog.host.machine import files, layout
 
 # In /run: a machine that was switched off starts without; whatever still holds sets it again.
 FLAG = layout.RUN / "maintenance"

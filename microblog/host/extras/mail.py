@@ -17,7 +17,8 @@ from pathlib import Path
 from microblog import names
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host import apt, envfile, files, layout, lock, services, supervisor
+from microblog.host.machine import apt, files, layout, lock, services
+from microblog.host.site import envfile, supervisor
 
 _POSTFIX = "postfix.service"
 _OPENDKIM = "opendkim.service"

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from microblog import names
 from microblog.errors import HostError
-from microblog.host import bootfile, envfile, files, layout, services, supervisor
+from microblog.host.card import bootfile
+from microblog.host.machine import files, layout, services
+from microblog.host.site import envfile, supervisor
 
 BOOT = Path("/boot/firmware")
 # An account that is to be made, for root's eyes alone.

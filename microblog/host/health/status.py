@@ -14,17 +14,10 @@ from urllib.parse import urlsplit
 import microblog
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host import (
-    backup,
-    certificate,
-    layout,
-    maintenance,
-    nginx,
-    privileges,
-    schema,
-    services,
-    supervisor,
-)
+from microblog.host.backups import backup
+from microblog.host.database import schema
+from microblog.host.machine import layout, privileges, services
+from microblog.host.site import certificate, maintenance, nginx, supervisor
 
 CERTIFICATE_DAYS = 14
 BACKUP_HOURS = 48

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from microblog.errors import HostError
-from microblog.host import layout
+from microblog.host.machine import layout
 
 _LOCK = layout.RUN / "setup.lock"
 

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 from microblog.errors import HostError
-from microblog.host import files, layout, services
+from microblog.host.machine import files, layout, services
 
 UNIT = "nginx.service"
 _BINARY = Path("/usr/sbin/nginx")

@@ -18,7 +18,9 @@ from typing import Any, BinaryIO
 import microblog
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host import archive, database, files, layout, privileges, rows, staging
+from microblog.host.backups import archive
+from microblog.host.database import rows, server, staging
+from microblog.host.machine import files, layout, privileges
 
 ENV_MEMBER = "config/microblog.env"
 TLS_MEMBERS = {"config/tls/cert.pem": "cert.pem", "config/tls/key.pem": "key.pem"}
@@ -131,12 +133,12 @@ def prune(kind: str) -> None:
 
 def data_bytes(url: str) -> int:
     """How much the database holds, roughly; 0 where that is not known."""
-    target = database.Target.parse(url)
+    target = server.Target.parse(url)
     if target is None:
         with suppress(OSError):
             return staging.sqlite_path(url).stat().st_size
         return 0
-    connection = database.connect(target, lambda _: None, as_root=target.ours)
+    connection = server.connect(target, lambda _: None, as_root=target.ours)
     with connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT SUM(data_length) FROM information_schema.tables WHERE table_schema = %s", (target.name,)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host import database, files, layout, maintenance, schema, staging, supervisor
+from microblog.host.database import schema, server, staging
+from microblog.host.machine import files, layout
+from microblog.host.site import maintenance, supervisor
 
 
 def migrate(config: Config, say: Callable[[str], None]) -> bool:
@@ -32,7 +34,7 @@ def migrate(config: Config, say: Callable[[str], None]) -> bool:
     except HostError as error:
         # SQLite has undone a migration that failed.
         if began:
-            changed = database.Target.parse(config.database_url) is not None
+            changed = server.Target.parse(config.database_url) is not None
             raise _undo(config, error, say, changed=changed) from None
         raise
 
@@ -54,7 +56,7 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
         say("Going on with an upgrade that was interrupted")
         return
     # At most boots there is nothing to do here: what takes time to import comes late.
-    from microblog.host import backup
+    from microblog.host.backups import backup
 
     try:
         # The way back needs it; and a migration that runs out of it would have to go back.
@@ -75,13 +77,13 @@ def _undo(config: Config, error: HostError, say: Callable[[str], None], *, chang
     maintenance.on()
     supervisor.disable()
     path = Path(json.loads(layout.UPGRADING.read_text())["backup"])
-    target = database.Target.parse(config.database_url)
+    target = server.Target.parse(config.database_url)
     if target is not None and not target.ours:
         # Others may be writing to it at this moment: their posts must stay.
         kept = f"the database, on another server, is as the upgrade left it; a backup is in {path}"
     else:
         if changed:
-            from microblog.host import restore
+            from microblog.host.backups import restore
 
             say("Putting the data back ...")
             try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from microblog.errors import HostError
-from microblog.host import files, layout
+from microblog.host.machine import files, layout
 
 _HEADER = """\
 # Settings of this Microblog server; restart it after a change:

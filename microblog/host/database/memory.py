@@ -7,7 +7,8 @@ set aside at their start leaves too little for the site.
 from collections.abc import Callable
 from pathlib import Path
 
-from microblog.host import database, files, services
+from microblog.host.database import server
+from microblog.host.machine import files, services
 
 # Read by both, after their own settings (https://dev.mysql.com/doc/refman/8.0/en/option-files.html).
 DROP_IN = Path("/etc/mysql/conf.d/microblog-memory.cnf")
@@ -59,11 +60,11 @@ def ensure(url: str, say: Callable[[str], None]) -> bool:
     :param url: ``DATABASE_URL``.
     :return: whether it was written.
     """
-    target = database.Target.parse(url)
+    target = server.Target.parse(url)
     text = settings(total_mib())
     if target is None or not target.ours or not text or DROP_IN.exists() or not DROP_IN.parent.is_dir():
         return False
-    with database.connect(target, say, as_root=True) as connection, connection.cursor() as cursor:
+    with server.connect(target, say, as_root=True) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT schema_name FROM information_schema.schemata")
         others = {str(row[0]) for row in cursor.fetchall()} - _SYSTEM - {target.name}
     if others:

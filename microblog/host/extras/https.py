@@ -12,7 +12,8 @@ from pathlib import Path
 
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host import apt, certificate, envfile, files, layout, lock, nginx, services, supervisor
+from microblog.host.machine import apt, files, layout, lock, services
+from microblog.host.site import certificate, envfile, nginx, supervisor
 
 # Where nginx looks for an authority's questions (debian/nginx/microblog); root's alone to write.
 WEBROOT = Path("/var/www/microblog-acme")

@@ -8,7 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 import microblog
 from microblog.errors import HostError
-from microblog.host import database, files, layout, privileges, staging
+from microblog.host.database import server, staging
+from microblog.host.machine import files, layout, privileges
 
 _REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=\s*(.*)$", re.MULTILINE)
 _QUOTED = re.compile(r"""["']([^"']+)["']""")
@@ -78,7 +79,7 @@ def present(
     url: str,
     say: Callable[[str], None],
     made: "list[str] | None" = None,
-    wait_seconds: float = database.WAIT_SECONDS,
+    wait_seconds: float = server.WAIT_SECONDS,
 ) -> set[str]:
     """The revisions the database is at; none for an empty one.
 
@@ -87,16 +88,16 @@ def present(
     :param wait_seconds: how long to wait for a server that is starting.
     :raises HostError: if the database cannot be reached.
     """
-    target = database.Target.parse(url)
+    target = server.Target.parse(url)
     if target is None:
         return _sqlite_revisions(url)
-    connection = database.connect(target, say, as_root=target.ours, wait_seconds=wait_seconds)
+    connection = server.connect(target, say, as_root=target.ours, wait_seconds=wait_seconds)
     import pymysql
 
     try:
         if target.ours and made is not None:
-            made += database.ensure(connection, target)
-        return database.revisions(connection, target)
+            made += server.ensure(connection, target)
+        return server.revisions(connection, target)
     except pymysql.err.MySQLError as error:
         raise HostError(
             f"the database server refuses: {error.args[-1]}", "mend that; then: microblog setup"

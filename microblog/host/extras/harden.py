@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from microblog.errors import HostError
-from microblog.host import apt, files, lock, services
+from microblog.host.machine import apt, files, lock, services
 
 # First of the directory: sshd takes each setting's first value (sshd_config(5)).
 _SSHD = Path("/etc/ssh/sshd_config.d/00-microblog.conf")

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from microblog.errors import HostError
-from microblog.host import database, files, privileges
+from microblog.host.database import server
+from microblog.host.machine import files, privileges
 
 # What empty tables take, and the server's own files while it fills them.
 _SPARE_BYTES = 32 * 2**20
@@ -51,7 +52,7 @@ def beside(url: str, say: Callable[[str], None]) -> Staging:
 
     :param url: the site's.
     """
-    target = database.Target.parse(url)
+    target = server.Target.parse(url)
     return _Sqlite(url) if target is None else _Mysql(url, target, say)
 
 
@@ -100,7 +101,7 @@ class _Sqlite:
 class _Mysql:
     """As the server's root where it is ours, else as the user in DATABASE_URL."""
 
-    def __init__(self, url: str, target: database.Target, say: Callable[[str], None]) -> None:
+    def __init__(self, url: str, target: server.Target, say: Callable[[str], None]) -> None:
         self.target = target
         self.live, self.name, self.old = target.name, f"{target.name}_restored", f"{target.name}_replaced"
         self.url = urlunsplit(urlsplit(url)._replace(path=f"/{quote(self.name)}"))
@@ -110,7 +111,7 @@ class _Mysql:
         self.discard()
         if self.target.ours:
             with self._connect() as connection:
-                database.ensure(connection, replace(self.target, name=self.name))
+                server.ensure(connection, replace(self.target, name=self.name))
         else:
             self._run(f"CREATE DATABASE `{self.name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
 
@@ -145,7 +146,7 @@ class _Mysql:
                 self._run(f"REVOKE ALL PRIVILEGES ON `{pattern}`.* FROM '{self.target.user}'@'localhost'")
 
     def _connect(self) -> Any:
-        return database.connect(self.target, self.say, as_root=self.target.ours)
+        return server.connect(self.target, self.say, as_root=self.target.ours)
 
     def _tables(self, name: str) -> list[str]:
         with self._connect() as connection, connection.cursor() as cursor:
@@ -177,7 +178,7 @@ def check_space(url: str, size: int) -> None:
     :param size: of the data, in bytes; with their indexes they take up to three times as much.
     :raises HostError: if the disk has no room for it.
     """
-    target = database.Target.parse(url)
+    target = server.Target.parse(url)
     folder = sqlite_path(url).parent if target is None else Path("/var/lib/mysql")
     if (target is None or target.ours) and folder.is_dir():
         needed, free = 3 * size + _SPARE_BYTES, shutil.disk_usage(folder).free

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from microblog.errors import HostError
-from microblog.host import layout
+from microblog.host.machine import layout
 
 T = TypeVar("T")
 

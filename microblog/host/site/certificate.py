@@ -4,7 +4,8 @@ import os
 
 from microblog import names
 from microblog.errors import HostError
-from microblog.host import files, layout, nginx, services
+from microblog.host.machine import files, layout, services
+from microblog.host.site import nginx
 
 CERTIFICATE = layout.TLS / "cert.pem"
 KEY = layout.TLS / "key.pem"

@@ -17,18 +17,10 @@ from pathlib import Path
 import microblog
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host import (
-    certificate,
-    database,
-    layout,
-    maintenance,
-    nginx,
-    schema,
-    services,
-    staging,
-    supervisor,
-)
-from microblog.host import status as glance
+from microblog.host.database import schema, server, staging
+from microblog.host.health import status as glance
+from microblog.host.machine import layout, services
+from microblog.host.site import certificate, maintenance, nginx, supervisor
 
 _MAIL_SECONDS = 5
 _DATABASE_SECONDS = 5
@@ -214,7 +206,7 @@ def _permissions(config: Config) -> Iterator[Finding]:
         (layout.STATE, uid, gid, 0o027),
         (layout.BACKUPS, 0, 0, 0o077),
     ]
-    if database.Target.parse(config.database_url) is None:
+    if server.Target.parse(config.database_url) is None:
         expected.append((staging.sqlite_path(config.database_url), uid, gid, 0o027))
     for path, owner, group, forbidden in expected:
         with suppress(FileNotFoundError):
@@ -245,16 +237,16 @@ def _backup(config: Config) -> Iterator[Finding]:
 
 
 def _mail(config: Config) -> Iterator[Finding]:
-    server = config.mail
-    if server is None:
+    relay = config.mail
+    if relay is None:
         return
     try:
-        kind = smtplib.SMTP_SSL if server.tls == "tls" else smtplib.SMTP
-        with kind(server.host, server.port, timeout=_MAIL_SECONDS) as connection:
+        kind = smtplib.SMTP_SSL if relay.tls == "tls" else smtplib.SMTP
+        with kind(relay.host, relay.port, timeout=_MAIL_SECONDS) as connection:
             connection.noop()
     except (OSError, smtplib.SMTPException) as error:
         yield Finding(
-            f"The mail server {server.host}:{server.port} does not answer.",
+            f"The mail server {relay.host}:{relay.port} does not answer.",
             str(error),
             "systemctl status postfix, or check MAIL_SERVER in the settings",
         )
