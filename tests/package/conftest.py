@@ -36,10 +36,11 @@ SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
 # The everyday suite runs on the first; MICROBLOG_PACKAGE_BASES names others.
 BASES = os.environ.get("MICROBLOG_PACKAGE_BASES", "debian-12").split(",")
 INCLUDE = "systemd,systemd-sysv,dbus,ca-certificates,curl,iproute2,procps,psmisc"
-# What the tests of https, mail and harden install; fetched too.
+# What the tests of https, mail and harden install, and of neighbours; fetched too.
 TOOLS = (
     "certbot pebble opendkim opendkim-tools ufw unattended-upgrades fail2ban python3-systemd openssh-server"
     " openssh-client sudo ssh-audit libsasl2-modules autopkgtest dpkg-dev lynis"
+    " apache2 haproxy exim4-daemon-light"
 )
 DENY = "#!/bin/sh\nexit 101\n"
 

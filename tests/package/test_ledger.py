@@ -1,0 +1,149 @@
+"""The ledger: what was changed is taken back exactly, and only if it is still ours."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from microblog.host.machine import files, ledger
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(ledger, "FOLDER", tmp_path / "ledger")
+    return tmp_path / "ledger"
+
+
+def write(path: Path, text: str, mode: int = 0o644) -> bool:
+    return ledger.write("x", path, text, mode, uid=os.getuid(), gid=os.getgid())
+
+
+def back(command: str = "x") -> list[str]:
+    said: list[str] = []
+    ledger.take_back(command, said.append)
+    assert ledger.entries(command) == []
+    return said
+
+
+def test_what_was_not_there_goes(tmp_path: Path) -> None:
+    assert write(tmp_path / "new/file", "ours")
+    assert not write(tmp_path / "new/file", "ours")
+    assert back() == []
+    assert not (tmp_path / "new/file").exists()
+
+
+def test_what_was_replaced_comes_back_with_its_mode(tmp_path: Path, folder: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"theirs \xff\n")
+    path.chmod(0o640)
+    for text in ("ours", "ours again"):
+        write(path, text, 0o600)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert all(entry.stat().st_mode & 0o77 == 0 for entry in folder.iterdir())
+    back()
+    assert path.read_bytes() == b"theirs \xff\n"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [entry.name for entry in folder.iterdir()] == ["index.json"]
+
+
+def test_what_somebody_has_changed_since_stays_and_is_told(tmp_path: Path, folder: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("before")
+    write(path, "ours")
+    path.write_text("theirs now")
+    assert "was changed since: it stays" in back()[0]
+    assert path.read_text() == "theirs now"
+    assert (folder / "kept-0001-file").read_text() == "before"
+    # And where we change it once more, theirs is what comes back.
+    write(path, "ours")
+    path.write_text("theirs at last")
+    write(path, "ours")
+    back()
+    assert path.read_text() == "theirs at last"
+
+
+def test_what_is_there_already_is_not_ours_to_take_away(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("the same")
+    assert not write(path, "the same")
+    back()
+    assert path.exists()
+
+
+def test_links_and_files_put_aside_come_back(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("somewhere")
+    (tmp_path / "file").write_text("theirs")
+    ledger.put_aside("x", tmp_path / "link")
+    ledger.put_aside("x", tmp_path / "file")
+    ledger.link("x", tmp_path / "made", Path("target"))
+    assert [os.path.lexists(tmp_path / name) for name in ("link", "file", "made")] == [False, False, True]
+    back()
+    assert (tmp_path / "link").readlink() == Path("somewhere")
+    assert (tmp_path / "file").read_text() == "theirs"
+    assert not os.path.lexists(tmp_path / "made")
+
+
+def test_commands_are_undone_newest_first_and_then_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for name in ("a", "b"):
+        ledger.run("x", name, ["true"], ["sh", "-c", f"echo undo {name} >> {log}"])
+    ledger.run("x", "never", ["false"], ["sh", "-c", f"echo never >> {log}"])
+    for name in ("c", "d"):
+        then = [["sh", "-c", f"echo then >> {log}"]]
+        ledger.write("x", tmp_path / name, "", 0o644, uid=os.getuid(), gid=os.getgid(), then=then)
+    ledger.run("other", "kept", ["true"], ["sh", "-c", f"echo other >> {log}"])
+    back()
+    assert log.read_text().splitlines() == ["undo b", "undo a", "then"]
+    assert [entry["name"] for entry in ledger.entries()] == ["kept"]
+
+
+class PowerCut(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("where", ["before the act", "after the act"])
+@pytest.mark.parametrize("change", ["replace", "change again", "link"])
+def test_a_power_cut_is_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, change: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("theirs")
+    if change == "change again":
+        write(path, "ours")
+    with monkeypatch.context() as patched:
+
+        def cut(*_: object, **__: object) -> None:
+            raise PowerCut
+
+        target: tuple[object, str] = (ledger, "_finish")
+        if where == "before the act":
+            target = (files, "link" if change == "link" else "write")
+        real: Callable[..., None] = files.write
+        if target == (files, "write"):
+            # The index is written by it too.
+            patched.setattr(
+                files, "write", lambda file, *a, **k: cut() if file == path else real(file, *a, **k)
+            )
+        else:
+            patched.setattr(*target, cut)
+        with pytest.raises(PowerCut):
+            if change == "link":
+                ledger.link("x", path, Path("target"))
+            else:
+                write(path, "ours, the second time")
+    assert ledger.entries()[0]["state"] == "begun"
+    ledger.settle()
+    assert all(entry["state"] == "done" for entry in ledger.entries())
+    back()
+    assert path.read_text() == "theirs"
+
+
+def test_a_file_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    ledger.adopt("x", path)
+    assert ledger.entries() == []
+    path.write_text("ours, without a note")
+    ledger.adopt("x", path)
+    back()
+    assert not path.exists()
