@@ -147,3 +147,26 @@ def test_a_file_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
     ledger.adopt("x", path)
     back()
     assert not path.exists()
+
+
+def test_a_line_comes_back_and_the_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "env"
+    path.write_text("A=1\n# mine\nB=2\nB=3")
+    path.chmod(0o640)
+    ledger.lines("x", path, {"B": "B=ours", "C": "C=ours", "A": "A=1"})
+    assert path.read_text() == "A=1\n# mine\nB=ours\nC=ours\n"
+    path.write_text(path.read_text() + "D=theirs\n")
+    back()
+    assert path.read_text() == "A=1\n# mine\nD=theirs\nB=3\n"
+    assert path.stat().st_mode & 0o777 == 0o640
+    ledger.lines("x", path, {"B": "B=ours"})
+    path.write_text("B=theirs\n")
+    assert "was changed since" in back()[0]
+    assert path.read_text() == "B=theirs\n"
+
+
+def test_a_command_that_fails_the_second_time_is_still_undone(tmp_path: Path) -> None:
+    for act in ("true", "false"):
+        ledger.run("x", "it", [act], ["touch", str(tmp_path / "undone")])
+    back()
+    assert (tmp_path / "undone").exists()

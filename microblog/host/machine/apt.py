@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Callable
 
 from microblog.errors import HostError
+from microblog.host.machine import lock
 
 _LOCK = "DPkg::Lock::Timeout=600"
 # Ubuntu's needrestart would restart services, the site among them, or ask.
@@ -12,17 +13,33 @@ _QUIET = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
 
 
 def ensure(say: Callable[[str], None], *packages: str) -> None:
-    """Install those that are missing.
+    """Install those that are missing; where apt does not find them, its lists are brought up to date first.
+
+    Not with the lock held: a package's trigger may run 'microblog setup', which would wait for it.
 
     :raises HostError: if apt cannot.
     """
+    assert not lock.held(), "apt would wait for this process"  # noqa: S101
     missing = [name for name in packages if not installed(name)]
     if not missing:
         return
     # A new server's own updates hold the lock for some minutes.
     command = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", _LOCK, *missing]
     say(f"Installing {' '.join(missing)} ...")
-    done = subprocess.run(
+    done = _run(command)
+    if done.returncode:
+        # An image has no lists, and those of a server that was long off are of no use.
+        _run(["apt-get", "update", "-o", _LOCK])
+        done = _run(command)
+    if done.returncode:
+        errors = [line for line in done.stdout.splitlines() if line.startswith("E:")] or [
+            "it does not say why"
+        ]
+        raise HostError(f"apt cannot install {' '.join(missing)}: {errors[0]}", f"run: {' '.join(command)}")
+
+
+def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -30,11 +47,6 @@ def ensure(say: Callable[[str], None], *packages: str) -> None:
         text=True,
         env={**os.environ, **_QUIET, "LC_ALL": "C.UTF-8"},
     )
-    if done.returncode:
-        errors = [line for line in done.stdout.splitlines() if line.startswith("E:")] or [
-            "it does not say why"
-        ]
-        raise HostError(f"apt cannot install {' '.join(missing)}: {errors[0]}", f"run: {' '.join(command)}")
 
 
 def installed(name: str) -> bool:

@@ -11,6 +11,7 @@ ledger, with which postrm takes back at purge, when the package itself is gone.
 import hashlib
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -77,6 +78,13 @@ def put_aside(command: str, path: Path, then: Sequence[Sequence[str]] = ()) -> N
     _finish(entry)
 
 
+def adopt_aside(command: str, path: Path, kept: Path) -> None:
+    """Note a file that an earlier version has put aside, without a note, and keep it here."""
+    entry = _begin(command, "file", str(path), None, (), source=kept)
+    kept.unlink()
+    _finish(entry)
+
+
 def adopt(command: str, path: Path, then: Sequence[Sequence[str]] = ()) -> None:
     """Note a file that an earlier version of this package has made, without a note."""
     if noted(command, path) or not os.path.lexists(path):
@@ -101,6 +109,19 @@ def settings(
         _finish(entry)
 
 
+def lines(command: str, path: Path, wanted: Mapping[str, str]) -> None:
+    """Change lines ``NAME=...`` of a file, each on its own; the rest of it stays.
+
+    :param wanted: whole lines, by their names.
+    """
+    for name, line in wanted.items():
+        if _line(path, name) == line:
+            continue
+        entry = _begin(command, "line", f"{path}:{name}", line, ())
+        _set_line(path, name, line)
+        _finish(entry)
+
+
 def run(
     command: str, what: str, act: Sequence[str], undo: Sequence[str]
 ) -> "subprocess.CompletedProcess[str]":
@@ -108,9 +129,10 @@ def run(
 
     :param undo: may be run where there is nothing to take back.
     """
+    known = any((one["kind"], one["name"]) == ("run", what) for one in entries(command))
     entry = _begin(command, "run", what, list(act), [list(undo)])
     done = _run(act)
-    if done.returncode:
+    if done.returncode and not known:
         _drop(entry)
     else:
         _finish(entry)
@@ -200,13 +222,19 @@ def _begin(
     }
     if kind == "file":
         path = Path(name)
-        entry["before"] = known["before"] if "before" in known else _look(path)
+        source = known.get("source", path)
+        entry["before"] = known["before"] if "before" in known else _look(source)
         if isinstance(entry["before"], dict) and "sha256" in entry["before"]:
             entry["copy"] = f"{entry['id']:04}-{path.name}"
             FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _copy(path, FOLDER / entry["copy"])
+            _copy(source, FOLDER / entry["copy"])
     else:
-        entry["before"] = _postconf(name, set_only=True) if kind == "postconf" else None
+        before: Any = None
+        if kind == "postconf":
+            before = _postconf(name, set_only=True)
+        elif kind == "line":
+            before = _line(*_place(name))
+        entry["before"] = before
     index.append(entry)
     _write(index)
     return entry
@@ -239,6 +267,9 @@ def _restore(entry: Entry) -> None:
             else ["postconf", "-e", f"{entry['name']}={value}"]
         )
         return
+    if entry["kind"] == "line":
+        _set_line(*_place(entry["name"]), entry["before"])
+        return
     path, before = Path(entry["name"]), entry["before"]
     if before is None:
         path.unlink(missing_ok=True)
@@ -256,6 +287,8 @@ def _now(entry: Entry) -> Any:
     """What is there at this moment, as ``after`` has it."""
     if entry["kind"] == "postconf":
         return _postconf(entry["name"])
+    if entry["kind"] == "line":
+        return _line(*_place(entry["name"]))
     return _known(_look(Path(entry["name"])))
 
 
@@ -285,6 +318,30 @@ def _postconf(name: str, *, set_only: bool = False) -> "str | None":
     ):
         return None
     return _run(["postconf", "-h", name]).stdout.removesuffix("\n")
+
+
+def _place(name: str) -> tuple[Path, str]:
+    path, _, key = name.rpartition(":")
+    return Path(path), key
+
+
+def _line(path: Path, name: str) -> "str | None":
+    """The line of a file that sets a name: its last, which counts."""
+    found = (
+        re.findall(rf"(?m)^{re.escape(name)}=.*$", path.read_text(encoding="utf-8")) if path.exists() else []
+    )
+    return str(found[-1]) if found else None
+
+
+def _set_line(path: Path, name: str, line: "str | None") -> None:
+    """:param line: None takes it away."""
+    if not path.exists():
+        return
+    status = path.stat()
+    text = re.sub(rf"(?m)^{re.escape(name)}=.*\n?", "", path.read_text(encoding="utf-8"))
+    if line is not None:
+        text = text + ("" if not text or text.endswith("\n") else "\n") + line + "\n"
+    files.write(path.resolve(), text, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
 
 
 def _copy(source: Path, target: Path) -> None:

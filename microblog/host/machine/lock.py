@@ -8,6 +8,12 @@ from microblog.errors import HostError
 from microblog.host.machine import layout
 
 _LOCK = layout.RUN / "setup.lock"
+_held = False
+
+
+def held() -> bool:
+    """Whether this process has it."""
+    return _held
 
 
 @contextmanager
@@ -16,6 +22,7 @@ def sole(say: Callable[[str], None]) -> Iterator[None]:
 
     :raises HostError: in place of the operating system's errors.
     """
+    global _held
     try:
         layout.RUN.mkdir(mode=0o755, exist_ok=True)
         with _LOCK.open("w") as lock:
@@ -24,7 +31,11 @@ def sole(say: Callable[[str], None]) -> Iterator[None]:
             except BlockingIOError:
                 say("Waiting for another 'microblog setup' to end ...")
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            _held = True
+            try:
+                yield
+            finally:
+                _held = False
     except OSError as error:
         raise HostError(
             f"{error.filename or 'this machine'}: {error.strerror}", "mend that; then: microblog setup"

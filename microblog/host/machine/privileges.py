@@ -13,6 +13,16 @@ from microblog.host.machine import layout
 T = TypeVar("T")
 
 
+def require_root(what: str, how: str) -> None:
+    """:raises HostError: somebody else than root is at it.
+
+    :param what: is being done, as in "only root can WHAT".
+    :param how: the command that does it.
+    """
+    if os.geteuid() != 0:
+        raise HostError(f"only root can {what}", how)
+
+
 def drop() -> None:
     """Become the application's user, for good.
 

@@ -32,12 +32,12 @@ def _run(command: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def wait_for(condition: Callable[[], bool]) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = _START_SECONDS) -> bool:
     """Wait until a service that has just been started is ready, for which systemd does not wait.
 
-    :return: whether it is, within a minute.
+    :return: whether it is, within this time.
     """
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + seconds
     while not (ready := condition()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return ready
@@ -76,6 +76,20 @@ def _script(unit: str) -> str:
 def log_of(unit: str) -> str:
     """What shows why a unit does not start, for a hint."""
     return f"journalctl -u {unit} says why" if booted() else f"service {_script(unit)} start, and its log"
+
+
+def listening() -> list[tuple[int, str]]:
+    """The TCP ports that the network reaches, and the programs behind them."""
+    found: set[tuple[int, str]] = set()
+    for line in run("ss", "-Hltnp").stdout.splitlines():
+        fields = line.split()
+        if len(fields) < 4:
+            continue
+        address, _, port = fields[3].rpartition(":")
+        if port.isdigit() and not address.startswith(("127.", "[::1]", "[::ffff:127.")):
+            programs = {name.split(":")[0] for name in _PROGRAM.findall(line)} or {"?"}
+            found.update((int(port), program) for program in programs)
+    return sorted(found)
 
 
 def holders(port: int) -> set[str]:
