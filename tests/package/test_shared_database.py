@@ -87,7 +87,7 @@ def test_machines_that_share_a_database_migrate_it_once(
     refused = second.run("microblog", "restore", "/root/b.tar.gz", check=False)
     assert second.code == 1
     assert len(refused.splitlines()) <= 4
-    assert "a restore needs a second database: let web make and drop shared_restored" in refused
+    assert "a restore needs a second database: let web make and drop shared_microblog_restored" in refused
     assert "bob 2" in look(second)
     assert second.answers()
     first.sql("GRANT ALL ON `shared\\_%`.* TO 'web'@'%'")

@@ -43,11 +43,16 @@ def backup(output: Path | None = None, kind: str = "manual") -> tuple[Path, dict
     :return: the file, whole and on the disk; its manifest.
     :raises HostError: if it cannot be written or the database cannot be read; nothing of it stays.
     """
-    if os.geteuid() != 0:
-        raise HostError("only root can make a backup", "sudo microblog backup")
+    privileges.require_root("make a backup", "sudo microblog backup")
     config = Config.load(layout.env_file())
     if output is None:
-        layout.BACKUPS.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            layout.BACKUPS.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise HostError(
+                f"no backup was made: {layout.BACKUPS}: {error.strerror}; it is no folder",
+                "mend that, or choose another place with --output",
+            ) from None
         output = layout.BACKUPS / f"microblog-{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{kind}.tar.gz"
     output = output.absolute()
     partial = output.with_name(f".{output.name}.partial")

@@ -8,11 +8,9 @@ in the next ``microblog setup`` or at the next boot.
 
 import io
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,10 +23,13 @@ from microblog.errors import HostError
 from microblog.host.backups import archive, backup
 from microblog.host.database import rows, schema, staging
 from microblog.host.machine import files, layout, lock, privileges
-from microblog.host.site import envfile, maintenance, nginx, supervisor
+from microblog.host.site import certificate, envfile, maintenance, nginx, supervisor
 
 _PARTIAL = layout.BACKUPS / ".restoring.partial"
 _PLAN = "plan.json"
+# Where certbot keeps, and renews, the site's certificate ('microblog https').
+_LINEAGE = Path("/etc/letsencrypt/live/microblog")
+_FORMAT = 2
 # What is this machine's own and not the site's.
 LOCAL_SETTINGS = (
     *("DATABASE_URL", "TRUSTED_PROXIES", "PROXY_NETWORKS", "HTTPS"),
@@ -74,8 +75,7 @@ def restore(path: Path, say: Callable[[str], None], *, force: bool = False) -> d
     :return: the backup's manifest.
     :raises HostError: nothing is changed then.
     """
-    if os.geteuid() != 0:
-        raise HostError("only root can restore", "sudo microblog restore FILE")
+    privileges.require_root("restore", "sudo microblog restore FILE")
     with lock.sole(say):
         return _restore(path, say, force)
 
@@ -86,13 +86,18 @@ def _restore(path: Path, say: Callable[[str], None], force: bool) -> dict[str, A
     with _open(path) as file:
         manifest = _check(file)
         beside = _stage(file, manifest, config, say)
+        was_on = maintenance.FLAG.exists()
         try:
             maintenance.on()
             supervisor.stop()
             _keep_present(say, force)
             _commit(path, _config_members(file), [])
         except BaseException:
+            # Nothing is changed: the site goes on as it was.
             beside.discard()
+            if not was_on:
+                supervisor.resume()
+                maintenance.off(say)
             raise
     finish(say)
     return manifest
@@ -169,10 +174,10 @@ def finish(say: Callable[[str], None]) -> bool:
     plan = json.loads((layout.RESTORING / _PLAN).read_text())
     url = Config.load(layout.env_file()).database_url
     supervisor.stop()
-    beside = staging.beside(url, say)
+    beside = staging.beside(url, say, earlier=plan.get("format") != _FORMAT)
     if beside.leftover():
         beside.swap(plan["strays"])
-    _put_config()
+    _put_config(say)
     beside.discard()
     shutil.rmtree(layout.RESTORING)
     say(f"Restored {plan['backup']}")
@@ -193,25 +198,29 @@ def _commit(path: Path, config: dict[str, str], strays: list[str]) -> None:
     if env := config.get("microblog.env"):
         here = layout.env_file().read_text(encoding="utf-8")
         config = {**config, "microblog.env": merge_settings(env, here)}
-    plan = {"backup": str(path), "strays": strays}
+    plan = {"format": _FORMAT, "backup": str(path), "strays": strays}
     for name, text in {**config, _PLAN: json.dumps(plan)}.items():
         files.write(_PARTIAL / name, text, 0o600)
     files.replace(_PARTIAL, layout.RESTORING)
 
 
-def _put_config() -> None:
+def _put_config(say: Callable[[str], None]) -> None:
     _, gid = layout.user_ids()
     env = layout.RESTORING / "microblog.env"
     if env.exists():
         files.write(layout.env_file().resolve(), env.read_text(encoding="utf-8"), 0o640, 0, gid)
-    certificate, key = layout.RESTORING / "cert.pem", layout.RESTORING / "key.pem"
-    if certificate.exists() and key.exists() and layout.TLS.is_dir():
-        nginx.mark_stale()
-        # A key beside another key's certificate would stop nginx; without one, setup makes a pair.
-        with suppress(FileNotFoundError):
-            (layout.TLS / "cert.pem").unlink()
-        files.write(layout.TLS / "key.pem", key.read_text(), 0o600)
-        files.write(layout.TLS / "cert.pem", certificate.read_text(), 0o644)
+        if told := Config.load(layout.env_file()).host_names:
+            say(f"The site answers to the names in the backup: {', '.join(told)} (HOST_NAMES)")
+    chain, key = layout.RESTORING / "cert.pem", layout.RESTORING / "key.pem"
+    if not (chain.exists() and key.exists() and layout.TLS.is_dir()):
+        return
+    if not certificate.ours() and certificate.pair() and certificate.ends() >= certificate.ends(chain):
+        say("The certificate that is here stays: the one in the backup ends sooner")
+        return
+    nginx.mark_stale()
+    certificate.put(chain.read_text(), key.read_text())
+    if not certificate.ours() and not _LINEAGE.is_dir():
+        say("Nothing renews the certificate on this machine: microblog https DOMAIN gets one that is renewed")
 
 
 def merge_settings(theirs: str, ours: str) -> str:

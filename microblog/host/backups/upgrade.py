@@ -16,9 +16,10 @@ from microblog.host.machine import files, layout
 from microblog.host.site import maintenance, supervisor
 
 
-def migrate(config: Config, say: Callable[[str], None]) -> bool:
+def migrate(config: Config, say: Callable[[str], None], wait_seconds: "float | None" = None) -> bool:
     """Make the schema current, with a way back.
 
+    :param wait_seconds: how long to wait for a server that is starting; None: as long as that may take.
     :return: whether anything was missing.
     :raises HostError: the data are then as they were, and the site shows its maintenance page.
     """
@@ -30,7 +31,7 @@ def migrate(config: Config, say: Callable[[str], None]) -> bool:
         began = True
 
     try:
-        return schema.ensure(config.database_url, say, begin)
+        return schema.ensure(config.database_url, say, begin, wait_seconds)
     except HostError as error:
         # SQLite has undone a migration that failed.
         if began:

@@ -10,8 +10,12 @@ from pathlib import Path
 from microblog.host.database import server
 from microblog.host.machine import files, services
 
-# Read by both, after their own settings (https://dev.mysql.com/doc/refman/8.0/en/option-files.html).
-DROP_IN = Path("/etc/mysql/conf.d/microblog-memory.cnf")
+# Folders of drop-ins, MariaDB's and MySQL's; each is read after conf.d, its files by their names
+# (https://dev.mysql.com/doc/refman/8.0/en/option-files.html).
+_FOLDERS = (Path("/etc/mysql/mariadb.conf.d"), Path("/etc/mysql/mysql.conf.d"), Path("/etc/mysql/conf.d"))
+_NAME = "zz-microblog-memory.cnf"
+# Where versions before 0.2 had it: what followed there overruled it.
+_EARLIER = Path("/etc/mysql/conf.d/microblog-memory.cnf")
 # Below this, in MiB, memory counts as short: a machine sold as "1 GB" shows some 960.
 _SHORT_MIB = 1200
 _SYSTEM = {"information_schema", "mysql", "performance_schema", "sys"}
@@ -52,30 +56,52 @@ def settings(memory_mib: int) -> str:
     )
 
 
-def ensure(url: str, say: Callable[[str], None]) -> bool:
-    """Write the drop-in where it is needed, and have the server use it.
+def drop_in() -> "Path | None":
+    """Where the server reads it last; None where there is no such folder."""
+    folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
+    return folder / _NAME if folder else None
 
-    A server that other sites use too is theirs to size.
+
+def ensure(url: str, say: Callable[[str], None]) -> bool:
+    """Write the drop-in where it is needed, and have the server use it; else take it away.
+
+    A server that other sites use too is theirs to size, and a drop-in that somebody has edited is theirs.
 
     :param url: ``DATABASE_URL``.
-    :return: whether it was written.
+    :return: whether anything was changed.
     """
-    target = server.Target.parse(url)
-    text = settings(total_mib())
-    if target is None or not target.ours or not text or DROP_IN.exists() or not DROP_IN.parent.is_dir():
+    target, path, text = server.Target.parse(url), drop_in(), settings(total_mib())
+    if target is None or not target.ours or path is None:
         return False
-    with server.connect(target, say, as_root=True) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT schema_name FROM information_schema.schemata")
-        others = {str(row[0]) for row in cursor.fetchall()} - _SYSTEM - {target.name}
-    if others:
+    there = [place for place in (path, _EARLIER) if place.exists()]
+    old = there[0].read_text(encoding="utf-8", errors="replace") if there else ""
+    if old == text and there in ([], [path]):
         return False
-    files.write(DROP_IN, text, 0o644)
+    # Of a machine of another size: a VPS that was resized, or an image of a smaller one.
+    if there and not _ours(old):
+        return False
+    if not there:
+        with server.connect(target, say, as_root=True) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT schema_name FROM information_schema.schemata")
+            others = {str(row[0]) for row in cursor.fetchall()} - _SYSTEM - {target.name}
+            found = server.tables(connection, target.name)
+        if others or (found and server.REVISIONS not in found):
+            return False
+    for place in there:
+        place.unlink()
+    if text:
+        files.write(path, text, 0o644)
     for unit in _UNITS:
         if services.state(unit) == "active":
-            say(f"Restarting {unit} with less memory ...")
-            if services.control("restart", unit).returncode:
+            say(f"Restarting {unit} with {'less' if text else 'its own'} memory ...")
+            if services.control("restart", unit).returncode and text:
                 # Better large than not at all.
-                DROP_IN.unlink()
+                path.unlink()
                 services.control("restart", unit)
                 return False
     return True
+
+
+def _ours(text: str) -> bool:
+    """Whether it is as this package writes it, for some machine."""
+    return text in {settings(mib) for mib in range(0, _SHORT_MIB, 8)}

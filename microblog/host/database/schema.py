@@ -37,23 +37,36 @@ def known(directory: Path) -> tuple[set[str], set[str]]:
     return all_revisions, all_revisions - built_on
 
 
-def ensure(url: str, say: Callable[[str], None], before: Callable[[], None] = lambda: None) -> bool:
+def ensure(
+    url: str,
+    say: Callable[[str], None],
+    before: Callable[[], None] = lambda: None,
+    wait_seconds: "float | None" = None,
+) -> bool:
     """Make the database where it is ours to make, and its schema current.
 
     :param url: ``DATABASE_URL``.
     :param before: called before a schema that is there is changed.
+    :param wait_seconds: how long to wait for a server that is starting; None: as long as that may take.
     :return: whether anything was missing.
     :raises HostError: if the database cannot be reached, is newer than this version, or
         a migration fails.
     """
     made: list[str] = []
-    present_now = present(url, say, made)
+    wait = server.WAIT_SECONDS if wait_seconds is None else wait_seconds
+    present_now = present(url, say, made, wait)
     if made:
         say(f"Made the {', the '.join(made)}")
     all_revisions, heads = known(migrations())
     if present_now == heads:
         return bool(made)
     if strange := present_now - all_revisions:
+        if not all(re.fullmatch(r"\d{4}", revision) for revision in strange):
+            # Another program's, of those that use Alembic: the tutorial's, deployed by hand, for one.
+            raise HostError(
+                f"the database is another program's (its schema is at {', '.join(sorted(strange))})",
+                "nothing was changed; name another database in DATABASE_URL; then: microblog setup",
+            )
         raise HostError(
             f"the database is from a newer version (its schema is at {', '.join(sorted(strange))})",
             "install that version again, or restore a backup from before it",
@@ -97,7 +110,10 @@ def present(
     try:
         if target.ours and made is not None:
             made += server.ensure(connection, target)
-        return server.revisions(connection, target)
+        found = server.revisions(connection, target)
+        if not found:
+            server.refuse_strangers(f"the database {target.name}", server.tables(connection, target.name))
+        return found
     except pymysql.err.MySQLError as error:
         raise HostError(
             f"the database server refuses: {error.args[-1]}", "mend that; then: microblog setup"
@@ -131,18 +147,19 @@ def _sqlite_revisions(url: str) -> set[str]:
             return ""
         # Read only, and as the application's user: root would leave files of its own beside it.
         with sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=60) as connection:
-            try:
-                rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-            except sqlite3.OperationalError as error:
-                if "no such table" in str(error):
-                    return ""
-                raise
+            found = {
+                str(row[0])
+                for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            }
+            if "alembic_version" not in found:
+                server.refuse_strangers(f"the database {path}", found)
+                return ""
+            rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
         return " ".join(str(row[0]) for row in rows)
 
-    done, text = privileges.call(look)
-    if not done:
-        raise HostError(
-            f"the database {path} cannot be read: {text.strip().splitlines()[-1]}",
-            f"it must be a SQLite file of the user {layout.USER}'s",
-        )
-    return set(text.split())
+    try:
+        return set(privileges.ask(f"the database {path} cannot be read", look).split())
+    except HostError as error:
+        if error.hint:
+            raise
+        raise HostError(error.message, f"it must be a SQLite file of the user {layout.USER}'s") from None

@@ -9,7 +9,7 @@ https://dev.mysql.com/doc/refman/8.0/en/socket-pluggable-authentication.html).
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -26,6 +26,8 @@ WAIT_SECONDS = 600
 # server errors: starting up, shutting down.
 _NOT_YET = {2002, 2003, 2006, 2013, 1053, 1040}
 _UNKNOWN_DATABASE, _NO_SUCH_TABLE = 1049, 1146
+# Where Alembic keeps the schema's revision.
+REVISIONS = "alembic_version"
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
@@ -35,6 +37,7 @@ class Target:
 
     :ivar socket: the server's socket on this machine; empty for a server reached by TCP.
     :ivar port: TCP port.
+    :ivar options: PyMySQL's, for what else the URL says: TLS above all.
     """
 
     host: str
@@ -43,6 +46,7 @@ class Target:
     password: str
     name: str
     socket: str
+    options: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, url: str) -> "Target | None":
@@ -57,12 +61,23 @@ class Target:
             password=unquote(parts.password or ""),
             name=unquote(parts.path.strip("/")),
             socket=parse_qs(parts.query).get("unix_socket", [""])[0],
+            options=_options(url) if set(parse_qs(parts.query)) - {"unix_socket", "charset"} else {},
         )
 
     @property
     def ours(self) -> bool:
         """Whether it is setup's to make: on this machine's socket, with this package's user."""
         return bool(self.socket) and self.user == layout.USER and not self.password
+
+
+def _options(url: str) -> dict[str, Any]:
+    """What SQLAlchemy makes of a URL for PyMySQL: the application connects with the same."""
+    from sqlalchemy.engine import make_url
+
+    parsed = make_url(url)
+    _, found = parsed.get_dialect()().create_connect_args(parsed)
+    known = {"host", "port", "user", "password", "passwd", "database", "db", "unix_socket", "charset"}
+    return {name: value for name, value in found.items() if name not in known}
 
 
 def server_installed() -> bool:
@@ -94,7 +109,7 @@ def connect(
     import pymysql
 
     where = target.socket or f"{target.host}:{target.port}"
-    options: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": 10}
+    options: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": 10, **target.options}
     if target.socket:
         options["unix_socket"] = target.socket
     else:
@@ -149,18 +164,53 @@ def _down() -> bool:
     return bool(states & {"inactive", "failed"}) and states <= {"inactive", "failed", "unknown"}
 
 
+def tables(connection: Any, name: str) -> list[str]:
+    """The tables of a database; none where there is no such database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (name,))
+        return sorted(str(row[0]) for row in cursor.fetchall())
+
+
+def refuse_strangers(where: str, found: "set[str] | list[str]") -> None:
+    """See that a database is empty or one of Alembic's.
+
+    :param found: its tables.
+    :raises HostError: it is somebody else's.
+    """
+    if not found or REVISIONS in found:
+        return
+    some = ", ".join(sorted(found)[:3])
+    raise HostError(
+        f"{where} is somebody else's: it has {len(found)} tables ({some} ...), none of them Microblog's",
+        "nothing was changed; name another database in DATABASE_URL; then: microblog setup",
+    )
+
+
+def _refuse_other_user(cursor: Any, target: Target) -> None:
+    """See that a user of our name is one that the socket lets in."""
+    cursor.execute("SELECT plugin FROM mysql.user WHERE user = %s AND host = 'localhost'", (target.user,))
+    row = cursor.fetchone()
+    if row and str(row[0]) not in ("unix_socket", "auth_socket"):
+        raise HostError(
+            f"the database server has a user {target.user} of somebody else's, with a password",
+            "nothing was changed; name a database and a user in DATABASE_URL, or drop this user",
+        )
+
+
 def ensure(connection: Any, target: Target) -> list[str]:
     """Make the database and its user where they are missing.
 
     :param connection: as the database's root.
     :return: what was made.
-    :raises HostError: if the database's name cannot be used.
+    :raises HostError: if the database's name cannot be used, or what is there is somebody else's.
     """
     name = target.name
     if not _NAME.fullmatch(name):
         raise HostError(f"{name!r} is no name for a database", "use letters, digits and _ in DATABASE_URL")
     made = []
+    refuse_strangers(f"the database {name}", tables(connection, name))
     with connection.cursor() as cursor:
+        _refuse_other_user(cursor, target)
         cursor.execute("SELECT VERSION()")
         mariadb = "mariadb" in str(cursor.fetchone()[0]).lower()
         cursor.execute("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", (name,))

@@ -21,6 +21,7 @@ from microblog.host.machine import files, privileges
 
 # What empty tables take, and the server's own files while it fills them.
 _SPARE_BYTES = 32 * 2**20
+_MARK = "made_by_microblog_restore"
 
 
 class Staging(Protocol):
@@ -47,21 +48,24 @@ class Staging(Protocol):
         """Remove what is left of it, and of what the site had before."""
 
 
-def beside(url: str, say: Callable[[str], None]) -> Staging:
+def beside(url: str, say: Callable[[str], None], *, earlier: bool = False) -> Staging:
     """The place for a second database.
 
     :param url: the site's.
+    :param earlier: the one that versions before 0.2 have begun.
     """
     target = server.Target.parse(url)
-    return _Sqlite(url) if target is None else _Mysql(url, target, say)
+    return _Sqlite(url, earlier) if target is None else _Mysql(url, target, say, earlier)
 
 
 class _Sqlite:
     """All of it as the application's user, whose directory it is."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, earlier: bool) -> None:
         self.live = sqlite_path(url)
-        self.path = self.live.with_name(f"{self.live.name}.restored")
+        self.path = self.live.with_name(
+            f"{self.live.name}{'.restored' if earlier else '.microblog-restored'}"
+        )
         self.url = f"sqlite:///{quote(str(self.path))}"
 
     def make(self) -> None:
@@ -99,11 +103,17 @@ class _Sqlite:
 
 
 class _Mysql:
-    """As the server's root where it is ours, else as the user in DATABASE_URL."""
+    """As the server's root where it is ours, else as the user in DATABASE_URL.
 
-    def __init__(self, url: str, target: server.Target, say: Callable[[str], None]) -> None:
-        self.target = target
-        self.live, self.name, self.old = target.name, f"{target.name}_restored", f"{target.name}_replaced"
+    Both databases hold a table that marks them as made here: one without is somebody else's, whatever
+    it is called.
+    """
+
+    def __init__(self, url: str, target: server.Target, say: Callable[[str], None], earlier: bool) -> None:
+        self.target, self.earlier = target, earlier
+        middle = "" if earlier else "_microblog"
+        self.live = target.name
+        self.name, self.old = f"{target.name}{middle}_restored", f"{target.name}{middle}_replaced"
         self.url = urlunsplit(urlsplit(url)._replace(path=f"/{quote(self.name)}"))
         self.say = say
 
@@ -114,6 +124,7 @@ class _Mysql:
                 server.ensure(connection, replace(self.target, name=self.name))
         else:
             self._run(f"CREATE DATABASE `{self.name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        self._run(f"CREATE TABLE `{self.name}`.`{_MARK}` (x INT)")
 
     def leftover(self) -> bool:
         return bool(self._tables(self.name))
@@ -126,9 +137,10 @@ class _Mysql:
         if not new:
             return  # done before an interruption
         away = [name for name in self._tables(self.live) if name in {*new, *strays}]
+        self._drop(self.old)
         self._run(
-            f"DROP DATABASE IF EXISTS `{self.old}`",
             f"CREATE DATABASE `{self.old}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+            f"CREATE TABLE `{self.old}`.`{_MARK}` (x INT)",
             "SET SESSION foreign_key_checks = 0",
             "RENAME TABLE "
             + ", ".join(
@@ -138,12 +150,23 @@ class _Mysql:
         )
 
     def discard(self) -> None:
-        self._run(f"DROP DATABASE IF EXISTS `{self.name}`", f"DROP DATABASE IF EXISTS `{self.old}`")
+        self._drop(self.name)
+        self._drop(self.old)
         if self.target.ours:
             # The grant outlives its database.
             pattern = self.name.replace("_", "\\_")
             with suppress(HostError):
                 self._run(f"REVOKE ALL PRIVILEGES ON `{pattern}`.* FROM '{self.target.user}'@'localhost'")
+
+    def _drop(self, name: str) -> None:
+        with self._connect() as connection:
+            found = server.tables(connection, name)
+        if found and _MARK not in found and not self.earlier:
+            raise HostError(
+                f"the database {name} is somebody else's: it has {len(found)} tables, none a restore's",
+                f"nothing was changed; a restore needs that name: rename or drop {name}",
+            )
+        self._run(f"DROP DATABASE IF EXISTS `{name}`")
 
     def _connect(self) -> Any:
         return server.connect(self.target, self.say, as_root=self.target.ours)
@@ -155,7 +178,7 @@ class _Mysql:
                 " WHERE table_schema = %s AND table_type = 'BASE TABLE'",
                 (name,),
             )
-            return sorted(str(row[0]) for row in cursor.fetchall())
+            return sorted({str(row[0]) for row in cursor.fetchall()} - {_MARK})
 
     def _run(self, *statements: str) -> None:
         import pymysql
