@@ -50,6 +50,19 @@ def test_every_editor_will_do(encoding, end):
     assert len(found.groups["ssh"]) == 2
 
 
+def test_quotes_around_a_value_are_no_part_of_it():
+    text = "admin user = \"susan\"\nadmin email = 'susan@example.org'\nadmin password = \"a 'b' \"\n"
+    text += 'wifi country = DE\nwifi name = \' Our Wi-Fi \'\nwifi password = ""12345678""\n'
+    found = bootfile.read(text)
+    assert found.mistakes == []
+    assert found.groups["admin"] == {
+        "admin user": "susan", "admin email": "susan@example.org", "admin password": "a 'b' ",
+    }  # fmt: skip
+    assert found.groups["wifi"]["wifi name"] == " Our Wi-Fi "
+    # Who has quotes in it writes two.
+    assert found.groups["wifi"]["wifi password"] == '"12345678"'
+
+
 def test_after_use_no_line_counts_and_no_secret_is_left():
     text = _WHOLE.replace("Küche", "kueche")
     after = bootfile.read(text).rewritten()

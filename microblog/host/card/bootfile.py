@@ -26,6 +26,7 @@ TEMPLATE = """\
 # All of it may stay as it is: with a network cable the site comes up, and you register there.
 # The Pi reads a line once and then puts the # back; passwords are removed. What it could not use
 # it leaves, and says why in microblog-errors.txt beside this file. Later changes work the same way.
+# Quotes around a value are not part of it; a space at its beginning or end needs them.
 
 # The name that visitors see, at most 40 characters.
 #site name = Microblog
@@ -127,7 +128,7 @@ def read(text: str) -> BootFile:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, equals, value = line.partition("=")
-        key, value = " ".join(re.split(r"[\s_-]+", name.strip().lower())), value.strip()
+        key, value = " ".join(re.split(r"[\s_-]+", name.strip().lower())), _unquoted(value.strip())
         if not equals:
             wrong(number, "there is no = between a name and a value; a comment begins with #")
         elif key not in _GROUP_OF:
@@ -162,6 +163,13 @@ def read(text: str) -> BootFile:
         found._used.update({number: name for name, (number, _) in of_group.items()})
     found.mistakes.sort(key=lambda mistake: mistake.line)
     return found
+
+
+def _unquoted(value: str) -> str:
+    """A value without a pair of quotes around all of it; what is between them counts, spaces included."""
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value
 
 
 def _group(name: str) -> str:
