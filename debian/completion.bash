@@ -9,10 +9,11 @@ _microblog()
             backup) words="--output --json" ;;
             db) words="current downgrade heads history upgrade" ;;
             doctor|status) words="--json" ;;
-            harden) words="--check --undo --json" ;;
-            https) words="--server --email --off" ;;
-            mail) words="--domain --relay --user --records --test" ;;
+            harden) words="--check --dry-run --confirm --no-confirm --undo --json" ;;
+            https) words="--server --email --off --now" ;;
+            mail) words="--domain --relay --user --records --test --force --dry-run --off" ;;
             restore) words="--check --force --json" ;;
+            setup) words="--boot --enable" ;;
             translate) words="init update compile" ;;
             *) words="--help" ;;
         esac

@@ -13,6 +13,8 @@ from dotenv import dotenv_values
 from microblog.errors import HostError
 
 ENV_FILE = Path("/etc/microblog/microblog.env")
+# Where gunicorn answers nginx: in a folder that nobody else may enter, so that nobody else can answer.
+SOCKET = Path("/run/microblog/socket/gunicorn.sock")
 SECRET_KEY_MIN = 32
 
 # A name or an address, IPv6 in brackets, and perhaps a port: what a Host header holds. Names have at
@@ -67,6 +69,7 @@ class Config:
     :ivar translator_region: the region of that subscription; empty for a global one.
     :ivar elasticsearch_url: where posts are searched, ``http[s]://[USER:PASSWORD@]HOST[:PORT][/INDEX]``;
         empty: in the database.
+    :ivar bind: where gunicorn listens, with commas; empty: the socket that nginx looks for.
     """
 
     secret_key: str = field(repr=False)
@@ -83,6 +86,7 @@ class Config:
     translator_key: str = field(default="", repr=False)
     translator_region: str = ""
     elasticsearch_url: str = field(default="", repr=False)
+    bind: str = ""
 
     @classmethod
     def load(
@@ -127,6 +131,7 @@ class _Reader:
             translator_key=self.word("MS_TRANSLATOR_KEY"),
             translator_region=self.word("MS_TRANSLATOR_REGION"),
             elasticsearch_url=self.elasticsearch_url(),
+            bind=self.get("BIND"),
         )
 
     def get(self, key: str) -> str:
@@ -163,6 +168,8 @@ class _Reader:
             if url.netloc or not url.path.startswith("//"):
                 raise self.wrong("DATABASE_URL", "names no absolute path", example)
         elif url.scheme == "mysql+pymysql":
+            if url.netloc.count("@") > 1:
+                raise self.wrong("DATABASE_URL", "has an @ in its user or password", "write that @ as %40")
             if not url.path.strip("/"):
                 raise self.wrong("DATABASE_URL", "names no database", "write mysql+pymysql://USER@HOST/NAME")
         else:
@@ -171,7 +178,8 @@ class _Reader:
 
     def site_name(self) -> str:
         value = self.get("SITE_NAME") or Config.site_name
-        if len(value) > 40 or not value.isprintable():
+        # A joiner within an emoji is no printable character, but part of one that is.
+        if len(value) > 40 or not value.replace("\u200d", "").isprintable():
             raise self.wrong("SITE_NAME", "is not a name of at most 40 characters", "put a short name")
         return value
 
@@ -267,3 +275,17 @@ class _Reader:
         if not (value.isascii() and value.isdigit() and len(value) <= 5 and 0 < int(value) < 65536):
             raise self.wrong(key, f"is {value!r}, which is no port", f"put {key}={default}")
         return int(value)
+
+
+def known_settings() -> frozenset[str]:
+    """The names of all settings, as the reader asks for them; gunicorn's are in gunicorn_config."""
+    asked = {"WEB_CONCURRENCY", "WEB_THREADS"}
+
+    class Recorder(_Reader):
+        def get(self, key: str) -> str:
+            asked.add(key)
+            return super().get(key)
+
+    least = {"SECRET_KEY": "x" * SECRET_KEY_MIN, "DATABASE_URL": "sqlite:////x", "MAIL_SERVER": "localhost"}
+    Recorder(Path(os.devnull), least).config()
+    return frozenset(asked)

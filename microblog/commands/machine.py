@@ -1,6 +1,8 @@
 """The commands that look after the machine, from ``setup`` on; none of them needs Flask."""
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,11 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 
 def _say(text: str) -> None:
-    click.echo(text)
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        # Whoever listened has gone (| head); the work goes on.
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
 
 
 def _hush(_text: str) -> None:
@@ -20,11 +26,19 @@ def _hush(_text: str) -> None:
 
 @click.command()
 @click.option("--boot", is_flag=True, help="Leave starting the services to systemd.")
-def setup(boot: bool) -> None:
+@click.option("--enable", is_flag=True, help="Link the site again where its links were taken away.")
+@click.option("--daily", is_flag=True, hidden=True, help="The timer's: what has its time.")
+@click.option("--leave", is_flag=True, hidden=True, help="The package's prerm: give back what was taken.")
+def setup(boot: bool, enable: bool, daily: bool, leave: bool) -> None:
     """Make what is missing on this machine, and start the site."""
-    from microblog.host.setup import setup as work
+    from microblog.host import setup as work
 
-    work(boot)
+    if leave:
+        work.leave()
+    elif daily:
+        work.daily()
+    else:
+        work.setup(boot, enable=enable)
 
 
 @click.command()
@@ -62,7 +76,7 @@ def doctor(as_json: bool) -> None:
             click.echo(f"{finding.what}\n  why:  {finding.why}\n  then: {finding.remedy}")
         if not findings:
             click.echo("Nothing is wrong that the doctor can see.")
-    if findings:
+    if any(finding.severity != "note" for finding in findings):
         sys.exit(1)
 
 
@@ -97,6 +111,9 @@ def restore(file: Path, check: bool, force: bool, as_json: bool) -> None:
         manifest = work.check(file)
     else:
         say = _hush if as_json else _say
+        # A restore does not end with the terminal that it was begun in.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         manifest = work.restore(file.absolute(), say, force=force)
         set_up(say=say)
     _print_backup(file, manifest, as_json)
@@ -120,16 +137,17 @@ def _print_backup(path: Path, manifest: dict[str, Any], as_json: bool) -> None:
     "--server", metavar="URL", default="", help="Directory of another ACME service than Let's Encrypt."
 )
 @click.option("--email", default="", help="Where the authority may write; the first of ADMINS if not given.")
-@click.option("--off", is_flag=True, help="Go back to a certificate of the machine's own.")
+@click.option("--off", is_flag=True, help="Go back to the certificate before, or one of the machine's own.")
+@click.option("--now", is_flag=True, help="With --off: lock out browsers that insist on a trusted one.")
 @click.option("--deploy", is_flag=True, hidden=True, help="certbot's hook.")
-def https(domains: tuple[str, ...], server: str, email: str, off: bool, deploy: bool) -> None:
+def https(domains: tuple[str, ...], server: str, email: str, off: bool, now: bool, deploy: bool) -> None:
     """Get a certificate for DOMAIN that browsers trust, and have it renewed."""
     from microblog.host.extras import https as work
 
     if deploy:
         work.deploy()
     elif off:
-        work.disable(_say)
+        work.disable(_say, now=now)
     elif not domains:
         raise click.UsageError("Name a DOMAIN, or --off.")
     else:
@@ -137,17 +155,34 @@ def https(domains: tuple[str, ...], server: str, email: str, off: bool, deploy: 
 
 
 @click.command()
-@click.option("--domain", default="", help="After the @ of the sender; the site's name if not given.")
+@click.option(
+    "--domain", default="", help="After the @ of the sender; by default its old one, or the site's name."
+)
 @click.option("--relay", metavar="HOST[:PORT]", default="", help="Send through somebody's server (port 587).")
 @click.option("--user", default="", help="The name there; the password is asked for, or read from a pipe.")
 @click.option("--records", is_flag=True, help="Only print the DNS records.")
 @click.option("--test", "recipient", metavar="ADDRESS", default=None, help="Only send a test to ADDRESS.")
-def mail(domain: str, relay: str, user: str, records: bool, recipient: str | None) -> None:
+@click.option("--force", is_flag=True, help="Change a mail server that somebody has set up.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be changed.")
+@click.option("--off", is_flag=True, help="Give the mail server back as it was.")
+def mail(
+    domain: str,
+    relay: str,
+    user: str,
+    records: bool,
+    recipient: str | None,
+    force: bool,
+    dry_run: bool,
+    off: bool,
+) -> None:
     """Have the site send mail: directly, with signatures, or through a relay."""
     from microblog.host.extras import mail as work
 
     if recipient is not None:
-        click.echo(f"Sent a test to {work.send_test(recipient)}")
+        click.echo(work.send_test(recipient))
+        return
+    if off:
+        work.disable(_say)
         return
     if not records:
         through = None
@@ -161,7 +196,11 @@ def mail(domain: str, relay: str, user: str, records: bool, recipient: str | Non
                     click.prompt("Password", hide_input=True, err=True) if sys.stdin.isatty() else input()
                 )
             through = work.Relay(host, int(port or 587), user, password)
-        lines = work.set_up(domain, through, _say)
+        if dry_run:
+            for line in work.plan(domain, through):
+                click.echo(line)
+            return
+        lines = work.set_up(domain, through, _say, force=force)
     else:
         lines = work.records(domain)
     if lines:
@@ -172,17 +211,36 @@ def mail(domain: str, relay: str, user: str, records: bool, recipient: str | Non
 
 @click.command()
 @click.option("--check", is_flag=True, help="Only report; the exit code is 1 where something is missing.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--confirm", is_flag=True, help="From a new session: it stays as it is.")
+@click.option("--no-confirm", is_flag=True, help="For scripts: it stays without being confirmed.")
 @click.option("--undo", is_flag=True, help="Take back what this command has done.")
+@click.option("--bake", is_flag=True, hidden=True, help="An image's: only write files.")
 @_json
-def harden(check: bool, undo: bool, as_json: bool) -> None:
-    """Close what a server on the internet should not have open."""
+def harden(
+    check: bool, dry_run: bool, confirm: bool, no_confirm: bool, undo: bool, bake: bool, as_json: bool
+) -> None:
+    """Close what a server on the internet should not have open.
+
+    It is undone after five minutes, unless it is confirmed from a new session.
+    """
     from microblog.host.extras import harden as work
 
+    if bake:
+        work.bake()
+        return
     if undo:
         work.undo(_say)
         return
+    if confirm:
+        work.confirmed(_say)
+        return
+    if dry_run:
+        for line in work.plan():
+            click.echo(line)
+        return
     if not check:
-        work.harden(_hush if as_json else _say)
+        work.harden(_hush if as_json else _say, confirm=not no_confirm)
     found = work.check()
     if as_json:
         click.echo(json.dumps(dict(found)))

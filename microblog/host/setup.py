@@ -11,8 +11,12 @@ from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import upgrade
 from microblog.host.database import memory, server
-from microblog.host.machine import layout, lock, services
-from microblog.host.site import certificate, envfile, identity, maintenance, nginx, supervisor
+from microblog.host.machine import layout, ledger, lock, privileges, services
+from microblog.host.site import certificate, envfile, front, hsts, identity, maintenance, nginx, supervisor
+
+_SEE_SECONDS = 10.0
+# A database on another machine is not waited for while the machine boots.
+_BOOT_WAIT_SECONDS = 5.0
 
 
 def say(text: str) -> None:
@@ -20,25 +24,30 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def setup(boot: bool = False, say: Callable[[str], None] = say) -> None:
+def setup(boot: bool = False, say: Callable[[str], None] = say, *, enable: bool = False) -> None:
     """Make what is missing and, outside of the boot, see the site answer.
 
     :param boot: systemd starts supervisor and nginx after this: waiting for them here
         would wait for ever.
+    :param enable: link the site again where its administrator has taken the links away.
     :param say: is told what was done and what is being waited for.
     :raises HostError: with what has to be mended.
     """
-    if os.geteuid() != 0:
-        raise HostError("only root can set the machine up", "sudo microblog setup")
+    privileges.require_root("set the machine up", "sudo microblog setup")
     os.umask(0o022)
     with lock.sole(say):
-        _setup(boot, say)
+        _setup(boot, say, enable)
 
 
-def _setup(boot: bool, say: Callable[[str], None]) -> None:
+def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
     changed = False
+    # What a power cut has left half done.
+    ledger.settle()
     layout.make_directories()
     if boot:
+        from microblog.host.extras import harden
+
+        harden.expire(say)
         # Of backups that a power cut has ended: none is being written yet.
         for partial in layout.BACKUPS.glob(".microblog-*.partial"):
             partial.unlink()
@@ -52,15 +61,23 @@ def _setup(boot: bool, say: Callable[[str], None]) -> None:
         from microblog.host.backups import restore
 
         changed |= restore.finish(say)
+    if web and (kept := nginx.passes_to()) and not Config.load(path).bind:
+        changed = True
+        envfile.change(path, {"BIND": kept})
+        say(f"{nginx.AVAILABLE} was kept from an older version: BIND={kept} is set for it")
     config = Config.load(path)
+    if enable:
+        nginx.switch_on()
+        supervisor.switch_on()
 
     # What nginx needs comes before the database, so that, whatever becomes of
     # that, visitors find a page of ours.
     if web:
-        if certificate.ensure():
+        if certificate.ensure(config.host_names):
             changed = True
             say(f"Made a certificate for this machine: {certificate.CERTIFICATE}")
-        for line in nginx.ensure():
+        hsts.write()
+        for line in nginx.ensure(config):
             changed = True
             say(line[0].upper() + line[1:])
         # One that does not run, and perhaps cannot, is started when all else is done.
@@ -72,16 +89,69 @@ def _setup(boot: bool, say: Callable[[str], None]) -> None:
         say("Made the application known to supervisor")
 
     changed |= memory.ensure(config.database_url, say)
-    changed |= upgrade.migrate(config, say)
+    try:
+        changed |= upgrade.migrate(config, say, _BOOT_WAIT_SECONDS if boot and _elsewhere(config) else None)
+    except HostError as error:
+        if not (boot and _elsewhere(config) and services.booted()):
+            raise
+        # nginx, and every other site of the machine, wait for this; the database may take its time.
+        say(f"{error.message}: it is tried again in the background")
+        services.run("systemd-run", "--no-block", f"--unit={layout.LATER}", "/usr/bin/microblog", "setup")
+        return
 
-    if not boot:
+    off = supervisor.switched_off() or (web and nginx.switched_off())
+    if not boot and not off:
         try:
             supervisor.apply()
             supervisor.wait_for_answer(say)
         except HostError as error:
             raise upgrade.failed(config, error, say) from None
-        if web and nginx.stale():
-            nginx.apply()
+    if not boot and web and nginx.stale():
+        nginx.apply()
     upgrade.confirm()
     maintenance.off(say)
+    if off:
+        say("The site is switched off, its links were taken away: 'microblog setup --enable' links it again")
+    elif not boot:
+        _see(config, say)
     say("The site is set up" if changed else "Nothing was missing")
+
+
+def _elsewhere(config: Config) -> bool:
+    target = server.Target.parse(config.database_url)
+    return target is not None and not target.socket
+
+
+def _see(config: Config, say: Callable[[str], None]) -> None:
+    """Look as a visitor does: what stands in front of the application may not lead to it."""
+    if program := nginx.neighbour():
+        say(nginx.stand_aside(program))
+        return
+    # nginx's old processes answer for a moment yet.
+    if not services.wait_for(lambda: (sight := front.look(config)) is None or sight.good, _SEE_SECONDS):
+        sight = front.look(config)
+        say(f"But visitors do not see it: {sight.text() if sight else ''}; microblog doctor says more")
+
+
+def daily(say: Callable[[str], None] = say) -> None:
+    """What has its time: the end of a certificate of the machine's own, how long browsers may insist."""
+    privileges.require_root("set the machine up", "sudo microblog setup")
+    os.umask(0o022)
+    if not nginx.installed():
+        return
+    with lock.sole(say):
+        config = Config.load(layout.env_file())
+        if certificate.ensure(config.host_names):
+            say(f"Made a certificate for this machine: {certificate.CERTIFICATE}")
+        hsts.write()
+        nginx.ensure(config)
+        if services.state(nginx.UNIT) == "active" and nginx.stale():
+            nginx.apply()
+
+
+def leave(say: Callable[[str], None] = say) -> None:
+    """Give back what setup took of the machine: nginx's place, supervisor's program."""
+    privileges.require_root("take the site away", "apt-get remove microblog")
+    # nginx first: were the program not to end, other sites have their places back all the same.
+    nginx.leave(say)
+    supervisor.leave(say)

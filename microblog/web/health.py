@@ -1,10 +1,11 @@
 """A health check for supervisors and load balancers."""
 
 import sqlalchemy as sa
-from flask import Blueprint, current_app, jsonify
+from flask import Blueprint, Response, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 
+from microblog import proof
 from microblog.database import db
 
 blueprint = Blueprint("health", __name__)
@@ -19,3 +20,11 @@ def healthz() -> ResponseReturnValue:
         current_app.logger.error("health check: the database does not answer: %s", error)
         return jsonify(status="database unreachable"), 503
     return jsonify(status="ok")
+
+
+@blueprint.after_request
+def prove(response: Response) -> Response:
+    """Tell who asks that it is this site that answers, and not a program in its place."""
+    if question := request.headers.get(proof.HEADER):
+        response.headers[proof.HEADER] = proof.answer(current_app.config["SECRET_KEY"], question)
+    return response

@@ -3,13 +3,8 @@
 set -eu
 echo "phase: secure"
 
-# Keys only. The lowest number wins: sshd takes the first value it reads, and
-# cloud-init writes a 50-cloud-init.conf.
-cat > /etc/ssh/sshd_config.d/10-microblog.conf <<'END'
-PermitRootLogin no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-END
+# Keys only, and security updates by themselves, as on every server that is hardened.
+microblog harden --bake
 
 # The rules are written; they take effect when the machine boots. ufw only asks iptables for its
 # version, which the newer kind does not tell where it finds no netfilter: in a chroot under qemu-user.

@@ -25,8 +25,8 @@ cloud_final_modules: [package-update-upgrade-install, scripts-vendor, scripts-pe
 END
 # The site first: on a machine of one CPU or two, the others would take half of its first minute.
 # Where there is no nginx, gunicorn itself has the web's port.
-port=8000
-[ -x /usr/sbin/nginx ] || port=80
+answers="[ -S /run/microblog/socket/gunicorn.sock ]"
+[ -x /usr/sbin/nginx ] || answers="(exec 3<> /dev/tcp/127.0.0.1/80) 2> /dev/null"
 cat > /etc/systemd/system/site-first.service <<END
 [Unit]
 Description=Wait until the site answers, or a minute
@@ -35,7 +35,7 @@ After=supervisor.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=-/usr/bin/timeout 60 /bin/bash -c 'until (exec 3<> /dev/tcp/127.0.0.1/$port) 2> /dev/null; do sleep 1; done'
+ExecStart=-/usr/bin/timeout 60 /bin/bash -c 'until $answers; do sleep 1; done'
 
 [Install]
 WantedBy=multi-user.target

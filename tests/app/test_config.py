@@ -64,6 +64,7 @@ def test_behind_a_proxy_there_is_https_unless_told_otherwise(tmp_path):
         ("DATABASE_URL", "mysql+pymysql://localhost"),
         ("DATABASE_URL", "mysql+pymysql://[broken/microblog"),
         ("DATABASE_URL", "mysql+pymysql://localhost:many/microblog"),
+        ("DATABASE_URL", "mysql+pymysql://u:p@ss@localhost/microblog"),
         ("DATABASE_URL", "sqlite:///relative.db"),
         ("DATABASE_URL", "sqlite://"),
         ("SITE_NAME", "x" * 41),

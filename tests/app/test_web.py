@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 import microblog
+from microblog import proof
 from microblog.database import db
 from microblog.web import present
 
@@ -29,6 +30,16 @@ def test_healthz(client):
     assert response.status_code == 200
     assert response.get_json() == {"status": "ok"}
     assert "Set-Cookie" not in response.headers
+
+
+def test_healthz_proves_who_answers(client):
+    key = client.client.application.config["SECRET_KEY"]
+    said = client.get("/healthz", headers={proof.HEADER: "who are you?"}).headers[proof.HEADER]
+    assert proof.holds(key, "who are you?", said)
+    assert not proof.holds(key, "who are you", said)
+    assert not proof.holds("another key", "who are you?", said)
+    assert proof.HEADER not in client.get("/healthz").headers
+    assert client.get("/healthz", headers={proof.HEADER: "x" * 65}).headers[proof.HEADER] == ""
 
 
 def test_healthz_without_a_database(make_app, tmp_path):

@@ -47,10 +47,11 @@ def test_machine_can_swap(host):
 
 
 @pytest.mark.cloud
-def test_gunicorn_listens_on_loopback_alone(host):
-    assert host.socket("tcp://127.0.0.1:8000").is_listening
-    assert not host.socket("tcp://0.0.0.0:8000").is_listening
-    assert not host.socket("tcp://:::8000").is_listening
+def test_gunicorn_listens_where_nobody_else_can(host):
+    assert host.socket("unix:///run/microblog/socket/gunicorn.sock").is_listening
+    folder = host.file("/run/microblog/socket")
+    assert (folder.mode, folder.user, folder.group) == (0o710, "microblog", "www-data")
+    assert host.run("ss -Hltnp | grep gunicorn").stdout == ""
 
 
 def _reachable_ports(host):

@@ -1,34 +1,43 @@
 """``microblog harden``: what a careful administrator does to a new server; and takes back.
 
-A table of measures. Each is a file of its own or a service's state, so that undoing one leaves
-the administrator's own configuration as it was.
+A table of measures. All that each changes is in the ledger, so that undoing it leaves the
+administrator's own configuration as it was. It takes itself back unless it is confirmed from a new
+session: a door that was closed by mistake opens again.
 """
 
-import grp
+import json
 import os
-import pwd
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from microblog.errors import HostError
-from microblog.host.machine import apt, files, lock, services
+from microblog.host.extras import doors
+from microblog.host.machine import apt, files, layout, ledger, lock, privileges, services
 
+_COMMAND = "harden"
 # First of the directory: sshd takes each setting's first value (sshd_config(5)).
 _SSHD = Path("/etc/ssh/sshd_config.d/00-microblog.conf")
+_SSHD_WANTED = {
+    "permitrootlogin": "no",
+    "passwordauthentication": "no",
+    "kbdinteractiveauthentication": "no",
+}
 _SSHD_TEXT = """\
 # Written by 'microblog harden'; 'microblog harden --undo' removes it.
 PermitRootLogin no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 X11Forwarding no
-MaxAuthTries 3
 # What ssh-audit calls weak goes from the distribution's own lists.
 KexAlgorithms -ecdh-sha2-*,diffie-hellman-group14-*,diffie-hellman-group-exchange-*
 HostKeyAlgorithms -ecdsa-*,sk-ecdsa-*
 MACs -hmac-sha1*,hmac-sha2-256,hmac-sha2-512,umac-64*,umac-128@openssh.com
 """
+_RELOAD_SSHD = ["systemctl", "try-reload-or-restart", "ssh.service"]
 _UPGRADES = Path("/etc/apt/apt.conf.d/60microblog-upgrades")
 _UPGRADES_TEXT = """\
 // Written by 'microblog harden': security updates every day, by themselves.
@@ -41,10 +50,16 @@ _JAIL_TEXT = """\
 [sshd]
 enabled = true
 backend = systemd
+port = {ports}
 """
 _JAILER = "fail2ban.service"
+# Where versions before the ledger have noted that the firewall is theirs.
 _UFW_MARK = Path("/etc/ufw/microblog")
 _WEB_PORTS = (80, 443)
+# Not confirmed yet: since when, and in whose session. The timer is gone with a reboot, this is not.
+_PENDING = layout.ETC / "harden-pending"
+_TIMER = "microblog-harden-undo"
+CONFIRM_MINUTES = 5
 
 
 @dataclass(frozen=True)
@@ -52,149 +67,242 @@ class Measure:
     """:ivar what: in a few words.
     :ivar in_place: whether it is.
     :ivar apply: put it in place.
-    :ivar undo: take it back, if it was this command that put it there.
     """
 
     what: str
     in_place: Callable[[], bool]
     apply: Callable[[Callable[[str], None]], None]
-    undo: Callable[[], None]
 
 
 def check() -> list[tuple[str, bool]]:
     """What is in place and what is not; changes nothing."""
-    _check_root()
+    privileges.require_root("harden a machine", "sudo microblog harden")
     return [(measure.what, measure.in_place()) for measure in MEASURES]
 
 
-def harden(say: Callable[[str], None]) -> None:
+def plan() -> list[str]:
+    """What :func:`harden` would do; changes nothing.
+
+    :raises HostError: it would lock the administrator out.
+    """
+    privileges.require_root("harden a machine", "sudo microblog harden")
+    lines = [f"Would do: {what}" for what, in_place in check() if not in_place]
+    return [*_who_comes_in(), *lines, *_closing()]
+
+
+def harden(say: Callable[[str], None], *, confirm: bool = True) -> None:
     """Put all measures in place.
 
+    :param confirm: take all of it back, unless :func:`confirmed` is called from a new session in time.
     :raises HostError: before anything is changed, if it would lock the administrator out.
     """
-    _check_root()
+    privileges.require_root("harden a machine", "sudo microblog harden")
+    for line in _who_comes_in():
+        say(line)
+    # Fetched before anything is changed: whoever has no network is left as they were.
+    jailer = ["fail2ban", "python3-systemd"] if doors.installed() else []
+    apt.ensure(say, "ufw", "unattended-upgrades", *jailer)
     with lock.sole(say):
-        if _sshd_installed() and not (admins := list(_admins_with_keys())):
+        ledger.settle()
+        _adopt()
+        wanted = [measure for measure in MEASURES if not measure.in_place()]
+        for line in _closing():
+            say(line)
+        if confirm and wanted and doors.installed() and services.booted():
+            _await_confirmation(say)
+        for measure in wanted:
+            measure.apply(say)
+            say(f"Done: {measure.what}")
+
+
+def bake() -> None:
+    """Write the files of an image that is being made, where nothing runs; its machines begin with them."""
+    privileges.require_root("harden a machine", "sudo microblog harden")
+    files.write(_SSHD, _SSHD_TEXT, 0o644)
+    files.write(_UPGRADES, _UPGRADES_TEXT, 0o644)
+
+
+def confirmed(say: Callable[[str], None]) -> None:
+    """Somebody has come in by the door as it is now: it stays so.
+
+    :raises HostError: it is the session in which it was closed.
+    """
+    privileges.require_root("harden a machine", "sudo microblog harden")
+    if not _PENDING.exists():
+        say("There is nothing to confirm")
+        return
+    with suppress(ValueError, KeyError):
+        then = json.loads(_PENDING.read_text())
+        if then["session"] and then["session"] == _session():
             raise HostError(
-                "nobody could log in any more: no user who may use sudo has an SSH key",
-                "adduser YOU; adduser YOU sudo; put your public key into ~YOU/.ssh/authorized_keys; log in"
-                " as YOU once; then: microblog harden",
+                "this is the session in which the doors were closed", "log in anew, and confirm there"
             )
-        if _sshd_installed():
-            say(f"Logging in stays possible, by key, for: {', '.join(admins)}")
-        for measure in MEASURES:
-            if not measure.in_place():
-                measure.apply(say)
-                say(f"Done: {measure.what}")
+    _settle_timer()
+    say("Confirmed: it stays")
 
 
 def undo(say: Callable[[str], None]) -> None:
     """Take back what :func:`harden` has put in place; what it installed stays installed."""
-    _check_root()
+    privileges.require_root("harden a machine", "sudo microblog harden")
     with lock.sole(say):
-        for measure in reversed(MEASURES):
-            measure.undo()
+        _adopt()
+        ledger.take_back(_COMMAND, say)
+        _settle_timer()
     say("What 'microblog harden' did is undone")
 
 
-def _sshd_installed() -> bool:
-    return Path("/usr/sbin/sshd").exists()
+def expire(say: Callable[[str], None]) -> None:
+    """At a boot: take back what was not confirmed before the machine went down."""
+    if _PENDING.exists():
+        ledger.take_back(_COMMAND, say)
+        _PENDING.unlink()
+        say("What 'microblog harden' did was not confirmed, and is undone")
 
 
-def _admins_with_keys() -> Iterator[str]:
-    """Users other than root who may use sudo, have a shell, and a key that opens the door."""
-    if not Path("/usr/bin/sudo").exists():
-        return
-    members: set[str] = set()
-    for group in ("sudo", "admin", "wheel"):
-        try:
-            entry = grp.getgrnam(group)
-        except KeyError:
-            continue
-        members.update(entry.gr_mem)
-        members.update(user.pw_name for user in pwd.getpwall() if user.pw_gid == entry.gr_gid)
-    # cloud-init gives its user a line instead.
-    for path in Path("/etc/sudoers.d").glob("*"):
-        members.update(
-            re.findall(r"^([a-z_][\w-]*)\s+ALL\s*=", path.read_text(errors="replace"), re.MULTILINE)
+def _await_confirmation(say: Callable[[str], None]) -> None:
+    note = {"since": time.time(), "session": _session()}
+    files.write(_PENDING, json.dumps(note), 0o600)
+    services.run("systemctl", "stop", f"{_TIMER}.timer")
+    done = services.run(
+        *(
+            "systemd-run",
+            f"--unit={_TIMER}",
+            f"--on-active={CONFIRM_MINUTES}min",
+            "--timer-property=AccuracySec=1s",
+        ),
+        *("/usr/bin/microblog", "harden", "--undo"),
+    )
+    if done.returncode:
+        _PENDING.unlink()
+        raise HostError(
+            f"no timer can be set that would undo it: {done.stdout.strip()[:150]}",
+            "microblog harden --no-confirm goes without",
         )
-    for name in sorted(members - {"root"}):
+    say(
+        f"In {CONFIRM_MINUTES} minutes all of it is undone, unless you log in anew, before you log out here,"
+        " and there run: sudo microblog harden --confirm"
+    )
+
+
+def _settle_timer() -> None:
+    _PENDING.unlink(missing_ok=True)
+    services.run("systemctl", "stop", f"{_TIMER}.timer")
+
+
+def _session() -> int:
+    """The sshd process through which this was called; 0 where none is (proc(5), stat)."""
+    pid = os.getpid()
+    while pid > 1:
         try:
-            user = pwd.getpwnam(name)
-            keys = Path(user.pw_dir, ".ssh/authorized_keys").read_text(errors="replace")
-        except (KeyError, OSError):
-            continue
-        if not user.pw_shell.endswith(("nologin", "false")) and re.search(
-            r"^[^#\n]*(ssh|ecdsa)-\S+ \S+", keys, re.M
-        ):
-            yield name
+            name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            return 0
+        if name.startswith("sshd"):
+            return pid
+        pid = int(rest.split()[1])
+    return 0
+
+
+def _who_comes_in() -> list[str]:
+    if not doors.installed():
+        return []
+    admins = list(doors.administrators())
+    if not admins:
+        raise HostError(
+            "nobody could log in any more: no user who may use sudo has an SSH key that sshd takes",
+            "adduser YOU; adduser YOU sudo; put your public key into ~YOU/.ssh/authorized_keys; log in"
+            " as YOU once; then: microblog harden",
+        )
+    return [f"Logging in stays possible, by key, for: {', '.join(admins)}"]
+
+
+def _adopt() -> None:
+    """Note what versions before the ledger have written."""
+    for path, then in (
+        (_SSHD, [_RELOAD_SSHD]),
+        (_UPGRADES, []),
+        (_JAIL, [["systemctl", "try-restart", _JAILER]]),
+    ):
+        ledger.adopt(_COMMAND, path, then)
+    if _UFW_MARK.exists():
+        for port in (*doors.ports(), *_WEB_PORTS):
+            ledger.run(_COMMAND, f"ufw allow {port}/tcp", ["true"], _ufw_delete(port))
+        ledger.run(_COMMAND, "ufw enable", ["true"], ["ufw", "--force", "disable"])
+        _UFW_MARK.unlink()
+
+
+def _sshd_closed() -> bool:
+    """As sshd itself has it, whatever stands where."""
+    if not doors.installed():
+        return True
+    said = doors.settings()
+    return all(said.get(name, [""])[0] == value for name, value in _SSHD_WANTED.items())
 
 
 def _apply_sshd(say: Callable[[str], None]) -> None:
-    if not _sshd_installed():
-        return
     main = Path("/etc/ssh/sshd_config").read_text(errors="replace")
     if not re.search(r"(?im)^\s*include\s+/etc/ssh/sshd_config\.d/\*\.conf", main):
         raise HostError(
             "/etc/ssh/sshd_config does not include /etc/ssh/sshd_config.d/*.conf", "add that line at its top"
         )
-    files.write(_SSHD, _SSHD_TEXT, 0o644)
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    before = _SSHD.read_text() if _SSHD.exists() else None
+    ledger.write(_COMMAND, _SSHD, _SSHD_TEXT, 0o644, then=[_RELOAD_SSHD])
     test = services.run("/usr/sbin/sshd", "-t")
-    if test.returncode:
-        _SSHD.unlink()
-        raise HostError(f"sshd does not accept it: {test.stdout.strip()[:200]}", "nothing was changed")
-    _reload_sshd()
-
-
-def _reload_sshd() -> None:
+    said = {name: values[0] for name, values in doors.settings().items()}
+    kept = [
+        f"{name} {said.get(name, '?')}" for name, value in _SSHD_WANTED.items() if said.get(name) != value
+    ]
+    if test.returncode or kept:
+        if before is None:
+            _SSHD.unlink()
+            ledger.forget(_COMMAND, _SSHD)
+        else:
+            ledger.write(_COMMAND, _SSHD, before, 0o644, then=[_RELOAD_SSHD])
+        if test.returncode:
+            raise HostError(f"sshd does not accept it: {test.stdout.strip()[:200]}", "it is as it was")
+        raise HostError(
+            f"sshd keeps {kept[0]}: a line above the Include in sshd_config says so",
+            "take that line out of /etc/ssh/sshd_config; then: microblog harden",
+        )
     if services.state("ssh.service") == "active":
-        services.run("systemctl", "reload", "ssh.service")
-
-
-def _undo_sshd() -> None:
-    if _SSHD.exists():
-        _SSHD.unlink()
-        _reload_sshd()
-
-
-def _ssh_ports() -> list[int]:
-    """Where sshd listens: those must stay open, whatever they are."""
-    if not _sshd_installed():
-        return []
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    said = services.run("/usr/sbin/sshd", "-T").stdout
-    # In small letters until OpenSSH 10.
-    ports = re.findall(r"(?im)^port (\d+)$", said)
-    # From Ubuntu 22.10 on systemd may listen for it, on ports of its own unit.
-    if services.state("ssh.socket") == "active":
-        said = services.run("systemctl", "show", "--property=Listen", "ssh.socket").stdout
-        ports += re.findall(r":(\d+) \(Stream\)", said)
-    return sorted({int(port) for port in ports}) or [22]
+        services.run(*_RELOAD_SSHD)
 
 
 def _firewall_on() -> bool:
     return "Status: active" in services.run("ufw", "status").stdout
 
 
+def _open_ports() -> list[int]:
+    return [*doors.ports(), *_WEB_PORTS]
+
+
+def _closing() -> list[str]:
+    """The ports that the firewall will close to the network."""
+    if _firewall_on():
+        return []
+    stay = set(_open_ports())
+    found = sorted({(port, program) for port, program in services.listening() if port not in stay})
+    if not found:
+        return []
+    return [
+        f"The firewall closes to the network: {', '.join(f'{port} ({program})' for port, program in found)}"
+    ]
+
+
+def _ufw_delete(port: int) -> list[str]:
+    return ["ufw", "delete", "allow", f"{port}/tcp"]
+
+
 def _apply_firewall(say: Callable[[str], None]) -> None:
-    apt.ensure(say, "ufw")
-    # Open first, close afterwards.
-    for port in (*_ssh_ports(), *_WEB_PORTS):
-        services.run("ufw", "allow", f"{port}/tcp")
-    done = services.run("ufw", "--force", "enable")
+    there = services.run("ufw", "show", "added").stdout
+    # Open first, close afterwards; a rule that is there is somebody else's.
+    for port in _open_ports():
+        if not re.search(rf"(?m)^ufw allow {port}/tcp$", there):
+            ledger.run(_COMMAND, f"ufw allow {port}/tcp", ["ufw", "allow", f"{port}/tcp"], _ufw_delete(port))
+    done = ledger.run(_COMMAND, "ufw enable", ["ufw", "--force", "enable"], ["ufw", "--force", "disable"])
     if not _firewall_on():
         last = (done.stdout.strip().splitlines() or ["it does not say why"])[-1]
         raise HostError(f"ufw does not start: {last}", "ufw enable")
-    files.write(_UFW_MARK, "Enabled by 'microblog harden'.\n", 0o644)
-
-
-def _undo_firewall() -> None:
-    if _UFW_MARK.exists():
-        services.run("ufw", "--force", "disable")
-        for port in (*_ssh_ports(), *_WEB_PORTS):
-            services.run("ufw", "delete", "allow", f"{port}/tcp")
-        _UFW_MARK.unlink()
 
 
 def _upgrades_on() -> bool:
@@ -203,46 +311,24 @@ def _upgrades_on() -> bool:
 
 
 def _apply_upgrades(say: Callable[[str], None]) -> None:
-    apt.ensure(say, "unattended-upgrades")
-    files.write(_UPGRADES, _UPGRADES_TEXT, 0o644)
+    ledger.write(_COMMAND, _UPGRADES, _UPGRADES_TEXT, 0o644)
 
 
 def _jail_on() -> bool:
-    return not _sshd_installed() or "sshd" in services.run("fail2ban-client", "status").stdout
+    return not doors.installed() or "sshd" in services.run("fail2ban-client", "status").stdout
 
 
 def _apply_jail(say: Callable[[str], None]) -> None:
-    apt.ensure(say, "fail2ban", "python3-systemd")
-    files.write(_JAIL, _JAIL_TEXT, 0o644)
+    text = _JAIL_TEXT.format(ports=",".join(map(str, doors.ports())))
+    ledger.write(_COMMAND, _JAIL, text, 0o644, then=[["systemctl", "try-restart", _JAILER]])
     services.run("systemctl", "enable", _JAILER)
     if services.run("systemctl", "restart", _JAILER).returncode or not services.wait_for(_jail_on):
         raise HostError("fail2ban does not start", services.log_of(_JAILER))
 
 
-def _undo_jail() -> None:
-    if _JAIL.exists():
-        _JAIL.unlink()
-        services.run("systemctl", "try-restart", _JAILER)
-
-
 MEASURES = (
-    Measure(
-        "SSH: keys alone, not for root",
-        lambda: not _sshd_installed() or (_SSHD.exists() and _SSHD.read_text() == _SSHD_TEXT),
-        _apply_sshd,
-        _undo_sshd,
-    ),
-    Measure("firewall: SSH and the web alone", _firewall_on, _apply_firewall, _undo_firewall),
-    Measure(
-        "security updates by themselves",
-        _upgrades_on,
-        _apply_upgrades,
-        lambda: _UPGRADES.unlink(missing_ok=True),
-    ),
-    Measure("fail2ban: who guesses passwords is shut out", _jail_on, _apply_jail, _undo_jail),
+    Measure("SSH: keys alone, not for root", _sshd_closed, _apply_sshd),
+    Measure("firewall: SSH and the web alone", _firewall_on, _apply_firewall),
+    Measure("security updates by themselves", _upgrades_on, _apply_upgrades),
+    Measure("fail2ban: who guesses passwords is shut out", _jail_on, _apply_jail),
 )
-
-
-def _check_root() -> None:
-    if os.geteuid() != 0:
-        raise HostError("only root can harden a machine", "sudo microblog harden")

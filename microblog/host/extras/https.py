@@ -12,12 +12,14 @@ from pathlib import Path
 
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host.machine import apt, files, layout, lock, services
-from microblog.host.site import certificate, envfile, nginx, supervisor
+from microblog.host.machine import apt, layout, ledger, lock, privileges
+from microblog.host.site import certificate, envfile, hsts, nginx, supervisor
 
 # Where nginx looks for an authority's questions (debian/nginx/microblog); root's alone to write.
 WEBROOT = Path("/var/www/microblog-acme")
 _LINEAGE = Path("/etc/letsencrypt/live/microblog")
+_COMMAND = "https"
+_DELETE = ["certbot", "delete", "--non-interactive", "--cert-name", "microblog"]
 _HOOK = "/usr/bin/microblog https --deploy"
 # A host name as an authority certifies it (RFC 1123); a wildcard needs DNS, not a web root.
 _DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])")
@@ -30,34 +32,43 @@ def enable(domains: tuple[str, ...], server: str, email: str, say: Callable[[str
     :param email: where the authority may write; empty for the first administrator, or nobody.
     :raises HostError: the old certificate is then still in use.
     """
-    domains = tuple(domain.lower().rstrip(".") for domain in domains)
+    domains = tuple(ascii_name(domain) for domain in domains)
     for domain in domains:
         if not _DOMAIN.fullmatch(domain):
             raise HostError(
                 f"{domain!r} is no domain name", "write it as in: microblog https blog.example.org"
             )
-    _check_root()
+    privileges.require_root("change the certificate", "sudo microblog https")
     if not nginx.installed():
         raise HostError("https needs nginx", "apt-get install nginx; then: microblog setup")
+    # nginx reads what certbot writes for the authority.
+    os.umask(0o022)
+    apt.ensure(say, "certbot")
     with lock.sole(say):
+        ledger.settle()
         config = Config.load(layout.env_file())
-        apt.ensure(say, "certbot")
-        WEBROOT.mkdir(mode=0o755, parents=True, exist_ok=True)
+        ledger.run(_COMMAND, str(WEBROOT), ["mkdir", "-p", str(WEBROOT)], ["rm", "-rf", str(WEBROOT)])
+        WEBROOT.chmod(0o755)
         email = email or next(iter(config.admins), "")
         say(f"Asking for a certificate for {', '.join(domains)} ...")
-        done = services.run(
-            *("certbot", "certonly", "--non-interactive", "--agree-tos", "--webroot", "-w", str(WEBROOT)),
-            *(
-                "--cert-name",
-                "microblog",
-                "--deploy-hook",
-                _HOOK,
-                "--keep-until-expiring",
-                "--renew-with-new-domains",
-            ),
-            *(["--email", email] if _reachable(email) else ["--register-unsafely-without-email"]),
-            *(["--server", server] if server else []),
-            *(part for domain in domains for part in ("-d", domain)),
+        done = ledger.run(
+            _COMMAND,
+            "certbot's certificate microblog",
+            [
+                *("certbot", "certonly", "--non-interactive", "--agree-tos", "--webroot", "-w", str(WEBROOT)),
+                *(
+                    "--cert-name",
+                    "microblog",
+                    "--deploy-hook",
+                    _HOOK,
+                    "--keep-until-expiring",
+                    "--renew-with-new-domains",
+                ),
+                *(["--email", email] if _reachable(email) else ["--register-unsafely-without-email"]),
+                *(["--server", server] if server else []),
+                *(part for domain in domains for part in ("-d", domain)),
+            ],
+            _DELETE,
         )
         if done.returncode or not _LINEAGE.is_dir():
             raise HostError(
@@ -68,6 +79,8 @@ def enable(domains: tuple[str, ...], server: str, email: str, say: Callable[[str
         names = [*domains, *(name for name in config.host_names if name not in domains)]
         if tuple(names) != config.host_names:
             envfile.change(layout.env_file(), {"HOST_NAMES": ",".join(names)})
+            nginx.ensure(Config.load(layout.env_file()))
+            nginx.apply()
             supervisor.restart()
             supervisor.wait_for_answer(say)
     say(f"https://{domains[0]} has its certificate; certbot renews it")
@@ -78,24 +91,57 @@ def deploy() -> None:
 
     :raises HostError: if there is none, or nginx does not take it.
     """
-    _check_root()
+    privileges.require_root("change the certificate", "sudo microblog https")
     if not _LINEAGE.is_dir():
         raise HostError("certbot has no certificate for the site", "microblog https DOMAIN gets one")
     _install()
 
 
-def disable(say: Callable[[str], None]) -> None:
-    """Go back to a certificate of the machine's own."""
-    _check_root()
+def disable(say: Callable[[str], None], *, now: bool = False) -> None:
+    """Go back to the certificate that was there before, or to one of the machine's own.
+
+    Browsers that were told to insist on HTTPS would refuse it: they are told otherwise first.
+
+    :param now: do not wait for those.
+    """
+    privileges.require_root("change the certificate", "sudo microblog https")
     with lock.sole(say):
+        days = hsts.days_to_wait()
+        if days and not now:
+            hsts.withdraw()
+            nginx.apply()
+            say(
+                "Browsers of those who came lately insist on a certificate that they trust, for up to"
+                f" {days} days. From now on each who comes is told to forget that."
+            )
+            say(f"In {days} days: microblog https --off again. At once, locking them out: --off --now")
+            return
         if _LINEAGE.is_dir():
-            done = services.run("certbot", "delete", "--non-interactive", "--cert-name", "microblog")
-            if done.returncode:
-                raise HostError(f"certbot keeps it: {_reason(done.stdout)}", "see /var/log/letsencrypt")
-        certificate.CERTIFICATE.unlink(missing_ok=True)
+            ledger.run(_COMMAND, "certbot's certificate microblog", ["true"], _DELETE)
+        nginx.mark_stale()
+        if not ledger.entries(_COMMAND) or not _noted():
+            # Of a version before the ledger, which kept nothing.
+            certificate.CERTIFICATE.unlink(missing_ok=True)
+        ledger.take_back(_COMMAND, say)
+        if _LINEAGE.is_dir():
+            raise HostError("certbot keeps its certificate microblog", "see /var/log/letsencrypt")
+        hsts.forget()
         certificate.ensure()
         nginx.apply()
-    say("The site has a certificate of its own again; browsers will warn")
+    say("The site has the certificate again that it had before; browsers warn of one of its own")
+
+
+def _noted() -> bool:
+    return ledger.noted(_COMMAND, certificate.CERTIFICATE)
+
+
+def ascii_name(domain: str) -> str:
+    """A domain as certificates and the DNS have it: small letters, no last dot, others than ASCII encoded."""
+    domain = domain.strip().lower().rstrip(".")
+    try:
+        return ".".join(label.encode("idna").decode() for label in domain.split("."))
+    except UnicodeError:
+        return domain
 
 
 def _install() -> None:
@@ -105,11 +151,8 @@ def _install() -> None:
     if certificate.CERTIFICATE.exists() and certificate.CERTIFICATE.read_text() == chain:
         return
     nginx.mark_stale()
-    # A key beside another key's certificate would stop nginx, were the power cut here;
-    # with the key alone, setup makes a pair, and the next renewal brings this one back.
-    certificate.CERTIFICATE.unlink(missing_ok=True)
-    files.write(certificate.KEY, key, 0o600)
-    files.write(certificate.CERTIFICATE, chain, 0o644)
+    certificate.put(chain, key, _COMMAND)
+    hsts.begin()
     nginx.apply()
 
 
@@ -125,8 +168,3 @@ def _reason(said: str) -> str:
     # The last lines only point to its log.
     plain = [line for line in lines if "letsencrypt" not in line and "community.letsencrypt" not in line]
     return [*details, *plain[-1:], "certbot does not say why"][0][:300]
-
-
-def _check_root() -> None:
-    if os.geteuid() != 0:
-        raise HostError("only root can change the certificate", "sudo microblog https")

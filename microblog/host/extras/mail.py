@@ -5,19 +5,22 @@ records that make others believe it (SPF, RFC 7208; DKIM, RFC 6376; DMARC, RFC 7
 for only the domain's owner can publish them. A relay signs by itself.
 """
 
+import ipaddress
 import os
 import re
 import smtplib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import formatdate, make_msgid
 from pathlib import Path
 
 from microblog import names
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host.machine import apt, files, layout, lock, services
+from microblog.host.machine import apt, files, layout, ledger, lock, privileges, services
 from microblog.host.site import envfile, supervisor
 
 _POSTFIX = "postfix.service"
@@ -31,6 +34,21 @@ _OPENDKIM_CONFIG = Path("/etc/opendkim-microblog.conf")
 _OPENDKIM_UNIT = Path("/etc/systemd/system/opendkim.service.d/microblog.conf")
 _PASSWORDS = Path("/etc/postfix/microblog-relay")
 _SEND_SECONDS = 30
+# How long a test waits for another server to take it.
+_DELIVER_SECONDS = 60
+_COMMAND = "mail"
+_MAIN, _MASTER = Path("/etc/postfix/main.cf"), Path("/etc/postfix/master.cf")
+_MASTER_SHIPPED = Path("/usr/share/postfix/master.cf.dist")
+_SENDMAIL = Path("/usr/sbin/sendmail")
+_RESTART = [["systemctl", "try-restart", _POSTFIX]]
+# What Debian's own main.cf sets; whoever has set more has set up a mail server.
+_PLAIN = re.compile(
+    r"alias_(database|maps)|append_dot_mydomain|biff|compatibility_level|inet_(interfaces|protocols)"
+    r"|mailbox_(command|size_limit)|my(destination|hostname|networks|origin)|recipient_delimiter|relayhost"
+    r"|(html|readme|command|daemon|data|queue)_directory|(mail_owner|setgid_group|sendmail_path)"
+    r"|smtpd_(banner|relay_restrictions|use_tls)"
+    r"|smtpd?_tls_(CApath|security_level|session_cache_database|cert_file|key_file)"
+)
 _DOMAIN = re.compile(
     r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 )
@@ -50,21 +68,29 @@ class Relay:
     password: str
 
 
-def set_up(domain: str, relay: "Relay | None", say: Callable[[str], None]) -> list[str]:
+def set_up(
+    domain: str, relay: "Relay | None", say: Callable[[str], None], *, force: bool = False
+) -> list[str]:
     """Have postfix take the site's messages, from this machine alone.
 
-    :param domain: after the @ of the sender; empty for the site's first host name.
+    :param domain: after the @ of the sender; empty for the sender's, or the site's first host name.
     :param relay: who takes them on; None: each recipient's own server.
+    :param force: change a mail server that somebody else has set up.
     :return: the DNS records to publish; none with a relay.
-    :raises HostError: if something cannot be installed or does not start.
+    :raises HostError: if something cannot be installed or does not start, or somebody's mail server is here.
     """
-    _check_root()
+    privileges.require_root("set mail up", "sudo microblog mail")
+    config = Config.load(layout.env_file())
+    domain = _sender_domain(domain, config)
+    if not force and (whose := theirs()):
+        raise HostError(
+            whose, "MAIL_SERVER=localhost in the settings uses it as it is; microblog mail --force changes it"
+        )
+    packages = ["postfix", *([] if relay else ["opendkim", "opendkim-tools"])]
+    apt.ensure(say, *packages, *(["libsasl2-modules"] if relay and relay.user else []))
     with lock.sole(say):
-        config = Config.load(layout.env_file())
-        domain = _sender_domain(domain, config)
-        packages = ["postfix", *([] if relay else ["opendkim", "opendkim-tools"])]
-        apt.ensure(say, *packages, *(["libsasl2-modules"] if relay and relay.user else []))
-        _postconf(**_settings(relay))
+        ledger.settle()
+        _postconf(**_settings(relay, domain))
         if relay:
             _write_password(relay)
         else:
@@ -72,22 +98,87 @@ def set_up(domain: str, relay: "Relay | None", say: Callable[[str], None]) -> li
         for unit in ([] if relay else [_OPENDKIM]) + [_POSTFIX]:
             if services.run("systemctl", "restart", unit).returncode:
                 raise HostError(f"{unit} does not start", f"journalctl -u {unit} says why")
-        wanted = {"MAIL_SERVER": "localhost", "MAIL_PORT": "25"}
-        if not config.mail_from:
-            wanted["MAIL_FROM"] = f"noreply@{domain}"
-        envfile.change(layout.env_file(), wanted)
+        _tell_the_site(config, domain)
         supervisor.restart()
         supervisor.wait_for_answer(say)
     say(f"Mail from {domain} goes {f'through {relay.host}' if relay else 'directly to its recipients'}")
     return [] if relay else records(domain)
 
 
+def plan(domain: str, relay: "Relay | None") -> list[str]:
+    """What :func:`set_up` would change; changes nothing."""
+    privileges.require_root("set mail up", "sudo microblog mail")
+    domain = _sender_domain(domain, Config.load(layout.env_file()))
+    lines = [f"Would refuse without --force: {whose}"] if (whose := theirs()) else []
+    lines += [f"Would set in postfix: {name} = {value}" for name, value in _settings(relay, domain).items()]
+    return [*lines, f"Would send as noreply@{domain}"]
+
+
+def disable(say: Callable[[str], None]) -> None:
+    """Give the mail server back as it was."""
+    privileges.require_root("set mail up", "sudo microblog mail")
+    with lock.sole(say):
+        ledger.take_back(_COMMAND, say)
+        if services.booted():
+            services.run("systemctl", "daemon-reload")
+            services.run("systemctl", "try-restart", _POSTFIX)
+        supervisor.restart()
+        supervisor.wait_for_answer(say)
+    say("The mail server is as it was before 'microblog mail'")
+
+
+def theirs() -> str:
+    """Whose mail server is here, in a line; empty for the distribution's own, or none."""
+    if not apt.installed("postfix"):
+        if not _SENDMAIL.exists():
+            return ""
+        owner = services.run("dpkg", "--search", str(_SENDMAIL.resolve())).stdout.partition(":")[0]
+        return f"this machine's mail server is {owner or _SENDMAIL}: postfix would take its place"
+    ours = {entry["name"] for entry in ledger.entries(_COMMAND) if entry["kind"] == "postconf"}
+    if _MILTER in services.run("postconf", "-h", "smtpd_milters").stdout or _PASSWORDS.exists():
+        return ""  # of a version before the ledger
+    found: dict[str, str] = {}
+    for line in services.run("postconf", "-n").stdout.splitlines():
+        name, _, value = line.partition(" =")
+        found[name] = value.strip()
+    more = sorted(name for name in set(found) - ours if name and not _PLAIN.fullmatch(name))
+    if found.get("relayhost") and "relayhost" not in ours:
+        more.append("relayhost")
+    local = {
+        *names.machine_names(),
+        "localhost",
+        "localdomain",
+        "localhost.localdomain",
+        "localhost.$mydomain",
+        "$myhostname",
+    }
+    local |= {f"{name}.localdomain" for name in names.machine_names()}
+    domains = set(found.get("mydestination", "").replace(",", " ").split()) - local
+    if domains - {Path("/etc/mailname").read_text().strip() if Path("/etc/mailname").exists() else ""}:
+        more.append("mydestination")
+    if _MASTER_SHIPPED.exists() and _MASTER.exists() and _MASTER.read_bytes() != _MASTER_SHIPPED.read_bytes():
+        more.append("master.cf")
+    return f"postfix is somebody's mail server already: {', '.join(sorted(more)[:4])} are set" if more else ""
+
+
+def _tell_the_site(config: Config, domain: str) -> None:
+    wanted = {"MAIL_SERVER": "localhost", "MAIL_PORT": "25"}
+    if config.mail_from.rpartition("@")[2] != domain:
+        # The sender's domain is the one whose mail is signed.
+        wanted["MAIL_FROM"] = f"{config.mail_from.rpartition('@')[0] or 'noreply'}@{domain}"
+    ledger.lines(
+        _COMMAND,
+        layout.env_file(),
+        {name: f"{name}={envfile.quote(value)}" for name, value in wanted.items()},
+    )
+
+
 def send_test(recipient: str) -> str:
-    """Send a message as the site does.
+    """Send a message as the site does, and wait until somebody has taken it.
 
     :param recipient: empty for the first administrator.
-    :return: to whom it went.
-    :raises HostError: if the mail server does not take it.
+    :return: who has taken it.
+    :raises HostError: if a mail server does not take it, or not yet.
     """
     config = Config.load(layout.env_file())
     recipient = recipient or next(iter(config.admins), "")
@@ -102,6 +193,7 @@ def send_test(recipient: str) -> str:
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain=message["From"].rpartition("@")[2])
     message.set_content(f"This is how {config.site_name} writes to you.\n")
+    where = f"{config.mail.host}:{config.mail.port}"
     try:
         kind = smtplib.SMTP_SSL if config.mail.tls == "tls" else smtplib.SMTP
         with kind(config.mail.host, config.mail.port, timeout=_SEND_SECONDS) as server:
@@ -109,12 +201,47 @@ def send_test(recipient: str) -> str:
                 server.starttls()
             if config.mail.username:
                 server.login(config.mail.username, config.mail.password)
-            server.send_message(message)
+            server.ehlo_or_helo_if_needed()
+            for code, said in (
+                server.mail(message["From"]),
+                server.rcpt(recipient),
+                server.data(message.as_bytes(policy=SMTP)),
+            ):
+                if code >= 400:
+                    raise HostError(f"{where} does not take mail: {said.decode(errors='replace')[:200]}")
     except (OSError, smtplib.SMTPException) as error:
-        raise HostError(
-            f"{config.mail.host}:{config.mail.port} does not take mail: {error}", "journalctl -u postfix@-"
-        ) from None
-    return recipient
+        raise HostError(f"{where} does not take mail: {error}", "journalctl -u postfix@-") from None
+    queued = re.search(r"queued as (\w+)", said.decode(errors="replace"))
+    if config.mail.host not in ("localhost", "127.0.0.1", "::1") or not queued or not services.booted():
+        return f"Sent a test to {recipient}: {where} has taken it"
+    return _delivered(queued[1], recipient)
+
+
+def _delivered(queue_id: str, recipient: str) -> str:
+    """Follow a message in postfix's log until another server has it."""
+    deadline = time.monotonic() + _DELIVER_SECONDS
+    why = ""
+    # One that is put off is tried again in minutes at the earliest: that is answer enough.
+    while not why and time.monotonic() < deadline:
+        log = services.run(
+            "journalctl", "--no-pager", "-o", "cat", "--since=-15min", "SYSLOG_FACILITY=2"
+        ).stdout
+        for line in log.splitlines():
+            if f"{queue_id}:" in line and (
+                match := re.search(r"relay=([^,]+),.*status=(\w+) \((.*)\)", line)
+            ):
+                relay, status, why = match.groups()
+                if status == "sent":
+                    return f"Sent a test to {recipient}: taken by {relay} ({why[:120]})"
+                if status == "bounced":
+                    raise HostError(
+                        f"the test came back from {relay}: {why[:200]}", "journalctl -u postfix@-"
+                    )
+        time.sleep(0.2)
+    raise HostError(
+        f"nobody has taken the test yet: {why[:200] or 'postfix does not say why'}",
+        "providers often block port 25: a relay takes mail elsewhere (--relay); postqueue -p shows it",
+    )
 
 
 def records(domain: str) -> list[str]:
@@ -123,7 +250,7 @@ def records(domain: str) -> list[str]:
     :param domain: as for :func:`set_up`.
     :raises HostError: if there is no key for it yet.
     """
-    _check_root()
+    privileges.require_root("set mail up", "sudo microblog mail")
     domain = _sender_domain(domain, Config.load(layout.env_file()))
     if not _key(domain).exists():
         raise HostError(f"there is no key for {domain} yet", f"microblog mail --domain {domain}")
@@ -133,29 +260,43 @@ def records(domain: str) -> list[str]:
     parts = " ".join(
         f'"{text}"' for text in [f"v=DKIM1; k=rsa; p={key}"[i : i + 250] for i in range(0, 900, 250)] if text
     )
-    addresses = [
-        f"ip{'6' if ':' in address else '4'}:{address}"
-        for address in names.machine_addresses()
-        if not address.startswith(("10.", "192.168.", "fd", "fe80", "fc"))
-    ]
+    found = [ipaddress.ip_address(address) for address in names.machine_addresses()]
+    # Only addresses that the internet knows; behind NAT, the router's is not seen from here.
+    addresses = [f"ip{address.version}:{address}" for address in found if address.is_global]
+    notes = [] if addresses else ["(behind NAT: write the public address into SPF, as ip4:ADDRESS)"]
     return [
         f'{domain}. TXT "{" ".join(["v=spf1", "a", "mx", *addresses, "-all"])}"',
         f"{_SELECTOR}._domainkey.{domain}. TXT {parts}",
         f'_dmarc.{domain}. TXT "v=DMARC1; p=quarantine; rua=mailto:postmaster@{domain}"',
+        *notes,
     ]
 
 
 def _sender_domain(wanted: str, config: Config) -> str:
     first = next(iter(config.host_names), "").partition(":")[0]
-    domain = (wanted or first or names.machine_names()[0]).lower()
-    if not _DOMAIN.fullmatch(domain):
-        raise HostError(f"{domain!r} is no domain", "microblog mail --domain example.org")
+    sender = config.mail_from.rpartition("@")[2]
+    domain = (wanted or sender or first or names.machine_names()[0]).lower()
+    # Others turn away who greets with less than a whole name (RFC 5321, 2.3.5).
+    if not _DOMAIN.fullmatch(domain) or "." not in domain:
+        raise HostError(f"{domain!r} is no domain that others know", "microblog mail --domain example.org")
     return domain
 
 
-def _settings(relay: "Relay | None") -> dict[str, str]:
+def _settings(relay: "Relay | None", domain: str) -> dict[str, str]:
     """postfix's, that differ from Debian's own."""
-    common = {"inet_interfaces": "loopback-only", "smtpd_banner": "$myhostname ESMTP"}
+    common = {
+        "inet_interfaces": "loopback-only",
+        "smtpd_banner": "$myhostname ESMTP",
+        "smtp_helo_name": next((name for name in names.machine_names() if _known_outside(name)), domain),
+    }
+    # Who has a mailbox under the sender's domain has it where the relay, or the domain's MX, says.
+    here = services.run("postconf", "-h", "mydestination").stdout.replace(",", " ").split()
+    here = [
+        services.run("postconf", "-hx", "myhostname").stdout.strip() if n == "$myhostname" else n
+        for n in here
+    ]
+    if domain in here and (relay or domain not in names.machine_names()):
+        common["mydestination"] = ", ".join(name for name in here if name != domain) or "localhost"
     if relay is None:
         return {
             **common,
@@ -181,15 +322,22 @@ def _settings(relay: "Relay | None") -> dict[str, str]:
     }
 
 
+def _known_outside(name: str) -> bool:
+    return "." in name and not name.endswith((".local", ".localdomain", ".internal", ".lan", ".home.arpa"))
+
+
 def _postconf(**values: str) -> None:
-    done = services.run("postconf", "-e", *(f"{name}={value}" for name, value in values.items()))
-    if done.returncode:
-        raise HostError(f"postfix refuses: {done.stdout.strip()[:200]}", "dpkg-reconfigure postfix")
+    try:
+        ledger.settings(_COMMAND, "postconf", values, then=_RESTART)
+    except OSError as error:
+        raise HostError(f"postfix refuses: {error.strerror}", "dpkg-reconfigure postfix") from None
 
 
 def _write_password(relay: Relay) -> None:
     text = f"[{relay.host}]:{relay.port} {relay.user}:{relay.password}\n" if relay.user else ""
-    files.write(_PASSWORDS, text, 0o600)
+    ledger.write(_COMMAND, _PASSWORDS, text, 0o600)
+    database = f"{_PASSWORDS}.db"
+    ledger.run(_COMMAND, database, ["true"], ["rm", "-f", database])
     if services.run("postmap", str(_PASSWORDS)).returncode:
         raise HostError(f"postmap does not read {_PASSWORDS}", "see the user's name and password")
 
@@ -212,6 +360,8 @@ def _sign(domain: str) -> None:
             raise HostError("openssl makes no key", done.stdout.strip()[-200:])
         services.run("chown", "opendkim:opendkim", str(partial))
         files.replace(partial, key)
+    # Kept by --off: its record is published. Purging the package takes it away.
+    ledger.run("mail's key", str(key), ["true"], ["rm", "-f", str(key)])
     config = (
         "# Written by 'microblog mail'.\n"
         f"Domain {domain}\nSelector {_SELECTOR}\nKeyFile {key}\n"
@@ -219,14 +369,9 @@ def _sign(domain: str) -> None:
         "UserID opendkim\nPidFile /run/opendkim/opendkim.pid\nSyslog yes\nUMask 007\n"
         "OversignHeaders From\nInternalHosts csl:127.0.0.1,::1,localhost\n"
     )
-    files.write(_OPENDKIM_CONFIG, config, 0o644)
-    _OPENDKIM_UNIT.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    ledger.write(_COMMAND, _OPENDKIM_CONFIG, config, 0o644)
     unit = f"[Service]\nExecStart=\nExecStart=/usr/sbin/opendkim -x {_OPENDKIM_CONFIG}\n"
-    files.write(_OPENDKIM_UNIT, unit, 0o644)
+    reload = [["systemctl", "daemon-reload"], ["systemctl", "try-restart", _OPENDKIM]]
+    ledger.write(_COMMAND, _OPENDKIM_UNIT, unit, 0o644, then=reload)
     services.run("systemctl", "daemon-reload")
     services.run("systemctl", "enable", _OPENDKIM)
-
-
-def _check_root() -> None:
-    if os.geteuid() != 0:
-        raise HostError("only root can set mail up", "sudo microblog mail")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,16 +16,18 @@ import microblog
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import backup
-from microblog.host.database import schema
+from microblog.host.database import schema, server
 from microblog.host.machine import layout, privileges, services
-from microblog.host.site import certificate, maintenance, nginx, supervisor
+from microblog.host.site import certificate, front, maintenance, nginx, supervisor
 
 CERTIFICATE_DAYS = 14
 BACKUP_HOURS = 48
 FREE_PERCENT = 5
 # What a database server that runs takes to answer; one that does not is not waited for.
-_DATABASE_SECONDS = 5
+DATABASE_SECONDS = 5
 _PLACES = (layout.STATE, layout.LOGS)
+# And where a database server of this machine keeps its data.
+DATA = Path("/var/lib/mysql")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,12 @@ def status() -> dict[str, Fact]:
     return {name: look(config) for name, look in _FACTS.items()}
 
 
+def is_local(config: Config) -> bool:
+    """Whether the database is a server of this machine."""
+    target = server.Target.parse(config.database_url)
+    return target is not None and bool(target.socket)
+
+
 def _version(_: Config) -> Fact:
     return Fact(microblog.__version__)
 
@@ -62,7 +71,7 @@ def _database(config: Config) -> Fact:
     else:
         text = f"MySQL, {parts.path.strip('/')} on {parts.hostname}"
     try:
-        present = schema.present(config.database_url, lambda _: None, wait_seconds=_DATABASE_SECONDS)
+        present = schema.present(config.database_url, lambda _: None, wait_seconds=DATABASE_SECONDS)
     except HostError as error:
         return Fact(f"{text}; {error.message}", False, {"kind": parts.scheme})
     current = present == schema.known(schema.migrations())[1]
@@ -79,9 +88,24 @@ def _application(_: Config) -> Fact:
         return Fact("in maintenance", False)
     state = supervisor.program_state().lower()
     if not supervisor.answers():
+        if supervisor.impostor():
+            return Fact(f"{state}; another program answers at {layout.app_address()}", False)
         return Fact(f"{state}, does not answer", False)
     # supervisor calls it starting for some seconds more than it is.
     return Fact(state, state in ("running", "starting"))
+
+
+def _visitors(config: Config) -> Fact:
+    if nginx.switched_off() or supervisor.switched_off():
+        return Fact("the site is switched off: its link was taken away", False)
+    if maintenance.FLAG.exists():
+        return Fact("see the maintenance page", False)
+    sight = front.look(config)
+    if sight is None:
+        return Fact(f"are answered by gunicorn itself, at {config.bind or layout.app_address()}")
+    if sight.good:
+        return Fact(f"see it at {sight.url}")
+    return Fact(sight.text(), False)
 
 
 def _supervisor(_: Config) -> Fact:
@@ -92,6 +116,8 @@ def _supervisor(_: Config) -> Fact:
 def _nginx(_: Config) -> Fact:
     if not nginx.installed():
         return Fact("not installed")
+    if other := nginx.neighbour():
+        return Fact(f"not started: {other} has its ports")
     state = services.state(nginx.UNIT)
     return Fact(state, state in ("active", "unknown"))
 
@@ -118,9 +144,9 @@ def _certificate(_: Config) -> Fact:
     )
 
 
-def _disk(_: Config) -> Fact:
+def _disk(config: Config) -> Fact:
     found = {}
-    for place in _PLACES:
+    for place in (*_PLACES, *([DATA] if is_local(config) else [])):
         if place.is_dir():
             usage = shutil.disk_usage(place)
             found[str(place)] = {
@@ -138,7 +164,12 @@ def _backup(_: Config) -> Fact:
     entries = backup.listing()
     if not entries:
         # A new machine has none; the first night brings one.
-        return Fact("none yet", True, {"hours": None})
+        try:
+            # Setup has written it once.
+            hours = (time.time() - (layout.ETC / "name").stat().st_mtime) / 3600
+        except OSError:
+            hours = 0.0
+        return Fact("none yet", hours <= BACKUP_HOURS, {"hours": None})
     path = max((path for path, _ in entries), key=lambda path: path.stat().st_mtime)
     hours = (time.time() - path.stat().st_mtime) / 3600
     return Fact(f"{hours:.0f} hours ago, {path.name}", hours <= BACKUP_HOURS, {"hours": round(hours, 1)})
@@ -173,6 +204,7 @@ _FACTS: dict[str, Callable[[Config], Fact]] = {
     "host": _host,
     "database": _database,
     "application": _application,
+    "visitors": _visitors,
     "supervisor": _supervisor,
     "nginx": _nginx,
     "certificate": _certificate,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from microblog.config import SOCKET
 from microblog.errors import HostError
 
 USER = "microblog"
@@ -23,6 +24,8 @@ RUN = Path("/run/microblog")
 # Root's alone: backups hold every secret of the site, and in a directory of the
 # application's, a symbolic link could point root's pen at any file.
 BACKUPS = Path("/var/backups/microblog")
+# The unit that goes on with a setup whose database did not answer at the boot.
+LATER = "microblog-setup-later"
 # A restore that has only to be completed; an upgrade that has not ended yet.
 RESTORING = BACKUPS / "restoring"
 UPGRADING = BACKUPS / "upgrading.json"
@@ -34,18 +37,20 @@ def env_file() -> Path:
     return Path(os.environ.get("MICROBLOG_ENV_FILE") or ENV_FILE)
 
 
-def app_address() -> tuple[str, int]:
-    """Where gunicorn answers: the first address that ``BIND`` lists, else port 8000 of this machine alone."""
+def app_address() -> str:
+    """Where gunicorn answers nginx: ``unix:/PATH`` or ``HOST:PORT``, the first that ``BIND`` lists."""
     try:
         wanted = dotenv_values(env_file(), interpolate=False).get("BIND") or ""
     except (OSError, UnicodeDecodeError):
         wanted = ""
-    host, _, port = wanted.partition(",")[0].strip().rpartition(":")
+    first = (os.environ.get("BIND") or wanted).partition(",")[0].strip()
+    if first.startswith("unix:/"):
+        return first
+    host, _, port = first.rpartition(":")
     if not (port.isascii() and port.isdigit()):
-        return "127.0.0.1", 8000
+        return f"unix:{SOCKET}"
     # One that listens everywhere is asked at home.
-    host = host.strip("[]")
-    return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host), int(port)  # noqa: S104
+    return f"{ {'0.0.0.0': '127.0.0.1', '': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"  # noqa: S104
 
 
 def user_ids() -> tuple[int, int]:
@@ -70,6 +75,20 @@ def make_directories() -> None:
         if not path.is_dir():
             path.mkdir(mode=0o750)
             os.chown(path, owner, group)
+    # The application makes its socket there, a web server enters; whoever else could, could take
+    # the application's place while it does not run.
+    RUN.mkdir(mode=0o755, exist_ok=True)
+    SOCKET.parent.mkdir(mode=0o710, exist_ok=True)
+    os.chown(SOCKET.parent, uid, _web_gid(gid))
+    SOCKET.parent.chmod(0o710)
+
+
+def _web_gid(default: int) -> int:
+    """The group of the web servers (Debian's www-data)."""
+    try:
+        return grp.getgrnam("www-data").gr_gid
+    except KeyError:
+        return default
 
 
 def user_exists() -> bool:

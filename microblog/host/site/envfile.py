@@ -55,6 +55,7 @@ def complete(
         raise HostError(
             f"{path} cannot be read: {error}", "mend it or move it away; then: microblog setup"
         ) from None
+    see_whole(path, old, present)
     changes = {name: value for name, value in _answers().items() if present.get(name) != value}
     present.update(changes)
     added = {**changes, **missing(present, environ, database_url, proxied)}
@@ -101,9 +102,22 @@ def protect(path: Path, gid: int) -> None:
 
 
 def quote(value: str) -> str:
-    """A value as shells, systemd and python-dotenv all read it."""
+    """A value as python-dotenv, the one that reads the file, has it: nothing in it is anything but itself."""
     if _PLAIN.fullmatch(value):
         return value
-    if "'" not in value:
-        return f"'{value}'"
-    return '"' + re.sub(r'(["\\$`])', r"\\\1", value) + '"'
+    return "'" + re.sub(r"(['\\])", r"\\\1", value) + "'"
+
+
+def see_whole(path: Path, text: str, values: Mapping[str, "str | None"]) -> None:
+    """See that no line is lost in another's value, where a quote was not closed.
+
+    :param values: what was read.
+    :raises HostError: naming the line.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        name = re.match(r"\s*(?:export\s+)?([A-Z][A-Z0-9_]*)\s*=", line)
+        if name and name[1] not in values:
+            raise HostError(
+                f"{path}, line {number}: {name[1]} cannot be read: a quote there, or above, is not closed",
+                "close it, or write \\\\ for a \\ before it; then: microblog setup",
+            )

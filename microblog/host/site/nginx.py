@@ -1,18 +1,34 @@
-"""nginx: the site's link, the default site's place, addresses of both kinds."""
+"""nginx: the site's link, its names, where it passes visitors on; and whose place it takes.
 
+What is in ``/run/microblog/nginx-*.conf`` is made by each setup: addresses of both kinds, names,
+gunicorn's address, how long browsers may insist on HTTPS. The site in ``sites-available`` is the
+same on every machine.
+"""
+
+import ipaddress
 import os
+import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
+from microblog import names
+from microblog.config import SOCKET, Config
 from microblog.errors import HostError
-from microblog.host.machine import files, layout, services
+from microblog.host.machine import files, layout, ledger, services
 
 UNIT = "nginx.service"
 _BINARY = Path("/usr/sbin/nginx")
-_AVAILABLE = Path("/etc/nginx/sites-available/microblog")
-_ENABLED = Path("/etc/nginx/sites-enabled/microblog")
-_DEFAULT = Path("/etc/nginx/sites-enabled/default")
-# The default site's link, put aside; the package's prerm puts it back.
+AVAILABLE = Path("/etc/nginx/sites-available/microblog")
+_SITES = Path("/etc/nginx/sites-enabled")
+# The first server that nginx reads answers what no other claims. In the default site's place that
+# is ours; beside other sites it stays theirs.
+_FIRST, _LAST = _SITES / "microblog", _SITES / "zz-microblog"
+_DEFAULT = _SITES / "default"
+_WELCOME = Path("/etc/nginx/sites-available/default")
+_WELCOME_ROOT = Path("/var/www/html")
+_WELCOME_PAGE = "index.nginx-debian.html"
+# Where versions before the ledger have put the default site's link.
 _REPLACED = layout.ETC / "replaced-nginx-default"
 # There while nginx runs with an older configuration or certificate than it is given.
 _STALE = layout.RUN / "nginx-stale"
@@ -20,11 +36,19 @@ _LISTEN = {
     layout.RUN / "nginx-plain6.conf": "listen [::]:80;\n",
     layout.RUN / "nginx-tls6.conf": "listen [::]:443 ssl http2;\n",
 }
+_NAMES = layout.RUN / "nginx-names.conf"
+_APP = layout.RUN / "nginx-app.conf"
+_REAL = layout.RUN / "nginx-real.conf"
+_COMMAND = "nginx"
+# Servers of web sites, beside which ours is set up rather than in their place.
+OTHER_SERVERS = frozenset(
+    {"apache2", "httpd", "lighttpd", "caddy", "haproxy", "traefik", "varnishd", "h2o", "openlitespeed"}
+)
 
 
 def installed() -> bool:
     """Whether nginx is here, laid out as Debian's."""
-    return _BINARY.exists() and _ENABLED.parent.is_dir()
+    return _BINARY.exists() and _SITES.is_dir()
 
 
 def mark_stale() -> None:
@@ -38,54 +62,94 @@ def stale() -> bool:
     return _STALE.exists() or services.state(UNIT) != "active"
 
 
-def enabled() -> bool:
-    """Whether the site is linked."""
-    return os.path.lexists(_ENABLED)
+def links() -> list[Path]:
+    """The links to the site, whatever they are called."""
+    if not _SITES.is_dir():
+        return []
+    return [path for path in sorted(_SITES.iterdir()) if path.is_symlink() and path.resolve() == AVAILABLE]
 
 
-def ensure() -> list[str]:
+def switched_off() -> bool:
+    """Whether the site was enabled, and its administrator has taken the link away."""
+    return not links() and any(ledger.noted(_COMMAND, path) for path in (_FIRST, _LAST))
+
+
+def switch_on() -> None:
+    """Have the next :func:`ensure` link the site again."""
+    for path in (_FIRST, _LAST):
+        ledger.forget(_COMMAND, path)
+
+
+def ensure(config: Config) -> list[str]:
     """Enable the site once; afterwards it is the administrator's to disable or change.
 
     :return: what was done.
     :raises HostError: if nginx does not accept the configuration; everything is then as it was.
     """
+    _take_over_earlier()
     done = []
     if _write_listen():
         done.append("nginx listens on IPv6 too" if _ipv6() else "nginx listens on IPv4 alone")
-    if os.path.lexists(_ENABLED):
-        return done
-    if not _AVAILABLE.exists():
+    if put(_APP, _app()):
+        done.append(f"nginx passes visitors on to {layout.app_address()}")
+    if put(_REAL, _real(config)):
+        done.append(f"nginx believes proxies in {', '.join(_balancers(config)) or 'no network'}")
+    elsewhere = claimed()
+    if not links() and not switched_off():
+        done += _enable()
+    wanted, lost = own_names(config, elsewhere)
+    if put(_NAMES, f"server_name {' '.join(wanted)};\n" if wanted else ""):
+        done.append(f"nginx knows the site as {', '.join(wanted) or 'the only one'}")
+    if lost:
+        done.append(f"another site of nginx's has {', '.join(lost)} already: it keeps that")
+    return done
+
+
+def _enable() -> list[str]:
+    if not AVAILABLE.exists():
         raise HostError(
-            f"{_AVAILABLE} is gone",
+            f"{AVAILABLE} is gone",
             "apt-get install --reinstall -o Dpkg::Options::=--force-confmiss microblog",
         )
     mark_stale()
-    replaced = _take_over() and os.path.lexists(_DEFAULT)
+    done = []
+    replaced = os.path.lexists(_DEFAULT) and _take_over()
     if replaced:
-        files.replace(_DEFAULT, _REPLACED)
-    files.link(_ENABLED, _AVAILABLE)
+        whose = "nginx's default site" if is_welcome() else f"the site {_DEFAULT}"
+        ledger.put_aside(_COMMAND, _DEFAULT)
+        done.append(f"{whose} is put aside")
+    others = [path for path in _SITES.iterdir() if not path.name.startswith(".")]
+    link = _FIRST if replaced or not others else _LAST
+    ledger.link(_COMMAND, link, AVAILABLE)
     test = services.run(str(_BINARY), "-t", "-q")
     if test.returncode:
-        _ENABLED.unlink()
-        if replaced:
-            files.replace(_REPLACED, _DEFAULT)
+        leave(lambda _: None)
         last = test.stdout.strip().splitlines()[:1] or ["nginx -t fails"]
         raise HostError(
             f"nginx does not accept the site: {last[0]}", "mend that (nginx -t); then: microblog setup"
         )
-    if replaced:
-        done.append("nginx's default site is put aside")
     done.append("nginx's site microblog is enabled")
     return done
 
 
+def leave(say: Callable[[str], None]) -> None:
+    """Take the site out of nginx, and give back the place that it took."""
+    for path in (_FIRST, _LAST):
+        ledger.forget(_COMMAND, path)
+    for path in links():
+        path.unlink()
+    ledger.take_back(_COMMAND, say)
+
+
 def apply() -> None:
-    """Have a running nginx read its configuration, or start it.
+    """Have a running nginx read its configuration, or start it, unless another web server is there.
 
     :raises HostError: if it will not.
     """
     state = services.state(UNIT)
     if state != "active":
+        if neighbour():
+            return
         try:
             services.start(UNIT)
         except HostError:
@@ -101,13 +165,133 @@ def apply() -> None:
     _STALE.unlink(missing_ok=True)
 
 
+def neighbour() -> str:
+    """Another web server that has the web's ports, nginx not running; empty if there is none."""
+    if services.state(UNIT) == "active":
+        return ""
+    for port in (80, 443):
+        for program in sorted(services.holders(port) & OTHER_SERVERS):
+            return program
+    return ""
+
+
+def stand_aside(program: str) -> str:
+    """Leave the web's ports to another server, at the next boot too, where both would race for them.
+
+    :return: a line that says how to serve beside it.
+    """
+    if services.booted():
+        services.run("systemctl", "disable", UNIT)
+    return (
+        f"Port 80 is {program}'s, which keeps it: nginx is not started. Have {program} pass a name on to"
+        f" {layout.app_address()} (docs/package.md, beside another web server)"
+    )
+
+
+def is_welcome() -> bool:
+    """Whether the default site is nginx's own: its link, its file as the package has it, its page alone."""
+    if not _DEFAULT.is_symlink() or _DEFAULT.resolve() != _WELCOME:
+        return False
+    shipped = services.run("dpkg-query", "--show", "--showformat", "${Conffiles}\n", "nginx-common").stdout
+    match = re.search(rf"^ {re.escape(str(_WELCOME))} ([0-9a-f]{{32}})", shipped, re.MULTILINE)
+    now = services.run("md5sum", str(_WELCOME)).stdout.split(" ")[0]
+    if not match or match[1] != now:
+        return False
+    # Somebody's pages may be where that file points.
+    return not _WELCOME_ROOT.is_dir() or {path.name for path in _WELCOME_ROOT.iterdir()} <= {_WELCOME_PAGE}
+
+
+def claimed() -> set[str]:
+    """The names of nginx's other sites."""
+    said = services.run(str(_BINARY), "-T", "-q")
+    if said.returncode:
+        return set()
+    found: set[str] = set()
+    for section in re.split(r"^# configuration file ", said.stdout, flags=re.MULTILINE)[1:]:
+        path, _, text = section.partition(":\n")
+        if path in {str(link) for link in links()} or path.startswith(f"{layout.RUN}/"):
+            continue
+        text = re.sub(r"(?m)#.*$", "", text)
+        for listed in re.findall(r"(?<![\w$])server_name\s+([^;]*);", text):
+            found.update(word.strip("\"'").lower().removeprefix(".") for word in listed.split())
+    return found - {"_", ""}
+
+
+def own_names(config: Config, elsewhere: set[str]) -> tuple[list[str], list[str]]:
+    """The names under which nginx is to find the site.
+
+    :param elsewhere: names of other sites.
+    :return: those; names that visitors are told of and that another site has.
+    """
+    told = [name.rpartition(":")[0] if re.search(r"\]?:\d+$", name) else name for name in config.host_names]
+    wanted = list(dict.fromkeys([*told, *names.machine_names()]))
+    # Nothing else may get into nginx's configuration: a machine's name is anybody's word.
+    wanted = [name for name in wanted if re.fullmatch(r"[a-z0-9.-]{1,253}|\[[0-9a-f:.]+\]", name)]
+    return (
+        [name for name in wanted if name not in elsewhere],
+        [name for name in wanted if name in elsewhere and name in told],
+    )
+
+
+def passes_to() -> str:
+    """Where a site that was kept from an older version looks for the application; empty for today's."""
+    try:
+        text = re.sub(r"(?m)#.*$", "", AVAILABLE.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ""
+    found = re.search(r"proxy_pass\s+http://([0-9.]+:\d+)\s*;", text)
+    return found[1] if found and "$microblog_app" not in text else ""
+
+
+def _app() -> str:
+    """For the map that says where the application is; nothing where that is the usual place."""
+    address = layout.app_address()
+    if address == f"unix:{SOCKET}":
+        return ""
+    return f'~. "{address}:";\n' if address.startswith("unix:") else f'~. "{address}";\n'
+
+
+def _balancers(config: Config) -> list[str]:
+    """The networks of proxies in front of nginx: those that are not this machine."""
+    networks = [ipaddress.ip_network(network, strict=False) for network in config.proxy_networks]
+    return [str(network) for network in networks if not network.network_address.is_loopback]
+
+
+def _real(config: Config) -> str:
+    """Whose word for a visitor's address counts (ngx_http_realip_module)."""
+    trusted = "".join(f"set_real_ip_from {network};\n" for network in _balancers(config))
+    return f"{trusted}real_ip_header X-Forwarded-For;\nreal_ip_recursive on;\n" if trusted else ""
+
+
 def _take_over() -> bool:
-    """Whether the administrator gave nginx's default site's place away."""
+    """Whether the administrator gave the default site's place away."""
     try:
         lines = layout.ANSWERS.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return False
-    return "NGINX_DEFAULT_SITE=replace" in lines
+    return ("NGINX_DEFAULT_SITE=replace" if is_welcome() else "NGINX_OWN_SITE=replace") in lines
+
+
+def _take_over_earlier() -> None:
+    """Note what versions before the ledger have done."""
+    if os.path.lexists(_REPLACED):
+        ledger.adopt_aside(_COMMAND, _DEFAULT, _REPLACED)
+    for path in links():
+        ledger.adopt(_COMMAND, path)
+
+
+def put(path: Path, text: str) -> bool:
+    """Write what nginx includes; nothing to include is no file. :return: whether that is news."""
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    if before == text:
+        return False
+    mark_stale()
+    if text:
+        files.write(path, text, 0o644)
+    else:
+        path.unlink()
+    # /run is empty at each boot: then it is no news.
+    return bool(before) or path in (_APP, _REAL)
 
 
 def _write_listen() -> bool:

@@ -2,32 +2,63 @@
 
 import http.client
 import os
+import secrets
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from microblog import proof
+from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host.machine import files, layout, services
+from microblog.host.machine import layout, ledger, services
 
 UNIT = "supervisor.service"
 _PROGRAM = layout.ETC / "supervisor.conf"
 _LINK = Path("/etc/supervisor/conf.d/microblog.conf")
 _LOG = layout.LOGS / "gunicorn.log"
+_COMMAND = "supervisor"
 _ANSWER_SECONDS = 300
 _LOOK_EVERY_SECONDS = 5.0
 # One that answers that it is not well may still be connecting to its database.
 _UNWELL_SECONDS = 30
+# What it is given to end, and some more (stopwaitsecs).
+_END_SECONDS = 40
+# Made by the package's scripts: the program runs with what an upgrade has since replaced.
+_RENEWED = layout.RUN / "restart"
+# Beside the statuses that HTTP knows.
+_NOT_OURS = -1
 
 
 def ensure() -> bool:
-    """Make the program known to supervisor.
+    """Make the program known to supervisor, once; afterwards it is the administrator's to take away.
 
     :return: whether it was not.
+    :raises HostError: somebody else's program has the name.
     """
     if os.path.lexists(_LINK):
+        if not _LINK.is_symlink():
+            raise HostError(
+                f"{_LINK} is somebody else's: supervisor has a program of this name already",
+                "give that program another name; then: microblog setup",
+            )
+        ledger.adopt(_COMMAND, _LINK)
         return False
-    files.link(_LINK, _PROGRAM)
+    if switched_off():
+        return False
+    ledger.link(_COMMAND, _LINK, _PROGRAM)
     return True
+
+
+def switched_off() -> bool:
+    """Whether the program was known, and the machine's administrator has taken its link away."""
+    return not os.path.lexists(_LINK) and ledger.noted(_COMMAND, _LINK)
+
+
+def switch_on() -> None:
+    """Have the next :func:`ensure` link the program again."""
+    ledger.forget(_COMMAND, _LINK)
 
 
 def program_state() -> str:
@@ -37,14 +68,17 @@ def program_state() -> str:
 
 
 def apply() -> None:
-    """Have the program run.
+    """Have the program run, with the settings as they are now.
 
     :raises HostError: if supervisor, or the program, does not start.
     """
     if services.start(UNIT):
         services.wait_for(lambda: services.run("supervisorctl", "pid").returncode == 0)
     if program_state() in ("RUNNING", "STARTING"):
-        return
+        if not _RENEWED.exists() and not _settings_are_newer():
+            return
+        services.run("supervisorctl", "stop", layout.USER)
+    _RENEWED.unlink(missing_ok=True)
     services.run("supervisorctl", "update", layout.USER)
     if program_state() in ("RUNNING", "STARTING"):
         return
@@ -53,10 +87,53 @@ def apply() -> None:
         raise _failed()
 
 
+def _settings_are_newer() -> bool:
+    """Whether the environment file was written since the program began."""
+    pid = services.run("supervisorctl", "pid", layout.USER).stdout.strip()
+    try:
+        # proc(5): the start, in ticks since the boot, is field 22; names may hold spaces.
+        fields = Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()
+        up = float(Path("/proc/uptime").read_text().split()[0])
+        age = up - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return time.time() - age < layout.env_file().stat().st_mtime
+    except (OSError, ValueError, IndexError):
+        return False
+
+
 def stop() -> None:
-    """Have the program end, where supervisor runs; it lets requests under way finish first."""
-    if Path("/run/supervisor.sock").exists():
-        services.run("supervisorctl", "stop", layout.USER)
+    """Have the program end; it lets requests under way finish first.
+
+    :raises HostError: it still runs: what happens to its database must not go on under it.
+    """
+    services.run("supervisorctl", "stop", layout.USER)
+    if not services.wait_for(lambda: not running(), _END_SECONDS):
+        pids = ", ".join(map(str, running()))
+        raise HostError(
+            f"the application still runs (process {pids}), though supervisor was told to stop it",
+            "supervisorctl stop microblog, or kill it; then try again",
+        )
+
+
+def running() -> list[int]:
+    """The application's processes, whoever has started them (proc(5))."""
+    uid, _ = layout.user_ids()
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            if folder.stat().st_uid == uid and b"microblog:create_app()" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def resume() -> None:
+    """Have the program run again where it was stopped for something that came to nothing."""
+    if not switched_off():
+        with suppress(HostError):
+            apply()
 
 
 def restart() -> None:
@@ -71,9 +148,16 @@ def restart() -> None:
 def disable() -> None:
     """Have the program end and stay so, across boots too, until :func:`ensure`."""
     stop()
-    _LINK.unlink(missing_ok=True)
-    if Path("/run/supervisor.sock").exists():
-        services.run("supervisorctl", "update", layout.USER)
+    if _LINK.is_symlink():
+        _LINK.unlink()
+    switch_on()
+    services.run("supervisorctl", "update", layout.USER)
+
+
+def leave(say: Callable[[str], None]) -> None:
+    """As if it had never been known here."""
+    disable()
+    ledger.take_back(_COMMAND, say)
 
 
 def wait_for_answer(say: Callable[[str], None]) -> None:
@@ -97,6 +181,11 @@ def wait_for_answer(say: Callable[[str], None]) -> None:
         if not code:
             unwell_since = 0.0
         elif now - (unwell_since := unwell_since or now) > _UNWELL_SECONDS:
+            if code == _NOT_OURS:
+                raise HostError(
+                    f"another program answers at {layout.app_address()}, in the application's place",
+                    "stop it, or set another BIND; then: microblog setup",
+                )
             raise HostError(
                 f"the application is not well: it answers {code}", f"see {_LOG}; then: microblog setup"
             )
@@ -110,16 +199,51 @@ def answers() -> bool:
     return _health() == http.client.OK
 
 
+def impostor() -> bool:
+    """Whether somebody answers in the application's place, who does not know the site's key."""
+    return _health() == _NOT_OURS
+
+
+class _Connection(http.client.HTTPConnection):
+    """To where the application is, a Unix socket among others."""
+
+    def __init__(self, address: str) -> None:
+        self.path = address.removeprefix("unix:") if address.startswith("unix:") else ""
+        host, _, port = "localhost:80".rpartition(":") if self.path else address.rpartition(":")
+        super().__init__(host.strip("[]"), int(port), timeout=10)
+
+    def connect(self) -> None:
+        if not self.path:
+            super().connect()
+            return
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(10)
+        self.sock.connect(self.path)
+
+
 def _health() -> int:
-    """The status of its health check; 0 where nobody answers."""
-    connection = http.client.HTTPConnection(*layout.app_address(), timeout=10)
+    """The status of its health check; 0 where nobody answers, :data:`_NOT_OURS` where a stranger does."""
+    connection = _Connection(layout.app_address())
+    question = secrets.token_hex(16)
     try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status
+        connection.request("GET", "/healthz", headers={"Host": "localhost", proof.HEADER: question})
+        response = connection.getresponse()
+        key = _key()
+        if key and not proof.holds(key, question, response.headers.get(proof.HEADER, "")):
+            return _NOT_OURS
+        return response.status
     except (OSError, http.client.HTTPException):
         return 0
     finally:
         connection.close()
+
+
+def _key() -> str:
+    """The site's key; empty for who may not read it, and has to believe."""
+    try:
+        return Config.load(layout.env_file()).secret_key
+    except HostError:
+        return ""
 
 
 def _failed() -> HostError:
