@@ -252,6 +252,8 @@ def install(machine: Machine, deb: Path, *options: str) -> str:
 def add_admin(machine: Machine) -> None:
     """An account ``ada`` who may use sudo; root's file ``/root/key`` opens it over SSH."""
     machine.run("useradd", "--create-home", "--shell", "/bin/bash", "--groups", "sudo", "ada")
+    # One that nobody knows: sudo asks for it.
+    machine.run("usermod", "--password", "$6$x$y", "ada")
     machine.run(
         "sh",
         "-c",

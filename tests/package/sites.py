@@ -13,9 +13,8 @@ SQLITE = "sqlite:////var/lib/microblog/microblog.db"
 FORGET = """
 supervisorctl stop microblog
 rm -rf /etc/microblog/microblog.env /etc/microblog/tls /etc/supervisor/conf.d/microblog.conf
-rm -f /etc/nginx/sites-enabled/microblog
-[ ! -L /etc/microblog/replaced-nginx-default ] ||
-    mv /etc/microblog/replaced-nginx-default /etc/nginx/sites-enabled/default
+microblog setup --leave
+rm -rf /etc/microblog/ledger
 mariadb -e "DROP DATABASE IF EXISTS microblog; DROP USER IF EXISTS microblog@localhost"
 """
 # Accounts and posts through the models, so that it holds for any schema.

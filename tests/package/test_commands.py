@@ -17,6 +17,8 @@ PEBBLE = {
         "tlsPort": 443,
     }
 }
+# Nobody's, and so without an MX of its own.
+DOMAIN = "two.example"
 DIRECTORY = "https://localhost:14000/dir"
 CERTIFICATE = "/etc/microblog/tls/cert.pem"
 START_PEBBLE = """
@@ -61,7 +63,10 @@ def test_an_authoritys_certificate_is_got_renewed_and_given_up(authority: Machin
     assert "Traceback" not in refused
     assert authority.run("cat", CERTIFICATE) == own
 
-    said = authority.run("microblog", "https", "blog.example.org", "www.example.org", "--server", DIRECTORY)
+    # Under whatever umask, with whatever dots.
+    said = authority.run(
+        *("sh", "-c", f"umask 027; microblog https BLOG.example.org. www.example.org --server {DIRECTORY}")
+    )
     assert "https://blog.example.org has its certificate" in said
     wait_for_issuer(authority, "Pebble")
     assert "HOST_NAMES='blog.example.org,www.example.org'" in authority.run("cat", ENV)
@@ -82,8 +87,27 @@ def test_an_authoritys_certificate_is_got_renewed_and_given_up(authority: Machin
     # setup leaves an authority's certificate alone.
     assert authority.run("microblog", "setup") == "Nothing was missing\n"
 
-    authority.run("microblog", "https", "--off")
+    # Browsers are told to insist on HTTPS for minutes at first; later for longer, and then --off waits.
+    told = authority.get("https://blog.example.org/login").headers["strict-transport-security"]
+    assert told == "max-age=300"
+    authority.run("touch", "-d", "10 days ago", "/etc/microblog/tls/trusted")
+    authority.run("microblog", "setup", "--daily")
+    wait_until(
+        "browsers are told more",
+        lambda: "604800"
+        in authority.get("https://blog.example.org/login").headers["strict-transport-security"],
+    )
+    said = authority.run("microblog", "https", "--off")
+    assert "In 7 days: microblog https --off again" in said
+    wait_until(
+        "browsers are told to forget",
+        lambda: authority.get("https://blog.example.org/login").headers["strict-transport-security"]
+        == "max-age=0",
+    )
+    authority.run("microblog", "https", "--off", "--now")
     wait_for_issuer(authority, "testhost")
+    assert authority.run("cat", CERTIFICATE) == own
+    assert "strict-transport-security" not in authority.get("https://blog.example.org/login").headers
     assert authority.run("certbot", "certificates").count("Certificate Name") == 0
     assert authority.answers()
 
@@ -98,14 +122,24 @@ def test_https_refuses_what_cannot_be(site: Machine, words: tuple[str, ...]) -> 
 
 
 def test_mail_arrives_with_a_signature_that_verifies(server: Machine) -> None:
-    said = server.run("microblog", "mail", "--domain", "testhost")
+    # Nobody outside knows a name without a dot.
+    assert "'testhost' is no domain that others know" in server.run(
+        "microblog", "mail", "--domain", "testhost", check=False
+    )
+    server.run("apt-get", "install", "--yes", "--no-install-recommends", "opendkim", "opendkim-tools")
+    fresh = server.run("postconf", "-n")
+    said = server.run("microblog", "mail", "--domain", "one.example")
+    said = server.run("microblog", "mail", "--domain", DOMAIN)
     records = [line.strip() for line in said.splitlines() if " TXT " in line]
     assert len(records) == 3
-    assert records[0].startswith('testhost. TXT "v=spf1 a mx')
-    assert records[2].startswith('_dmarc.testhost. TXT "v=DMARC1; ')
-    assert "MAIL_FROM=noreply@testhost" in server.run("cat", ENV)
-    assert (
-        server.run("microblog", "mail", "--test", "root@testhost").strip() == "Sent a test to root@testhost"
+    assert records[0] == f'{DOMAIN}. TXT "v=spf1 a mx -all"'
+    assert "behind NAT" in said
+    assert records[2].startswith(f'_dmarc.{DOMAIN}. TXT "v=DMARC1; ')
+    # The sender goes with the domain that is signed.
+    assert f"MAIL_FROM=noreply@{DOMAIN}" in server.run("cat", ENV)
+    assert server.run("postconf", "-h", "smtp_helo_name").strip() == DOMAIN
+    assert server.run("microblog", "mail", "--test", "root@testhost").startswith(
+        "Sent a test to root@testhost: taken by local (delivered to mailbox)"
     )
     message = wait_until(
         "the message arrives",
@@ -113,17 +147,17 @@ def test_mail_arrives_with_a_signature_that_verifies(server: Machine) -> None:
         if server.run("sh", "-c", "test -s /var/mail/root && echo yes", check=False)
         else "",
     )
-    assert "From: noreply@testhost" in message
+    assert f"From: noreply@{DOMAIN}" in message
     assert "DKIM-Signature: v=1; a=rsa-sha256;" in message
     # The published key, judged by opendkim's own verifier.
     name, _, value = records[1].partition(". TXT ")
     key = "".join(re.findall(r'"([^"]*)"', value))
-    assert name == "microblog._domainkey.testhost"
+    assert name == f"microblog._domainkey.{DOMAIN}"
     server.run("sh", "-c", "sed '1{/^From /d}' /var/mail/root > /root/message")
-    server.run("sh", "-c", "cat > /root/keys", stdin=f"microblog._domainkey.testhost {key}\n")
+    server.run("sh", "-c", "cat > /root/keys", stdin=f"microblog._domainkey.{DOMAIN} {key}\n")
     server.run("sh", "-c", "cat > /root/verify.conf", stdin="Mode v\nTestPublicKeys /root/keys\nSyslog no\n")
     verify = ("opendkim", "-x", "/root/verify.conf", "-v", "-v", "-t", "/root/message")
-    assert "verification (s=microblog, d=testhost, 2048-bit key) succeeded" in server.run(*verify)
+    assert f"verification (s=microblog, d={DOMAIN}, 2048-bit key) succeeded" in server.run(*verify)
     server.run("sed", "-i", "s/This is how/That is how/", "/root/message")
     assert "signature verification failed" in server.run(*verify, check=False)
     # Nobody else may use it.
@@ -135,6 +169,43 @@ def test_mail_arrives_with_a_signature_that_verifies(server: Machine) -> None:
     assert "[smtp.example.net]:465" in server.run("postconf", "relayhost")
     assert server.run("stat", "-c", "%a", "/etc/postfix/microblog-relay").strip() == "600"
     assert "encrypt" in server.run("postconf", "smtp_tls_security_level")
+    # A test that nobody takes is not called sent.
+    server.run("postconf", "-e", "relayhost=[127.0.0.1]:9", "smtp_sasl_auth_enable=no")
+    server.run("postfix", "reload")
+    said = server.run("microblog", "mail", "--test", "somebody@elsewhere.example", check=False)
+    assert server.code == 1
+    assert "nobody has taken the test yet: " in said
+    assert "Connection refused" in said
+
+    # And back: all but what somebody has set since.
+    said = server.run("microblog", "mail", "--off")
+    assert "relayhost was changed since: it stays as it is" in said
+    server.run("postconf", "-X", "relayhost", "smtp_sasl_auth_enable")
+    after = server.run("postconf", "-n")
+    assert set(after.split("\n")) - set(fresh.split("\n")) == set(), after
+    assert (
+        server.run(
+            "find", "/etc/postfix", "/etc/opendkim-microblog.conf", "-name", "*microblog*", check=False
+        ).count("/etc/postfix")
+        == 0
+    )
+    assert "MAIL_SERVER" not in server.run("cat", ENV)
+
+
+def test_a_mail_server_of_somebody_is_left_alone(server: Machine) -> None:
+    server.run("postconf", "-e", "relayhost=[smart.example]", "virtual_alias_domains=theirs.example")
+    before = server.run("postconf", "-n")
+    said = server.run("microblog", "mail", "--domain", DOMAIN, check=False)
+    assert server.code == 1
+    assert "postfix is somebody's mail server already: relayhost, virtual_alias_domains are set" in said
+    assert server.run("postconf", "-n") == before
+    assert "Would refuse without --force" in server.run("microblog", "mail", "--dry-run", "--domain", DOMAIN)
+
+    server.run("apt-get", "install", "--yes", "--no-install-recommends", "exim4-daemon-light")
+    said = server.run("microblog", "mail", "--domain", DOMAIN, check=False)
+    assert server.code == 1
+    assert "this machine's mail server is exim4-daemon-light: postfix would take its place" in said
+    assert "installed" in server.run("dpkg-query", "-W", "-f", "${Status}", "exim4-daemon-light")
 
 
 def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> None:
@@ -159,8 +230,22 @@ def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> No
     assert server.code == 1
     assert server.run("sshd", "-T") == before
     audit = server.run("ssh-audit", "localhost", check=False)
+    # What the administrator has allowed is theirs, and what is open else is told.
+    server.run("apt-get", "install", "--yes", "--no-install-recommends", "ufw")
+    server.run("ufw", "allow", "80/tcp")
+    server.run("systemd-run", "--unit=other", "python3", "-m", "http.server", "8080")
+    wait_until("it listens", lambda: server.get("http://127.0.0.1:8080/").status)
+    dry = server.run("microblog", "harden", "--dry-run")
+    assert "The firewall closes to the network: " in dry
+    assert "8080 (python3)" in dry
+    assert server.run("sshd", "-T") == before
+    server.run("systemctl", "stop", "other")
     said = server.run("microblog", "harden")
     assert "Logging in stays possible, by key, for: ada" in said
+    assert "In 5 minutes all of it is undone" in said
+    assert "microblog-harden-undo.timer" in server.run("systemctl", "list-timers")
+    assert "Confirmed" in server.run("microblog", "harden", "--confirm")
+    assert "microblog-harden-undo.timer" not in server.run("systemctl", "list-timers")
     assert all(json.loads(server.run("microblog", "harden", "--check", "--json")).values())
     after = server.run("sshd", "-T").lower()
     for line in ("permitrootlogin no", "passwordauthentication no", "kbdinteractiveauthentication no"):
@@ -183,6 +268,54 @@ def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> No
     server.run("microblog", "harden", "--undo")
     assert server.run("sshd", "-T") == before
     assert "inactive" in server.run("ufw", "status")
+    assert server.run("ufw", "show", "added").split("\n")[1:-1] == ["ufw allow 80/tcp"]
     assert (
         server.run("find", "/etc/ssh", "/etc/apt", "/etc/fail2ban", "/etc/ufw", "-name", "*microblog*") == ""
     )
+
+    # Unconfirmed, it does not outlive a boot.
+    server.run("microblog", "harden")
+    assert "passwordauthentication no" in server.run("sshd", "-T").lower()
+    server.reboot()
+    assert server.run("sshd", "-T") == before
+    assert "inactive" in server.run("ufw", "status")
+
+    # A line above the Include wins, so nothing is called done.
+    server.run("sed", "-i", "1i PasswordAuthentication yes", "/etc/ssh/sshd_config")
+    said = server.run("microblog", "harden", "--no-confirm", check=False)
+    assert server.code == 1
+    assert "sshd keeps passwordauthentication yes: a line above the Include" in said
+    assert "passwordauthentication yes" in server.run("sshd", "-T").lower()
+    server.run("sed", "-i", "1d", "/etc/ssh/sshd_config")
+
+    # Each of these cannot come in, or cannot be root, though it looks so.
+    keys, elsewhere = "/home/ada/.ssh/authorized_keys", "/etc/ssh/authorized_keys.d"
+    shut_out = {
+        "passwd --delete --quiet ada && passwd --lock --quiet ada": "usermod -p '$6$x$y' ada",
+        "chmod g+w ~ada": "chmod g-w ~ada",
+        f"sed -i 's/^/command=\"true\" /' {keys}": f"cp /root/key.pub {keys}",
+        "echo DenyUsers ada > /etc/ssh/sshd_config.d/x.conf": "rm /etc/ssh/sshd_config.d/x.conf",
+        "gpasswd -d ada sudo && echo 'ada ALL=(ALL) /bin/true' > /etc/sudoers.d/ada": (
+            "adduser --quiet ada sudo && rm /etc/sudoers.d/ada"
+        ),
+    }
+    for break_it, mend_it in shut_out.items():
+        server.run("sh", "-ec", break_it)
+        said = server.run("microblog", "harden", "--dry-run", check=False)
+        assert "nobody could log in any more" in said, (break_it, said)
+        server.run("sh", "-ec", mend_it)
+    # Keys in another place count, as on the Raspberry Pi; and a port of sshd's own stays open.
+    server.run(
+        *(
+            "sh",
+            "-ec",
+            f"mkdir -p {elsewhere} && mv {keys} {elsewhere}/ada",
+        ),
+    )
+    (server.root / "etc/ssh/sshd_config.d/20-x.conf").write_text(
+        "AuthorizedKeysFile /etc/ssh/authorized_keys.d/%u\nListenAddress 0.0.0.0:2222\n"
+    )
+    server.run("systemctl", "restart", "ssh")
+    server.run("microblog", "harden", "--no-confirm")
+    assert "2222/tcp" in server.run("ufw", "status")
+    assert "2222" in server.run("cat", "/etc/fail2ban/jail.d/microblog.conf")

@@ -13,7 +13,7 @@ HOST = paths.ROOT / "microblog/host"
 RANKS = (("machine",), ("site",), ("database",), ("backups",), ("extras", "health", "card"), ("setup",))
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 # What it may see of the application outside: settings and what they need, nothing of the web.
-OUTSIDE = {"", "config", "database", "errors", "host", "names"}
+OUTSIDE = {"", "config", "database", "errors", "host", "names", "proof"}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -9,20 +9,44 @@ import pytest
 from dotenv import dotenv_values
 
 from builder.core import paths
+from microblog import gunicorn_config
+from microblog.config import Config, known_settings
+from microblog.errors import HostError
 from microblog.gunicorn_config import worker_count
 from microblog.host.database import memory, schema, server
-from microblog.host.extras import harden
+from microblog.host.extras import doors, https
 from microblog.host.machine import apt, files, layout, services
-from microblog.host.site import envfile, nginx
+from microblog.host.site import envfile, hsts, nginx
 
 
 @pytest.mark.parametrize(
-    "value", ["plain", "a b#c", "x&y?z=1", "it's", '$HOME `id` \\ "', "", "mysql+pymysql://u:p@h/n"]
+    "value",
+    [
+        *("plain", "a b#c", "x&y?z=1", "it's", '$HOME `id` \\ "', "", "mysql+pymysql://u:p@h/n"),
+        *("it's $5", "Foo \\", "a\\\\b", "'", '"', "\U0001f469\u200d\U0001f680"),
+    ],
 )
 def test_quoted_values_are_read_back(value: str, tmp_path: Path) -> None:
     path = tmp_path / "env"
-    path.write_text(f"KEY={envfile.quote(value)}\n")
-    assert dotenv_values(path, interpolate=False)["KEY"] == value
+    path.write_text(f"KEY={envfile.quote(value)}\nNEXT=x\n")
+    assert dotenv_values(path, interpolate=False) == {"KEY": value, "NEXT": "x"}
+
+
+def test_a_quote_that_is_not_closed_loses_no_secret(tmp_path: Path) -> None:
+    text = "SITE_NAME='Foo \\'\nSECRET_KEY=abc\nADMINS='x@y.example'\n"
+    (tmp_path / "env").write_text(text)
+    values = dotenv_values(tmp_path / "env", interpolate=False)
+    assert "SECRET_KEY" not in values
+    with pytest.raises(HostError, match="line 1: SITE_NAME cannot be read"):
+        envfile.see_whole(tmp_path / "env", text, values)
+    envfile.see_whole(tmp_path / "env", "# A=1\nB=2\n", {"B": "2"})
+
+
+def test_every_setting_is_known_and_told() -> None:
+    page = (paths.ROOT / "docs/package.md").read_text()
+    known = known_settings()
+    assert {"SECRET_KEY", "BIND", "MAIL_PASSWORD", "WEB_THREADS", "ELASTICSEARCH_URL"} <= known
+    assert [name for name in sorted(known) if f"`{name}`" not in page] == []
 
 
 def test_what_is_there_or_given_is_kept() -> None:
@@ -54,6 +78,14 @@ def test_only_the_packages_own_database_is_made() -> None:
 def test_passwords_in_urls_are_decoded() -> None:
     target = server.Target.parse("mysql+pymysql://u:p%40ss@db.example:3307/n")
     assert target == server.Target("db.example", 3307, "u", "p@ss", "n", "")
+
+
+def test_tls_to_the_database_is_not_dropped() -> None:
+    url = "mysql+pymysql://u:p@db.example/n?ssl_ca=/etc/ssl/db.pem&ssl_check_hostname=false&charset=utf8mb4"
+    target = server.Target.parse(url)
+    assert target is not None
+    assert target.options["ssl"]["ca"] == "/etc/ssl/db.pem"
+    assert (target.host, target.name, target.password) == ("db.example", "n", "p")
 
 
 def test_heads_are_read_without_alembic(tmp_path: Path) -> None:
@@ -96,16 +128,17 @@ def test_the_database_server_fits_a_small_machine(memory_mib: int, pool: str) ->
 @pytest.mark.parametrize(
     ("line", "address"),
     [
-        ("", ("127.0.0.1", 8000)),
-        ("BIND=0.0.0.0:80", ("127.0.0.1", 80)),
-        ("BIND=[::]:8080", ("::1", 8080)),
-        ("BIND=10.0.0.2:81", ("10.0.0.2", 81)),
-        ("BIND=127.0.0.1:8000,0.0.0.0:80,[::]:80", ("127.0.0.1", 8000)),
-        ("BIND=unix:/run/x", ("127.0.0.1", 8000)),
+        ("", f"unix:{layout.SOCKET}"),
+        ("BIND=0.0.0.0:80", "127.0.0.1:80"),
+        ("BIND=[::]:8080", "[::1]:8080"),
+        ("BIND=10.0.0.2:81", "10.0.0.2:81"),
+        ("BIND=127.0.0.1:8000,0.0.0.0:80,[::]:80", "127.0.0.1:8000"),
+        ("BIND=unix:/run/x.sock", "unix:/run/x.sock"),
+        ("BIND=nonsense", f"unix:{layout.SOCKET}"),
     ],
 )
 def test_the_application_is_asked_where_it_listens(
-    line: str, address: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    line: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "env").write_text(line)
     monkeypatch.setenv("MICROBLOG_ENV_FILE", str(tmp_path / "env"))
@@ -118,20 +151,26 @@ def test_ports_that_systemd_listens_on_for_sshd_stay_open(monkeypatch: pytest.Mo
     answers = {
         "/usr/sbin/sshd": f"AddressFamily any\n{line}",
         "systemctl": "Listen=0.0.0.0:2222 (Stream)\n[::]:2222 (Stream)\n",
+        "ss": "",
     }
 
     def run(*command: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.CompletedProcess(command, 0, answers[command[0]])
 
-    monkeypatch.setattr(harden, "_sshd_installed", lambda: True)
-    monkeypatch.setattr(harden.Path, "mkdir", lambda *_, **__: None)
-    monkeypatch.setattr(harden.services, "run", run)
-    monkeypatch.setattr(harden.services, "state", lambda unit: {"ssh.socket": "active"}[unit])
-    assert harden._ssh_ports() == [22, 2222]
-    monkeypatch.setattr(harden.services, "state", lambda _: "inactive")
-    assert harden._ssh_ports() == [22]
+    monkeypatch.setattr(doors, "installed", lambda: True)
+    monkeypatch.setattr(doors.Path, "mkdir", lambda *_, **__: None)
+    monkeypatch.setattr(doors.services, "run", run)
+    monkeypatch.setattr(doors.services, "state", lambda unit: {"ssh.socket": "active"}[unit])
+    assert doors.ports() == [22, 2222]
+    monkeypatch.setattr(doors.services, "state", lambda _: "inactive")
+    assert doors.ports() == [22]
     answers["/usr/sbin/sshd"] = line.replace("22", "2200")
-    assert harden._ssh_ports() == [2200]
+    assert doors.ports() == [2200]
+    # An address with a port of its own, and one that it listens on since before its settings changed.
+    answers["/usr/sbin/sshd"] = f"{line}listenaddress 0.0.0.0:2022\nlistenaddress [::]:2022\n"
+    assert doors.ports() == [2022]
+    answers["ss"] = 'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=9,fd=3))\n'
+    assert doors.ports() == [22, 2022]
 
 
 def test_a_programs_name_is_without_what_it_is_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,3 +212,39 @@ def test_nginx_is_told_nothing_that_ubuntu_22_04s_does_not_know() -> None:
     assert [word for word in newer if re.search(rf"(?m)^\s*{word}|\b{word}\b.*;", text)] == []
     # What 1.18 wants in the place of the first.
     assert re.search(r"listen 443 ssl http2;", text)
+
+
+@pytest.mark.parametrize(
+    ("days", "told"), [(0, 300), (0.99, 300), (1, 86400), (8, 7 * 86400), (37, 7 * 86400), (400, 365 * 86400)]
+)
+def test_browsers_insist_on_https_for_longer_the_longer_it_is_there(days: float, told: int) -> None:
+    assert hsts.seconds(days * 86400) == told
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("Blog.Example.", "blog.example"), ("bücher.example", "xn--bcher-kva.example"), ("a_b.c", "a_b.c")],
+)
+def test_names_are_taken_as_people_write_them(written: str, meant: str) -> None:
+    assert https.ascii_name(written) == meant
+
+
+def test_names_of_other_sites_are_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        nginx.names, "machine_names", lambda: ["host.example", "host", "evil;name", "host.local"]
+    )
+    config = Config(
+        "x" * 32, "sqlite:////x", host_names=("social.example:8443", "[2001:db8::1]", "other.example")
+    )
+    wanted, lost = nginx.own_names(config, {"other.example", "host"})
+    # Nothing gets into nginx's configuration that is no name.
+    assert wanted == ["social.example", "[2001:db8::1]", "host.example", "host.local"]
+    assert lost == ["other.example"]
+
+
+def test_without_ipv6_the_site_listens_on_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = "127.0.0.1:8000,0.0.0.0:80,[::]:80"
+    monkeypatch.setattr(gunicorn_config, "_ipv6", lambda: True)
+    assert gunicorn_config._addresses(wanted) == wanted.split(",")
+    monkeypatch.setattr(gunicorn_config, "_ipv6", lambda: False)
+    assert gunicorn_config._addresses(wanted) == ["127.0.0.1:8000", "0.0.0.0:80"]

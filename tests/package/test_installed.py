@@ -55,7 +55,15 @@ def test_only_nginx_faces_the_network(site: Machine) -> None:
     addresses = {line.split()[3] for line in listening if line}
     outside = {address for address in addresses if not address.startswith(("127.", "[::1]"))}
     assert outside - {"0.0.0.0:25", "[::]:25"} == {"0.0.0.0:80", "0.0.0.0:443", "[::]:80", "[::]:443"}
-    assert "127.0.0.1:8000" in addresses
+    assert not any(address.endswith(":8000") for address in addresses)
+    assert site.run("stat", "-c", "%a %U:%G", "/run/microblog/socket").strip() == "710 microblog:www-data"
+
+
+def test_only_root_nginx_and_the_application_reach_its_socket(site: Machine) -> None:
+    ask = ("curl", "-s", "--unix-socket", "/run/microblog/socket/gunicorn.sock", "http://localhost/healthz")
+    for user, code in (("nobody", 7), ("www-data", 0), ("microblog", 0), ("root", 0)):
+        site.run("runuser", "-u", user, "--", *ask, check=False)
+        assert site.code == code, user
 
 
 def test_forwarded_headers_of_clients_do_not_reach_the_application(site: Machine) -> None:
@@ -188,6 +196,7 @@ def test_status(site: Machine) -> None:
     assert said["database"] == "MySQL, microblog on localhost"
     assert (said["application"], said["supervisor"], said["nginx"]) == ("running", "active", "active")
     assert said["certificate"].startswith("until ")
+    assert said["visitors"] == "see it at https://testhost/"
 
 
 def test_gixy_finds_nothing_that_was_not_weighed(site: Machine, tmp_path: Path) -> None:
@@ -197,9 +206,9 @@ def test_gixy_finds_nothing_that_was_not_weighed(site: Machine, tmp_path: Path) 
     done = subprocess.run([gixy, "--format=json", dump], capture_output=True, text=True)
     # Debian's own nginx.conf is Debian's.
     found = {issue["plugin"] for issue in json.loads(done.stdout) if issue["file"].endswith("/microblog")}
-    # A certificate nobody knows must not be remembered as the only way in (HSTS); and the application
-    # knows its names (HOST_NAMES), whatever Host says.
-    assert found == {"hsts_header", "host_spoofing"}, done.stdout
+    # A certificate nobody knows must not be remembered as the only way in (HSTS); the application knows
+    # its names (HOST_NAMES), whatever Host says; and where it is, is an address, never a name to resolve.
+    assert found == {"hsts_header", "host_spoofing", "missing_resolver"}, done.stdout
 
 
 def test_lintian(deb: Path) -> None:

@@ -153,7 +153,7 @@ def test_the_default_site_stays_where_the_admin_wants_it(server: Machine, deb: P
     server.run("apt-get", "purge", "--yes", "microblog")
     server.run("debconf-set-selections", stdin="microblog microblog/nginx-default-site boolean false\n")
     install(server, deb)
-    assert server.run("ls", "/etc/nginx/sites-enabled").split() == ["default", "microblog"]
+    assert server.run("ls", "/etc/nginx/sites-enabled").split() == ["default", "zz-microblog"]
     assert "Welcome to nginx" in server.get("http://localhost/").body
 
 
@@ -162,7 +162,8 @@ def test_without_recommends_the_site_runs_on_sqlite(
 ) -> None:
     machine = new_machine([base])
     install(machine, deb, "--no-install-recommends")
-    assert machine.get("http://127.0.0.1:8000/healthz").status == 200
+    socket = ("--unix-socket", "/run/microblog/socket/gunicorn.sock")
+    assert machine.get("http://localhost/healthz", *socket).status == 200
     assert (
         machine.run("stat", "-c", "%a %U:%G", "/var/lib/microblog/microblog.db").strip()
         == "640 microblog:microblog"

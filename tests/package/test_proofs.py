@@ -126,7 +126,7 @@ def test_what_judges_say_before_and_after_harden(server: Machine, tmp_path: Path
     server.run("apt-get", "install", "--yes", "--no-install-recommends", *tools)
     add_admin(server)
     index, audit = lynis(server), ssh_audit(server)
-    server.run("microblog", "harden")
+    server.run("microblog", "harden", "--no-confirm")
     wait_until("the site answers", server.answers)
     better, better_audit = lynis(server), ssh_audit(server)
     print(f"lynis: {index} before, {better} after; ssh-audit: {audit} before, {better_audit} after")

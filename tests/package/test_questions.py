@@ -136,6 +136,7 @@ def test_the_doctor_finds_each(server: Machine) -> None:
             f"echo TRUSTED_PROXIES=x >> {ENV}",
             f"sed -i '/TRUSTED_PROXIES=x/d' {ENV}",
         ),
+        "There is no setting HOST_NAME.": (f"echo HOST_NAME=x >> {ENV}", f"sed -i '/^HOST_NAME=/d' {ENV}"),
         "The clock is wrong.": (
             "touch -d 2099-01-01 /usr/lib/python3/dist-packages/microblog/__init__.py",
             "touch /usr/lib/python3/dist-packages/microblog/__init__.py",
@@ -169,9 +170,21 @@ def test_a_new_name_reaches_mail_and_certificate(server: Machine) -> None:
 
 
 def test_the_database_server_takes_the_settings_of_a_small_machine(server: Machine) -> None:
-    path = server.root / str(memory.DROP_IN)[1:]
+    folders = ("mariadb.conf.d", "mysql.conf.d", "conf.d")
+    folder = next(path for name in folders if (path := server.root / "etc/mysql" / name).is_dir())
+    path = folder / "zz-microblog-memory.cnf"
     path.write_text(memory.settings(460))
+    # What comes before it by its name does not overrule it.
+    (folder / "60-theirs.cnf").write_text("[mysqld]\ninnodb_buffer_pool_size = 512M\n")
     server.run("systemctl", "restart", "mysql")
     assert int(server.sql("SELECT @@innodb_buffer_pool_size")) == 56 * 2**20
     assert server.sql("SELECT @@performance_schema").strip() == "0"
+    wait_until("the site answers", server.answers)
+    # A machine that has grown since gets its server's own size back; what somebody has edited stays.
+    path.write_text(memory.settings(460) + "# mine\n")
+    assert server.run("microblog", "setup") == "Nothing was missing\n"
+    path.write_text(memory.settings(460))
+    assert "with its own memory" in server.run("microblog", "setup")
+    assert int(server.sql("SELECT @@innodb_buffer_pool_size")) == 512 * 2**20
+    assert not path.exists()
     wait_until("the site answers", server.answers)

@@ -1,6 +1,7 @@
 """``apt install ./microblog_NEW.deb``: that works, that fails, whose power is cut; and the way back."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,59 @@ def test_an_upgrade_keeps_the_posts_and_says_how_long_it_took(
     server.run("dpkg", "--configure", "--pending")
     assert server.answers()
     assert look(server) == before
+
+
+# A package whose turn comes after ours, takes its time, and fails.
+SLOW = """#!/bin/sh
+touch /root/waiting
+until [ -e /root/go ]; do sleep 0.1; done
+exit 1
+"""
+
+
+def slow_package(folder: Path) -> Path:
+    tree = folder / "slow/DEBIAN"
+    tree.mkdir(parents=True)
+    (tree / "control").write_text(
+        "Package: zzz-slow\nVersion: 1\nArchitecture: all\nMaintainer: x <x@localhost>\nDescription: x\n"
+    )
+    (tree / "postinst").write_text(SLOW)
+    (tree / "postinst").chmod(0o755)
+    made = folder / "zzz-slow.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree.parent, made], check=True)
+    return made
+
+
+def test_the_site_is_up_while_other_packages_take_their_time_and_fail(
+    server: Machine, versions: Versions, tmp_path: Path
+) -> None:
+    fill(server, "alice", 3)
+    before = look(server)
+    old = server.run("supervisorctl", "pid", "microblog")
+    shutil.copyfile(versions("9.1", {}), server.root / "root/new.deb")
+    shutil.copyfile(slow_package(tmp_path), server.root / "root/slow.deb")
+    server.run(
+        *("systemd-run", "--quiet", "--setenv=DEBIAN_FRONTEND=noninteractive"),
+        *("sh", "-c", "dpkg -i /root/new.deb /root/slow.deb > /root/said 2>&1; touch /root/ended"),
+    )
+    wait_until("the other package is at it", (server.root / "root/waiting").exists)
+    # The new files are there, the old program serves on.
+    assert "9.1" in server.run("dpkg-query", "-W", "microblog")
+    assert server.answers()
+    assert server.run("supervisorctl", "pid", "microblog") == old
+    (server.root / "root/go").touch()
+    wait_until("dpkg has ended", (server.root / "root/ended").exists)
+    assert "error processing package zzz-slow" in (server.root / "root/said").read_text()
+    wait_until("the site answers", server.answers)
+    # The new version does, by now.
+    assert server.run("supervisorctl", "pid", "microblog") != old
+    assert look(server) == before
+    # And a library of Python's that is upgraded reaches the program that runs.
+    new = server.run("supervisorctl", "pid", "microblog")
+    server.run("dpkg-trigger", "--by-package=python3-flask", "/usr/lib/python3/dist-packages")
+    server.run("dpkg", "--triggers-only", "microblog", env={"DEBIAN_FRONTEND": "noninteractive"})
+    assert server.run("supervisorctl", "pid", "microblog") != new
+    assert server.answers()
 
 
 @pytest.mark.parametrize("url", ["", SQLITE], ids=["mariadb", "sqlite"])

@@ -1,0 +1,490 @@
+"""Servers with a life of their own: what is somebody else's stays theirs, and comes back."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from nspawn import Answer, Kept, Machine, add_admin, install, link, try_install, wait_until
+from sites import BACKUPS, ENV, FORGET, fill, look, switch_to
+
+OWN_DEFAULT = """
+server { listen 80 default_server; listen [::]:80 default_server; server_name _; root /var/www/own; }
+"""
+OTHERS = """
+server { listen 80; server_name _; root /var/www/other; }
+"""
+NAMED = """
+server { listen 80; server_name other.example TESTHOST.local; root /var/www/named; }
+"""
+SITES = """
+for name in own other named; do
+    mkdir -p /var/www/$name && echo "This is $name" > /var/www/$name/index.html
+done
+"""
+AVAILABLE = "/etc/nginx/sites-available/microblog"
+
+
+def begin_anew(server: Machine) -> None:
+    """A server on which the package has never been set up, but whose packages are there."""
+    server.run("sh", "-c", FORGET)
+    server.run("sh", "-ec", SITES)
+
+
+def page(server: Machine, host: str, scheme: str = "http") -> str:
+    return server.get(f"{scheme}://127.0.0.1/", "-H", f"Host: {host}").body
+
+
+def doctor(server: Machine) -> dict[str, dict[str, str]]:
+    """Its findings by their ids."""
+    return {
+        finding["id"]: finding
+        for finding in json.loads(server.run("microblog", "doctor", "--json", check=False))
+    }
+
+
+def visitors(server: Machine) -> str:
+    """What the status says of them."""
+    said = json.loads(server.run("microblog", "status", "--json", check=False))
+    text: str = said["visitors"]["text"]
+    return text
+
+
+def test_a_default_site_that_is_somebodys_stays(server: Machine) -> None:
+    begin_anew(server)
+    default = server.root / "etc/nginx/sites-enabled/default"
+    default.unlink()
+    default.write_text(OWN_DEFAULT)
+    server.run("microblog", "setup")
+    assert default.read_text() == OWN_DEFAULT
+    for host in ("127.0.0.1", "anybody.example"):
+        assert "This is own" in page(server, host)
+    # And the site has its own names.
+    assert server.get("https://testhost/healthz", "--resolve", "testhost:443:127.0.0.1").status == 200
+    assert visitors(server) == "see it at https://testhost/"
+    assert "Nothing is wrong" in server.run("microblog", "doctor")
+    server.run("apt-get", "remove", "--yes", "microblog")
+    assert default.read_text() == OWN_DEFAULT
+    assert "This is own" in page(server, "testhost")
+
+
+def test_a_default_site_that_was_given_away_comes_back(server: Machine) -> None:
+    begin_anew(server)
+    default = server.root / "etc/nginx/sites-enabled/default"
+    default.unlink()
+    default.write_text(OWN_DEFAULT)
+    server.run("sh", "-c", "echo NGINX_OWN_SITE=replace >> /etc/microblog/setup.conf")
+    said = server.run("microblog", "setup")
+    assert "The site /etc/nginx/sites-enabled/default is put aside" in said
+    assert "This is own" not in page(server, "127.0.0.1")
+    server.run("apt-get", "remove", "--yes", "microblog")
+    assert default.read_text() == OWN_DEFAULT
+    assert "This is own" in page(server, "127.0.0.1")
+
+
+def test_pages_in_nginxs_own_folder_are_somebodys(server: Machine) -> None:
+    begin_anew(server)
+    (server.root / "var/www/html/index.html").write_text("This is ours\n")
+    server.run("microblog", "setup")
+    assert "This is ours" in page(server, "127.0.0.1")
+    assert server.run("ls", "/etc/nginx/sites-enabled").split() == ["default", "zz-microblog"]
+
+
+def test_other_sites_are_not_shadowed(server: Machine) -> None:
+    begin_anew(server)
+    sites = server.root / "etc/nginx/sites-enabled"
+    (sites / "default").unlink()
+    (sites / "mysite").write_text(OTHERS)
+    (sites / "named").write_text(NAMED)
+    server.run("microblog", "setup")
+    # Whom no name leads elsewhere, came to the only other site before, and does now.
+    assert "This is other" in page(server, "127.0.0.1")
+    # A name that another site has is left to it, though the machine has it too.
+    assert "This is named" in page(server, "testhost.local")
+    assert "conflicting server name" not in server.run("nginx", "-t")
+    assert (
+        server.get("http://127.0.0.1/x", "-H", "Host: testhost").headers["location"] == "https://testhost/x"
+    )
+
+    # Changes of HOST_NAMES are followed.
+    server.run("sh", "-c", f"echo HOST_NAMES=social.example,other.example >> {ENV}")
+    said = server.run("microblog", "setup")
+    assert "Another site of nginx's has other.example already: it keeps that" in said
+    assert "This is named" in page(server, "other.example")
+    answer = server.get("http://127.0.0.1/x", "-H", "Host: social.example")
+    assert answer.headers["location"] == "https://social.example/x"
+    # The first name is what visitors are told: when another site has that, they do not see ours.
+    server.run("sed", "-i", "s/^HOST_NAMES=.*/HOST_NAMES=other.example/", ENV)
+    assert "But visitors do not see it: " in server.run("microblog", "setup")
+    assert "not this site" in visitors(server)
+    assert doctor(server)["visitors.elsewhere"]["severity"] == "error"
+
+
+def test_nginx_follows_where_the_application_listens(server: Machine) -> None:
+    server.run("sh", "-c", f"echo BIND=127.0.0.1:8001 >> {ENV}")
+    said = server.run("microblog", "setup")
+    assert "Nginx passes visitors on to 127.0.0.1:8001" in said
+    assert server.answers()
+    assert visitors(server).startswith("see it at ")
+    assert "Nothing is wrong" in server.run("microblog", "doctor")
+    assert server.run("microblog", "setup") == "Nothing was missing\n"
+    server.reboot()
+    wait_until("the site answers", server.answers)
+
+    # A program of somebody's in the application's place is recognised.
+    server.run("supervisorctl", "stop", "microblog")
+    server.run(
+        *("systemd-run", "--unit=impostor", "--uid=nobody", "python3", "-m", "http.server"),
+        *("--bind", "127.0.0.1", "8001"),
+    )
+    wait_until("it listens", lambda: server.get("http://127.0.0.1:8001/").status)
+    assert "another program answers at 127.0.0.1:8001" in server.run("microblog", "status", check=False)
+    assert "not this site" in visitors(server)
+    assert doctor(server)["application.impostor"]["severity"] == "error"
+    server.run("systemctl", "stop", "impostor")
+
+    server.run("sed", "-i", "/^BIND=/d", ENV)
+    server.run("microblog", "setup")
+    assert server.answers()
+    assert ":8001" not in server.run("ss", "-Hltn")
+
+
+def test_a_site_of_nginx_that_was_kept_from_an_older_version_is_served(server: Machine) -> None:
+    server.run(
+        *(
+            "sed",
+            "-i",
+            "-e",
+            "s|proxy_pass .*|proxy_pass http://127.0.0.1:8000;|",
+            "-e",
+            "/^map .scheme/,/^}/d",
+        ),
+        AVAILABLE,
+    )
+    said = server.run("microblog", "setup")
+    assert "BIND=127.0.0.1:8000 is set for it" in said
+    server.run("nginx", "-s", "reload")
+    wait_until("the site answers", server.answers)
+    assert server.run("microblog", "setup") == "Nothing was missing\n"
+
+
+def test_links_that_were_taken_away_stay_away(server: Machine) -> None:
+    server.run("rm", "/etc/nginx/sites-enabled/microblog", "/etc/supervisor/conf.d/microblog.conf")
+    server.run("supervisorctl", "update")
+    server.run("systemctl", "reload", "nginx")
+    server.reboot()
+    assert "The site is switched off" in server.run("microblog", "setup")
+    for path in ("nginx/sites-enabled", "supervisor/conf.d"):
+        assert "microblog" not in server.run("ls", f"/etc/{path}")
+    assert server.run("pgrep", "gunicorn", check=False) == ""
+    assert "switched off" in visitors(server)
+    assert doctor(server)["site.off"]["remedy"].startswith("microblog setup --enable")
+    server.run("microblog", "setup", "--enable")
+    assert server.answers()
+    assert "Nothing is wrong" in server.run("microblog", "doctor")
+
+
+def test_an_apache_keeps_its_port_and_can_pass_a_name_on(server: Machine, deb: Path) -> None:
+    server.run("apt-get", "purge", "--yes", "microblog")
+    server.run("systemctl", "stop", "nginx")
+    server.run("apt-get", "install", "--yes", "--no-install-recommends", "apache2")
+    install(server, deb)
+    said = server.run("microblog", "setup")
+    assert said.count("Port 80 is apache2's, which keeps it: nginx is not started.") == 1, said
+    assert "Apache2" in server.get("http://localhost/").body
+    assert doctor(server).keys() == {"visitors.neighbour"}
+    # As docs/package.md says.
+    site = """
+<VirtualHost *:80>
+    ServerName testhost
+    ProxyPreserveHost On
+    ProxyPass / unix:/run/microblog/socket/gunicorn.sock|http://localhost/
+</VirtualHost>
+"""
+    (server.root / "etc/apache2/sites-available/social.conf").write_text(site)
+    server.run("a2enmod", "--quiet", "proxy_http")
+    server.run("a2ensite", "--quiet", "social")
+    server.run("systemctl", "restart", "apache2")
+    assert visitors(server) == "see it at http://testhost/"
+    assert "Nothing is wrong" in server.run("microblog", "doctor")
+    # Neither races for the port at the next boot.
+    server.reboot()
+    assert server.run("systemctl", "is-active", "apache2", "nginx", check=False).split() == [
+        "active",
+        "inactive",
+    ]
+    wait_until("visitors see it", lambda: "see it" in visitors(server))
+
+
+DUMP = "mysqldump --skip-dump-date --no-tablespaces {} 2> /dev/null | sha256sum"
+THEIRS = "CREATE TABLE {0}.theirs (x INT); INSERT INTO {0}.theirs VALUES (1), (2)"
+
+
+def refused(server: Machine, *command: str) -> str:
+    said = server.run("microblog", *command, check=False)
+    assert server.code == 1, said
+    assert "Traceback" not in said
+    return said
+
+
+def test_a_database_of_somebody_else_is_refused_untouched(server: Machine) -> None:
+    begin_anew(server)
+    server.sql("CREATE DATABASE microblog;" + THEIRS.format("microblog"))
+    dump = ("sh", "-c", DUMP.format("microblog"))
+    before = server.run(*dump)
+    said = refused(server, "setup")
+    assert "microblog: the database microblog is somebody else's: it has 1 tables (theirs ...)" in said
+    assert "nothing was changed" in said
+    assert server.run(*dump) == before
+    assert "microblog" not in server.sql("SELECT user FROM mysql.user; SELECT db FROM mysql.db")
+    assert "somebody else's" in server.run("microblog", "status", check=False)
+    assert "database.down" in doctor(server)
+
+    # A deployment by hand, by the tutorial: another program's schema.
+    server.sql(
+        "CREATE TABLE microblog.alembic_version (version_num VARCHAR(32));"
+        "INSERT INTO microblog.alembic_version VALUES ('37f06a334dbf')"
+    )
+    said = refused(server, "setup")
+    assert "the database is another program's (its schema is at 37f06a334dbf)" in said
+    # And a user of our name who is somebody else's.
+    server.sql(
+        "DROP DATABASE microblog; DROP USER IF EXISTS microblog@localhost;"
+        "CREATE USER microblog@localhost IDENTIFIED BY 'theirs'"
+    )
+    assert "a user microblog of somebody else's, with a password" in refused(server, "setup")
+    assert "microblog" not in server.sql("SHOW DATABASES")
+
+    # With SQLite, too.
+    path = "/var/lib/microblog/theirs.db"
+    server.run(
+        *("runuser", "-u", "microblog", "--", "python3", "-c"),
+        f"import sqlite3; sqlite3.connect({path!r}).execute('CREATE TABLE theirs (x)')",
+    )
+    server.run("sed", "-i", f"s|^DATABASE_URL=.*|DATABASE_URL=sqlite:///{path}|", ENV)
+    before = server.run("sha256sum", path)
+    assert f"the database {path} is somebody else's" in refused(server, "setup")
+    assert server.run("sha256sum", path) == before
+
+
+def test_databases_beside_ours_outlive_a_restore(server: Machine) -> None:
+    fill(server, "alice", 3)
+    server.run("microblog", "backup", "--output", "/root/b.tar.gz")
+    before = look(server)
+    for name in ("microblog_restored", "microblog_replaced", "microblog_microblog_restored"):
+        server.sql(f"CREATE DATABASE {name};" + THEIRS.format(name))
+    said = refused(server, "restore", "/root/b.tar.gz")
+    assert "the database microblog_microblog_restored is somebody else's" in said
+    assert server.answers()
+    server.sql("DROP DATABASE microblog_microblog_restored")
+    server.run("microblog", "restore", "/root/b.tar.gz")
+    assert look(server) == before
+    for name in ("microblog_restored", "microblog_replaced"):
+        assert server.sql(f"SELECT COUNT(*) FROM {name}.theirs").strip() == "2"  # noqa: S608
+
+
+def test_a_restore_that_comes_to_nothing_leaves_the_site_up(server: Machine) -> None:
+    fill(server, "alice", 3)
+    server.run("microblog", "backup", "--output", "/root/b.tar.gz")
+    # What is there cannot be kept: there is no room for it.
+    server.run("sh", "-c", f"mkdir -p {BACKUPS} && mount -t tmpfs -o size=1m tmpfs {BACKUPS}")
+    said = refused(server, "restore", "/root/b.tar.gz")
+    assert "what is there could not be backed up" in said
+    wait_until("the site answers", server.answers)
+    server.run("umount", BACKUPS)
+    # Nobody reads on what it says, and the terminal goes: it is done all the same.
+    fill(server, "bob", 1)
+    server.run("bash", "-c", "microblog restore /root/b.tar.gz | head -1")
+    wait_until("the site answers", server.answers)
+    assert "bob" not in look(server)
+
+    # supervisor cannot be asked, and the program goes on: its database is not taken from under it.
+    server.run(
+        "sed",
+        "-i",
+        "s|^serverurl=.*|serverurl=unix:///run/elsewhere.sock|",
+        "/etc/supervisor/supervisord.conf",
+    )
+    fill(server, "carol", 1)
+    said = refused(server, "restore", "/root/b.tar.gz")
+    assert "the application still runs (process " in said
+    assert "carol" in look(server)
+    assert server.answers()
+
+
+def test_purging_keeps_posts_whatever_their_file_is_called(server: Machine) -> None:
+    switch_to(server, "sqlite:////var/lib/microblog/blog.sqlite")
+    fill(server, "alice", 3)
+    server.run("apt-get", "purge", "--yes", "microblog")
+    # With its log, where that was not yet played into it.
+    kept = list((server.root / "var/lib/microblog").glob("blog.sqlite*"))
+    assert any(b"alice 2" in path.read_bytes() for path in kept), kept
+
+
+def test_a_database_elsewhere_that_is_down_holds_no_site_back(server: Machine) -> None:
+    url = server.run("sed", "-n", "s/^DATABASE_URL=//p", ENV).strip().strip("'")
+    server.run("sed", "-i", "s|^DATABASE_URL=.*|DATABASE_URL=mysql+pymysql://u:p@127.0.0.1:9/n|", ENV)
+    server.reboot()
+    assert server.run("systemctl", "is-active", "nginx").strip() == "active"
+    unit = server.run("systemctl", "is-active", "microblog-setup-later", check=False).strip()
+    assert unit == "active"
+    assert server.get("https://localhost/").status == 503
+    server.run("systemctl", "stop", "microblog-setup-later")
+    server.run("sed", "-i", f"s|^DATABASE_URL=.*|DATABASE_URL='{url}'|", ENV)
+    server.run("microblog", "setup")
+    assert server.answers()
+
+
+def test_no_log_has_the_secret_of_a_link(server: Machine) -> None:
+    server.run("supervisorctl", "stop", "microblog")
+    assert server.get("https://localhost/reset/SECRETTOKEN").status == 503
+    assert server.get("https://localhost/explore").status == 503
+    logs = server.run("sh", "-c", "cat /var/log/nginx/*.log")
+    assert "/explore" in logs
+    assert "SECRETTOKEN" not in logs
+    # And a link to nowhere in the place of the backups is told in two lines.
+    server.run("sh", "-c", f"rmdir {BACKUPS} 2> /dev/null; ln -s /nowhere {BACKUPS}")
+    assert len(refused(server, "backup").splitlines()) == 2
+    server.run("rm", BACKUPS)
+    server.run("supervisorctl", "start", "microblog")
+    wait_until("the site answers", server.answers)
+
+
+def test_a_person_called_microblog_is_no_user_of_ours(server: Machine, deb: Path) -> None:
+    server.run("apt-get", "purge", "--yes", "microblog")
+    server.run("useradd", "--create-home", "microblog")
+    said = try_install(server, deb)
+    assert server.code != 0
+    assert "there is a user microblog already" in said
+    assert server.run("stat", "-c", "%U", "/home/microblog").strip() == "microblog"
+
+
+BY_HAND = {
+    "etc/supervisor/conf.d/microblog.conf": "[program:microblog]\ncommand=/bin/sleep infinity\n",
+    "etc/nginx/sites-available/microblog": "server { listen 8088; root /var/www/html; }\n",
+}
+
+
+def test_a_deployment_by_hand_is_named_and_not_touched(server: Machine, deb: Path) -> None:
+    server.run("apt-get", "purge", "--yes", "microblog")
+    for name, text in BY_HAND.items():
+        (server.root / name).write_text(text)
+        said = try_install(server, deb)
+        assert server.code != 0
+        assert f"microblog: /{name} is somebody else's: a deployment by hand has this name." in said
+        assert (server.root / name).read_text() == text
+        assert "microblog" not in server.sql("SHOW DATABASES; SELECT user FROM mysql.user")
+        (server.root / name).unlink()
+    try_install(server, deb)
+    assert server.code == 0
+    assert server.answers()
+
+
+def test_purging_takes_back_what_https_mail_and_harden_have_changed(server: Machine, deb: Path) -> None:
+    server.run(
+        "apt-get", "install", "--yes", "--no-install-recommends", "openssh-server", "openssh-client", "sudo"
+    )
+    add_admin(server)
+    sshd, postfix = server.run("sshd", "-T"), server.run("postconf", "-n")
+    server.run(
+        "microblog",
+        "mail",
+        "--relay",
+        "smtp.example.net:465",
+        "--user",
+        "me",
+        "--domain",
+        "x.example",
+        stdin="p w\n",
+    )
+    server.run("microblog", "harden", "--no-confirm")
+    assert server.run("sshd", "-T") != sshd
+    server.run("apt-get", "purge", "--yes", "microblog")
+    assert server.run("sshd", "-T") == sshd
+    assert server.run("postconf", "-n") == postfix
+    assert "inactive" in server.run("ufw", "status")
+    assert server.run("sh", "-c", "grep -rl 'p w' /etc || true") == ""
+    assert server.run("find", "/etc", "-name", "*microblog*") == ""
+
+
+BALANCER = """
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend https
+    bind 10.99.0.2:443 ssl crt /root/balancer.pem
+    option forwardfor
+    http-request set-header X-Forwarded-Proto https
+    default_backend site
+backend site
+    server one 10.99.0.1:80
+"""
+# Log-ins through it from an address, with a password, until one is turned away or let in.
+GUESS = r"""
+ask() {
+    curl -sk -c /tmp/jar -b /tmp/jar --interface "$0" -H 'Host: social.example' "$@" https://10.99.0.2/login
+}
+rm -f /tmp/jar
+for n in $(seq 1 20); do
+    token=$(ask | sed -n 's/.*name="csrf_token"[^>]*value="\([^"]*\)".*/\1/p' | head -1)
+    code=$(ask -o /dev/null -w '%{http_code}' --data-urlencode "csrf_token=$token" -d "username=alice" \
+        --data-urlencode "password=$1" -H 'Referer: https://social.example/login')
+    case $code in 429|302) echo "$code after $n"; exit ;; esac
+done
+echo "never: $code"
+"""
+
+
+def test_behind_a_balancer_each_visitor_is_one_of_their_own(
+    server: Machine, installed: Kept, new_machine: Callable[..., Machine]
+) -> None:
+    balancer = new_machine(installed.layers)
+    link(server, balancer)
+    fill(server, "alice", 1)
+    balancer.run("apt-get", "purge", "--yes", "microblog")
+    balancer.run("apt-get", "install", "--yes", "--no-install-recommends", "haproxy")
+    balancer.run("systemctl", "stop", "nginx")
+    balancer.run(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+        *("-subj", "/CN=x", "-keyout", "/root/balancer.key", "-out", "/root/balancer.crt"),
+    )
+    balancer.run("sh", "-c", "cat /root/balancer.crt /root/balancer.key > /root/balancer.pem")
+    (balancer.root / "etc/haproxy/haproxy.cfg").write_text(BALANCER)
+    # Two visitors.
+    for address in ("10.99.0.3", "10.99.0.4"):
+        balancer.run("ip", "address", "add", f"{address}/24", "dev", "cable")
+    balancer.run("systemctl", "restart", "haproxy")
+    server.run(
+        "sh", "-c", f"echo PROXY_NETWORKS=10.99.0.2/32 >> {ENV}; echo HOST_NAMES=social.example >> {ENV}"
+    )
+    said = server.run("microblog", "setup")
+    assert "Nginx believes proxies in 10.99.0.2/32" in said
+
+    def ask(path: str) -> Answer:
+        return balancer.get(
+            f"https://10.99.0.2{path}", "--interface", "10.99.0.3", "-H", "Host: social.example"
+        )
+
+    # What came as https is not sent there again.
+    wait_until("it answers through the balancer", lambda: ask("/login").status == 200)
+    assert "__Host-session" in str(ask("/login").headers)
+    # One who guesses is turned away; another, behind the same balancer, comes in.
+    guessed = balancer.run("bash", "-c", GUESS, "10.99.0.3", "wrong")
+    assert guessed.startswith("429 after "), guessed
+    came_in = balancer.run("bash", "-c", GUESS, "10.99.0.4", "correct horse alice")
+    assert came_in.startswith("302 after "), came_in
+    # Nobody else is believed: asked by another address of the network, the word of a header is nothing.
+    answer = balancer.get(
+        "http://10.99.0.1/login",
+        "--interface",
+        "10.99.0.3",
+        "-H",
+        "X-Forwarded-Proto: https",
+        "-H",
+        "Host: social.example",
+    )
+    assert answer.status == 301
+    assert "10.99.0.3" in server.run("cat", "/var/log/nginx/microblog.access.log")
+    balancer.destroy()
+    balancer.delete()
