@@ -6,6 +6,7 @@ answered: so an upgrade that a power cut has ended goes on with the backup from 
 """
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from microblog.errors import HostError
 from microblog.host.database import schema, server, staging
 from microblog.host.machine import files, layout
 from microblog.host.site import maintenance, supervisor
+
+# How long another machine's migration may take.
+_OTHERS_SECONDS = 600
 
 
 def migrate(config: Config, say: Callable[[str], None], wait_seconds: "float | None" = None) -> bool:
@@ -62,11 +66,27 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
     try:
         # The way back needs it; and a migration that runs out of it would have to go back.
         staging.check_space(config.database_url, backup.data_bytes(config.database_url))
-        path, _ = backup.backup(kind="upgrade")
+        path = _backed_up(say)
     except HostError as error:
         raise HostError(f"the upgrade was not begun: {error.message}", _and_retry(error.hint)) from None
     files.write(layout.UPGRADING, json.dumps({"backup": str(path)}), 0o600)
     say(f"Backed up to {path}")
+
+
+def _backed_up(say: Callable[[str], None]) -> Path:
+    """A backup of what is there; another machine that shares the database may be changing it just now."""
+    from microblog.host.backups import backup
+
+    deadline = time.monotonic() + _OTHERS_SECONDS
+    while True:
+        try:
+            return backup.backup(kind="upgrade")[0]
+        except HostError as error:
+            # MySQL's error 1412: a snapshot does not outlive a change of its tables.
+            if "definition has changed" not in error.message or time.monotonic() > deadline:
+                raise
+        say("Waiting for another machine that changes the database ...")
+        time.sleep(2)
 
 
 def _undo(config: Config, error: HostError, say: Callable[[str], None], *, changed: bool) -> HostError:
