@@ -104,3 +104,30 @@ def test_the_timer_backs_up_and_keeps_seven(server: Machine) -> None:
     assert len(names) == 7
     assert names[0] == "microblog-20260103T000000Z-daily.tar.gz"
     server.run("microblog", "restore", "--check", f"{BACKUPS}/{names[-1]}")
+
+
+# An authority of one's own, and certificates of it that end in $1 days.
+SIGN = """
+cd /root; [ -e ca.pem ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 999 \
+    -subj /CN=Authority -keyout ca.key -out ca.pem 2> /dev/null
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=testhost -keyout key.pem -out csr.pem \
+    2> /dev/null
+openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days "$0" -out cert.pem 2> /dev/null
+install -m 600 key.pem /etc/microblog/tls/key.pem; install -m 644 cert.pem /etc/microblog/tls/cert.pem
+"""
+
+
+def test_a_certificate_that_ends_later_outlives_an_older_backups(server: Machine) -> None:
+    server.run("sh", "-ec", SIGN, "20")
+    server.run("microblog", "backup", "--output", "/root/old.tar.gz")
+    server.run("sh", "-ec", SIGN, "80")
+    newer = server.run("cat", "/etc/microblog/tls/cert.pem", "/etc/microblog/tls/key.pem")
+    server.run("microblog", "backup", "--output", "/root/new.tar.gz")
+    said = server.run("microblog", "restore", "/root/old.tar.gz")
+    assert "The certificate that is here stays" in said
+    assert server.run("cat", "/etc/microblog/tls/cert.pem", "/etc/microblog/tls/key.pem") == newer
+    # On a machine with one of its own making, the backup's counts; and that nothing renews it is told.
+    server.run("sh", "-c", "rm /etc/microblog/tls/*.pem; microblog setup")
+    said = server.run("microblog", "restore", "/root/new.tar.gz")
+    assert "Nothing renews the certificate on this machine" in said
+    assert server.run("cat", "/etc/microblog/tls/cert.pem", "/etc/microblog/tls/key.pem") == newer
