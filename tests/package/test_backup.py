@@ -106,13 +106,13 @@ def test_the_timer_backs_up_and_keeps_seven(server: Machine) -> None:
     server.run("microblog", "restore", "--check", f"{BACKUPS}/{names[-1]}")
 
 
-# An authority of one's own, and certificates of it that end in $1 days.
+# An authority of one's own, and certificates of it that end in $0 days.
 SIGN = """
-cd /root; [ -e ca.pem ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 999 \
-    -subj /CN=Authority -keyout ca.key -out ca.pem 2> /dev/null
-openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=testhost -keyout key.pem -out csr.pem \
-    2> /dev/null
-openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days "$0" -out cert.pem 2> /dev/null
+cd /root; exec 2> /dev/null
+new="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+[ -e ca.pem ] || openssl req -x509 $new -days 999 -subj /CN=Authority -keyout ca.key -out ca.pem
+openssl req $new -subj /CN=testhost -keyout key.pem -out csr.pem
+openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days "$0" -out cert.pem
 install -m 600 key.pem /etc/microblog/tls/key.pem; install -m 644 cert.pem /etc/microblog/tls/cert.pem
 """
 
