@@ -29,6 +29,7 @@ _END_SECONDS = 40
 _RENEWED = layout.RUN / "restart"
 # Beside the statuses that HTTP knows.
 _NOT_OURS = -1
+_BROKEN = 500
 
 
 def ensure() -> bool:
@@ -228,8 +229,9 @@ def _health() -> int:
     try:
         connection.request("GET", "/healthz", headers={"Host": "localhost", proof.HEADER: question})
         response = connection.getresponse()
-        key = _key()
-        if key and not proof.holds(key, question, response.headers.get(proof.HEADER, "")):
+        key, said = _key(), response.headers.get(proof.HEADER, "")
+        # One that is broken may prove nothing any more.
+        if key and not proof.holds(key, question, said) and response.status < _BROKEN:
             return _NOT_OURS
         return response.status
     except (OSError, http.client.HTTPException):
