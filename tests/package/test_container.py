@@ -57,7 +57,7 @@ def test_without_a_network_what_must_be_fetched_is_one_line(site: Machine) -> No
     site.run(
         "sh", "-c", "echo 'Dir::Cache::archives \"/tmp/none\";' > /tmp/apt.conf; mkdir -p /tmp/none/partial"
     )
-    for command in (("https", "blog.example.org"), ("mail",)):
+    for command in (("https", "blog.example.org"), ("mail", "--domain", "blog.example.org")):
         said = site.run("microblog", *command, check=False, env={"APT_CONFIG": "/tmp/apt.conf"})
         assert site.code == 1
         assert said.splitlines()[-2].startswith("microblog: apt cannot install "), said

@@ -1,10 +1,12 @@
 """``microblog status``: the site at a glance, for people and for monitors."""
 
+import os
 import re
 import shutil
 import socket
 import ssl
 import time
+from calendar import timegm
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,12 +19,14 @@ from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import backup
 from microblog.host.database import schema, server
-from microblog.host.machine import layout, privileges, services
+from microblog.host.machine import layout, ledger, privileges, services
 from microblog.host.site import certificate, front, maintenance, nginx, supervisor
 
 CERTIFICATE_DAYS = 14
 BACKUP_HOURS = 48
 FREE_PERCENT = 5
+# How the ledger writes a time.
+_WHEN = "%Y-%m-%dT%H:%M:%SZ"
 # What a database server that runs takes to answer; one that does not is not waited for.
 DATABASE_SECONDS = 5
 _PLACES = (layout.STATE, layout.LOGS)
@@ -163,12 +167,9 @@ def _disk(config: Config) -> Fact:
 def _backup(_: Config) -> Fact:
     entries = backup.listing()
     if not entries:
-        # A new machine has none; the first night brings one.
-        try:
-            # Setup has written it once.
-            hours = (time.time() - (layout.ETC / "name").stat().st_mtime) / 3600
-        except OSError:
-            hours = 0.0
+        # A new machine has none; the first night brings one. Setup has made itself known to supervisor once.
+        began = [entry["when"] for entry in ledger.entries("supervisor")] if os.geteuid() == 0 else []
+        hours = (time.time() - timegm(time.strptime(min(began), _WHEN))) / 3600 if began else 0.0
         return Fact("none yet", hours <= BACKUP_HOURS, {"hours": None})
     path = max((path for path, _ in entries), key=lambda path: path.stat().st_mtime)
     hours = (time.time() - path.stat().st_mtime) / 3600
