@@ -5,7 +5,9 @@ import pytest
 
 from microblog.config import Config
 from microblog.database import db
-from microblog.host import privileges, rows, status
+from microblog.host.database import rows
+from microblog.host.health import status
+from microblog.host.machine import privileges
 from microblog.models import Change, IndexState, User, indexing
 from microblog.models.follow import follow
 from microblog.models.post import add_post, explore_page

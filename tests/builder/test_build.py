@@ -269,8 +269,8 @@ _WORK = """
 import contextlib, os, signal, sys, time
 from pathlib import Path
 import build
-from builder import cache
-from builder.progress import step
+from builder.core import cache
+from builder.core.progress import step
 here = Path(sys.argv[1])
 build._listen()
 try:

@@ -16,7 +16,7 @@ from builder.disk import bmap, bootfs, card_layout, media
 from builder.disk.ext4 import FileSystem
 from builder.results import manifest
 from builder.ship import block_devices, card_settings, flash
-from microblog.host import bootfile
+from microblog.host.card import bootfile
 
 _SIZE = card_layout.ROOT_START + (32 << 20)
 _TEMPLATE = "# Settings\r\n#host name = microblog\r\n#wifi country = \r\n#ssh key = ...\r\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import paths
+from builder.core import paths
 from microblog.config import Config
 from microblog.host.health import doctor
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builder import paths
+from builder.core import paths
 
 HOST = paths.ROOT / "microblog/host"
 # Those of one rank know nothing of each other.

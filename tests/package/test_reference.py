@@ -5,7 +5,7 @@ import re
 import click
 import pytest
 
-from builder import paths
+from builder.core import paths
 from microblog.commands import machine
 
 MANUAL = (paths.ROOT / "debian/microblog.1").read_text().replace("\\-", "-")

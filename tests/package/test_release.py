@@ -10,7 +10,7 @@ import pytest
 from nspawn import Machine, install, try_install, wait_until
 from sites import BACKUPS, ENV, fill, look
 
-from builder import cache, paths
+from builder.core import cache, paths
 
 # 0.1.0: gunicorn on port 8000, no ledger.
 RELEASED = "6886671"

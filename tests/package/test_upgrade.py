@@ -9,7 +9,7 @@ from nspawn import Machine, try_install, wait_until
 from sites import BACKUPS, SQLITE, fill, in_maintenance, look, switch_to, tables
 from variants import ADD, HEAD, Versions, migration
 
-from builder import paths
+from builder.core import paths
 
 DESTROY = ADD + '\nop.execute("DELETE FROM posts")\nop.execute("ALTER TABLE users ADD COLUMN y INTEGER")\n'  # noqa: S608
 UNWELL = """
