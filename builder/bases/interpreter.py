@@ -44,7 +44,9 @@ def require(architecture: str) -> None:
     try:
         if not (_BINFMT / "register").exists():
             run([program("mount", "mount"), "-t", "binfmt_misc", "binfmt_misc", _BINFMT], Path(os.devnull))
-        (_BINFMT / "register").write_bytes(conf.read_bytes().strip())
+        # A container has the kernel's, in which somebody else may have registered it.
+        if not (_BINFMT / name).exists():
+            (_BINFMT / "register").write_bytes(conf.read_bytes().strip())
     except OSError as error:
         raise BuildError(
             f"this machine can't run programs for {architecture}: {error.strerror}", hint
