@@ -19,7 +19,10 @@ def test_what_is_registered_already_is_taken_as_it_is():
     )
     for _ in range(2):
         done = subprocess.run(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-c", script],
+            [
+                *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+                *(sys.executable, "-c", script),
+            ],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.stdout == "good\n", done.stderr
