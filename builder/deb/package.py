@@ -134,7 +134,7 @@ def _build_in(scratch: Path) -> Path:
     log = DIST / _LOG
     with log.open("wb") as output:
         _run(
-            [_PYTHON.name, "setup.py", "--command-packages=stdeb.command", "debianize"],
+            [str(_PYTHON.path), "setup.py", "--command-packages=stdeb.command", "debianize"],
             tree,
             # stdeb alone, not what else lives beside it.
             {**environment, "PYTHONPATH": str(_stdeb(scratch))},

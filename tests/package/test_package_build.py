@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from builder.core.errors import BuildError
+from builder.core.needs import File
 from builder.deb import package
 
 
@@ -48,7 +49,7 @@ def test_the_key_covers_what_goes_in(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_failing_step_names_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package, "DIST", tmp_path)
-    monkeypatch.setattr(package, "_PYTHON", "/bin/false")
+    monkeypatch.setattr(package, "_PYTHON", File("/bin/false", "coreutils"))
     with pytest.raises(BuildError) as caught:
         package.build()
     assert "debianize failed (exit code 1)" in caught.value.message
@@ -58,6 +59,7 @@ def test_a_failing_step_names_the_log(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_missing_tool_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package, "DIST", tmp_path)
-    monkeypatch.setattr(package, "_PYTHON", "/nowhere/python3")
-    with pytest.raises(BuildError, match="/nowhere/python3 is missing"):
+    monkeypatch.setattr(package, "_PYTHON", File("/nowhere/python3", "python-nowhere"))
+    with pytest.raises(BuildError, match="/nowhere/python3 is not there") as caught:
         package.build()
+    assert caught.value.hint == "apt-get install python-nowhere"

@@ -36,6 +36,12 @@ def released(shared: Path) -> Path:
     return Path(done.stdout.splitlines()[-1])
 
 
+def _holds(now: str, then: str) -> bool:
+    """Whether what people had then is there now, to the letter: a row may have more columns at its end."""
+    rows = list(zip(now.splitlines(), then.splitlines(), strict=True))
+    return all(new.startswith(old.removesuffix("]")) for new, old in rows)
+
+
 def test_the_last_release_becomes_this_version(
     base: Path, released: Path, deb: Path, new_machine: Callable[..., Machine]
 ) -> None:
@@ -49,7 +55,8 @@ def test_the_last_release_becomes_this_version(
     said = try_install(machine, deb)
     assert machine.code == 0, said
     assert machine.answers()
-    assert (look(machine), machine.run("grep", "^SECRET_KEY=", ENV)) == (before, secret)
+    assert _holds(look(machine), before)
+    assert machine.run("grep", "^SECRET_KEY=", ENV) == secret
     # Nobody can take the application's place on a port any more.
     assert ":8000" not in machine.run("ss", "-Hltn")
     assert "Nothing is wrong" in machine.run("microblog", "doctor")
@@ -61,7 +68,7 @@ def test_the_last_release_becomes_this_version(
     fill(machine, "bob", 1)
     machine.run("microblog", "restore", "/root/old.tar.gz")
     wait_until("the site answers", machine.answers)
-    assert look(machine) == before
+    assert _holds(look(machine), before)
     assert machine.run("ls", BACKUPS)
 
     # And what the release had put aside comes back from this one.
@@ -87,7 +94,7 @@ def test_a_site_of_nginx_that_somebody_has_changed_is_kept_and_served(
     )
     assert "BIND=127.0.0.1:8000 is set for it" in said
     wait_until("the site answers", machine.answers)
-    assert look(machine) == before
+    assert _holds(look(machine), before)
     assert "see it at" in machine.run("microblog", "status")
     machine.destroy()
     machine.delete()
