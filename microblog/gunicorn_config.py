@@ -8,13 +8,13 @@ https://docs.gunicorn.org/en/stable/settings.html
 import ctypes
 import gc
 import os
-import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 
+from microblog import ipv6
 from microblog.config import ENV_FILE, SOCKET
 
 # What a worker adds beside the preloaded application it shares, and its share
@@ -54,19 +54,9 @@ _memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
 def _addresses(wanted: str) -> list[str]:
     """A list, for gunicorn takes a text with commas for one address; without IPv6, those that need none."""
     found = [address.strip() for address in wanted.split(",") if address.strip()]
-    if not _ipv6():
+    if not ipv6.available():
         found = [address for address in found if not address.startswith("[")] or found
     return found
-
-
-def _ipv6() -> bool:
-    """Whether this kernel has it: it may be told not to (ipv6.disable=1)."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::", 0))
-    except OSError:
-        return False
-    return True
 
 
 bind = _addresses(_environment.get("BIND") or f"unix:{SOCKET}")

@@ -264,3 +264,15 @@ def signed_image(server, keys):
         )  # fmt: skip
 
     return publish
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout of its own, so that what is under way in this one has no part in the test."""
+    directory = tmp_path / "checkout"
+    left_out = shutil.ignore_patterns("out", "__pycache__", "vendor")
+    for name in ("builder", "debian", "images", "microblog", "packer"):
+        shutil.copytree(paths.ROOT / name, directory / name, ignore=left_out)
+    for name in ("build.py", "setup.cfg", "LICENSE"):
+        shutil.copy(paths.ROOT / name, directory / name)
+    return directory

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import pty
-import shutil
 import signal
 import socket
 import subprocess
@@ -131,18 +130,6 @@ def test_what_is_no_list_of_packages_is_refused(tmp_path):
     listing.write_text("bash: dpkg-query: not found\n")
     with pytest.raises(BuildError, match="has a line that is none"):
         manifest.packages(listing)
-
-
-@pytest.fixture
-def checkout(tmp_path):
-    """A checkout of its own, so that what is under way in this one has no part in the test."""
-    directory = tmp_path / "checkout"
-    left_out = shutil.ignore_patterns("out", "__pycache__", "vendor")
-    for name in ("builder", "debian", "images", "microblog", "packer"):
-        shutil.copytree(paths.ROOT / name, directory / name, ignore=left_out)
-    for name in ("build.py", "setup.cfg", "LICENSE"):
-        shutil.copy(paths.ROOT / name, directory / name)
-    return directory
 
 
 @pytest.fixture

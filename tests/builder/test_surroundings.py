@@ -1,31 +1,24 @@
 """build.py where its user's surroundings are not what its makers have."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from builder.core import paths, surroundings
+from builder.core import surroundings
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def my_checkout(checkout, tmp_path):
     """A checkout and a cache in folders with a space in their names."""
-    directory = tmp_path / "my checkout"
-    left_out = shutil.ignore_patterns("out", "__pycache__", "vendor")
-    for name in ("builder", "debian", "images", "microblog", "packer"):
-        shutil.copytree(paths.ROOT / name, directory / name, ignore=left_out)
-    for name in ("build.py", "setup.cfg", "LICENSE"):
-        shutil.copy(paths.ROOT / name, directory / name)
     # The Python environment is not what is tested here: take the one that is there.
     cache = tmp_path / "my cache"
     cache.mkdir()
     for environment in Path(sys.prefix).parent.glob("venv-*"):
         (cache / environment.name).symlink_to(environment)
-    return directory
+    return checkout
 
 
 @pytest.fixture
@@ -38,12 +31,12 @@ def data_home():
     subprocess.run(["rm", "-rf", home], check=True)
 
 
-def test_a_repository_made_in_odd_surroundings_is_for_everybody(checkout, data_home, tmp_path):
+def test_a_repository_made_in_odd_surroundings_is_for_everybody(my_checkout, data_home, tmp_path):
     """No home, no such locale, a day ahead, files for oneself alone, and spaces in every path."""
     temporary = tmp_path / "my files"
     temporary.mkdir()
     done = subprocess.run(
-        [sys.executable, checkout / "build.py", "repo", "--output", tmp_path / "my site"],
+        [sys.executable, my_checkout / "build.py", "repo", "--output", tmp_path / "my site"],
         env={
             "PATH": os.environ["PATH"],
             "LC_ALL": "ru_RU.UTF-8",
@@ -55,7 +48,7 @@ def test_a_repository_made_in_odd_surroundings_is_for_everybody(checkout, data_h
         umask=0o077, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    made = [*(tmp_path / "my site").rglob("*"), *(checkout / "dist").glob("*.deb")]
+    made = [*(tmp_path / "my site").rglob("*"), *(my_checkout / "dist").glob("*.deb")]
     for suffix in (".deb", ".asc", ".sources"):
         assert any(path.suffix == suffix for path in made), suffix
     private = [path for path in made if path.is_dir() and path.stat().st_mode & 0o005 != 0o005]

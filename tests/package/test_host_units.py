@@ -9,7 +9,7 @@ import pytest
 from dotenv import dotenv_values
 
 from builder.core import paths
-from microblog import gunicorn_config
+from microblog import gunicorn_config, ipv6
 from microblog.config import Config, known_settings
 from microblog.errors import HostError
 from microblog.gunicorn_config import worker_count
@@ -244,7 +244,7 @@ def test_names_of_other_sites_are_left_to_them(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_ipv6_the_site_listens_on_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = "127.0.0.1:8000,0.0.0.0:80,[::]:80"
-    monkeypatch.setattr(gunicorn_config, "_ipv6", lambda: True)
+    monkeypatch.setattr(ipv6, "available", lambda: True)
     assert gunicorn_config._addresses(wanted) == wanted.split(",")
-    monkeypatch.setattr(gunicorn_config, "_ipv6", lambda: False)
+    monkeypatch.setattr(ipv6, "available", lambda: False)
     assert gunicorn_config._addresses(wanted) == ["127.0.0.1:8000", "0.0.0.0:80"]

@@ -8,11 +8,10 @@ same on every machine.
 import ipaddress
 import os
 import re
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from microblog import names
+from microblog import ipv6, names
 from microblog.config import SOCKET, Config
 from microblog.errors import HostError
 from microblog.host.machine import files, layout, ledger, services
@@ -89,7 +88,7 @@ def ensure(config: Config) -> list[str]:
     _take_over_earlier()
     done = []
     if _write_listen():
-        done.append("nginx listens on IPv6 too" if _ipv6() else "nginx listens on IPv4 alone")
+        done.append("nginx listens on IPv6 too" if ipv6.available() else "nginx listens on IPv4 alone")
     if put(_APP, _app()):
         done.append(f"nginx passes visitors on to {layout.app_address()}")
     if put(_REAL, _real(config)):
@@ -303,7 +302,7 @@ def _write_listen() -> bool:
     """
     changed = False
     for path, text in _LISTEN.items():
-        if not _ipv6():
+        if not ipv6.available():
             if path.exists():
                 mark_stale()
                 path.unlink()
@@ -313,12 +312,3 @@ def _write_listen() -> bool:
             files.write(path, text, 0o644)
             changed = True
     return changed
-
-
-def _ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::", 0))
-    except OSError:
-        return False
-    return True
