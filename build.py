@@ -402,7 +402,7 @@ def publish(
 @click.argument("suites", nargs=-1, metavar="[app|browser|builder|package|images|pi]...")
 @click.option("--thorough", is_flag=True, help="Add the long drills.")
 def test(suites: tuple[str, ...], thorough: bool) -> None:
-    """Run the tests: the suites named, or all. The Pi's image takes long: name it, or use --thorough."""
+    """Run the tests: the suites named, or all."""
     from builder.dev import suites as runner
 
     runner.run(suites, thorough)

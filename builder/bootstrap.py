@@ -63,7 +63,7 @@ def prepare(arguments: list[str]) -> None:
         wanted += _VENV
     if verb == "test" and not asks and os.geteuid() != 0:
         # Root installs for a suite when it begins: so each is run with what it says itself that it needs.
-        wanted += suites.needs_of(words[1:], "--thorough" in arguments)
+        wanted += suites.needs_of(words[1:])
     needs.have(wanted)
     if _inside_one_with(extras):
         return

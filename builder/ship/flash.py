@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -188,6 +189,7 @@ def _set(disk: Disk, settings: Mapping[str, list[str]], work: Path, log: Path) -
 
 
 def _eject(disk: Disk) -> None:
-    # Where there is no such program, or no tray: all is on the card already.
-    with contextlib.suppress(BuildError):
-        output([program("eject", "eject"), str(disk.path)])
+    # Where there is no such program, which nobody needs to install for it, or no tray: all is on the card.
+    if eject := shutil.which("eject"):
+        with contextlib.suppress(BuildError):
+            output([eject, str(disk.path)])
