@@ -150,9 +150,10 @@ _PROVIDERS = {
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("suite", [BOOKWORM, TRIXIE])
 @pytest.mark.parametrize("provider", _PROVIDERS)
-def test_publish_dry_run(with_image, provider):
-    system = with_image("cloud")
+def test_publish_dry_run(with_image, provider, suite):
+    system = with_image("cloud", suite)
     assert _succeeds(system.run("./build.py", "publish", provider, "--dry-run", *_PROVIDERS[provider]))
 
 
@@ -161,7 +162,7 @@ _FLASH = """
 truncate -s 4G card
 device=$(losetup --find --show card)
 trap 'losetup --detach $device' EXIT
-./build.py flash pi >&2
+./build.py flash pi >&2 || test $? = 1  # there is no card
 python=$(echo /root/.cache/microblog/venv-build-*/bin/python)
 $python -c "
 import runpy, sys
@@ -170,6 +171,7 @@ from builder.ship import block_devices as disks
 disks._TYPES = frozenset({'disk', 'loop'})
 why_not = disks._why_not
 disks._why_not = lambda row, *rest: why_not({**row, 'hotplug': True}, *rest)
+disks._caution = lambda _: ''
 sys.argv = ['build.py', 'flash', 'pi', '$device', '--yes', '--hostname', 'garden']
 runpy.run_path('build.py', run_name='__main__')
 "
@@ -177,8 +179,9 @@ runpy.run_path('build.py', run_name='__main__')
 
 
 @pytest.mark.thorough
-def test_flash(with_image):
-    done = with_image("pi").run("sh", "-euc", _FLASH)
+@pytest.mark.parametrize("suite", [BOOKWORM, TRIXIE])
+def test_flash(with_image, suite):
+    done = with_image("pi", suite).run("sh", "-euc", _FLASH)
     _succeeds(done)
     assert "every block is as it should be" in done.stderr
     assert "Wrote host name into microblog.txt" in done.stderr
