@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 
+_HANDED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 
 def stand_aside() -> None:
     """Where this is the first process (pid 1): go on as a child of it.
@@ -16,14 +18,18 @@ def stand_aside() -> None:
     """
     if os.getpid() != 1:
         return
+    # None is lost that comes before there is somebody to hand it to.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDED_ON)
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
         return
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in _HANDED_ON:
         signal.signal(number, lambda number, _: os.kill(child, number))
     if sys.stdin.isatty():
         # Ctrl-C reaches both by itself.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
     while True:
         ended, status = os.wait()
         if ended == child:

@@ -205,7 +205,8 @@ def _calls(tree: ast.Module) -> Iterator[Need | Folder]:
         kind = _KINDS.get(getattr(node.func, "id", getattr(node.func, "attr", "")))
         given = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
         named = {k.arg: k.value.value for k in node.keywords if k.arg and isinstance(k.value, ast.Constant)}
-        if kind and given and len(given) == len(node.args) and all(isinstance(one, str) for one in given):
+        literal = len(given) == len(node.args) and len(named) == len(node.keywords)
+        if kind and given and literal and all(isinstance(one, str) for one in given):
             yield kind(*given, **named)
 
 

@@ -44,7 +44,8 @@ def check(provider: str, options: Mapping[str, object], takes: tuple[str, ...], 
 def check_lightsail(options: Mapping[str, object], image: str) -> None:
     """As :func:`check`, for a launch script, which takes an address alone."""
     for name, value in options.items():
-        if value and name != "--url":
+        # A script is shown, and no call is made, whether it is said or not.
+        if value and name not in ("--url", "--dry-run"):
             raise BuildError(
                 f"{name} means nothing for lightsail: it takes no images",
                 "It takes --url, see docs/publish.md",

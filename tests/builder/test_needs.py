@@ -106,6 +106,7 @@ def test_needs_are_read_without_running_what_has_them(tmp_path, monkeypatch):
         "builder/flour.py": "NEEDS = (Package('mill'), File('/grain', 'grain'), Folder('tests/taste'))\n",
         "tests/taste/test_it.py": "import helpers\n",
         "tests/taste/helpers.py": "Program('tongue', 'tongue', optional=True)\nprogram(one, two)\n",
+        "tests/taste/made_up.py": "File('/a', package=b)\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)

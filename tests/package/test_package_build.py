@@ -59,7 +59,8 @@ def test_a_failing_step_names_the_log(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_missing_tool_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package, "DIST", tmp_path)
-    monkeypatch.setattr(package, "_PYTHON", File("/nowhere/python3", "python-nowhere"))
+    made_up = "python-nowhere"
+    monkeypatch.setattr(package, "_PYTHON", File("/nowhere/python3", made_up))
     with pytest.raises(BuildError, match="/nowhere/python3 is not there") as caught:
         package.build()
     assert caught.value.hint == "apt-get install python-nowhere"
