@@ -192,7 +192,13 @@ def test_one_line_for_those_without_rights(site: Machine) -> None:
 
 
 def test_status(site: Machine) -> None:
-    said = dict(re.split(r":\s+", line, maxsplit=1) for line in site.run("microblog", "status").splitlines())
+    def status() -> dict[str, str]:
+        lines = site.run("microblog", "status", check=False).splitlines()
+        return dict(re.split(r":\s+", line, maxsplit=1) for line in lines)
+
+    # Another test may just have killed it.
+    wait_until("the application has started", lambda: status()["application"] != "starting")
+    said = status()
     assert said["database"] == "MySQL, microblog on localhost"
     assert (said["application"], said["supervisor"], said["nginx"]) == ("running", "active", "active")
     assert said["certificate"].startswith("until ")
