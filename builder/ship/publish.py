@@ -118,6 +118,7 @@ def run_cloud(
     order = _order(cloud, provider, name, region, bucket, url, dry)
     if not dry:
         require(cloud)
+    cloud.ready(order)
     file = prepare(library.find(name), cloud.ending)
     if order.ledger:
         say(f"Going on where an earlier run stopped ({order.ledger.path.name})")

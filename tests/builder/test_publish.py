@@ -530,6 +530,15 @@ def test_aws_without_bucket(account):
         publish.run_cloud("aws", "cloud", bucket="none-of-mine")
 
 
+@pytest.mark.parametrize(
+    ("provider", "message"), [("aws", "from a bucket"), ("digitalocean", "none to put it at")]
+)
+def test_what_has_no_place_to_go_is_said_before_it_is_made(account, monkeypatch, provider, message):
+    monkeypatch.setattr(publish, "prepare", lambda *_: pytest.fail("the file was made for nothing"))
+    with pytest.raises(BuildError, match=message):
+        publish.run_cloud(provider, "cloud", dry=True)
+
+
 def test_aws_dry_run(account, capfd, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     publish.run_cloud("aws", "cloud", bucket="mine", dry=True)

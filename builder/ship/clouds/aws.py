@@ -23,9 +23,12 @@ def _clients(order: Order) -> tuple[Any, Any]:
     return bucket.client("s3", order.region, **keys), bucket.client("ec2", order.region, **keys)
 
 
-def _publish(order: Order, file: Path) -> str:
+def _ready(order: Order) -> None:
     if not order.bucket:
         raise BuildError("AWS takes images from a bucket of S3", "Name one of yours with --bucket")
+
+
+def _publish(order: Order, file: Path) -> str:
     store, ec2 = _clients(order)
     ledger = order.ledger
     if ledger.get("image"):
@@ -161,6 +164,7 @@ CLOUD = cloud.Cloud(
     region="us-east-1",
     ending=".vmdk",
     takes=("--bucket",),
+    ready=_ready,
     publish=_publish,
     remove=_remove,
     launch=_launch,

@@ -99,6 +99,8 @@ class Cloud:
     """The form of the file it takes: ``.img.gz`` or ``.vmdk``."""
     takes: tuple[str, ...]
     """Of the options ``--bucket`` and ``--url`` those that mean something there."""
+    ready: Callable[[Order], None]
+    """Raises BuildError where the order lacks what it takes: asked before the file is made."""
     publish: Callable[[Order, Path], str]
     """(order, file) -> the snapshot's id. Notes in the ledger whatever it makes, before it goes on."""
     remove: Callable[[Order], None]

@@ -23,6 +23,11 @@ def _api(order: Order) -> rest.Api:
     return rest.Api(API, os.environ.get(_TOKEN, ""), _TOKEN, order.dry)
 
 
+def _ready(order: Order) -> None:
+    if not order.url:
+        _store(order)
+
+
 def _store(order: Order) -> Any:
     key, secret = (os.environ.get(name, "DRY" if order.dry else "") for name in _SPACES)
     if not ((order.bucket or order.ledger.get("bucket")) and key and secret):
@@ -104,6 +109,7 @@ CLOUD = cloud.Cloud(
     region="nyc3",
     ending=".img.gz",
     takes=("--bucket", "--url"),
+    ready=_ready,
     publish=_publish,
     remove=_remove,
     launch=_launch,

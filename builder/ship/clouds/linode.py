@@ -95,6 +95,7 @@ CLOUD = cloud.Cloud(
     region="us-east",
     ending=".img.gz",
     takes=(),
+    ready=lambda order: None,
     publish=_publish,
     remove=_remove,
     launch=_launch,
