@@ -28,8 +28,9 @@ mkdir "$root/dev/shm" "$root/dev/pts"
 mount -t tmpfs shm "$root/dev/shm"
 ln -s /proc/self/fd "$root/dev/fd"
 mount -t tmpfs -o mode=755 run "$root/run"
-mkdir "$root/run/pool" "$root/run/systemd" "$root/run/lock"
+mkdir "$root/run/pool" "$root/run/files" "$root/run/systemd" "$root/run/lock"
 mount --bind -o ro "$POOL" "$root/run/pool"
+mount --bind -o ro "$FILES" "$root/run/files"
 
 for script in $SCRIPTS; do
     cat "$PROVISION/$script"

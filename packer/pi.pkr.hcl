@@ -69,6 +69,7 @@ build {
       "OUTPUT=${var.output}",
       "PACKAGES=${join(" ", var.packages)}",
       "PROVISION=${path.root}/provision",
+      "FILES=${path.root}/files",
       "SCRIPTS=${join(" ", var.provision)}",
       "QEMU_CPU=${var.qemu_cpu}",
     ]

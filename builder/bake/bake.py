@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,8 +65,15 @@ def sources(image: Image) -> list[Path]:
     return [
         *(paths.PACKER / name for name in (f"{image.template}.pkr.hcl", *_COMMON)),
         *(paths.PACKER / "provision" / name for name in image.provision),
+        *_laid_down(image.provision),
         *(paths.BUILDER / name for name in _STEPS),
     ]  # fmt: skip
+
+
+def _laid_down(scripts: Sequence[str]) -> list[Path]:
+    """The files that scripts lay down: those of pi.sh are in packer/files/pi."""
+    trees = (paths.PACKER / "files" / Path(name).stem for name in scripts)
+    return [tree for tree in trees if tree.is_dir()]
 
 
 class _Progress:
@@ -171,6 +179,6 @@ def _ignore(_: packer.Line) -> None:
 def _lay_out(template: Path, version: tuple[int, ...], templates: Path) -> None:
     """Put together the directory that Packer reads."""
     (templates / template.name).symlink_to(template)
-    for name in ("provision", "chroot.sh"):
+    for name in ("provision", "files", "chroot.sh"):
         (templates / name).symlink_to(paths.PACKER / name)
     packer.name_plugins(template, version, templates)

@@ -15,7 +15,8 @@ from builder.core.command import program
 
 _SCRIPTS = {
     "one.sh": "set -eu\necho one > /run/packages\n",
-    "two.sh": "echo two $PACKAGES >> /run/packages\n",
+    "two.sh": "echo two $PACKAGES >> /run/packages\nread -r line < /run/files/pi/three\n"
+    "echo $line >> /run/packages\n",
 }
 
 
@@ -23,10 +24,11 @@ _SCRIPTS = {
 def place(tmp_path):
     """A folder with the provisioning scripts, a pool, and the boot partition's files."""
     here = tmp_path / "a cache of mine"
-    for folder in ("provision", "pool", "firmware"):
+    for folder in ("provision", "files/pi", "pool", "firmware"):
         (here / folder).mkdir(parents=True)
     for name, text in _SCRIPTS.items():
         (here / "provision" / name).write_text(text)
+    (here / "files/pi/three").write_text("three\n")
     return here
 
 
@@ -52,6 +54,7 @@ def test_the_scripts_run_in_the_chroot(place):
     given = {
         "DISK": disk, "OFFSET": 1 << 20, "SIZE": size, "FIRMWARE": place / "firmware", "POOL": place / "pool",
         "OUTPUT": place / "packer", "PACKAGES": "microblog", "PROVISION": place / "provision",
+        "FILES": place / "files",
         "SCRIPTS": "one.sh two.sh", "QEMU_CPU": "max",
     }  # fmt: skip
     done = subprocess.run(
@@ -60,7 +63,7 @@ def test_the_scripts_run_in_the_chroot(place):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (place / "packer.packages").read_text() == "one\ntwo microblog\n"
+    assert (place / "packer.packages").read_text() == "one\ntwo microblog\nthree\n"
     assert str(place) not in Path("/proc/mounts").read_text().replace("\\040", " ")
 
 
@@ -68,9 +71,10 @@ def test_packer_hands_it_what_it_needs(place, tmp_path):
     templates, told = place / "templates", place / "told"
     templates.mkdir()
     (templates / "pi.pkr.hcl").symlink_to(paths.PACKER / "pi.pkr.hcl")
-    (templates / "provision").symlink_to(place / "provision")
+    for folder in ("provision", "files"):
+        (templates / folder).symlink_to(place / folder)
     (templates / "chroot.sh").write_text(
-        'cd "$PROVISION"\ncat $SCRIPTS > "$OUTPUT.told"\necho "$DISK" >> "$OUTPUT.told"\n'
+        'cd "$PROVISION"\ncat $SCRIPTS "$FILES/pi/three" > "$OUTPUT.told"\necho "$DISK" >> "$OUTPUT.told"\n'
     )
     variables = {
         "disk": "the disk", "offset": 0, "size": 0, "firmware": "f", "pool": "p", "output": str(told),
@@ -79,4 +83,4 @@ def test_packer_hands_it_what_it_needs(place, tmp_path):
     file = tmp_path / "variables.pkrvars.json"
     file.write_text(json.dumps(variables))
     packer.call(packer.find(), "build", templates, {"var_file": str(file)}, lambda _: None, tmp_path / "log")
-    assert (place / "told.told").read_text() == "".join(_SCRIPTS.values()) + "the disk\n"
+    assert (place / "told.told").read_text() == "".join(_SCRIPTS.values()) + "three\nthe disk\n"

@@ -14,6 +14,7 @@ from builder.core import paths
 
 _SHELL = [
     *paths.PACKER.glob("provision/*.sh"),
+    *(file for file in paths.PACKER.glob("files/**/*") if file.is_file() and file.stat().st_mode & 0o100),
     *(paths.DEFINITIONS / "bases").glob("*.sh"),
     paths.ROOT / ".ci/run",
     paths.ROOT / "tests/stranger/bare-root",

@@ -21,6 +21,7 @@ mount -t proc proc "$0/proc"
 mount -t tmpfs run "$0/run"
 mkdir "$0/run/systemd" "$0/run/lock" "$0/run/pool"
 cp "$1"/* "$0/run/pool"
+cp -R "$2" "$0/run/files"
 cat > "$0/run/provision"
 # Not in its place: systemctl knows a chroot by process 1 having another root directory.
 chroot "$0" /bin/sh -eu /run/provision && exit
@@ -52,7 +53,7 @@ class System:
         script = "".join((_SCRIPTS / name).read_text() for name in names) + then
         done = subprocess.run(
             ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--propagation=private",
-             "sh", "-eu", "-c", _ENTER, self.root, self.pool],
+             "sh", "-eu", "-c", _ENTER, self.root, self.pool, paths.PACKER / "files"],
             input=script, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "PACKAGES": "odd",
                  "LC_ALL": "C.UTF-8"},
