@@ -49,7 +49,7 @@ if __name__ == "__main__":
 
 import click  # noqa: E402 - bootstrap has just seen to it
 
-from builder.core import paths  # noqa: E402
+from builder.core import paths, progress  # noqa: E402
 from builder.vm import emulator  # noqa: E402
 
 _accelerator = click.option(
@@ -101,12 +101,14 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option("--debug", is_flag=True, help="Show tracebacks, and why something is made anew.")
 def main(debug: bool) -> None:
     """Build Microblog's package and images, check them, try them out.
 
     Progress goes to stderr; the results' paths are the last lines on stdout.
     """
+    if debug:
+        progress.show_details()
 
 
 @main.command(epilog="Example: ./build.py deb")

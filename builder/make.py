@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.bake import bake, layer, packer
-from builder.bake.method import METHODS
+from builder.bake import bake, layer, method, packer
 from builder.bases import base
-from builder.core import cache, paths
+from builder.bases.cached import CachedBase
+from builder.core import cache, inputs, paths
 from builder.core.errors import BuildError
+from builder.core.inputs import Inputs
 from builder.core.progress import say
 from builder.deb import package
 from builder.defs import definition
@@ -63,7 +64,7 @@ def require(name: str, insist: str | None = None) -> definition.Image:
     image = definition.load_image(name)
     if insist:
         definition.load_base_for(image, insist)
-    if METHODS[image.method].needs_root and os.geteuid() != 0:
+    if method.load(image.method).needs_root and os.geteuid() != 0:
         raise BuildError(
             f"{name} is baked in a chroot, which needs root", f"Run: sudo ./build.py images {name}"
         )
@@ -101,19 +102,19 @@ def produce(
 
         @functools.cache
         def choice() -> str:
-            if not METHODS[image.method].emulates:
+            if not method.load(image.method).emulates:
                 return accelerator
             return emulator.choose(accelerator, below.architecture, lambda: below.kernel)
 
         chosen = _timed(seconds, "layer", lambda: layer.obtain(image, below, deb, choice, fresh))
         stem = f"microblog-{package.version()}-{name}-{chosen.name}-{chosen.architecture}"
-        key = bake.key(image, chosen, deb)
-        target = paths.OUT / f"{stem}{METHODS[image.method].suffix}"
-        result = _existing(target, key) if not fresh else None
+        made_from = bake.made_from(image, chosen, deb)
+        target = paths.OUT / f"{stem}{method.load(image.method).suffix}"
+        result = _existing(target, made_from) if not fresh else None
         if result:
             say(f"{result.image.name} is up to date")
         else:
-            result = _bake(target, key, image, chosen, deb, choice(), seconds, fresh)
+            result = _bake(target, made_from, image, chosen, deb, choice(), seconds, fresh)
         if checked and (fresh or not check.is_done(result.facts, thorough)):
             result = verify(result.image, accelerator, thorough)
         return result
@@ -126,19 +127,26 @@ def _timed(seconds: dict[str, float], phase: str, work: Any) -> Any:
     return done
 
 
-def _existing(image: Path, key: str) -> Result | None:
+def _existing(image: Path, made_from: Inputs) -> Result | None:
     facts = manifest.read(manifest.path_for(image))
-    if facts is None or facts.get("key") != key or not manifest.intact(paths.OUT, facts):
+    if facts is None or not manifest.intact(paths.OUT, facts):
+        return None
+    if facts.get("key") != made_from.digest:
+        inputs.explain(image.name, _inputs_beside(image), made_from)
         return None
     # A run that was killed had no time for these.
     return Result(image, manifest.path_for(image), manifest.write_sums(paths.OUT), facts)
 
 
+def _inputs_beside(image: Path) -> Path:
+    return image.with_name(f"{media.stem(image)}.{inputs.SUFFIX}")
+
+
 def _bake(
     target: Path,
-    key: str,
+    made_from: Inputs,
     image: definition.Image,
-    chosen: base.CachedBase,
+    chosen: CachedBase,
     deb: Path,
     accelerator: str,
     seconds: dict[str, float],
@@ -156,11 +164,11 @@ def _bake(
             "memory_mb": image.memory_mb,
             "scheme": image.scheme,
             "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "key": key,
+            "key": made_from.digest,
             "base": _told(chosen),
             "deb": manifest.files(deb)[0],
             "packer": ".".join(str(part) for part in packer.version(packer.find())),
-            "accelerator": accelerator if METHODS[image.method].emulates else None,
+            "accelerator": accelerator if method.load(image.method).emulates else None,
             "seconds": {**seconds, **baked.phases},
             "bake_s": baked.bake_seconds,
             "packages": manifest.packages(baked.packages),
@@ -168,6 +176,7 @@ def _bake(
         # A manifest beside an image is a promise: the old one goes before the image changes.
         manifest.path_for(target).unlink(missing_ok=True)
         made = [file.replace(paths.OUT / file.name) for file in baked.files]
+    made_from.write(_inputs_beside(target))
     bill = target.with_name(f"{media.stem(target)}{sbom.SUFFIX}")
     sbom.write(facts, bill)
     facts["sbom"] = bill.name
@@ -176,7 +185,7 @@ def _bake(
     return Result(target, manifest.path_for(target), manifest.write_sums(paths.OUT), facts)
 
 
-def _told(chosen: base.CachedBase) -> dict[str, Any]:
+def _told(chosen: CachedBase) -> dict[str, Any]:
     """A base as the manifest has it, and the layer on it where there is one."""
     itself = {"sha256": chosen.sha256, "made": chosen.made}
     return {

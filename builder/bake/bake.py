@@ -3,36 +3,21 @@
 import dataclasses
 import json
 import re
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
-from builder.bake import packer, pool
-from builder.bake.method import METHODS
-from builder.bases.base import CachedBase
-from builder.core import cache, paths
+from builder.bake import method, packer, pool
+from builder.bases.cached import CachedBase
+from builder.core import cache, inputs, paths
+from builder.core.inputs import Inputs
 from builder.core.progress import Step, step
 from builder.defs.definition import Image
 
 _SPACE = 8 << 30
-# The modules that decide what is in an image.
-_STEPS = (
-    "bake/bake.py",
-    "bake/in_chroot.py",
-    "bake/in_machine.py",
-    "disk/bmap.py",
-    "disk/bootfs.py",
-    "disk/card_layout.py",
-    "disk/compact.py",
-    "disk/fat.py",
-    "disk/media.py",
-    "results/oslist.py",
-    "disk/partition.py",
-    "bake/pool.py",
-    "vm/seed.py",
-    "disk/sparse.py",
-)
 # What all templates share.
 _COMMON = ("chroot.sh", "plugins.pkr.hcl.j2", "seed")
 # apt's status lines (apt's README.progress-reporting): pmstatus:PACKAGE:PERCENT:TEXT
@@ -53,21 +38,28 @@ class Baked:
     """From Packer's start to its end."""
 
 
-def key(image: Image, base: CachedBase, deb: Path) -> str:
-    """Hash of all that an image is baked from."""
-    return cache.key(
-        dataclasses.asdict(image), base.key, base.sha256, cache.sha256_file(deb), files=sources(image)
-    )
+def made_from(image: Image, base: CachedBase, deb: Path) -> Inputs:
+    """All that an image is baked from."""
+    values = {
+        "image": dataclasses.asdict(image),
+        "base": {"name": base.name, "key": base.key, "sha256": base.sha256},
+        "deb": {"name": deb.name, "sha256": cache.sha256_file(deb)},
+    }
+    return inputs.of(values, sources(image), code(image))
 
 
 def sources(image: Image) -> list[Path]:
-    """The files, besides its definition, that decide how an image is baked."""
+    """The files, besides its definition and code, that decide how an image is baked."""
     return [
         *(paths.PACKER / name for name in (f"{image.template}.pkr.hcl", *_COMMON)),
         *(paths.PACKER / "provision" / name for name in image.provision),
         *_laid_down(image.provision),
-        *(paths.BUILDER / name for name in _STEPS),
     ]  # fmt: skip
+
+
+def code(image: Image) -> list[ModuleType]:
+    """The modules that bake it: of the methods its own alone."""
+    return [sys.modules[__name__], method.code(image.method)]
 
 
 def _laid_down(scripts: Sequence[str]) -> list[Path]:
@@ -126,7 +118,7 @@ def bake(
     phases, seconds = install(image, base, deb, accelerator, work, log, fresh)
     packing = time.monotonic()
     with step(f"Packing {image.name}", f"Packed {image.name}"):
-        files = METHODS[image.method].pack(image, work, work / name, log.with_suffix(".tools.log"))
+        files = method.load(image.method).pack(image, work, work / name, log.with_suffix(".tools.log"))
     phases["pack"] = round(time.monotonic() - packing, 1)
     return Baked(files, work / "packer.packages", phases, seconds)
 
@@ -145,7 +137,6 @@ def install(
     :param deb: the package; None for a layer without it.
     :return: seconds by phase, and from Packer's start to its end; the rest is as in :func:`bake`.
     """
-    method = METHODS[image.method]
     template = paths.PACKER / f"{image.template}.pkr.hcl"
     executable = packer.ready(template)
     cache.need_space(work, _SPACE, f"baking {image.name}")
@@ -156,7 +147,7 @@ def install(
     pool.prepare(base, deb, image.packages, work / "pool", log.with_suffix(".pool.log"), fresh)
     wanted = dataclasses.replace(image, packages=[*(["microblog"] if deb else []), *image.packages])
     variables = templates / "variables.pkrvars.json"
-    given = method.prepare(wanted, base, accelerator, work, log.with_suffix(".tools.log"))
+    given = method.load(image.method).prepare(wanted, base, accelerator, work, log.with_suffix(".tools.log"))
     variables.write_text(json.dumps(given))
     _lay_out(template, packer.version(executable), templates)
     prepared = time.monotonic()

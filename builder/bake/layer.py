@@ -9,10 +9,10 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from builder.bake import bake, pool
-from builder.bake.method import METHODS
-from builder.bases.base import CachedBase, from_cache, keep
-from builder.core import cache, kept, paths
+from builder.bake import bake, method, pool
+from builder.bases import cached
+from builder.bases.cached import CachedBase, from_cache, keep
+from builder.core import cache, inputs, kept, paths
 from builder.core.errors import BuildError
 from builder.core.progress import say, step
 from builder.deb import package
@@ -43,8 +43,13 @@ def obtain(
     log = store / f"{name}.log"
     with cache.lock(store / f"{name}.lock", f"baking what {image.name} needs"):
         files = pool.needed(base, None, below.packages, log.with_suffix(".pool.log"), fresh)
-        key = cache.key(base.key, base.sha256, below.method, files, files=bake.sources(below))
-        directory = store / f"{name}-{key[:16]}"
+        values = {
+            "base": {"name": base.name, "key": base.key, "sha256": base.sha256},
+            "method": below.method,
+            "packages": {one.name: one.sha256 for one in files},
+        }
+        made_from = inputs.of(values, [*bake.sources(below), Path(__file__)], [*bake.code(below), cached])
+        directory = cached.directory_for(store, name, made_from)
         found = None if fresh else from_cache(directory)
         if found:
             say(f"What {image.name} needs is on {base.name} already, in the cache")
@@ -54,14 +59,14 @@ def obtain(
             bake.install(below, base, None, accelerator(), work, log)
             with step(f"Packing what {image.name} needs", f"Packed what {image.name} needs"):
                 raw, tools = work / "layer.raw", log.with_suffix(".tools.log")
-                METHODS[image.method].flatten(work, raw, tools)
+                method.load(image.method).flatten(work, raw, tools)
                 facts = dataclasses.replace(
                     base,
                     directory=directory,
-                    key=key,
+                    key=made_from.digest,
                     layer_on={"sha256": base.sha256, "made": base.made},
                 )
-                keep(raw, facts, work, tools)
+                keep(raw, facts, made_from, work, tools)
         made = from_cache(directory)
         if made is None:
             raise BuildError(f"{directory} changed while it was written", "Is the disk sound?")

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
-from builder.bake import in_chroot, in_machine
-from builder.bases.base import CachedBase
+from builder.bases.cached import CachedBase
+from builder.core.needs import Folder
 from builder.defs.definition import Image
-from builder.disk import media
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Method:
     needs_root: bool
 
 
-METHODS = {
-    "machine": Method(
-        *(in_machine.prepare, in_machine.flatten, in_machine.pack, media.QCOW2),
-        emulates=True,
-        needs_root=False,
-    ),
-    "chroot": Method(
-        *(in_chroot.prepare, in_chroot.flatten, in_chroot.pack, media.CARD),
-        emulates=False,
-        needs_root=True,
-    ),
-}
+_METHODS = Folder("builder/bake/methods")
+
+
+def load(name: str) -> Method:
+    """A method, by its name."""
+    found: Method = _METHODS.load(name).METHOD
+    return found
+
+
+def code(name: str) -> ModuleType:
+    """The module that has it."""
+    return _METHODS.load(name)

@@ -171,7 +171,7 @@ def obtain() -> Path:
     :raises BuildError: it can't be had, or anything of it is not right; nothing of it is kept then.
     """
     # They need what build.py's environment has.
-    from builder.bases import publisher
+    from builder.bases import upstream
     from builder.defs.definition import DownloadedBase
 
     place = _place()
@@ -184,7 +184,7 @@ def obtain() -> Path:
         say(f"There is no Packer: HashiCorp's {VERSION} is fetched")
         try:
             # A publisher's file with signed checksums beside it, as a base is.
-            got = publisher.obtain(
+            got = upstream.obtain(
                 DownloadedBase(
                     name="packer", description="", architecture=_architecture(), user="",
                     url=f"{address}_linux_{_architecture()}.zip",

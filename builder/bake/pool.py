@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from builder.bases.base import CachedBase
-from builder.core import cache, paths
+from builder.bases.cached import CachedBase
+from builder.core import cache, inputs, paths
 from builder.core.command import output, program, run
 from builder.core.errors import BuildError
+from builder.core.inputs import Inputs
 from builder.core.needs import Program
 from builder.core.progress import Step, say, step
 
@@ -38,11 +39,16 @@ class Package(NamedTuple):
     sha256: str
 
 
-def key(base: CachedBase, deb: Path | None, packages: Sequence[str]) -> str:
-    """Hash of what decides which packages are needed, but for the archive's indexes."""
+def asked(base: CachedBase, deb: Path | None, packages: Sequence[str]) -> Inputs:
+    """What decides which packages are needed, but for the archive's indexes."""
     dpkg_deb = program("dpkg-deb", "dpkg")
     fields = output([dpkg_deb, "--field", deb, "Depends", "Recommends", "Pre-Depends"]) if deb else ""
-    return cache.key(base.key, base.sha256, fields, sorted(packages), files=[Path(__file__)])
+    values = {
+        "base": {"name": base.name, "key": base.key, "sha256": base.sha256},
+        "deb": fields,
+        "packages": sorted(packages),
+    }
+    return inputs.of(values, code=[Path(__file__)])
 
 
 def needed(
@@ -57,7 +63,8 @@ def needed(
     """
     store = _store()
     store.mkdir(parents=True, exist_ok=True)
-    stem, day = key(base, deb, packages)[:16], time.strftime("%Y-%m-%d", time.gmtime())
+    question = asked(base, deb, packages)
+    stem, day = question.digest[:16], time.strftime("%Y-%m-%d", time.gmtime())
     with cache.lock(store / "lock", "downloading packages"):
         # None at all is an answer too: a composed base has all of them in it.
         known = None if fresh else _answer(store, store / f"{stem}.{day}.list")
@@ -78,6 +85,7 @@ def needed(
                 found, of = earlier
                 say(f"WARNING: {error.message}; taking the packages of {of}")
                 return found
+        question.write(store / f"{stem}.{inputs.SUFFIX}")
         cache.write_text(store / f"{stem}.{day}.list", "".join(f"{one.name} {one.sha256}\n" for one in found))
         return found
 
@@ -218,7 +226,8 @@ def _link(source: Path, target: Path) -> None:
 def _forget_old(store: Path) -> None:
     oldest = time.time() - _KEEP_DAYS * 86400
     # Each has the time of its last use.
-    for path in [*store.glob("*.list"), *store.glob("*/*.deb"), *store.glob("*/*.sha256")]:
+    kinds = ("*.list", "*.json", "*/*.deb", "*/*.sha256")
+    for path in [path for kind in kinds for path in store.glob(kind)]:
         if path.stat().st_mtime < oldest:
             path.unlink()
 

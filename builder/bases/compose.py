@@ -1,17 +1,18 @@
 """Compose a base from a Debian archive's packages: mmdebstrap, then the disk layout."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from builder.bases import interpreter
 from builder.core import cache, paths
 from builder.core.command import program, run
-from builder.core.needs import File, Program
+from builder.core.needs import File, Folder, Program
 from builder.core.progress import step
 from builder.defs.definition import ComposedBase, size_in_bytes
-from builder.disk import card_layout, cloud_layout
 
 _ROOT_TAR_BYTES = 1 << 30
 _UNPACKED_BYTES = 3 << 30
@@ -23,18 +24,18 @@ NEEDS = (
     # An ordinary user's namespaces.
     Program("newuidmap", "uidmap"),
 )
-_LAYOUTS = {"cloud": cloud_layout.assemble, "card": card_layout.assemble}
+_LAYOUTS = Folder("builder/disk/layouts")
 
 
-def sources(base: ComposedBase) -> list[Path]:
-    """The files, besides the definition, that a composed base depends on."""
+def scripts(base: ComposedBase) -> list[Path]:
+    """The files, besides the definition and code, that a composed base depends on."""
     bases = paths.DEFINITIONS / "bases"
-    modules = (
-        "bases/compose.py",
-        *(f"disk/{name}.py" for name in ("cloud_layout", "card_layout", "fat", "rootfs")),
-    )
-    scripts = [bases / name for name in (base.prepare, base.customize) if name]
-    return [*(paths.BUILDER / name for name in modules), *scripts, bases / "mke2fs.conf"]
+    return [bases / name for name in (base.prepare, base.customize, "mke2fs.conf") if name]
+
+
+def code(base: ComposedBase) -> list[ModuleType]:
+    """The modules that compose it: of the layouts its own alone."""
+    return [sys.modules[__name__], _LAYOUTS.load(base.layout)]
 
 
 def archives(base: ComposedBase) -> list[str]:
@@ -111,5 +112,5 @@ def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Path,
             hint=f"Is the archive reachable, and is there room on the disk? The whole log: {log}",
         )  # fmt: skip
     with step(f"Composing {base.name}: laying out its disk", f"Laid out the disk of {base.name}"):
-        _LAYOUTS[base.layout](tar, image, size, f"{base.name}/{base.suite}", work, log)
+        _LAYOUTS.load(base.layout).assemble(tar, image, size, f"{base.name}/{base.suite}", work, log)
     tar.unlink()

@@ -7,6 +7,7 @@ A need is declared where it is used, by a literal, and nowhere else:
     File("/usr/share/ovmf/OVMF.fd", "ovmf")      a file that is read
     Package("build-essential")                   what only another program looks at
     Folder("tests/images")                       tests that are run, with all that they need
+    Folder("builder/bake/methods")               modules of which one is found by its name
 
 A verb of build.py needs what the modules need that its function imports, what those import, and so
 on. Nothing but the standard library is imported here, and no module is run to be read: this is for
@@ -15,6 +16,7 @@ a machine on which nothing is installed yet.
 
 import ast
 import functools
+import importlib
 import os
 import shlex
 import shutil
@@ -22,6 +24,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from builder.core import paths
 from builder.core.errors import BuildError
@@ -103,7 +106,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of tests that is run; its name is below the checkout."""
+    """A folder of tests that is run, or of modules that are looked for; its name is below the checkout."""
 
     name: str
 
@@ -111,6 +114,15 @@ class Folder:
     def path(self) -> Path:
         """Where it is."""
         return paths.ROOT / self.name
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its modules."""
+        return sorted(file.stem for file in self.path.glob("[a-z]*.py"))
+
+    def load(self, name: str) -> ModuleType:
+        """One of its modules."""
+        return importlib.import_module(".".join((*Path(self.name).parts, name)))
 
 
 Need = Program | File | Package
@@ -135,15 +147,18 @@ def of_folder(name: str) -> list[Need]:
     return _needs(_files(name))
 
 
-def closure(files: Iterable[Path]) -> list[Path]:
-    """The files of this checkout that these import, directly or not, and themselves; sorted."""
+def closure(files: Iterable[Path], folders: bool = True) -> list[Path]:
+    """The files of this checkout that these import, directly or not, and themselves; sorted.
+
+    :param folders: follow what is in a :class:`Folder` that they name, too.
+    """
     seen: set[Path] = set()
     left = list(files)
     while left:
         file = left.pop()
         if file not in seen:
             seen.add(file)
-            left += _reached(file)
+            left += _reached(file, folders)
     return sorted(seen)
 
 
@@ -160,13 +175,13 @@ def _tree(file: Path) -> ast.Module:
 
 
 @functools.cache
-def _reached(file: Path) -> tuple[Path, ...]:
-    tests = [path for need in _declared(file) if isinstance(need, Folder) for path in _files(need.name)]
-    return (*_imported(_tree(file), file.parent), *tests)
+def _reached(file: Path, folders: bool) -> tuple[Path, ...]:
+    named = [need.name for need in _declared(file) if folders and isinstance(need, Folder)]
+    return (*_imported(_tree(file), file.parent), *(path for name in named for path in _files(name)))
 
 
 def _files(folder: str) -> list[Path]:
-    """The Python files of a folder of tests, and what pytest loads before them."""
+    """The Python files of a folder, and what pytest loads before them if they are tests."""
     here = _CHECKOUT / folder
     above = [parent / "conftest.py" for parent in here.parents if parent.is_relative_to(_CHECKOUT)]
     return [*here.rglob("*.py"), *(path for path in above if path.is_file())]

@@ -27,6 +27,21 @@ def say(text: str) -> None:
             print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
+_detailed = False
+
+
+def show_details() -> None:
+    """Say from now on what only those want to know who look for a fault."""
+    global _detailed
+    _detailed = True
+
+
+def detail(text: str) -> None:
+    """As :func:`say`, if details are wanted."""
+    if _detailed:
+        say(text)
+
+
 class Step:
     """A step under way: tell it what is being done and how far it has come."""
 

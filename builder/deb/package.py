@@ -1,7 +1,6 @@
 """The Debian package: a staged copy of the tree, stdeb, dpkg-buildpackage."""
 
 import configparser
-import hashlib
 import importlib.util
 import os
 import re
@@ -11,24 +10,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from builder.core import cache, paths
+from builder.core import cache, inputs, paths
 from builder.core.command import output, program
 from builder.core.errors import BuildError
+from builder.core.inputs import Inputs
 from builder.core.needs import File, Package, Program
 from builder.core.paths import DIST, ROOT
 from builder.core.progress import say, step
 from builder.deb import assets, translations
 
-# Everything that goes into the package, or decides what does.
-_INPUTS = (
-    "setup.cfg",
-    "LICENSE",
-    "microblog",
-    "debian",
-    "builder/deb/package.py",
-    "builder/deb/assets.py",
-    "builder/deb/translations.py",
-)
+# Everything that goes into the package.
+_INPUTS = ("setup.cfg", "LICENSE", "microblog", "debian")
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.mo", "vendor")
 # Debian's own Python and tools, whatever stands before them in the caller's PATH:
 # only Debian's setuptools knows where Debian keeps its modules.
@@ -69,14 +61,9 @@ def dependencies(deb: Path) -> list[str]:
     return sorted({re.split(r"[\s(:|]", clause.strip())[0] for clause in depends.split(",")} - {""})
 
 
-def key() -> str:
-    """A sha256, in hex, over the names and contents of all that goes into the package."""
-    digest = hashlib.sha256()
-    for path in _input_files():
-        data = path.read_bytes()
-        digest.update(f"{path.relative_to(ROOT)} {len(data)}\n".encode())
-        digest.update(data)
-    return digest.hexdigest()
+def made_from() -> Inputs:
+    """All that goes into the package, and the code that builds it."""
+    return inputs.of({}, _input_files(), [Path(__file__)])
 
 
 def build(fresh: bool = False) -> Path:
@@ -89,20 +76,29 @@ def build(fresh: bool = False) -> Path:
     :raises BuildError: if a tool is missing or a step fails; the log stays in ``dist/``.
     """
     result = DIST / f"microblog_{version()}_all.deb"
-    record = DIST / f".{result.name}.key"
-    wanted = key()
+    wanted = made_from()
     paths.make_own(DIST)
     with cache.lock(DIST / ".microblog.lock", "building the package"):
-        # The key, and the checksum of what was made: a copy of it may have been cut short.
+        record = _record(result)
+        # The digest, and the checksum of what was made: a copy of it may have been cut short.
         whole = result.is_file() and record.is_file()
-        if whole and not fresh and record.read_text() == f"{wanted} {cache.sha256_file(result)}":
+        if whole and not fresh and record.read_text() == f"{wanted.digest} {cache.sha256_file(result)}":
             say(f"{result.name} is up to date")
         else:
-            _make(result, record, wanted)
+            inputs.explain(result.name, _inputs_beside(result), wanted)
+            _make(result, wanted)
     return result
 
 
-def _make(result: Path, record: Path, wanted: str) -> None:
+def _record(result: Path) -> Path:
+    return result.with_name(f".{result.name}.key")
+
+
+def _inputs_beside(result: Path) -> Path:
+    return result.with_name(f".{result.name}.{inputs.SUFFIX}")
+
+
+def _make(result: Path, wanted: Inputs) -> None:
     with (
         step("Building the package", f"Built {result.name}"),
         tempfile.TemporaryDirectory(prefix="microblog-deb-") as scratch,
@@ -111,9 +107,10 @@ def _make(result: Path, record: Path, wanted: str) -> None:
         # Copied beside its final name first: a rename is all or nothing.
         partial = DIST / f".{result.name}.partial"
         shutil.copyfile(built, partial)
-        record.unlink(missing_ok=True)
+        _record(result).unlink(missing_ok=True)
         partial.replace(result)
-        cache.write_text(record, f"{wanted} {cache.sha256_file(result)}")
+        wanted.write(_inputs_beside(result))
+        cache.write_text(_record(result), f"{wanted.digest} {cache.sha256_file(result)}")
 
 
 def _build_in(scratch: Path) -> Path:
@@ -206,7 +203,8 @@ def _finish(debian: Path) -> None:
 
 def _epoch() -> int:
     """The time of the last commit to what goes into the package, in seconds."""
-    command = ["git", "-c", "safe.directory=*", "-C", str(ROOT), "log", "-1", "--format=%ct", "--", *_INPUTS]
+    command = ["git", "-c", "safe.directory=*", "-C", str(ROOT), "log", "-1", "--format=%ct", "--", *_INPUTS,
+               "builder/deb"]  # fmt: skip
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -1,7 +1,12 @@
-"""Which of several kernels is the newest."""
+"""The kernel of a disk: which of several is the newest, and a copy of it."""
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
+
+from builder.core.errors import BuildError
+from builder.disk import media
+from builder.disk.ext4 import FileSystem
 
 PREFIX = "vmlinuz-"
 
@@ -24,3 +29,28 @@ def _version(name: str) -> list[tuple[int, int, str]]:
         for part in parts
     ]
     return [*kinds, (1, 0, "")]
+
+
+def copy(raw: Path, to: Path) -> None:
+    """Copy the newest kernel of a raw disk.
+
+    :raises BuildError: there is none.
+    """
+    boot = FileSystem.boot_of(raw)
+    system, directory = (boot, "") if boot else (FileSystem.root_of(raw), "/boot")
+    name = newest(system.names(directory or "/"))
+    if name is None:
+        raise BuildError("there is no kernel in /boot", "Is a linux-image package among the base's packages?")
+    system.copy_out(f"{directory}/{name}", to)
+
+
+def of_image(image: Path, work: Path) -> Path:
+    """The kernel of a disk image of any format, copied into a directory for half-done work.
+
+    :raises BuildError: there is none.
+    """
+    raw, found = work / "kernel.raw", work / "vmlinuz"
+    media.unpack(image, raw, work / "tools.log")
+    copy(raw, found)
+    raw.unlink()
+    return found

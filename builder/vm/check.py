@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builder.core import cache, paths
+from builder.core import inputs, paths
 from builder.core.command import attend
 from builder.core.errors import BuildError
+from builder.core.inputs import Inputs
 from builder.core.needs import Folder
 from builder.core.progress import duration, say
 
@@ -60,17 +61,15 @@ class ChecksFailed(BuildError):
         self.seconds = seconds
 
 
-def key() -> str:
-    """Hash of what an image is checked by."""
-    return cache.key(
-        files=[_TESTS.path, *(paths.BUILDER / "vm" / name for name in ("check.py", "machine.py", "drive.py"))]
-    )
+def checked_by() -> Inputs:
+    """The tests that an image is checked by, and the code that they and this one use."""
+    return inputs.of({}, [_TESTS.path], [Path(__file__), *_TESTS.path.rglob("*.py")])
 
 
 def is_done(facts: dict[str, Any], thorough: bool = False) -> bool:
     """Whether a manifest says that these very tests passed."""
     done = facts.get("check", {})
-    return bool(done.get("key") == key() and (done.get("thorough") or not thorough))
+    return bool(done.get("key") == checked_by().digest and (done.get("thorough") or not thorough))
 
 
 def without_proxy() -> dict[str, str]:
@@ -90,6 +89,8 @@ def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> di
     """
     results = logs / "check.xml"
     results.unlink(missing_ok=True)
+    by = checked_by()
+    inputs.explain(f"the check of {image.name}", logs / f"check.{inputs.SUFFIX}", by)
     say(f"Checking {image.name} on a machine of its own")
     began = time.monotonic()
     code = attend(
@@ -115,9 +116,10 @@ def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> di
         )
     for why in dict.fromkeys(outcome.left_out):
         say(f"WARNING: {outcome.left_out.count(why)} tests of {image.name} were left out: {why}")
+    by.write(logs / f"check.{inputs.SUFFIX}")
     say(f"Checked {image.name}: {outcome.passed} tests passed in {duration(seconds)}")
     return {
-        "key": key(),
+        "key": by.digest,
         "thorough": thorough,
         "passed": outcome.passed,
         **({"left_out": len(outcome.left_out)} if outcome.left_out else {}),

@@ -4,10 +4,10 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from builder.bases.base import kernel_of
 from builder.core import cache, paths
 from builder.core.errors import BuildError
 from builder.core.progress import duration, say, step
+from builder.disk import kernel
 from builder.results import library
 from builder.vm import drive, emulator, machine
 
@@ -38,7 +38,9 @@ def run(
     paths.OUT.mkdir(parents=True, exist_ok=True)
     with cache.scratch(paths.OUT / "work") as work:
         facts = found.facts
-        chosen = emulator.choose(accelerator, facts["architecture"], lambda: kernel_of(found.image, work))
+        chosen = emulator.choose(
+            accelerator, facts["architecture"], lambda: kernel.of_image(found.image, work)
+        )
         directory = keep or work / "machine"
         with machine.boot(
             found.image,

@@ -15,6 +15,7 @@ from typing import Any
 from builder import make
 from builder.bake import bake, layer, pool
 from builder.bases import base
+from builder.bases.cached import CachedBase
 from builder.core import cache, paths
 from builder.core.command import run
 from builder.core.errors import BuildError
@@ -67,7 +68,7 @@ def measure() -> dict[str, Any]:
     }
 
 
-def _floor(image: definition.Image, chosen: base.CachedBase, deb: Path, work: Path, log: Path) -> float:
+def _floor(image: definition.Image, chosen: CachedBase, deb: Path, work: Path, log: Path) -> float:
     raw, root = work / "floor.raw", work / "floor"
     root.mkdir()
     media.unpack(chosen.disk, raw, log)

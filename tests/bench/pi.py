@@ -15,6 +15,7 @@ from typing import Any
 from builder import make
 from builder.bake import bake, layer
 from builder.bases import base
+from builder.bases.cached import CachedBase
 from builder.core import cache, paths
 from builder.core.progress import step
 from builder.deb import package
@@ -87,14 +88,14 @@ def _emulated(image: library.Result, work: Path) -> dict[str, float]:
         return _rates(running.url, "the emulated machine")
 
 
-def _in_a_chroot(image: definition.Image, bare: base.CachedBase, deb: Path, work: Path) -> float:
+def _in_a_chroot(image: definition.Image, bare: CachedBase, deb: Path, work: Path) -> float:
     work.mkdir()
     only = dataclasses.replace(image, provision=[*_INSTALL, "clean.sh"])
     phases, _ = bake.install(only, bare, deb, "tcg", work, work / "bench.log")
     return round(sum(phases.get(phase, 0.0) for phase in _PHASES), 1)
 
 
-def _in_a_machine(image: definition.Image, bare: base.CachedBase, packages: Path, work: Path) -> float:
+def _in_a_machine(image: definition.Image, bare: CachedBase, packages: Path, work: Path) -> float:
     log = work / "bench.log"
     # A card starts from its image alone.
     raw, card = work / "bare.img", work / f"bare{media.CARD}"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.bake import bake, in_machine, packer, pool
-from builder.bases import base
+from builder.bake import bake, packer, pool
+from builder.bake.methods import machine
+from builder.bases.cached import CachedBase
 from builder.core import paths
 from builder.core.cache import sha256_file
 from builder.core.errors import BuildError
@@ -27,7 +28,7 @@ def small(request, tmp_path):
     directory = tmp_path / "base"
     directory.mkdir()
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", directory / "base.qcow2", "16M"], check=True)
-    return base.CachedBase(
+    return CachedBase(
         directory=directory, name="small", architecture=request.param, user="u", key="k",
         sha256=sha256_file(directory / "base.qcow2"), made="2026-01-01T00:00:00Z",
     )  # fmt: skip
@@ -42,7 +43,7 @@ def rendered(small, tmp_path):
         templates = tmp_path / "templates"
         for directory in (templates, tmp_path / "pool"):
             directory.mkdir()
-        variables = in_machine.prepare(image, small, "tcg", tmp_path, tmp_path / "tools.log")
+        variables = machine.prepare(image, small, "tcg", tmp_path, tmp_path / "tools.log")
         (templates / "variables.pkrvars.json").write_text(json.dumps(variables))
         bake._lay_out(TEMPLATE, version, templates)
         return templates
@@ -155,12 +156,12 @@ def test_key_follows_every_input(small, tmp_path, monkeypatch):
     image = definition.load_image("cloud")
     deb = tmp_path / "a.deb"
     deb.write_bytes(b"1")
-    one = bake.key(image, small, deb)
-    assert bake.key(image, small, deb) == one
-    assert bake.key(dataclasses.replace(image, memory_mb=1), small, deb) != one
-    assert bake.key(image, dataclasses.replace(small, sha256="0"), deb) != one
+    one = bake.made_from(image, small, deb).digest
+    assert bake.made_from(image, small, deb).digest == one
+    assert bake.made_from(dataclasses.replace(image, memory_mb=1), small, deb).digest != one
+    assert bake.made_from(image, dataclasses.replace(small, sha256="0"), deb).digest != one
     deb.write_bytes(b"2")
-    assert bake.key(image, small, deb) != one
+    assert bake.made_from(image, small, deb).digest != one
 
 
 def test_no_disk_space_is_one_clear_line(small, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.bases import base, compose, download
+from builder.bases import base, cached, compose, download, downloaded
 from builder.core import cache as caching
 from builder.core.errors import BuildError
 from builder.deb import package
@@ -140,7 +140,7 @@ def test_its_own_default_target_is_kept(disk, tmp_path):
     subprocess.run(["qemu-img", "convert", "-O", "raw", tmp_path / "disk.qcow2", raw], check=True)
     root = FileSystem.root_of(raw)
     root.change("symlink /etc/systemd/system/default.target /lib/systemd/system/graphical.target")
-    base._boot_for_ssh(raw)
+    downloaded._boot_for_ssh(raw)
     kept = root._debugfs("stat /etc/systemd/system/default.target.base")
     assert 'Fast link dest: "/lib/systemd/system/graphical.target"' in kept
     assert "Links: 1 " in kept
@@ -157,7 +157,7 @@ def test_a_key_that_has_two_names_is_one_key(tmp_path):
     for name in names:
         (keyrings / f"{name}.pgp").write_bytes(b"a key")
         (keyrings / f"{name}.gpg").symlink_to(f"{name}.pgp")
-    base._trust_all(apt, keyrings)
+    cached._trust_all(apt, keyrings)
     assert [(apt / "trusted.gpg.d" / f"{name}.gpg").read_bytes() for name in names] == [b"a key"] * 8
     assert "Signed-By" not in (apt / "sources.list.d" / "d.sources").read_text()
 
@@ -235,7 +235,7 @@ def test_scratch_forgets_what_was_killed_and_not_what_is_alive(tmp_path):
 
 def test_base_json_is_written_last(offered, cache, monkeypatch):
     """What is interrupted has no final name."""
-    monkeypatch.setattr(base, "_look_into", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(cached, "_look_into", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         base.get(offered())
     assert list((cache / "bases").glob("offered-*")) == []
@@ -243,17 +243,20 @@ def test_base_json_is_written_last(offered, cache, monkeypatch):
 
 
 def test_base_key_follows_the_definition(offered, definitions):
-    one = base.key(definition.load_base("debian-12"))
+    one = base.made_from(definition.load_base("debian-12")).digest
     script = definitions / "bases" / "cloud.sh"
     script.write_text(script.read_text() + "\n# changed\n")
-    two = base.key(definition.load_base("debian-12"))
+    two = base.made_from(definition.load_base("debian-12")).digest
     assert two != one
-    assert base.key(definition.load_base("debian-12"), ["nginx"]) != two
+    assert base.made_from(definition.load_base("debian-12"), ["nginx"]).digest != two
 
 
 def test_what_a_base_has_anyway_does_not_change_it(definitions):
     wanted = definition.load_base("debian-12")
-    assert base.key(wanted, ["nginx"]) == base.key(wanted, ["nginx", wanted.packages[0]])
+    assert (
+        base.made_from(wanted, ["nginx"]).digest
+        == base.made_from(wanted, ["nginx", wanted.packages[0]]).digest
+    )
 
 
 def test_what_a_package_needs_is_read_from_it(deb):

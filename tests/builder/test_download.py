@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.bases import base, download, publisher, signature
+from builder.bases import base, download, signature, upstream
 from builder.core import paths
 from builder.core.errors import BuildError
 from builder.defs import definition
@@ -62,7 +62,7 @@ def test_the_newest_is_taken_checked_and_told_of(release, server, keys):
     release(b"old", date="20251231.1")
     release(b"older", date="20251231")
     wanted = release(b"new", date="20260102")
-    got = publisher.obtain(wanted)
+    got = upstream.obtain(wanted)
     assert got.file.read_bytes() == b"new"
     assert got.source == {
         "url": f"{server.url}/releases/release-20260102/{NAME}",
@@ -72,13 +72,13 @@ def test_the_newest_is_taken_checked_and_told_of(release, server, keys):
 
 
 def test_the_signature_comes_before_the_image(release, server):
-    publisher.obtain(release())
+    upstream.obtain(release())
     asked = [path.rpartition("/")[2] for path, _ in server.asked if path.startswith("/releases/")]
     assert asked == ["", "SHA256SUMS", "SHA256SUMS.gpg", NAME]
 
 
 def test_one_good_signature_of_several_is_enough(release):
-    assert publisher.obtain(release(by=("other", "good"))).file.exists()
+    assert upstream.obtain(release(by=("other", "good"))).file.exists()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_one_good_signature_of_several_is_enough(release):
 )
 def test_another_key_is_refused(release, server, cache, by, why):
     with pytest.raises(BuildError, match=why) as error:
-        publisher.obtain(release(by=by))
+        upstream.obtain(release(by=by))
     assert "Do not use it" in error.value.hint
     assert NAME not in "".join(path for path, _ in server.asked)
     assert _kept(cache) == []
@@ -99,7 +99,7 @@ def test_another_key_is_refused(release, server, cache, by, why):
 def test_an_expired_key_is_refused(release, keys):
     wanted = dataclasses.replace(release(by=["expired"]), key=keys.made["expired"])
     with pytest.raises(BuildError, match="a key that has expired"):
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
 
 
 def test_a_revoked_key_is_refused(server, keys, tmp_path):
@@ -113,9 +113,9 @@ def test_a_revoked_key_is_refused(server, keys, tmp_path):
 def test_a_key_that_was_prolonged_is_fetched_anew(release, server, keys, definitions):
     wanted = dataclasses.replace(release(by=["renewed"]), key=keys.made["renewed"])
     (definitions / "keys" / f"{wanted.key}.asc").write_bytes(keys.before)
-    publisher.obtain(wanted)
+    upstream.obtain(wanted)
     assert [path for path, _ in server.asked].count(f"/keys/{wanted.key}") == 1
-    publisher.obtain(wanted)
+    upstream.obtain(wanted)
     assert [path for path, _ in server.asked].count(f"/keys/{wanted.key}") == 1
 
 
@@ -127,7 +127,7 @@ def test_a_key_that_has_expired_without_a_key_server_keeps_what_came(
     (definitions / "keys" / f"{wanted.key}.asc").write_bytes(keys.before)
     del server.files[f"/keys/{wanted.key}"]
     with pytest.raises(BuildError, match="a key that has expired"):
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
     assert "2026-01-01-system.img" in _kept(cache)
 
 
@@ -135,22 +135,22 @@ def test_a_key_server_that_is_down_costs_no_download(signed_image, server, keys)
     wanted = signed_image()
     key = server.files.pop(f"/keys/{wanted.key}")
     with pytest.raises(BuildError, match="/keys/"):
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
     assert not [path for path, _ in server.asked if path.endswith(".img")]
     server.files[f"/keys/{wanted.key}"] = key
-    publisher.obtain(wanted)
+    upstream.obtain(wanted)
 
 
 def test_a_key_that_is_lost_between_costs_no_second_download(signed_image, server, keys, monkeypatch, cache):
     """As a key server that fails when the image is there."""
     wanted = signed_image()
     with monkeypatch.context() as without:
-        without.setattr(publisher.signature, "verify", _unavailable)
+        without.setattr(upstream.signature, "verify", _unavailable)
         with pytest.raises(BuildError, match="key server"):
-            publisher.obtain(wanted)
+            upstream.obtain(wanted)
     server.faults["/latest"] = ["/images/2026-01-01-system.img"]
     server.asked.clear()
-    publisher.obtain(wanted)
+    upstream.obtain(wanted)
     assert [path for path, asked in server.asked if path.endswith(".img") and asked != "bytes=0-0"] == []
 
 
@@ -160,12 +160,12 @@ def _unavailable(*_):
 
 def test_a_release_that_is_published_by_half_is_passed_over(release, server, capfd):
     wanted = release(b"whole", date="20260101")
-    assert publisher.obtain(wanted).file.read_bytes() == b"whole"
+    assert upstream.obtain(wanted).file.read_bytes() == b"whole"
     release(b"half", date="20260102")
     for missing in (NAME, "SHA256SUMS.gpg", "SHA256SUMS"):
         del server.files[f"/releases/release-20260102/{missing}"]
         server.asked.clear()
-        assert publisher.obtain(wanted).file.read_bytes() == b"whole"
+        assert upstream.obtain(wanted).file.read_bytes() == b"whole"
         assert not [path for path, _ in server.asked if path == f"/releases/release-20260101/{NAME}"]
         assert "published by half" in capfd.readouterr().err
     del server.files["/releases/release-20260101/SHA256SUMS"]
@@ -173,10 +173,10 @@ def test_a_release_that_is_published_by_half_is_passed_over(release, server, cap
 
 def test_what_was_right_stays_where_the_newer_is_wrong(release, server, cache):
     wanted = release(b"right", date="20260101")
-    publisher.obtain(wanted)
+    upstream.obtain(wanted)
     release(b"wrong", date="20260102", by=["other"])
     with pytest.raises(BuildError, match="signed with another key"):
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
     assert NAME in _kept(cache)
 
 
@@ -184,18 +184,18 @@ def test_a_genuine_older_file_at_hand_is_taken(release, server, tmp_path):
     wanted = release(b"older", date="20260101")
     release(b"newer", date="20260102")
     (tmp_path / NAME).write_bytes(b"older")
-    got = publisher.obtain(wanted, tmp_path / NAME)
+    got = upstream.obtain(wanted, tmp_path / NAME)
     assert got.source["url"].endswith(f"release-20260101/{NAME}")
     (tmp_path / NAME).write_bytes(b"none of theirs")
     with pytest.raises(BuildError, match="none that its publisher offers") as error:
-        publisher.obtain(wanted, tmp_path / NAME)
+        upstream.obtain(wanted, tmp_path / NAME)
     assert "SHA256SUMS and SHA256SUMS.gpg" in error.value.hint
 
 
 def test_the_key_server_gives_another_key(release, server, keys, cache):
     server.files[f"/keys/{keys.made['good']}"] = server.files[f"/keys/{keys.made['other']}"]
     with pytest.raises(BuildError, match="gave another key"):
-        publisher.obtain(release())
+        upstream.obtain(release())
     assert list((cache / "keys").iterdir()) == []
 
 
@@ -203,7 +203,7 @@ def test_a_key_that_is_shipped_is_not_fetched(release, server, keys, definitions
     wanted = release()
     (definitions / "keys").mkdir(exist_ok=True)
     (definitions / "keys" / f"{keys.made['good']}.asc").write_bytes(keys.public("good"))
-    publisher.obtain(wanted)
+    upstream.obtain(wanted)
     assert not any(path.startswith("/keys/") for path, _ in server.asked)
 
 
@@ -211,7 +211,7 @@ def test_tampered_sums_are_refused_and_nothing_kept(release, server, cache):
     wanted = release()
     server.files["/releases/release-20260101/SHA256SUMS"] += b"0" * 64 + b" *more.img\n"
     with pytest.raises(BuildError, match="not what the publisher signed"):
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
     assert _kept(cache) == []
 
 
@@ -219,7 +219,7 @@ def test_what_is_no_signature_is_refused(release, server):
     wanted = release()
     server.files["/releases/release-20260101/SHA256SUMS.gpg"] = b"<html>Welcome to our hotel</html>"
     with pytest.raises(BuildError, match="its signature is none"):
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
 
 
 def test_a_tampered_image_is_refused_and_nothing_kept(release, server, cache):
@@ -227,7 +227,7 @@ def test_a_tampered_image_is_refused_and_nothing_kept(release, server, cache):
     path = f"/releases/release-20260101/{NAME}"
     server.files[path] = server.files[path][:-1] + b"?"
     with pytest.raises(BuildError, match=r"not .* as its publisher says") as error:
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
     assert "Do not use it" in error.value.hint
     assert _kept(cache) == []
 
@@ -237,17 +237,17 @@ def test_sums_without_the_image_are_refused(release, server):
     server.files[f"/releases/release-20260101/{NAME}"] = b"x"
     wanted = dataclasses.replace(wanted, url=wanted.url.replace("another.img", NAME))
     with pytest.raises(BuildError, match=f"no checksum for {NAME}"):
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
 
 
 def test_latest_is_what_its_server_redirects_to(signed_image, server):
-    got = publisher.obtain(signed_image())
+    got = upstream.obtain(signed_image())
     assert got.source["url"] == f"{server.url}/images/2026-01-01-system.img"
 
 
 def test_an_image_that_is_not_the_signed_one_is_refused(signed_image, cache):
     with pytest.raises(BuildError, match="not what the publisher signed"):
-        publisher.obtain(signed_image(signed=b"another"))
+        upstream.obtain(signed_image(signed=b"another"))
     assert _kept(cache) == []
 
 
@@ -255,14 +255,14 @@ def test_a_redirect_out_of_tls_is_refused(release, server):
     wanted = release()
     server.faults[f"/releases/release-20260101/{NAME}"] = [f"http://127.0.0.1:9/{NAME}"]
     with pytest.raises(BuildError, match="leads to http:"):
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
 
 
 def test_an_unknown_authority_is_refused(release, monkeypatch):
     wanted = release()
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     with pytest.raises(BuildError, match=r"can't be downloaded: .*certificate"):
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
 
 
 @pytest.mark.parametrize("fault", [503, 429, _half, _silence], ids=["503", "429", "half", "silence"])
@@ -270,7 +270,7 @@ def test_what_passes_is_tried_again(release, server, monkeypatch, fault, capfd):
     monkeypatch.setattr(download, "READ_SECONDS", 0.3)
     wanted = release()
     server.faults[f"/releases/release-20260101/{NAME}"] = [fault, fault]
-    assert publisher.obtain(wanted).file.read_bytes() == b"a disk" * 5000
+    assert upstream.obtain(wanted).file.read_bytes() == b"a disk" * 5000
     assert "attempt 3 of 4" in capfd.readouterr().err
 
 
@@ -278,10 +278,10 @@ def test_what_came_is_not_fetched_twice(release, server):
     wanted = release(b"x" * 1_000_000)
     server.faults[f"/releases/release-20260101/{NAME}"] = [_half] * 4
     with pytest.raises(BuildError, match="can't be downloaded") as error:
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
     assert "again to resume" in error.value.hint
     server.asked.clear()
-    publisher.obtain(wanted)
+    upstream.obtain(wanted)
     (asked,) = [asked for path, asked in server.asked if path.endswith(NAME)]
     assert int(re.match(r"bytes=(\d+)-", asked)[1]) > 500_000
 
@@ -290,7 +290,7 @@ def test_404_is_said_at_once(release, server):
     wanted = release()
     del server.files[f"/releases/release-20260101/{NAME}"]
     with pytest.raises(BuildError, match="it answers 404"):
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
     assert len([path for path, _ in server.asked if path.endswith(NAME)]) == 1
 
 
@@ -317,18 +317,18 @@ def test_a_proxy_is_used(release, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "")
     with pytest.raises(BuildError, match=r"[Pp]roxy"):
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
 
 
 def test_a_mirror_is_used_instead(release, server, monkeypatch):
-    wanted = dataclasses.replace(release(), url=f"https://publisher.invalid/releases/release-{{date}}/{NAME}")
+    wanted = dataclasses.replace(release(), url=f"https://upstream.invalid/releases/release-{{date}}/{NAME}")
     monkeypatch.setenv(
-        "MICROBLOG_MIRRORS", f"https://none.invalid=x:// https://publisher.invalid={server.url}"
+        "MICROBLOG_MIRRORS", f"https://none.invalid=x:// https://upstream.invalid={server.url}"
     )
-    assert publisher.obtain(wanted).source["url"].startswith(server.url)
-    monkeypatch.setenv("MICROBLOG_MIRRORS", "https://publisher.invalid")
+    assert upstream.obtain(wanted).source["url"].startswith(server.url)
+    monkeypatch.setenv("MICROBLOG_MIRRORS", "https://upstream.invalid")
     with pytest.raises(BuildError, match="MICROBLOG_MIRRORS has"):
-        publisher.obtain(wanted)
+        upstream.obtain(wanted)
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ def at_hand(release, server, tmp_path):
 
 def test_a_file_at_hand_needs_no_server(at_hand):
     wanted, file = at_hand
-    assert publisher.obtain(wanted, file).source == {
+    assert upstream.obtain(wanted, file).source == {
         "file": NAME, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "signed_by": wanted.key
     }  # fmt: skip
 
@@ -352,7 +352,7 @@ def test_a_file_at_hand_is_checked_too(at_hand):
     wanted, file = at_hand
     file.write_bytes(b"another")
     with pytest.raises(BuildError, match="as its publisher says"):
-        publisher.obtain(wanted, file)
+        upstream.obtain(wanted, file)
     assert file.read_bytes() == b"another"
 
 
@@ -360,7 +360,7 @@ def test_a_file_at_hand_without_signature_and_server_is_refused(at_hand):
     wanted, file = at_hand
     file.with_name("SHA256SUMS.gpg").unlink()
     with pytest.raises(BuildError, match="can't be downloaded"):
-        publisher.obtain(wanted, file)
+        upstream.obtain(wanted, file)
 
 
 def _disk(work: Path, table: str, boot: bool, size: int = 32) -> bytes:

@@ -12,13 +12,14 @@ import pytest
 
 from builder.core.command import program
 from builder.core.errors import BuildError
-from builder.disk import bmap, bootfs, card_layout, media
+from builder.disk import bmap, bootfs, media
 from builder.disk.ext4 import FileSystem
+from builder.disk.layouts import card
 from builder.results import manifest
 from builder.ship import block_devices, card_settings, flash
 from microblog.host.card import bootfile
 
-_SIZE = card_layout.ROOT_START + (32 << 20)
+_SIZE = card.ROOT_START + (32 << 20)
 _TEMPLATE = "# Settings\r\n#host name = microblog\r\n#wifi country = \r\n#ssh key = ...\r\n"
 
 _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g"
@@ -38,16 +39,16 @@ def image(tmp_path_factory):
     (root / "zeros").write_bytes(bytes(2 << 20))
     (root / "kept").write_bytes(b"kept" * 100_000)
     subprocess.run(["tar", "-cf", work / "root.tar", "-C", root, "."], check=True)
-    (root / card_layout.FIRMWARE).mkdir(parents=True)
+    (root / card.FIRMWARE).mkdir(parents=True)
     for file in firmware.iterdir():
-        (root / card_layout.FIRMWARE / file.name).write_bytes(file.read_bytes())
+        (root / card.FIRMWARE / file.name).write_bytes(file.read_bytes())
     subprocess.run(["tar", "-cf", work / "root.tar", "-C", root, "."], check=True)
     raw = work / "raw"
     made = work / "made"
     made.mkdir()
-    card_layout.assemble(work / "root.tar", raw, _SIZE, "test", made, log)
+    card.assemble(work / "root.tar", raw, _SIZE, "test", made, log)
     image = work / "card-1.img.zst"
-    bmap.write(bmap.of_card(raw, card_layout.BOOT_START), work / "card-1.bmap")
+    bmap.write(bmap.of_card(raw, card.BOOT_START), work / "card-1.bmap")
     subprocess.run(["zstd", "-q", raw, "-o", image], check=True)
     facts = {"target": "pi", "files": manifest.files(image, work / "card-1.bmap")}
     manifest.path_for(image).write_text(json.dumps(facts))
@@ -381,7 +382,7 @@ def test_a_corrupted_card_is_noticed(image, loop, monkeypatch):
     def write_badly(*arguments):
         write(*arguments)
         with Path(device).open("r+b") as out:
-            out.seek(card_layout.BOOT_START + (1 << 20))
+            out.seek(card.BOOT_START + (1 << 20))
             out.write(b"?")
 
     monkeypatch.setattr(flash, "_write", write_badly)

@@ -2,10 +2,7 @@
 
 import ast
 
-from builder.bake import bake
-from builder.bases import compose
 from builder.core import paths
-from builder.defs import definition
 
 _ORDER = ["core", "defs", "deb", "disk", "bases", "results", "vm", "bake", "make", "ship", "dev", "bootstrap"]
 _SAME = {"report": "make"}
@@ -52,18 +49,3 @@ def test_the_application_and_the_builder_do_not_know_each_other():
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
                 assert not any(name.split(".")[0] == theirs for name in names), file
-
-
-def test_what_a_result_is_keyed_by_is_there():
-    """A file that was moved would silently count no more."""
-    named = [
-        *(file for name in definition.names("images") for file in bake.sources(definition.load_image(name))),
-        *(
-            file
-            for name in definition.names("bases")
-            if isinstance(base := definition.load_base(name), definition.ComposedBase)
-            for file in compose.sources(base)
-        ),
-    ]
-    assert len(named) > 20
-    assert not [str(file) for file in named if not file.exists()]

@@ -10,8 +10,9 @@ import time
 import pytest
 
 from builder import make
-from builder.bake import bake, layer, pool
-from builder.bases import base
+from builder.bake import bake, layer, method, pool
+from builder.bases import base, cached
+from builder.bases.cached import CachedBase
 from builder.core import paths
 from builder.core.cache import sha256_file
 from builder.core.errors import BuildError
@@ -29,7 +30,7 @@ def downloaded(tmp_path):
     directory = tmp_path / "base"
     directory.mkdir()
     (directory / "base.qcow2").write_bytes(b"a disk")
-    return base.CachedBase(
+    return CachedBase(
         directory=directory, name="some", architecture="amd64", user="u", key="k",
         sha256="5" * 64, made="2026-01-01T00:00:00Z", source={"url": "https://x.example/y"},
     )  # fmt: skip
@@ -39,16 +40,15 @@ def downloaded(tmp_path):
 def parts(cache, tmp_path, monkeypatch):
     """Packer and the disk's tools left out: what is asked of them is noted instead."""
     asked = []
-    archive = ["lib_1_all.deb"]
+    archive = [pool.Package("lib_1_all.deb", "1")]
     monkeypatch.setattr(package, "dependencies", lambda _: ["lib", "nginx"])
     monkeypatch.setattr(pool, "needed", lambda *_: list(archive))
     monkeypatch.setattr(bake, "install", lambda image, *rest: asked.append((image, rest)))
-    method = dataclasses.replace(
-        layer.METHODS["machine"], flatten=lambda _, raw, __: raw.write_bytes(b"a layer's disk")
-    )
-    monkeypatch.setitem(layer.METHODS, "machine", method)
-    monkeypatch.setattr(base, "_look_into", lambda *_: "debian-12")
-    monkeypatch.setattr(base.media, "pack_qcow2", lambda raw, to, _: shutil.copy(raw, to))
+    machine = method.load("machine")
+    flat = dataclasses.replace(machine, flatten=lambda _, raw, __: raw.write_bytes(b"a layer's disk"))
+    monkeypatch.setattr(method, "load", lambda _: flat)
+    monkeypatch.setattr(cached, "_look_into", lambda *_: "debian-12")
+    monkeypatch.setattr(cached.media, "pack_qcow2", lambda raw, to, _: shutil.copy(raw, to))
     return asked, archive
 
 
@@ -83,11 +83,11 @@ def test_the_manifest_tells_of_both(downloaded, parts):
 def test_newer_packages_or_another_base_make_another(downloaded, parts, cache):
     asked, archive = parts
     one = _obtain(downloaded)
-    archive[0] = "lib_2_all.deb"
+    archive[0] = pool.Package("lib_2_all.deb", "2")
     two = _obtain(downloaded)
     three = _obtain(dataclasses.replace(downloaded, sha256="6" * 64))
     assert len({one.key, two.key, three.key}) == len(asked) == 3
-    archive[0] = "lib_1_all.deb"
+    archive[0] = pool.Package("lib_1_all.deb", "1")
     assert _obtain(downloaded) == one
     assert len(asked) == 3
 

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from builder.bake import pool
-from builder.bases import base
+from builder.bases.cached import CachedBase
 from builder.core.cache import sha256_file
 from builder.core.errors import BuildError
 
@@ -85,7 +85,7 @@ def old(tmp_path, archive):
     (directory / "status").write_text("\n".join(status))
     for name, arch in rows:
         archive(name, 2, arch)
-    return base.CachedBase(
+    return CachedBase(
         directory=directory, name="old", architecture="arm64", user="pi", key="k", sha256="", made=""
     )
 

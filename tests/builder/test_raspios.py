@@ -10,8 +10,10 @@ import subprocess
 import pytest
 
 from builder import make
-from builder.bake import in_chroot, layer
+from builder.bake import layer
+from builder.bake.methods import chroot
 from builder.bases import base
+from builder.bases.cached import CachedBase
 from builder.core import paths
 from builder.core.command import program
 from builder.deb import package
@@ -103,13 +105,13 @@ def test_is_taken_as_it_is_laid_out(server, keys, small, definitions, cache, tmp
     assert "linux-image-*" in got.hold
     log, work = tmp_path / "log", tmp_path / "work"
     work.mkdir()
-    given = in_chroot.prepare(definition.load_image("pi"), got, "", work, log)
+    given = chroot.prepare(definition.load_image("pi"), got, "", work, log)
     # The root file system has grown in its place, the firmware's files are the publisher's.
     assert (given["offset"], given["size"]) == (_ROOT, 160 * _MIB - _ROOT)
     assert (work / "firmware" / "cmdline.txt").read_text() == _CMDLINE
     (work / "firmware" / "microblog.txt").write_text("# settings\n")
     card_file = tmp_path / "card.raw"
-    in_chroot.flatten(work, card_file, log)
+    chroot.flatten(work, card_file, log)
     told = table(card_file)
     assert told.identifier == _DISK_ID
     assert [(one.offset, one.size) for one in told.partitions] == [
@@ -132,7 +134,7 @@ def test_the_pi_falls_back_to_debian_and_says_so(server, definitions, cache, mon
     """Where its publisher's server can't be reached."""
     path = definitions / "bases" / "raspios.toml"
     path.write_text(path.read_text().replace("https://downloads.raspberrypi.com", "https://127.0.0.1:9"))
-    debian = base.CachedBase(tmp_path, "debian-13-pi", "arm64", "pi", "k", "", "")
+    debian = CachedBase(tmp_path, "debian-13-pi", "arm64", "pi", "k", "", "")
     real = base.get
     monkeypatch.setattr(package, "dependencies", lambda _: [])
     monkeypatch.setattr(

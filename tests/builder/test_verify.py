@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import cyclonedx.schema
@@ -12,7 +13,7 @@ import cyclonedx.validation.json
 import pytest
 
 from builder import make
-from builder.bases import base
+from builder.bases import cached
 from builder.core import needs, paths
 from builder.core.command import program
 from builder.core.errors import BuildError
@@ -237,7 +238,7 @@ def test_which_system_a_base_has_is_read_there(tmp_path):
     raw = tmp_path / "raw"
     mke2fs = [program("mke2fs", "e2fsprogs"), "-q", "-t", "ext4", "-d", root.parents[1], raw, "8M"]
     subprocess.run(mke2fs, check=True)
-    assert base._system(FileSystem(raw, 0, 8 << 20)) == "debian-13"
+    assert cached._system(FileSystem(raw, 0, 8 << 20)) == "debian-13"
 
 
 @pytest.mark.parametrize("hole", ["target", "version", "built", "base", "packages", "sbom is elsewhere"])
@@ -277,7 +278,7 @@ def test_sums_that_a_killed_run_did_not_write_are_written_by_the_next(baked):
     (file,) = paths.OUT.glob("*.qcow2")
     right = (paths.OUT / manifest.SUMS).read_text()
     (paths.OUT / manifest.SUMS).write_text(f"{'0' * 64}  {file.name}\n")
-    found = make._existing(file, "k")
+    found = make._existing(file, types.SimpleNamespace(digest="k"))
     assert found.sums.read_text() == right
     verify.verify(paths.OUT, "")
 

@@ -20,10 +20,9 @@ from shell import RootShell
 from uefi import UefiMachine
 from visitor import Visitor
 
-from builder.bases.base import kernel_of
 from builder.core.needs import Program
 from builder.core.progress import step
-from builder.disk import media
+from builder.disk import kernel, media
 from builder.results import library
 from builder.vm import drive, emulator, machine
 
@@ -73,7 +72,9 @@ def lab(
     if why := drive.why_not(image.image, work, work / "tools.log"):
         pytest.skip(f"no machine can be started: {why}")
     accelerator = emulator.choose(
-        pytestconfig.getoption("--accel"), image.facts["architecture"], lambda: kernel_of(image.image, work)
+        pytestconfig.getoption("--accel"),
+        image.facts["architecture"],
+        lambda: kernel.of_image(image.image, work),
     )
     yield Lab(image, accelerator, work, pytestconfig.getoption("--logs"))
 

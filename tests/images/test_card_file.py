@@ -7,8 +7,9 @@ import subprocess
 import pytest
 
 from builder.core.cache import sha256_file
-from builder.disk import bmap, bootfs, card_layout, media
+from builder.disk import bmap, bootfs, media
 from builder.disk.ext4 import FileSystem
+from builder.disk.layouts import card
 
 pytestmark = pytest.mark.pi
 
@@ -33,7 +34,7 @@ def boot_files(raw, tmp_path_factory):
 
 def test_partitions_are_raspberry_pi_oss(of_debian, raw):
     table = json.loads(subprocess.check_output(["sfdisk", "--json", raw]))["partitiontable"]
-    assert (table["label"], table["id"]) == ("dos", f"0x{card_layout.DISK_ID}")
+    assert (table["label"], table["id"]) == ("dos", f"0x{card.DISK_ID}")
     boot, root = table["partitions"]
     assert (boot["start"], boot["size"], boot["type"]) == (16384, 1048576, "c")
     assert (root["start"], root["type"]) == (16384 + 1048576, "83")
@@ -53,7 +54,7 @@ def test_firmware_finds_all_it_needs(of_debian, boot_files):
     for board in ("bcm2710-rpi-3-b", "bcm2710-rpi-zero-2-w", "bcm2711-rpi-4-b", "bcm2712-rpi-5-b"):
         assert any(name.startswith(board.replace("bcm2710", "bcm2837")) or name.startswith(board)
                    for name in names), board  # fmt: skip
-    assert f"root=PARTUUID={card_layout.DISK_ID}-02 " in (boot_files / "cmdline.txt").read_text()
+    assert f"root=PARTUUID={card.DISK_ID}-02 " in (boot_files / "cmdline.txt").read_text()
 
 
 def test_kernel_of_the_boot_partition_is_the_systems(of_debian, raw, boot_files, tmp_path):

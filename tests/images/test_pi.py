@@ -6,7 +6,8 @@ import pytest
 import requests
 from visitor import wait_until
 
-from builder.disk import bootfs, card_layout, fat
+from builder.disk import bootfs, fat
+from builder.disk.layouts import card
 
 pytestmark = pytest.mark.pi
 
@@ -89,7 +90,7 @@ def test_kernel_upgrades_reach_the_boot_partition(host, booted, tmp_path):
         fat.read(disk, bootfs.start(disk), "cmdline.txt", tmp_path, tmp_path / "log").decode().rstrip()
         == told.rstrip()
     )
-    assert f"root=PARTUUID={card_layout.DISK_ID}-02 " in told
+    assert f"root=PARTUUID={card.DISK_ID}-02 " in told
     assert "cma=" not in told
 
 

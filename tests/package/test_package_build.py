@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.core import paths
 from builder.core.errors import BuildError
 from builder.core.needs import File
 from builder.deb import package
@@ -36,15 +37,16 @@ def test_the_key_covers_what_goes_in(tmp_path: Path, monkeypatch: pytest.MonkeyP
     module = tmp_path / "microblog/module.py"
     module.write_text("x = 1\n")
     monkeypatch.setattr(package, "ROOT", tmp_path)
-    first = package.key()
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    first = package.made_from().digest
     module.write_text("x = 2\n")
-    second = package.key()
+    second = package.made_from().digest
     module.rename(tmp_path / "microblog/renamed.py")
-    third = package.key()
+    third = package.made_from().digest
     assert len({first, second, third}) == 3
     (tmp_path / "microblog/static/vendor/generated.css").write_text("")
     (tmp_path / "README.md").write_text("not in it")
-    assert package.key() == third
+    assert package.made_from().digest == third
 
 
 def test_a_failing_step_names_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from builder.bake.method import Method
 from builder.bases import interpreter
-from builder.bases.base import CachedBase
+from builder.bases.cached import CachedBase
 from builder.defs.definition import Image
 from builder.disk import bmap, bootfs, media
 from builder.disk.compact import compact
@@ -58,3 +59,6 @@ def pack(image: Image, work: Path, to: Path, log: Path) -> list[Path]:
     oslist.write(image, packed, raw, listed)
     raw.unlink()
     return [packed, block_map, listed]
+
+
+METHOD = Method(prepare, flatten, pack, media.CARD, emulates=False, needs_root=True)

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from builder.bake import packer, pool
-from builder.bases.base import CachedBase
+from builder.bake.method import Method
+from builder.bases.cached import CachedBase
 from builder.core import paths
 from builder.core.command import program
 from builder.defs.definition import Image
@@ -62,3 +63,6 @@ def pack(_image: Image, work: Path, to: Path, log: Path) -> list[Path]:
     media.pack_qcow2(used, packed, log)
     used.unlink()
     return [packed]
+
+
+METHOD = Method(prepare, flatten, pack, media.QCOW2, emulates=True, needs_root=False)
