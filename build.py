@@ -259,7 +259,7 @@ def check(image: str, thorough: bool, board: bool, signer: str | None, accel: st
     result = conductor.verify(found.image, accel, thorough)
     if signer:
         sign.sign(result.sums, signer)
-    click.echo(json.dumps(result.facts["check"]) if as_json else result.image)
+    click.echo(json.dumps(result.facts.as_dict()["check"]) if as_json else result.image)
 
 
 @main.command(epilog="Example: ./build.py flash pi /dev/sdb --hostname garden --wifi 'Our Wi-Fi'")

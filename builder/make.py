@@ -1,5 +1,6 @@
 """The main job: package, base, bake, boot and check, each skipped when its result is there."""
 
+import dataclasses
 import functools
 import os
 import time
@@ -20,6 +21,7 @@ from builder.defs import definition
 from builder.disk import media
 from builder.results import library, manifest, sbom
 from builder.results.library import Result, log_directory
+from builder.results.manifest import Manifest
 from builder.vm import check, emulator
 
 
@@ -129,9 +131,9 @@ def _timed(seconds: dict[str, float], phase: str, work: Any) -> Any:
 
 def _existing(image: Path, made_from: Inputs) -> Result | None:
     facts = manifest.read(manifest.path_for(image))
-    if facts is None or not manifest.intact(paths.OUT, facts):
+    if facts is None or not facts.intact(paths.OUT):
         return None
-    if facts.get("key") != made_from.digest:
+    if facts.key != made_from.digest:
         inputs.explain(image.name, _inputs_beside(image), made_from)
         return None
     # A run that was killed had no time for these.
@@ -155,46 +157,48 @@ def _bake(
     log = log_directory(target) / "packer.log"
     with cache.scratch(paths.OUT / "work") as work:
         baked = bake.bake(image, chosen, deb, accelerator, work, log, media.stem(target), fresh)
-        facts: dict[str, Any] = {
-            "target": image.name,
-            "description": image.description,
-            "version": package.version(),
-            "architecture": chosen.architecture,
-            "user": chosen.user,
-            "memory_mb": image.memory_mb,
-            "scheme": image.scheme,
-            "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "key": made_from.digest,
-            "base": _told(chosen),
-            "deb": manifest.files(deb)[0],
-            "packer": ".".join(str(part) for part in packer.version(packer.find())),
-            "accelerator": accelerator if method.load(image.method).emulates else None,
-            "seconds": {**seconds, **baked.phases},
-            "bake_s": baked.bake_seconds,
-            "packages": manifest.packages(baked.packages),
-        }
+        bill = target.with_name(f"{media.stem(target)}{sbom.SUFFIX}")
+        facts = Manifest(
+            target=image.name,
+            description=image.description,
+            version=package.version(),
+            architecture=chosen.architecture,
+            user=chosen.user,
+            memory_mb=image.memory_mb,
+            scheme=image.scheme,
+            built=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            key=made_from.digest,
+            base=_told(chosen),
+            deb=manifest.files(deb)[0],
+            packer=".".join(str(part) for part in packer.version(packer.find())),
+            accelerator=accelerator if method.load(image.method).emulates else None,
+            seconds={**seconds, **baked.phases},
+            bake_s=baked.bake_seconds,
+            packages=manifest.packages(baked.packages),
+            sbom=bill.name,
+            files=[],
+        )
         # A manifest beside an image is a promise: the old one goes before the image changes.
         manifest.path_for(target).unlink(missing_ok=True)
         made = [file.replace(paths.OUT / file.name) for file in baked.files]
     made_from.write(_inputs_beside(target))
-    bill = target.with_name(f"{media.stem(target)}{sbom.SUFFIX}")
     sbom.write(facts, bill)
-    facts["sbom"] = bill.name
-    facts["files"] = manifest.files(*made, bill)
-    cache.write_json(manifest.path_for(target), facts)
-    return Result(target, manifest.path_for(target), manifest.write_sums(paths.OUT), facts)
+    whole = dataclasses.replace(facts, files=manifest.files(*made, bill))
+    return Result(target, whole.write(target), manifest.write_sums(paths.OUT), whole)
 
 
-def _told(chosen: CachedBase) -> dict[str, Any]:
+def _told(chosen: CachedBase) -> manifest.Base:
     """A base as the manifest has it, and the layer on it where there is one."""
-    itself = {"sha256": chosen.sha256, "made": chosen.made}
-    return {
-        "name": chosen.name,
-        "system": chosen.system,
-        **(chosen.layer_on or itself),
-        **({"source": chosen.source} if chosen.source else {}),
-        **({"layer": itself} if chosen.layer_on else {}),
-    }
+    itself = manifest.Disk(chosen.sha256, chosen.made)
+    below = manifest.Disk(**chosen.layer_on) if chosen.layer_on else itself
+    return manifest.Base(
+        name=chosen.name,
+        system=chosen.system,
+        sha256=below.sha256,
+        made=below.made,
+        source=chosen.source or None,
+        layer=itself if chosen.layer_on else None,
+    )
 
 
 def verify(image: Path, accelerator: str = "auto", thorough: bool = False) -> Result:
@@ -204,7 +208,8 @@ def verify(image: Path, accelerator: str = "auto", thorough: bool = False) -> Re
     """
     found = library.find(str(image))
     log = log_directory(found.image)
-    facts = {**found.facts, "check": check.run(found.image, accelerator, log, thorough)}
-    facts["seconds"] = {**facts["seconds"], "check": facts["check"]["seconds"]}
-    cache.write_json(found.manifest, facts)
+    passed = check.run(found.image, accelerator, log, thorough)
+    seconds = {**found.facts.seconds, "check": passed.seconds}
+    facts = dataclasses.replace(found.facts, check=passed, seconds=seconds)
+    facts.write(found.image)
     return Result(found.image, found.manifest, manifest.write_sums(found.image.parent), facts)

@@ -25,15 +25,15 @@ def _row(attempt: Attempt) -> tuple[str, ...]:
         return (attempt.name, "-", "failed", "-", "-", took)
     facts = attempt.result.facts
     size = f"{attempt.result.image.stat().st_size / 1e6:.0f} MB"
-    return (attempt.name, facts["base"]["name"], duration(facts["bake_s"]), _checks(attempt), size, took)
+    return (attempt.name, facts.base.name, duration(facts.bake_s), _checks(attempt), size, took)
 
 
 def _checks(attempt: Attempt) -> str:
     if attempt.error:
         passed = getattr(getattr(attempt.error, "outcome", None), "passed", 0)
         return f"{passed} passed, {len(attempt.failures)} failed" if attempt.failures else "failed"
-    checked = attempt.result.facts.get("check") if attempt.result else None
-    return f"{checked['passed']} passed" if checked else "not checked"
+    checked = attempt.result.facts.check if attempt.result else None
+    return f"{checked.passed} passed" if checked else "not checked"
 
 
 def _failures(attempt: Attempt) -> list[str]:
@@ -53,7 +53,7 @@ def _told(attempt: Attempt) -> dict[str, object]:
     told: dict[str, object] = {"target": attempt.name}
     if attempt.result:
         told |= {
-            **attempt.result.facts,
+            **attempt.result.facts.as_dict(),
             "image": str(attempt.result.image),
             "manifest": str(attempt.result.manifest),
         }

@@ -32,7 +32,7 @@ _PACKER = Program("zstd", "zstd")
 _DISK_OVERHEAD = 16 << 20
 
 
-class Package(NamedTuple):
+class Archived(NamedTuple):
     """A file of an archive. In the pool it goes by its checksum: distributions have files of one name."""
 
     name: str
@@ -53,7 +53,7 @@ def asked(base: CachedBase, deb: Path | None, packages: Sequence[str]) -> Inputs
 
 def needed(
     base: CachedBase, deb: Path | None, packages: Sequence[str], log: Path, fresh: bool = False
-) -> list[Package]:
+) -> list[Archived]:
     """Have in the cache what a base lacks for a .deb and some packages, and the base's updates.
 
     The day's answer is kept too, and where the archive can't be reached, that of an earlier day counts.
@@ -71,7 +71,7 @@ def needed(
         if known is not None:
             return known
         _forget_old(store)
-        found: list[Package] = []
+        found: list[Archived] = []
         with (
             step("Downloading packages", lambda: f"Downloaded {len(found)} packages") as now,
             cache.scratch(store) as work,
@@ -94,16 +94,16 @@ class _UnreachableError(BuildError):
     """The archive's indexes can't be had."""
 
 
-def _answer(store: Path, answer: Path) -> list[Package] | None:
+def _answer(store: Path, answer: Path) -> list[Archived] | None:
     """What was found out before; None where a file of it is not there, or damaged."""
     if not answer.exists():
         return None
-    found = [Package(*line.split()) for line in answer.read_text().splitlines()]
+    found = [Archived(*line.split()) for line in answer.read_text().splitlines()]
     missing = [one for one in found if not _is_whole(store, one)]
     return found if not missing else None
 
 
-def _earlier(store: Path, stem: str) -> tuple[list[Package], str] | None:
+def _earlier(store: Path, stem: str) -> tuple[list[Archived], str] | None:
     for answer in sorted(store.glob(f"{stem}.*.list"), reverse=True):
         found = _answer(store, answer)
         if found is not None:
@@ -111,11 +111,11 @@ def _earlier(store: Path, stem: str) -> tuple[list[Package], str] | None:
     return None
 
 
-def _place(store: Path, package: Package) -> Path:
+def _place(store: Path, package: Archived) -> Path:
     return store / "debs" / f"{package.sha256}.deb"
 
 
-def _is_whole(store: Path, package: Package) -> bool:
+def _is_whole(store: Path, package: Archived) -> bool:
     """Whether a package is in the pool; one that is damaged goes. What is used is kept longer."""
     file = _place(store, package)
     if not file.exists():
@@ -240,7 +240,7 @@ def _resolve(
     work: Path,
     log: Path,
     now: Step,
-) -> list[Package]:
+) -> list[Archived]:
     """Let apt download what the base lacks, into the pool."""
     config, pins, archives = work / "apt.conf", work / "preferences", work / "archives"
     for directory in ("lists/partial", "cache", "archives/partial"):
@@ -302,7 +302,7 @@ Dir::Cache::archives "{archives}";
     return wanted
 
 
-def _keep(file: Path, to: Path, package: Package, hint: str) -> None:
+def _keep(file: Path, to: Path, package: Archived, hint: str) -> None:
     if not file.exists() or cache.sha256_file(file) != package.sha256:
         raise BuildError(f"apt did not download {package.name} as its archive lists it", hint)
     # apt gives a file the date of its publication; here it counts when it came.
@@ -310,7 +310,7 @@ def _keep(file: Path, to: Path, package: Package, hint: str) -> None:
     file.replace(to)
 
 
-def _files(apt: str, action: Sequence[str], config: Path) -> list[Package]:
+def _files(apt: str, action: Sequence[str], config: Path) -> list[Archived]:
     """The archive's files that an apt-get action would use, also those that are downloaded already."""
     empty = config.parent / "empty"
     (empty / "partial").mkdir(parents=True, exist_ok=True)
@@ -321,7 +321,7 @@ def _files(apt: str, action: Sequence[str], config: Path) -> list[Package]:
     # 'URI' FILE SIZE KIND:HASH; a local file has no URI to fetch.
     rows = [line.split() for line in printed.splitlines() if line.startswith("'")]
     return [
-        Package(row[1], row[3].removeprefix("SHA256:"))
+        Archived(row[1], row[3].removeprefix("SHA256:"))
         for row in rows
         if row[0].startswith(("'http", "'https", "'mirror", "'ftp"))
     ]

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from builder.core import paths
 from builder.core.errors import BuildError
 from builder.defs import definition
 from builder.disk import media
 from builder.results import manifest
+from builder.results.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Result:
     image: Path
     manifest: Path
     sums: Path
-    facts: dict[str, Any]
-    """The manifest's content."""
+    facts: Manifest
+    """What the manifest says."""
 
 
 def log_directory(image: Path) -> Path:
@@ -40,19 +40,19 @@ def find(image: str) -> Result:
             raise BuildError(f"there is no {path}", "Bake one with: ./build.py images")
     else:
         definition.load_image(image)
-        baked = [
-            found
-            for found in paths.OUT.glob(f"*{manifest.SUFFIX}")
-            if (manifest.read(found) or {}).get("target") == image
-        ]
+        baked = {
+            file: facts
+            for file in paths.OUT.glob(f"*{manifest.SUFFIX}")
+            if (facts := manifest.read(file)) and facts.target == image
+        }
         if not baked:
             raise BuildError(
                 f"the image {image} is not baked yet", f"Bake it with: ./build.py images {image}"
             )
         newest = max(baked, key=lambda found: found.stat().st_mtime)
-        path = newest.with_name((manifest.read(newest) or {})["files"][0]["name"])
-    facts = manifest.read(manifest.path_for(path))
-    if facts is None or not manifest.intact(path.parent, facts):
+        path = newest.with_name(baked[newest].image.name)
+    facts = manifest.load(manifest.path_for(path))
+    if not facts.intact(path.parent):
         raise BuildError(
             f"{path} is not the file that its manifest tells of",
             "Bake it anew with: ./build.py images --fresh",

@@ -8,7 +8,6 @@ import re
 import uuid
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom
@@ -18,40 +17,41 @@ from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 
 from builder.core import cache
+from builder.results.manifest import Base, Installed, Manifest
 
 SUFFIX = ".cdx.json"
 _NAMESPACE = uuid.UUID("7d1f2f0c-6b8e-5c52-9a2b-3d6f0a4f7c11")
 _SYSTEM = re.compile(r"(debian|ubuntu)-[0-9.]+")
 
 
-def write(facts: dict[str, Any], to: Path) -> None:
+def write(facts: Manifest, to: Path) -> None:
     """Write the bill of one image.
 
-    :param facts: its manifest's content; the same content gives the same bytes.
+    :param facts: its manifest; the same one gives the same bytes.
     """
-    system = _system(facts["base"])
+    system = _system(facts.base)
     vendor, _, release = system.partition("-")
     bill = Bom(
-        serial_number=uuid.uuid5(_NAMESPACE, facts["key"]),
+        serial_number=uuid.uuid5(_NAMESPACE, facts.key),
         components=[
             # What scanners take the distribution from.
             Component(type=ComponentType.OPERATING_SYSTEM, name=vendor, version=release, bom_ref=system),
-            *(_component(package, vendor, system) for package in facts["packages"]),
+            *(_component(package, vendor, system) for package in facts.packages),
         ],
     )
-    bill.metadata.timestamp = datetime.fromisoformat(facts["built"].replace("Z", "+00:00"))
+    bill.metadata.timestamp = datetime.fromisoformat(facts.built.replace("Z", "+00:00"))
     bill.metadata.component = Component(
         type=ComponentType.OPERATING_SYSTEM,
-        name=f"microblog-{facts['target']}",
-        version=facts["version"],
-        description=facts["description"],
-        bom_ref=f"microblog-{facts['target']}",
+        name=f"microblog-{facts.target}",
+        version=facts.version,
+        description=facts.description,
+        bom_ref=f"microblog-{facts.target}",
         components=[
             Component(
                 type=ComponentType.FILE,
-                name=facts["deb"]["name"],
-                bom_ref=facts["deb"]["name"],
-                hashes=[HashType(alg=HashAlgorithm.SHA_256, content=facts["deb"]["sha256"])],
+                name=facts.deb.name,
+                bom_ref=facts.deb.name,
+                hashes=[HashType(alg=HashAlgorithm.SHA_256, content=facts.deb.sha256)],
             )
         ],
     )
@@ -66,32 +66,32 @@ def packages(bill: Path) -> set[tuple[str, str]]:
     return {(one["name"], one["version"]) for one in listed if one["type"] == ComponentType.LIBRARY.value}
 
 
-def _system(base: dict[str, Any]) -> str:
+def _system(base: Base) -> str:
     """ID and VERSION_ID of a base's os-release(5); by its name where they were not noted yet."""
-    found = _SYSTEM.match(base["name"])
-    return str(base.get("system") or (found[0] if found else "debian-0"))
+    found = _SYSTEM.match(base.name)
+    return base.system or (found[0] if found else "debian-0")
 
 
-def _component(package: dict[str, Any], vendor: str, distro: str) -> Component:
-    source = package.get("source", package["name"])
-    version = package.get("source_version", package["version"])
+def _component(package: Installed, vendor: str, distro: str) -> Component:
+    source = package.source or package.name
+    version = package.source_version or package.version
     # Security notices name source packages: syft and grype read upstream=, trivy its own properties.
-    upstream = source if version == package["version"] else f"{source}@{version}"
+    upstream = source if version == package.version else f"{source}@{version}"
     purl = PackageURL(
         "deb",
         vendor,
-        package["name"],
-        package["version"],
+        package.name,
+        package.version,
         {
-            "arch": package["architecture"],
+            "arch": package.architecture,
             "distro": distro,
-            **({"upstream": upstream} if upstream != package["name"] else {}),
+            **({"upstream": upstream} if upstream != package.name else {}),
         },
     )
     return Component(
         type=ComponentType.LIBRARY,
-        name=package["name"],
-        version=package["version"],
+        name=package.name,
+        version=package.version,
         purl=purl,
         bom_ref=purl.to_string(),
         properties=[

@@ -4,7 +4,6 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from builder.bases import openpgp
 from builder.core import cache
@@ -54,26 +53,25 @@ def _listed(sums: Path) -> dict[str, str]:
 
 
 def _check_manifest(directory: Path, name: str) -> str:
-    facts = manifest.read(directory / name)
-    if facts is None or not manifest.intact(directory, facts):
-        raise BuildError(f"{name} does not tell of the files that are here", _DO_NOT)
     try:
-        return _told(directory, name, facts)
-    except (KeyError, TypeError, AttributeError, ValueError, OSError) as error:
-        raise BuildError(f"{name} does not tell all that it should: {error!r}", _DO_NOT) from error
-
-
-def _told(directory: Path, name: str, facts: dict[str, Any]) -> str:
-    line = f"{facts['target']} {facts['version']} on {facts['base']['name']}, built {facts['built']}"
-    source = facts["base"].get("source")
+        facts = manifest.load(directory / name)
+    except BuildError as error:
+        raise BuildError(error.message, _DO_NOT) from error
+    if not facts.intact(directory):
+        raise BuildError(f"{name} does not tell of the files that are here", _DO_NOT)
+    line = f"{facts.target} {facts.version} on {facts.base.name}, built {facts.built}"
+    source = facts.base.source or {}
     if source:
-        line += f" from {source.get('url') or source['file']}"
-    if facts.get("sbom"):
-        there = {(one["name"], one["version"]) for one in facts["packages"]}
-        if sbom.packages(directory / facts["sbom"]) != there:
-            raise BuildError(f"{facts['sbom']} lists other packages than {name}", _DO_NOT)
-        line += f", {len(there)} packages"
-    return line
+        line += f" from {source.get('url') or source.get('file')}"
+    there = {(one.name, one.version) for one in facts.packages}
+    try:
+        listed = sbom.packages(directory / facts.sbom)
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        what = f"its bill of materials, {facts.sbom}, can't be read"
+        raise BuildError(f"{name} does not tell all that it should: {what}", _DO_NOT) from error
+    if listed != there:
+        raise BuildError(f"{facts.sbom} lists other packages than {name}", _DO_NOT)
+    return f"{line}, {len(there)} packages"
 
 
 def _check_signature(sums: Path, key: str) -> str:

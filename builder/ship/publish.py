@@ -45,7 +45,7 @@ def prepare(image: library.Result, ending: str) -> Path:
     """The image in the form that a cloud takes, kept in the cache for the next time."""
     store = paths.cache_dir() / "published"
     stem = image.image.name.partition(".qcow2")[0]
-    to = store / f"{stem}-{image.facts['files'][0]['sha256'][:16]}{ending}"
+    to = store / f"{stem}-{image.facts.image.sha256[:16]}{ending}"
     if not to.exists():
         store.mkdir(exist_ok=True)
         for other in store.glob(f"{stem}-*{ending}"):
@@ -58,16 +58,16 @@ def prepare(image: library.Result, ending: str) -> Path:
 def _order(cloud: Cloud, provider: str, name: str, region: str, bucket: str, url: str, dry: bool) -> Order:
     image = library.find(name)
     facts = image.facts
-    if definition.load_image(facts["target"]).method != "machine":
+    if definition.load_image(facts.target).method != "machine":
         raise BuildError(
             f"{image.image.name} is an SD card, which no cloud starts", "Publish the image cloud"
         )
     region = region or cloud.region
     stem = image.image.name.partition(".qcow2")[0]
     # Shown calls are as those of a first time, and leave nothing behind.
-    ledger = published.ledger(f"{stem}-{facts['files'][0]['sha256'][:16]}", provider, region, dry)
+    ledger = published.ledger(f"{stem}-{facts.image.sha256[:16]}", provider, region, dry)
     called = ledger.get("name") or published.name(
-        f"microblog-{facts['version']}-{facts['target']}-{facts['base']['name']}", facts["built"]
+        f"microblog-{facts.version}-{facts.target}-{facts.base.name}", facts.built
     )
     return Order(
         name=called,
@@ -76,9 +76,9 @@ def _order(cloud: Cloud, provider: str, name: str, region: str, bucket: str, url
         dry=dry,
         bucket=bucket,
         url=url,
-        description=f"Microblog {facts['version']} on {facts['base']['name']}",
-        base=facts["base"]["name"],
-        architecture=facts["architecture"],
+        description=f"Microblog {facts.version} on {facts.base.name}",
+        base=facts.base.name,
+        architecture=facts.architecture,
         disk_bytes=virtual_size(image.image),
     )
 

@@ -134,8 +134,8 @@ def _catalogue(image: library.Result, made: dict[str, Path]) -> Path:
         for provider, box in made.items()
     ]
     # Each build is a version of its own, so that a newer one is taken for newer.
-    built = "".join(filter(str.isdigit, image.facts["built"]))[:12]
-    number = f"{image.facts['version']}.{built}"
+    built = "".join(filter(str.isdigit, image.facts.built))[:12]
+    number = f"{image.facts.version}.{built}"
     versions = {number: boxes}
     for earlier, box in _still_there(catalogue):
         if all(box["url"] != other["url"] for of in versions.values() for other in of):

@@ -8,7 +8,6 @@ import time
 import xml.etree.ElementTree
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from builder.core import inputs, paths
 from builder.core.command import attend
@@ -16,6 +15,7 @@ from builder.core.errors import BuildError
 from builder.core.inputs import Inputs
 from builder.core.needs import Folder
 from builder.core.progress import duration, say
+from builder.results.manifest import Check, Manifest
 
 _TESTS = Folder("tests/images")
 # What tests record of a machine; each where it applies.
@@ -66,10 +66,10 @@ def checked_by() -> Inputs:
     return inputs.of({}, [_TESTS.path], [Path(__file__), *_TESTS.path.rglob("*.py")])
 
 
-def is_done(facts: dict[str, Any], thorough: bool = False) -> bool:
+def is_done(facts: Manifest, thorough: bool = False) -> bool:
     """Whether a manifest says that these very tests passed."""
-    done = facts.get("check", {})
-    return bool(done.get("key") == checked_by().digest and (done.get("thorough") or not thorough))
+    done = facts.check
+    return done is not None and done.key == checked_by().digest and (done.thorough or not thorough)
 
 
 def without_proxy() -> dict[str, str]:
@@ -79,12 +79,12 @@ def without_proxy() -> dict[str, str]:
     return {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
-def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> dict[str, Any]:
+def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> Check:
     """Run tests/images on an image. pytest's lines go to stderr as they come.
 
     :param logs: a directory for the machine's console and the results.
     :param thorough: with the drills that are too long for every day.
-    :return: what the manifest says of it: key, tests passed, seconds, accelerator.
+    :return: what the manifest says of it.
     :raises ChecksFailed: a test fails, or none ran.
     """
     results = logs / "check.xml"
@@ -118,16 +118,16 @@ def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> di
         say(f"WARNING: {outcome.left_out.count(why)} tests of {image.name} were left out: {why}")
     by.write(logs / f"check.{inputs.SUFFIX}")
     say(f"Checked {image.name}: {outcome.passed} tests passed in {duration(seconds)}")
-    return {
-        "key": by.digest,
-        "thorough": thorough,
-        "passed": outcome.passed,
-        **({"left_out": len(outcome.left_out)} if outcome.left_out else {}),
-        "seconds": seconds,
-        "accelerator": outcome.properties.get("accelerator", accelerator),
+    return Check(
+        key=by.digest,
+        thorough=thorough,
+        passed=outcome.passed,
+        left_out=len(outcome.left_out),
+        seconds=seconds,
+        accelerator=outcome.properties.get("accelerator", accelerator),
+        when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         **{name: float(outcome.properties[name] or 0) for name in _MEASURED if name in outcome.properties},
-        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
+    )
 
 
 def read(results: Path, failed: Path) -> Outcome:

@@ -34,24 +34,22 @@ def run(
         raise BuildError(f"there is no key {ssh_key}", "Make one with: ssh-keygen -t ed25519")
     found = library.find(image)
     if keep:
-        _note_image(keep, str(found.facts["files"][0]["sha256"]))
+        _note_image(keep, found.facts.image.sha256)
     paths.OUT.mkdir(parents=True, exist_ok=True)
     with cache.scratch(paths.OUT / "work") as work:
         facts = found.facts
-        chosen = emulator.choose(
-            accelerator, facts["architecture"], lambda: kernel.of_image(found.image, work)
-        )
+        chosen = emulator.choose(accelerator, facts.architecture, lambda: kernel.of_image(found.image, work))
         directory = keep or work / "machine"
         with machine.boot(
             found.image,
             directory,
-            architecture=facts["architecture"],
+            architecture=facts.architecture,
             accelerator=chosen,
-            user=facts["user"],
-            memory_mb=memory_mb or facts["memory_mb"],
+            user=facts.user,
+            memory_mb=memory_mb or facts.memory_mb,
             key=ssh_key.resolve() if ssh_key else None,
             ports=ports,
-            scheme=facts.get("scheme", "https"),
+            scheme=facts.scheme,
         ) as running:
             say(f"Serial console: {running.serial_log}")
             with step(f"Booting {found.image.name}", "The site is up") as now:

@@ -58,11 +58,11 @@ def measure() -> dict[str, Any]:
         bare = base.get(definition.load_base(chosen.name), store=work / "bases")
         floor = _floor(image, bare, deb, work, log)
     return {
-        "phases": cold.facts["seconds"],
-        "bake_s": cold.facts["bake_s"],
+        "phases": cold.facts.seconds,
+        "bake_s": cold.facts.bake_s,
         "warm_bake_s": round(warm, 1),
         "floor_s": round(floor, 1),
-        "boot_to_https_s": cold.facts["check"]["boot_to_https_s"],
+        "boot_to_https_s": cold.facts.check.boot_to_https_s,
         "image_bytes": cold.image.stat().st_size,
         "base_bytes": chosen.disk.stat().st_size,
     }

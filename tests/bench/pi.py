@@ -63,12 +63,12 @@ def measure() -> dict[str, Any]:
             "emulated": _in_a_machine(image, bare, work / "chroot" / "pool", work),
         }
     return {
-        "phases": made.facts["seconds"],
-        "bake_s": made.facts["bake_s"],
+        "phases": made.facts.seconds,
+        "bake_s": made.facts.bake_s,
         "warm_bake_s": round(warm, 1),
         "install_s": installed,
-        "boot_to_site_s": made.facts["check"]["boot_to_https_s"],
-        "idle_memory_mib": made.facts["check"]["idle_memory_mib"],
+        "boot_to_site_s": made.facts.check.boot_to_https_s,
+        "idle_memory_mib": made.facts.check.idle_memory_mib,
         "image_bytes": made.image.stat().st_size,
         "base_bytes": chosen.disk.stat().st_size,
         "requests_per_s": {"emulated": emulated, "here": _here()},
@@ -78,8 +78,8 @@ def measure() -> dict[str, Any]:
 def _emulated(image: library.Result, work: Path) -> dict[str, float]:
     facts = image.facts
     with machine.boot(
-        image.image, work / "machine", architecture=facts["architecture"], accelerator="tcg",
-        user=facts["user"], memory_mb=facts["memory_mb"], scheme=facts["scheme"],
+        image.image, work / "machine", architecture=facts.architecture, accelerator="tcg",
+        user=facts.user, memory_mb=facts.memory_mb, scheme=facts.scheme,
     ) as running:  # fmt: skip
         with step("Booting the image", "The site is up") as now:
             running.wait_for_site(now)

@@ -1,8 +1,8 @@
 """A checkout's definitions and a cache of their own for each test, so that nothing real is touched."""
 
+import dataclasses
 import hashlib
 import http.server
-import json
 import re
 import shutil
 import ssl
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,18 @@ def definitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
+def facts_of(*files: Path, **more: Any) -> manifest.Manifest:
+    """The manifest of an image with some files."""
+    usual = manifest.Manifest(
+        target="cloud", description="An image", version="0.1.0", architecture="amd64", user="u",
+        memory_mb=1024, scheme="https", built="2026-01-02T03:04:05Z", key="k",
+        base=manifest.Base("1" * 64, "2026-01-01T00:00:00Z", "debian-12"),
+        deb=manifest.ImageFile("microblog_0.1.0_all.deb", 1, "0" * 64), packer="1.6.6", accelerator="tcg",
+        seconds={}, bake_s=120.4, packages=[], sbom="none", files=manifest.files(*files),
+    )  # fmt: skip
+    return dataclasses.replace(usual, **more)
+
+
 @pytest.fixture
 def baked(definitions: Path, cache: Path) -> bytes:
     """A baked image: small, but a real qcow2 file with all that is beside it. Returns the disk's content."""
@@ -65,31 +78,16 @@ def baked(definitions: Path, cache: Path) -> bytes:
     raw = definitions / "raw"
     raw.write_bytes(b"\x55" * (1 << 20) + bytes(3 << 20))
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, file], check=True)
-    facts = {
-        "target": "cloud",
-        "description": "An image",
-        "version": "0.1.0",
-        "architecture": "amd64",
-        "built": "2026-01-02T03:04:05Z",
-        "key": "k",
-        "base": {"name": "debian-12"},
-        "deb": {"name": "microblog_0.1.0_all.deb", "sha256": "0" * 64},
-        "packages": [
-            {"name": "adduser", "version": "3.134", "architecture": "all"},
-            {
-                "name": "g++",
-                "version": "4:12.2.0-3~a",
-                "architecture": "amd64",
-                "source": "gcc-defaults",
-                "source_version": "1.203",
-            },
+    facts = facts_of(
+        packages=[
+            manifest.Installed("adduser", "3.134", "all"),
+            manifest.Installed("g++", "4:12.2.0-3~a", "amd64", 1, "gcc-defaults", "1.203"),
         ],
-        "sbom": file.name.replace(".qcow2", sbom.SUFFIX),
-    }
-    bill = paths.OUT / facts["sbom"]
+        sbom=file.name.replace(".qcow2", sbom.SUFFIX),
+    )
+    bill = paths.OUT / facts.sbom
     sbom.write(facts, bill)
-    facts["files"] = manifest.files(file, bill)
-    manifest.path_for(file).write_text(json.dumps(facts))
+    dataclasses.replace(facts, files=manifest.files(file, bill)).write(file)
     manifest.write_sums(paths.OUT)
     return raw.read_bytes()
 

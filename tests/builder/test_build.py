@@ -1,6 +1,7 @@
 """build.py as its users meet it: bad input, missing tools, taken ports, Ctrl-C."""
 
 import fcntl
+import json
 import os
 import pty
 import signal
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import facts_of
 
 from builder import make
 from builder.core import needs, paths
@@ -115,18 +117,64 @@ def test_an_image_that_is_not_baked_yet(definitions):
 def test_a_manifest_is_a_promise(tmp_path):
     file = tmp_path / "image.qcow2"
     file.write_bytes(b"an image")
-    facts = {"files": manifest.files(file)}
-    assert manifest.intact(tmp_path, facts)
+    facts = facts_of(file)
+    assert facts.intact(tmp_path)
     file.write_bytes(b"an imagf")
-    assert not manifest.intact(tmp_path, facts)
-    assert not manifest.intact(tmp_path, {"files": []})
-    assert not manifest.intact(tmp_path, {})
+    assert not facts.intact(tmp_path)
+    file.unlink()
+    assert not facts.intact(tmp_path)
+    assert not facts_of().intact(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda told: told.pop("version"), "the field version is missing"),
+        (lambda told: told["base"].pop("sha256"), "the field base.sha256 is missing"),
+        (lambda told: told.update(memory_mb="1024"), "memory_mb is '1024', and should be a whole number"),
+        (lambda told: told.update(memory_mb=True), "memory_mb is True, and should be a whole number"),
+        (lambda told: told.update(files=3), "files is 3, and should be a list"),
+        (lambda told: told.update(files=["x"]), r"files\[0\] is no object with fields"),
+        (lambda told: told.update(seconds={"pack": "1"}), "seconds.pack is '1', and should be a number"),
+        (lambda told: told.update(check={"key": "k"}), "the field check.thorough is missing"),
+    ],
+)
+def test_a_manifest_that_is_none_is_one_clear_line(tmp_path, change, said):
+    path = facts_of().write(tmp_path / "image.qcow2")
+    told = json.loads(path.read_text())
+    change(told)
+    path.write_text(json.dumps(told))
+    with pytest.raises(BuildError, match=f"image.manifest.json does not tell all that it should: {said}"):
+        manifest.load(path)
+    assert manifest.read(path) is None
+
+
+def test_a_manifest_is_read_as_it_was_written(tmp_path):
+    passed = manifest.Check("k", True, 90, 200.5, "tcg", "2026-01-02T03:04:05Z", boot_to_https_s=74.0)
+    layer = manifest.Disk("2" * 64, "2026-01-01T00:00:00Z")
+    base = manifest.Base("1" * 64, "2026-01-01T00:00:00Z", "ubuntu-22.04", source={"url": "u"}, layer=layer)
+    whole = facts_of(base=base, check=passed, accelerator=None, seconds={"pack": 1})
+    path = whole.write(tmp_path / "image.qcow2")
+    assert manifest.load(path) == whole
+    # A newer version's has more in it.
+    path.write_text(json.dumps({**json.loads(path.read_text()), "more": 1}))
+    assert manifest.load(path) == whole
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"'])
+def test_what_is_no_manifest_is_said(tmp_path, text):
+    (tmp_path / "image.manifest.json").write_text(text)
+    with pytest.raises(BuildError, match=r"is damaged|is no object") as error:
+        manifest.load(tmp_path / "image.manifest.json")
+    assert "--fresh" in error.value.hint
+    with pytest.raises(BuildError, match=r"there is no none\.manifest\.json"):
+        manifest.load(tmp_path / "none.manifest.json")
 
 
 def test_what_is_no_list_of_packages_is_refused(tmp_path):
     listing = tmp_path / "packages"
     listing.write_text("nginx\t1.22\tamd64\t1000\tnginx\t1.22\n")
-    assert manifest.packages(listing)[0]["installed_kib"] == 1000
+    assert manifest.packages(listing)[0].installed_kib == 1000
     listing.write_text("bash: dpkg-query: not found\n")
     with pytest.raises(BuildError, match="has a line that is none"):
         manifest.packages(listing)

@@ -1,15 +1,14 @@
 """What is told of an image's checks."""
 
-import json
 import os
 import re
 import subprocess
 import sys
 
 import pytest
+from conftest import facts_of
 
 from builder.core import paths
-from builder.results import manifest
 from builder.vm import check
 
 _TESTS = """
@@ -88,8 +87,7 @@ def test_without_room_for_others_the_machine_is_back_before_they_take_its_place(
     """On one processor; with more, it reboots while others are tested."""
     image = tmp_path / "image.qcow2"
     image.write_bytes(b"an image")
-    facts = {"target": target, "memory_mb": 1024, "files": manifest.files(image)}
-    manifest.path_for(image).write_text(json.dumps(facts))
+    facts_of(image, target=target).write(image)
     command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-c", paths.ROOT / "setup.cfg",
                f"--rootdir={paths.ROOT}", "-p", "no:cacheprovider", paths.ROOT / "tests" / "images",
                "--image", image, "--logs", tmp_path]  # fmt: skip

@@ -428,7 +428,7 @@ def test_a_publishers_disk_becomes_a_base_with_room(release, tmp_path, table, en
     subprocess.run(["qemu-img", "convert", "-O", "raw", made.disk, raw], check=True)
     assert raw.stat().st_size == 64 << 20
     assert subprocess.run(["/usr/sbin/sfdisk", "--verify", raw], capture_output=True).returncode == 0
-    root = base.FileSystem.root_of(raw)
+    root = downloaded.FileSystem.root_of(raw)
     assert root.size > 47 << 20
     part = tmp_path / "part.raw"
     with raw.open("rb") as stream:

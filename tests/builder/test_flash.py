@@ -9,13 +9,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import facts_of
 
 from builder.core.command import program
 from builder.core.errors import BuildError
 from builder.disk import bmap, bootfs, media
 from builder.disk.ext4 import FileSystem
 from builder.disk.layouts import card
-from builder.results import manifest
 from builder.ship import block_devices, card_settings, flash
 from microblog.host.card import bootfile
 
@@ -50,8 +50,7 @@ def image(tmp_path_factory):
     image = work / "card-1.img.zst"
     bmap.write(bmap.of_card(raw, card.BOOT_START), work / "card-1.bmap")
     subprocess.run(["zstd", "-q", raw, "-o", image], check=True)
-    facts = {"target": "pi", "files": manifest.files(image, work / "card-1.bmap")}
-    manifest.path_for(image).write_text(json.dumps(facts))
+    facts_of(image, work / "card-1.bmap", target="pi").write(image)
     return image
 
 
@@ -401,7 +400,7 @@ def test_a_damaged_map_is_refused(image, tmp_path):
 def test_an_image_that_is_no_card_is_refused(tmp_path):
     image = tmp_path / f"cloud{media.QCOW2}"
     image.write_bytes(b"")
-    manifest.path_for(image).write_text(json.dumps({"files": manifest.files(image)}))
+    facts_of(image).write(image)
     with pytest.raises(BuildError, match="is no image for a card"):
         _flash(image, "/dev/null")
 

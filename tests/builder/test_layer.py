@@ -19,6 +19,7 @@ from builder.core.errors import BuildError
 from builder.deb import package
 from builder.defs import definition
 from builder.disk.ext4 import FileSystem
+from builder.results import manifest
 
 # The real test has a cache of its own, but for the base that it is made from.
 _CACHE = paths.cache_dir()
@@ -40,7 +41,7 @@ def downloaded(tmp_path):
 def parts(cache, tmp_path, monkeypatch):
     """Packer and the disk's tools left out: what is asked of them is noted instead."""
     asked = []
-    archive = [pool.Package("lib_1_all.deb", "1")]
+    archive = [pool.Archived("lib_1_all.deb", "1")]
     monkeypatch.setattr(package, "dependencies", lambda _: ["lib", "nginx"])
     monkeypatch.setattr(pool, "needed", lambda *_: list(archive))
     monkeypatch.setattr(bake, "install", lambda image, *rest: asked.append((image, rest)))
@@ -70,24 +71,20 @@ def test_is_baked_once_with_what_is_needed_and_no_package(downloaded, parts):
 
 def test_the_manifest_tells_of_both(downloaded, parts):
     made = _obtain(downloaded)
-    assert make._told(downloaded) == {
-        "name": "some", "system": "", "sha256": "5" * 64, "made": downloaded.made,
-        "source": downloaded.source,
-    }  # fmt: skip
-    assert make._told(made) == {
-        **make._told(downloaded), "system": "debian-12",
-        "layer": {"sha256": sha256_file(made.disk), "made": made.made},
-    }  # fmt: skip
+    alone = manifest.Base("5" * 64, downloaded.made, "some", source=downloaded.source)
+    assert make._told(downloaded) == alone
+    layer = manifest.Disk(sha256_file(made.disk), made.made)
+    assert make._told(made) == dataclasses.replace(alone, system="debian-12", layer=layer)
 
 
 def test_newer_packages_or_another_base_make_another(downloaded, parts, cache):
     asked, archive = parts
     one = _obtain(downloaded)
-    archive[0] = pool.Package("lib_2_all.deb", "2")
+    archive[0] = pool.Archived("lib_2_all.deb", "2")
     two = _obtain(downloaded)
     three = _obtain(dataclasses.replace(downloaded, sha256="6" * 64))
     assert len({one.key, two.key, three.key}) == len(asked) == 3
-    archive[0] = pool.Package("lib_1_all.deb", "1")
+    archive[0] = pool.Archived("lib_1_all.deb", "1")
     assert _obtain(downloaded) == one
     assert len(asked) == 3
 
@@ -159,9 +156,9 @@ def test_a_real_one(thorough, definitions, cache, served, tmp_path, record_tests
         f'url = "{url}/{published.name}"\nsha256 = "{sha256_file(published)}"\ndisk_size = "3500M"\n'
     )
     first = make.produce("cloud", insist="stand-in", accelerator="tcg", checked=False)
-    seconds = first.facts["seconds"]
-    assert first.facts["base"]["source"]["sha256"] == sha256_file(published)
-    assert first.facts["base"]["layer"]["sha256"] != first.facts["base"]["sha256"]
+    seconds = first.facts.seconds
+    assert first.facts.base.source["sha256"] == sha256_file(published)
+    assert first.facts.base.layer.sha256 != first.facts.base.sha256
     image, deb = definition.load_image("cloud"), package.build()
     below = base.get(definition.load_base("stand-in"))
     began = time.monotonic()

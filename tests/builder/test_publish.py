@@ -1,5 +1,6 @@
 """Publishing: AWS against moto, the others against doubles of their published APIs on loopback."""
 
+import dataclasses
 import gzip
 import hashlib
 import http.server
@@ -574,9 +575,8 @@ def _rebaked(monkeypatch):
     (file,) = paths.OUT.glob("*.qcow2")
     with file.open("ab") as out:
         out.write(bytes(65536))
-    facts = json.loads(manifest.path_for(file).read_text())
-    facts |= {"built": "2026-02-03T04:05:06Z", "files": manifest.files(file)}
-    manifest.path_for(file).write_text(json.dumps(facts))
+    facts = manifest.load(manifest.path_for(file))
+    dataclasses.replace(facts, built="2026-02-03T04:05:06Z", files=manifest.files(file)).write(file)
 
 
 def test_is_taken_back_after_a_re_bake_and_from_any_region(service, monkeypatch):

@@ -191,8 +191,8 @@ def test_a_real_one(thorough, server, keys, definitions, tmp_path, monkeypatch, 
         text = text.replace(old, new)
     path.write_text(text)
     made = make.produce("pi", checked=False)
-    assert made.facts["base"]["name"] == "raspios"
-    seconds = made.facts["seconds"]
+    assert made.facts.base.name == "raspios"
+    seconds = made.facts.seconds
     layer.obtain(image, base.obtain(image, deb), deb, lambda: pytest.fail("baked again"))
     print(json.dumps(seconds))
     for phase, value in seconds.items():

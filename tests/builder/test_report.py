@@ -3,10 +3,11 @@
 import json
 
 import pytest
+from conftest import facts_of
 
 from builder import make, report
 from builder.core.errors import BuildError
-from builder.results import library
+from builder.results import library, manifest
 from builder.vm import check
 
 
@@ -15,7 +16,7 @@ def attempts(baked, tmp_path):
     """One image that is good, one whose checks failed, one that could not be baked."""
     good = library.Result(
         next(library.paths.OUT.glob("*.qcow2")), tmp_path / "manifest", tmp_path / "sums",
-        {"base": {"name": "debian-12"}, "bake_s": 120.4, "check": {"passed": 90}, "target": "cloud"},
+        facts_of(check=manifest.Check("k", False, 90, 1.0, "tcg", "")),
     )  # fmt: skip
     failure = check.Failure("service is enabled and running: nginx", "it is not", tmp_path / "nginx.log")
     bad = check.ChecksFailed("odd is not good", "", check.Outcome(passed=89, failures=[failure]), 300.0)

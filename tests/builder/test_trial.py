@@ -1,7 +1,7 @@
 """A machine that is tried out: how it is reached, and the disk that lasts."""
 
+import dataclasses
 import http.server
-import json
 import subprocess
 import threading
 
@@ -91,8 +91,8 @@ def test_boot_refuses_a_disk_of_the_image_before_the_re_bake(baked, tmp_path, mo
     (file,) = paths.OUT.glob("*.qcow2")
     with file.open("ab") as out:
         out.write(bytes(65536))
-    facts = json.loads(manifest.path_for(file).read_text())
-    manifest.path_for(file).write_text(json.dumps({**facts, "files": manifest.files(file)}))
+    facts = manifest.load(manifest.path_for(file))
+    dataclasses.replace(facts, files=manifest.files(file)).write(file)
     assert library.find("cloud")
     with pytest.raises(BuildError, match="made with another image"):
         trial.run("cloud", keep, None, None, {}, "tcg")

@@ -1,5 +1,6 @@
 """What comes with an image: its bill of materials, its signature, and how a user checks them."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from builder import make
 from builder.bases import cached
-from builder.core import needs, paths
+from builder.core import needs, paths, typed
 from builder.core.command import program
 from builder.core.errors import BuildError
 from builder.disk.ext4 import FileSystem
@@ -83,7 +84,7 @@ def _spoil_bill():
     _bill().write_text(_bill().read_text().replace("3.134", "3.135"))
     file = paths.OUT / f"{STEM}{manifest.SUFFIX}"
     facts = json.loads(file.read_text())
-    facts["files"] = manifest.files(paths.OUT / f"{STEM}.qcow2", _bill())
+    facts["files"] = typed.as_dict(manifest.files(paths.OUT / f"{STEM}.qcow2", _bill()))
     file.write_text(json.dumps(facts))
     _list_again()
 
@@ -202,15 +203,15 @@ def test_verify_is_a_verb(build, baked, monkeypatch):
 @pytest.mark.parametrize(
     ("base", "wanted"),
     [
-        ({"name": "debian-13-pi", "system": "debian-13"}, "debian-13"),
-        ({"name": "debian-13-pi"}, "debian-13"),
-        ({"name": "raspios", "system": "debian-13"}, "debian-13"),
-        ({"name": "ubuntu-22.04-arm64"}, "ubuntu-22.04"),
+        (("debian-13-pi", "debian-13"), "debian-13"),
+        (("debian-13-pi",), "debian-13"),
+        (("raspios", "debian-13"), "debian-13"),
+        (("ubuntu-22.04-arm64",), "ubuntu-22.04"),
     ],
 )
 def test_the_bill_names_a_distribution_that_there_is(baked, base, wanted):
-    facts = json.loads((paths.OUT / f"{STEM}{manifest.SUFFIX}").read_text())
-    sbom.write({**facts, "base": base}, _bill())
+    facts = manifest.load(paths.OUT / f"{STEM}{manifest.SUFFIX}")
+    sbom.write(dataclasses.replace(facts, base=manifest.Base("", "", *base)), _bill())
     (system,), packages = _components()
     assert f"{system['name']}-{system['version']}" == wanted
     assert {one["purl"].partition("distro=")[2].partition("&")[0] for one in packages} == {wanted}

@@ -73,7 +73,7 @@ def lab(
         pytest.skip(f"no machine can be started: {why}")
     accelerator = emulator.choose(
         pytestconfig.getoption("--accel"),
-        image.facts["architecture"],
+        image.facts.architecture,
         lambda: kernel.of_image(image.image, work),
     )
     yield Lab(image, accelerator, work, pytestconfig.getoption("--logs"))
@@ -115,7 +115,7 @@ wifi name = Home
 def second(lab: Lab) -> Iterator[machine.Machine]:
     """Another machine from the same image; a Pi's has a microblog.txt with one mistake in it."""
     options: dict[str, Any] = {}
-    if lab.image.facts["target"] == "pi":
+    if lab.image.facts.target == "pi":
         text = lab.work / "microblog.txt"
         text.write_bytes(_TEXT_FILE.replace("\n", "\r\n").encode())
         options = {"named": False, "extra": [text]}
@@ -216,13 +216,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     image = library.find(config.getoption("--image"))
-    target = image.facts["target"]
+    target = image.facts.target
     others = [other for other in _TARGETS if other != target]
     items[:] = [
         item
         for item in items
         if item.get_closest_marker(target) or not any(item.get_closest_marker(other) for other in others)
     ]
-    beside = side_by_side(image.facts["memory_mb"])
+    beside = side_by_side(image.facts.memory_mb)
     order = [*_FIRST, *([*_OTHERS, _BACK] if beside else [_BACK, *_OTHERS]), _ALONE]
     items.sort(key=lambda item: order.index(item.path.stem))

@@ -44,7 +44,7 @@ class Lab:
 
     def __init__(self, image: library.Result, accelerator: str, work: Path, logs: Path) -> None:
         self.image, self.accelerator, self.work, self.logs = image, accelerator, work, logs
-        self.side_by_side = side_by_side(image.facts["memory_mb"])
+        self.side_by_side = side_by_side(image.facts.memory_mb)
         self._begun: list[machine.Machine] = []
         self._consoles: dict[Path, Path] = {}
 
@@ -74,12 +74,12 @@ class Lab:
         with machine.boot(
             self.image.image,
             self.work / name,
-            architecture=facts["architecture"],
+            architecture=facts.architecture,
             accelerator=self.accelerator,
-            user=facts["user"],
-            memory_mb=memory_mb or facts["memory_mb"],
+            user=facts.user,
+            memory_mb=memory_mb or facts.memory_mb,
             hostname=name if named else None,
-            scheme=facts["scheme"],
+            scheme=facts.scheme,
             **options,
         ) as running:
             if later:

@@ -21,7 +21,7 @@ def _beside(image, name):
 @pytest.fixture
 def of_debian(image):
     """For the card that is composed here; another publisher's is laid out, and starts, in its own way."""
-    if image.facts["base"]["name"] != "debian-13-pi":
+    if image.facts.base.name != "debian-13-pi":
         pytest.skip("the card is not Debian's")
 
 
@@ -121,10 +121,10 @@ def test_imager_is_offered_the_image(image, raw):
     assert entry["url"] == image.image.name
     assert entry["extract_size"] == raw.stat().st_size
     assert entry["extract_sha256"] == sha256_file(raw)
-    assert entry["image_download_sha256"] == image.facts["files"][0]["sha256"]
+    assert entry["image_download_sha256"] == image.facts.image.sha256
 
 
 def test_manifest_has_all_files(image):
-    assert [file["name"].removeprefix(media.stem(image.image)) for file in image.facts["files"]] == [
+    assert [file.name.removeprefix(media.stem(image.image)) for file in image.facts.files] == [
         ".img.zst", ".bmap", ".os-list.json", ".cdx.json",
     ]  # fmt: skip

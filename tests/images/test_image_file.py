@@ -22,16 +22,16 @@ def root(raw):
 
 def test_manifest_tells_what_is_in_the_image(image):
     facts = image.facts
-    assert len(facts["base"]["sha256"]) == len(facts["deb"]["sha256"]) == 64
-    packages = {package["name"]: package for package in facts["packages"]}
-    assert packages["microblog"]["version"] == facts["version"]
-    assert packages["microblog"]["architecture"] == "all"
+    assert len(facts.base.sha256) == len(facts.deb.sha256) == 64
+    packages = {package.name: package for package in facts.packages}
+    assert packages["microblog"].version == facts.version
+    assert packages["microblog"].architecture == "all"
     assert {"supervisor", "gunicorn", "ufw"} <= set(packages)
-    assert all(facts["seconds"][phase] >= 0 for phase in ("boot", "prepare", "install", "clean", "pack"))
-    file = facts["files"][0]
-    assert file["name"] == image.image.name
-    assert file["bytes"] == image.image.stat().st_size
-    assert facts["base"]["name"] in image.image.name
+    assert all(facts.seconds[phase] >= 0 for phase in ("boot", "prepare", "install", "clean", "pack"))
+    file = facts.image
+    assert file.name == image.image.name
+    assert file.bytes == image.image.stat().st_size
+    assert facts.base.name in image.image.name
 
 
 def test_checksums_are_right(image):
@@ -137,5 +137,5 @@ def test_a_changed_image_is_noticed(image, tmp_path):
     (tmp_path / image.manifest.name).write_bytes(image.manifest.read_bytes())
     with pytest.raises(BuildError, match="is not the file that its manifest tells of"):
         library.find(str(copy))
-    assert hashlib.sha256(copy.read_bytes()).hexdigest() != image.facts["files"][0]["sha256"]
+    assert hashlib.sha256(copy.read_bytes()).hexdigest() != image.facts.image.sha256
     assert paths.OUT.is_dir()

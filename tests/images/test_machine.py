@@ -79,7 +79,7 @@ def _reachable_ports(host):
 
 
 def test_only_ssh_and_web_are_reachable(host, image):
-    web = {"https": ["80", "443"], "http": ["80"]}[image.facts["scheme"]]
+    web = {"https": ["80", "443"], "http": ["80"]}[image.facts.scheme]
     assert _reachable_ports(host) == ["22", *web]
 
 
