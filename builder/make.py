@@ -16,6 +16,7 @@ from builder.core import cache, inputs, paths
 from builder.core.errors import BuildError
 from builder.core.inputs import Inputs
 from builder.core.progress import say
+from builder.core.work import scratch
 from builder.deb import package
 from builder.defs import definition
 from builder.disk import media
@@ -155,8 +156,8 @@ def _bake(
     fresh: bool,
 ) -> Result:
     log = log_directory(target) / "packer.log"
-    with cache.scratch(paths.OUT / "work") as work:
-        baked = bake.bake(image, chosen, deb, accelerator, work, log, media.stem(target), fresh)
+    with scratch(paths.OUT / "work", log) as work:
+        baked = bake.bake(image, chosen, deb, accelerator, work, media.stem(target), fresh)
         bill = target.with_name(f"{media.stem(target)}{sbom.SUFFIX}")
         facts = Manifest(
             target=image.name,

@@ -15,6 +15,7 @@ from builder.bases.cached import CachedBase
 from builder.core import cache, inputs, paths
 from builder.core.inputs import Inputs
 from builder.core.progress import Step, step
+from builder.core.work import Work
 from builder.defs.definition import Image
 
 _SPACE = 8 << 30
@@ -101,24 +102,22 @@ def bake(
     base: CachedBase,
     deb: Path,
     accelerator: str,
-    work: Path,
-    log: Path,
+    work: Work,
     name: str = "image",
     fresh: bool = False,
 ) -> Baked:
     """Bake an image.
 
     :param accelerator: ``kvm`` or ``tcg``.
-    :param work: a directory for half-done files; the results are in it.
-    :param log: where Packer's stream is kept.
+    :param work: the results are in its directory; its log is Packer's stream.
     :param name: of the results, less what their names end with.
     :param fresh: ask the archive again what is needed.
     :raises BuildError: anything of it fails.
     """
-    phases, seconds = install(image, base, deb, accelerator, work, log, fresh)
+    phases, seconds = install(image, base, deb, accelerator, work, fresh)
     packing = time.monotonic()
     with step(f"Packing {image.name}", f"Packed {image.name}"):
-        files = method.load(image.method).pack(image, work, work / name, log.with_suffix(".tools.log"))
+        files = method.load(image.method).pack(image, work.logging(".tools.log"), work / name)
     phases["pack"] = round(time.monotonic() - packing, 1)
     return Baked(files, work / "packer.packages", phases, seconds)
 
@@ -128,8 +127,7 @@ def install(
     base: CachedBase,
     deb: Path | None,
     accelerator: str,
-    work: Path,
-    log: Path,
+    work: Work,
     fresh: bool = False,
 ) -> tuple[dict[str, float], float]:
     """Let Packer run an image's scripts on a base. The disk is then its method's to flatten or pack.
@@ -139,25 +137,25 @@ def install(
     """
     template = paths.PACKER / f"{image.template}.pkr.hcl"
     executable = packer.ready(template)
-    cache.need_space(work, _SPACE, f"baking {image.name}")
+    cache.need_space(work.directory, _SPACE, f"baking {image.name}")
     templates = work / "templates"
     for directory in (work / "pool", templates):
         directory.mkdir(parents=True)
     began = time.monotonic()
-    pool.prepare(base, deb, image.packages, work / "pool", log.with_suffix(".pool.log"), fresh)
+    pool.prepare(base, deb, image.packages, work / "pool", work.logging(".pool.log"), fresh)
     wanted = dataclasses.replace(image, packages=[*(["microblog"] if deb else []), *image.packages])
     variables = templates / "variables.pkrvars.json"
-    given = method.load(image.method).prepare(wanted, base, accelerator, work, log.with_suffix(".tools.log"))
+    given = method.load(image.method).prepare(wanted, base, accelerator, work.logging(".tools.log"))
     variables.write_text(json.dumps(given))
     _lay_out(template, packer.version(executable), templates)
     prepared = time.monotonic()
 
     options = {"var_file": str(variables)}
-    packer.call(executable, "validate", templates, options, _ignore, log)
+    packer.call(executable, "validate", templates, options, _ignore, work.log)
     what = image.name if deb else f"what {image.name} needs"
     with step(f"Baking {what}", f"Baked {what}") as now:
         progress = _Progress(now)
-        packer.call(executable, "build", templates, options, progress.hear, log)
+        packer.call(executable, "build", templates, options, progress.hear, work.log)
         progress.enter("")
         bake_seconds = now.seconds
     return {"pool": round(prepared - began, 1), **progress.phases}, round(bake_seconds, 1)

@@ -15,6 +15,7 @@ from builder.bases.cached import CachedBase, from_cache, keep
 from builder.core import cache, inputs, kept, paths
 from builder.core.errors import BuildError
 from builder.core.progress import say, step
+from builder.core.work import scratch
 from builder.deb import package
 from builder.defs.definition import Image
 
@@ -54,19 +55,19 @@ def obtain(
         if found:
             say(f"What {image.name} needs is on {base.name} already, in the cache")
             return found
-        with cache.scratch(store) as work:
+        with scratch(store, log) as work:
             log.unlink(missing_ok=True)
-            bake.install(below, base, None, accelerator(), work, log)
+            bake.install(below, base, None, accelerator(), work)
             with step(f"Packing what {image.name} needs", f"Packed what {image.name} needs"):
-                raw, tools = work / "layer.raw", log.with_suffix(".tools.log")
-                method.load(image.method).flatten(work, raw, tools)
+                raw, tools = work / "layer.raw", work.logging(".tools.log")
+                method.load(image.method).flatten(tools, raw)
                 facts = dataclasses.replace(
                     base,
                     directory=directory,
                     key=made_from.digest,
                     layer_on={"sha256": base.sha256, "made": base.made},
                 )
-                keep(raw, facts, made_from, work, tools)
+                keep(raw, facts, made_from, tools)
         made = from_cache(directory)
         if made is None:
             raise BuildError(f"{directory} changed while it was written", "Is the disk sound?")

@@ -1,26 +1,44 @@
 """How an image can be baked: what Packer's template is given, and what is made of its result."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Protocol
 
 from builder.bases.cached import CachedBase
 from builder.core.needs import Folder
+from builder.core.work import Work
 from builder.defs.definition import Image
+
+
+class Prepare(Protocol):
+    """Makes ready what Packer works on, in the work's directory. Returns the template's variables."""
+
+    def __call__(self, image: Image, base: CachedBase, accelerator: str, work: Work) -> dict[str, object]: ...
+
+
+class Flatten(Protocol):
+    """Writes a raw disk of what a bake left in the work's directory."""
+
+    def __call__(self, work: Work, to: Path) -> None: ...
+
+
+class Pack(Protocol):
+    """Makes the results of that. Returns the files, the image first.
+
+    :param to: their path, less what their names end with.
+    """
+
+    def __call__(self, image: Image, work: Work, to: Path) -> list[Path]: ...
 
 
 @dataclass(frozen=True)
 class Method:
     """One way to bake, as an image's definition names it."""
 
-    prepare: Callable[[Image, CachedBase, str, Path, Path], dict[str, object]]
-    """(image, base, accelerator, work directory, log) -> the template's variables."""
-    flatten: Callable[[Path, Path, Path], None]
-    """(work directory, a raw disk's path, log): write what the bake left on the disk."""
-    pack: Callable[[Image, Path, Path, Path], list[Path]]
-    """(image, work directory, path of the results less what their names end with, log) -> the files,
-    the image first."""
+    prepare: Prepare
+    flatten: Flatten
+    pack: Pack
     suffix: str
     """What the image's name ends with."""
     emulates: bool

@@ -18,11 +18,12 @@ from typing import BinaryIO, NamedTuple
 
 from builder.bases.cached import CachedBase
 from builder.core import cache, inputs, paths
-from builder.core.command import output, program, run
+from builder.core.command import output, program
 from builder.core.errors import BuildError
 from builder.core.inputs import Inputs
 from builder.core.needs import Program
 from builder.core.progress import Step, say, step
+from builder.core.work import Work, scratch
 
 _KEEP_DAYS = 30
 _AR_MAGIC = b"!<arch>\n"
@@ -74,10 +75,10 @@ def needed(
         found: list[Archived] = []
         with (
             step("Downloading packages", lambda: f"Downloaded {len(found)} packages") as now,
-            cache.scratch(store) as work,
+            scratch(store, log) as asking,
         ):
             try:
-                found = _resolve(base, deb, packages, store, work, log, now)
+                found = _resolve(base, deb, packages, store, asking, now)
             except _UnreachableError as error:
                 earlier = None if fresh else _earlier(store, stem)
                 if earlier is None:
@@ -129,14 +130,14 @@ def _is_whole(store: Path, package: Archived) -> bool:
 
 
 def prepare(
-    base: CachedBase, deb: Path | None, packages: Sequence[str], to: Path, log: Path, fresh: bool = False
+    base: CachedBase, deb: Path | None, packages: Sequence[str], to: Path, work: Work, fresh: bool = False
 ) -> None:
     """Fill a directory with a flat apt repository: the .deb, the packages, all they need, and updates.
 
     :param to: an existing directory, where ``Packages.gz`` and the .debs are put (links where possible).
     :raises BuildError: as :func:`needed`.
     """
-    wanted = needed(base, deb, packages, log, fresh)
+    wanted = needed(base, deb, packages, work.log, fresh)
     store = _store()
     with (
         cache.lock(store / "lock", "repacking packages"),
@@ -157,12 +158,12 @@ def _store() -> Path:
     return paths.cache_dir() / "pool"
 
 
-def as_disk(directory: Path, image: Path, log: Path) -> None:
+def as_disk(directory: Path, image: Path, work: Work) -> None:
     """Write a directory's files into an ext4 file system in a file of its own, labelled ``pool``."""
     size = sum(path.stat().st_size for path in directory.iterdir())
     with image.open("wb") as out:
         out.truncate(size + size // 10 + _DISK_OVERHEAD)
-    run([program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-L", "pool", "-d", directory, image], log)
+    work.run([program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-L", "pool", "-d", directory, image])
 
 
 def _repacked(deb: Path, store: Path) -> Path:
@@ -237,8 +238,7 @@ def _resolve(
     deb: Path | None,
     packages: Sequence[str],
     store: Path,
-    work: Path,
-    log: Path,
+    work: Work,
     now: Step,
 ) -> list[Archived]:
     """Let apt download what the base lacks, into the pool."""
@@ -271,18 +271,18 @@ Dir::Etc "{base.apt}";
 Dir::Etc::main "/dev/null";
 Dir::Etc::parts "/dev/null";
 Dir::Etc::preferences "{pins}";
-Dir::State "{work}";
+Dir::State "{work.directory}";
 Dir::State::status "{base.dpkg_status}";
-Dir::Cache "{work}/cache";
+Dir::Cache "{work.directory}/cache";
 Dir::Cache::archives "{archives}";
 """
     )
     env = {"APT_CONFIG": str(config), "DEBIAN_FRONTEND": "noninteractive"}
-    hint = f"Is the archive reachable? The whole log: {log}"
+    hint = f"Is the archive reachable? The whole log: {work.log}"
     apt = program("apt-get", "apt")
     now.update("the archive's indexes")
     try:
-        run([apt, "update", "--error-on=any"], log, env=env, hint=hint)
+        work.run([apt, "update", "--error-on=any"], env=env, hint=hint)
     except BuildError as error:
         raise _UnreachableError(error.message, error.hint) from error
     now.update("the packages")
@@ -294,7 +294,7 @@ Dir::Cache::archives "{archives}";
         if _is_whole(store, one):
             _link(_place(store, one), archives / one.name)
     for action in actions:
-        run([apt, "--yes", "--download-only", *action], log, env=env, hint=hint)
+        work.run([apt, "--yes", "--download-only", *action], env=env, hint=hint)
     (store / "debs").mkdir(exist_ok=True)
     for one in wanted:
         if not _place(store, one).exists():

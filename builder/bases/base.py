@@ -10,6 +10,7 @@ from builder.core import cache, inputs, kept, paths
 from builder.core.errors import BuildError
 from builder.core.inputs import Inputs
 from builder.core.progress import say, step
+from builder.core.work import scratch
 from builder.deb import package
 from builder.defs.definition import Base, ComposedBase, DownloadedBase, Image, load_base, load_base_for
 
@@ -96,13 +97,13 @@ def _make(
 ) -> None:
     log = store / f"{base.name}.log"
     log.unlink(missing_ok=True)
-    with cache.scratch(store) as work:
+    with scratch(store, log) as work:
         raw = work / "base.raw"
         source = None
         if isinstance(base, ComposedBase):
-            compose.compose(base, include, raw, work, log)
+            compose.compose(base, include, raw, work)
         else:
-            source = downloaded.fetch(base, raw, work, log, given)
+            source = downloaded.fetch(base, raw, work, given)
         with step(f"Packing {base.name}", f"Packed {base.name}"):
             facts = CachedBase(
                 directory=directory,
@@ -115,4 +116,4 @@ def _make(
                 source=source,
                 hold=list(getattr(base, "hold", [])),
             )
-            keep(raw, facts, wanted, work, log)
+            keep(raw, facts, wanted, work)

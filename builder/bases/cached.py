@@ -13,6 +13,7 @@ from typing import Any
 from builder.core import cache, inputs, kept
 from builder.core.inputs import Inputs
 from builder.core.progress import say
+from builder.core.work import Work
 from builder.disk import kernel, media
 from builder.disk.ext4 import FileSystem
 
@@ -92,7 +93,7 @@ def from_cache(directory: Path) -> CachedBase | None:
     return found
 
 
-def keep(raw: Path, facts: CachedBase, made_from: Inputs, work: Path, log: Path) -> None:
+def keep(raw: Path, facts: CachedBase, made_from: Inputs, work: Work) -> None:
     """Keep a raw disk as a base, in the place of what is in its directory.
 
     :param facts: what is known of it but its checksum and time, which are found here.
@@ -104,7 +105,7 @@ def keep(raw: Path, facts: CachedBase, made_from: Inputs, work: Path, log: Path)
     new.mkdir()
     system = _look_into(raw, new)
     disk = new / "base.qcow2"
-    media.pack_qcow2(raw, disk, log)
+    media.pack_qcow2(raw, disk, work)
     made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     whole = dataclasses.replace(facts, sha256=cache.sha256_file(disk), made=made, system=system)
     cache.write_json(

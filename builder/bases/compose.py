@@ -9,9 +9,10 @@ from types import ModuleType
 
 from builder.bases import interpreter
 from builder.core import cache, paths
-from builder.core.command import program, run
+from builder.core.command import program
 from builder.core.needs import File, Folder, Program
 from builder.core.progress import step
+from builder.core.work import Work
 from builder.defs.definition import ComposedBase, size_in_bytes
 
 _ROOT_TAR_BYTES = 1 << 30
@@ -77,7 +78,7 @@ def _hook(kind: str, script: str) -> list[str]:
     return [f"--{kind}-hook={(paths.DEFINITIONS / 'bases' / script).read_text()}"]
 
 
-def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Path, log: Path) -> None:
+def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Work) -> None:
     """Write a raw disk image of the base.
 
     An ordinary user needs user namespaces and a range in /etc/subuid; mmdebstrap's
@@ -89,14 +90,14 @@ def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Path,
     """
     size = size_in_bytes(base.disk_size)
     interpreter.require(base.architecture)
-    cache.need_space(work, size + 2 * _ROOT_TAR_BYTES, f"composing {base.name}")
+    cache.need_space(work.directory, size + 2 * _ROOT_TAR_BYTES, f"composing {base.name}")
     if os.geteuid() != 0:
         # An ordinary user's namespace can't enter the cache: mmdebstrap unpacks where all may.
         hint = "Free some space there, or let TMPDIR name a larger directory that everybody may enter"
         cache.need_space(Path(tempfile.gettempdir()), _UNPACKED_BYTES, f"composing {base.name}", hint)
     tar = work / "root.tar"
     with step(f"Composing {base.name}: installing its packages", f"Installed the packages of {base.name}"):
-        run(
+        work.run(
             [*_own_mounts(), program("mmdebstrap", "mmdebstrap"), "--variant=apt",
              f"--architectures={base.architecture}",
              f"--components={','.join(base.components)}",
@@ -104,13 +105,12 @@ def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Path,
              '--aptopt=Acquire::Languages "none"',
              *_hook("extract", base.prepare), *_hook("customize", base.customize),
              base.suite, tar, *archives(base)],
-            log,
             # Half-done trees go with the scratch directory; an ordinary user's
             # namespace cannot enter it, and mmdebstrap then cleans up /tmp itself.
             env={**interpreter.environment(base.architecture),
-                 **({"TMPDIR": str(work)} if os.geteuid() == 0 else {})},
-            hint=f"Is the archive reachable, and is there room on the disk? The whole log: {log}",
+                 **({"TMPDIR": str(work.directory)} if os.geteuid() == 0 else {})},
+            hint=f"Is the archive reachable, and is there room on the disk? The whole log: {work.log}",
         )  # fmt: skip
     with step(f"Composing {base.name}: laying out its disk", f"Laid out the disk of {base.name}"):
-        _LAYOUTS.load(base.layout).assemble(tar, image, size, f"{base.name}/{base.suite}", work, log)
+        _LAYOUTS.load(base.layout).assemble(tar, image, size, f"{base.name}/{base.suite}", work)
     tar.unlink()

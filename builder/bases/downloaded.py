@@ -6,6 +6,7 @@ from builder.bases import grow, upstream
 from builder.core import paths
 from builder.core.errors import BuildError
 from builder.core.progress import step
+from builder.core.work import Work
 from builder.defs.definition import DownloadedBase, size_in_bytes
 from builder.disk import media
 from builder.disk.ext4 import FileSystem, quoted
@@ -16,7 +17,7 @@ _UNITS = "/etc/systemd/system"
 _DEFAULT_TARGET = "default.target"
 
 
-def fetch(base: DownloadedBase, raw: Path, work: Path, log: Path, given: Path | None) -> dict[str, str]:
+def fetch(base: DownloadedBase, raw: Path, work: Work, given: Path | None) -> dict[str, str]:
     """Write a raw disk of the base.
 
     :param given: the publisher's file, instead of a download; it is checked all the same.
@@ -25,9 +26,9 @@ def fetch(base: DownloadedBase, raw: Path, work: Path, log: Path, given: Path | 
     """
     got = upstream.obtain(base, given)
     with step(f"Unpacking {base.name}", f"Unpacked {base.name}"):
-        media.unpack_published(got.file, raw, log)
+        media.unpack_published(got.file, raw, work)
         if base.disk_size:
-            grow.grow(raw, size_in_bytes(base.disk_size), work, log)
+            grow.grow(raw, size_in_bytes(base.disk_size), work)
         _boot_for_ssh(raw)
     return got.source
 

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from builder.core.command import program, run
+from builder.core.command import program
 from builder.core.errors import BuildError
+from builder.core.work import Work
 from builder.disk import partition as partitions
 from builder.disk import sparse
 from builder.disk.ext4 import FileSystem
 
 
-def grow(disk: Path, size: int, work: Path, log: Path) -> None:
+def grow(disk: Path, size: int, work: Work) -> None:
     """Grow a raw disk; one that is as large already stays as it is.
 
     :param disk: its root file system is ext4, and nothing is behind it but a GPT's second copy.
@@ -35,13 +36,13 @@ def grow(disk: Path, size: int, work: Path, log: Path) -> None:
     sfdisk = program("sfdisk", "fdisk")
     table = partitions.table(disk)
     if table.label == "gpt":
-        run([program("sgdisk", "gdisk"), "--move-second-header", disk], log)
+        work.run([program("sgdisk", "gdisk"), "--move-second-header", disk])
     number = next(str(one.number) for one in table.partitions if one.offset == root.offset)
-    run(["sh", "-c", 'echo ", +" | exec "$0" --quiet --no-reread -N "$1" "$2"', sfdisk, number, disk], log)
+    work.run(["sh", "-c", 'echo ", +" | exec "$0" --quiet --no-reread -N "$1" "$2"', sfdisk, number, disk])
     grown = FileSystem.root_of(disk)
     with partition.open("r+b") as out:
         out.truncate(grown.size)
-    run([program("e2fsck", "e2fsprogs"), "-fp", partition], log, good=(0, 1))
-    run([program("resize2fs", "e2fsprogs"), partition], log)
+    work.run([program("e2fsck", "e2fsprogs"), "-fp", partition], good=(0, 1))
+    work.run([program("resize2fs", "e2fsprogs"), partition])
     sparse.copy(partition, 0, disk, root.offset, grown.size)
     partition.unlink()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from builder.core.errors import BuildError
+from builder.core.work import Work
 from builder.disk import fat, partition
 
 _FAT = ("C", "B", "E", "6")
@@ -25,14 +26,14 @@ def _boot(table: partition.Table, image: Path) -> partition.Partition:
     return found
 
 
-def write(image: Path, firmware: Path, log: Path) -> None:
+def write(image: Path, firmware: Path, work: Work) -> None:
     """Make it anew, with the files of a directory."""
     table = partition.table(image)
     boot = _boot(table, image)
-    fat.make(image, boot.offset, boot.size, _LABEL, table.identifier.removeprefix("0x"), log)
-    fat.copy_in(image, boot.offset, list(firmware.iterdir()), log)
+    fat.make(image, boot.offset, boot.size, _LABEL, table.identifier.removeprefix("0x"), work)
+    fat.copy_in(image, boot.offset, list(firmware.iterdir()), work)
 
 
-def read(image: Path, firmware: Path, log: Path) -> None:
+def read(image: Path, firmware: Path, work: Work) -> None:
     """Copy its files into a directory."""
-    fat.copy_out(image, start(image), firmware, log)
+    fat.copy_out(image, start(image), firmware, work)

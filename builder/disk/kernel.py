@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from builder.core.errors import BuildError
+from builder.core.work import Work
 from builder.disk import media
 from builder.disk.ext4 import FileSystem
 
@@ -44,13 +45,13 @@ def copy(raw: Path, to: Path) -> None:
     system.copy_out(f"{directory}/{name}", to)
 
 
-def of_image(image: Path, work: Path) -> Path:
+def of_image(image: Path, work: Work) -> Path:
     """The kernel of a disk image of any format, copied into a directory for half-done work.
 
     :raises BuildError: there is none.
     """
     raw, found = work / "kernel.raw", work / "vmlinuz"
-    media.unpack(image, raw, work / "tools.log")
+    media.unpack(image, raw, work)
     copy(raw, found)
     raw.unlink()
     return found

@@ -15,6 +15,7 @@ from pathlib import Path
 from builder.core.command import last_line, output, program
 from builder.core.errors import BuildError
 from builder.core.progress import Step, say, step
+from builder.core.work import Work
 from builder.disk import bmap, bootfs, fat, media
 from builder.results import library
 from builder.ship import card_settings
@@ -54,14 +55,14 @@ def flash(
     # A question may stand for hours: another card is in the reader, or somebody has mounted this one.
     if choose(device, block_map.image_size, exact) != disk:
         raise BuildError(f"{disk.path} is another disk by now", "It was left as it is; run it again")
-    with _alone(disk), tempfile.TemporaryDirectory(prefix="microblog-flash-") as work:
-        log = Path(work) / "log"
+    with _alone(disk), tempfile.TemporaryDirectory(prefix="microblog-flash-") as directory:
+        work = Work.at(Path(directory))
         with step(f"Writing to {disk.path}", f"Wrote {block_map.mapped / 1e6:.0f} MB to {disk.path}") as now:
-            _write(found.image, block_map_file, disk, Path(work), now, block_map.mapped)
+            _write(found.image, block_map_file, disk, work, now, block_map.mapped)
         with step("Reading it back", "Read it back: every block is as it should be") as now:
             _verify(disk, block_map, now)
         if settings:
-            _set(disk, settings, Path(work), log)
+            _set(disk, settings, work)
             say(f"Wrote {', '.join(settings)} into {SETTINGS} on the card")
         _eject(disk)
     say("Done: put the card into the Raspberry Pi, power it on, and open http://microblog.local")
@@ -82,7 +83,7 @@ def _alone(disk: Disk) -> Iterator[None]:
         yield
 
 
-def _write(image: Path, block_map: Path, disk: Disk, work: Path, now: Step, total: int) -> None:
+def _write(image: Path, block_map: Path, disk: Disk, work: Work, now: Step, total: int) -> None:
     log = work / "bmaptool.log"
     with log.open("wb") as out:
         writer = subprocess.Popen(
@@ -176,13 +177,13 @@ def with_settings(text: str, settings: Mapping[str, list[str]]) -> str:
     return text
 
 
-def _set(disk: Disk, settings: Mapping[str, list[str]], work: Path, log: Path) -> None:
+def _set(disk: Disk, settings: Mapping[str, list[str]], work: Work) -> None:
     boot = bootfs.start(disk.path)
-    text = fat.read(disk.path, boot, SETTINGS, work, log).decode()
+    text = fat.read(disk.path, boot, SETTINGS, work).decode()
     file = work / SETTINGS
     file.write_bytes(with_settings(text, settings).encode())
-    fat.copy_in(disk.path, boot, [file], log)
-    if fat.read(disk.path, boot, SETTINGS, work, log) != file.read_bytes():
+    fat.copy_in(disk.path, boot, [file], work)
+    if fat.read(disk.path, boot, SETTINGS, work) != file.read_bytes():
         raise BuildError(f"{SETTINGS} could not be written to {disk.path}", "Take another card")
     with disk.path.open("rb") as device:
         os.fsync(device.fileno())

@@ -2,36 +2,22 @@
 
 import importlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-from builder.core import cache, paths
-from builder.core.command import program, run
+from builder.core import paths
 from builder.core.errors import BuildError
 from builder.core.progress import say, step
+from builder.core.work import scratch
 from builder.defs import definition
-from builder.disk import vmdk
-from builder.disk.qcow2 import virtual_size
+from builder.disk import media
+from builder.disk.formats import raw_gz, vmdk
+from builder.disk.formats.qcow2 import virtual_size
 from builder.results import library
 from builder.ship import native, published
 from builder.ship.clouds.cloud import USER_DATA, Cloud, Order
 
 CLOUDS = ("digitalocean", "linode", "aws")
-
-
-def _gzip(image: Path, to: Path, work: Path, log: Path) -> None:
-    raw = work / "disk.img"
-    run([program("qemu-img", "qemu-utils"), "convert", "-O", "raw", image, raw], log)
-    run([program("gzip", "gzip"), "--no-name", raw], log)
-    raw.with_name(f"{raw.name}.gz").replace(to)
-
-
-def _vmdk(image: Path, to: Path, work: Path, log: Path) -> None:
-    vmdk.write(image, work / "disk.vmdk", log)
-    (work / "disk.vmdk").replace(to)
-
-
-_PREPARE: dict[str, Callable[[Path, Path, Path, Path], None]] = {".img.gz": _gzip, ".vmdk": _vmdk}
+_FORMATS = {one.suffix: one for one in (raw_gz.FORMAT, vmdk.FORMAT)}
 
 
 def load(name: str) -> Cloud:
@@ -50,8 +36,13 @@ def prepare(image: library.Result, ending: str) -> Path:
         store.mkdir(exist_ok=True)
         for other in store.glob(f"{stem}-*{ending}"):
             other.unlink()
-        with cache.scratch(store) as work, step(f"Making {to.name}", f"Made {to.name}"):
-            _PREPARE[ending](image.image, to, work, library.log_directory(image.image) / "publish.log")
+        log = library.log_directory(image.image) / "publish.log"
+        with scratch(store, log) as work, step(f"Making {to.name}", f"Made {to.name}"):
+            raw = work / "disk.img"
+            media.unpack(image.image, raw, work)
+            made = work / f"made{ending}"
+            _FORMATS[ending].pack(raw, made, work)
+            made.replace(to)
     return to
 
 

@@ -9,17 +9,18 @@ Vagrant logs in as, with the key that Vagrant replaces when it first does.
 import json
 import tarfile
 import urllib.parse
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import jinja2
 
 from builder.core import cache, paths
-from builder.core.command import program, run
+from builder.core.command import program
 from builder.core.errors import BuildError
 from builder.core.progress import step
-from builder.disk import vmdk
-from builder.disk.qcow2 import virtual_size
+from builder.core.work import Work, scratch
+from builder.disk.formats import vmdk
+from builder.disk.formats.qcow2 import virtual_size
 from builder.results import library
 from builder.vm import seed
 
@@ -44,10 +45,10 @@ def _user_data() -> dict[str, object]:
     }
 
 
-def _libvirt(image: Path, seed_disk: Path, work: Path, log: Path) -> list[Path]:
+def _libvirt(image: Path, seed_disk: Path, work: Work) -> list[Path]:
     """A box for libvirt: disks are qcow2; packed by zlib, which old versions of QEMU read, too."""
     for source, name in ((image, "box.img"), (seed_disk, "seed.img")):
-        run([program("qemu-img", "qemu-utils"), "convert", "-c", "-O", "qcow2", source, work / name], log)
+        work.run([program("qemu-img", "qemu-utils"), "convert", "-c", "-O", "qcow2", source, work / name])
     told = {
         "provider": "libvirt",
         "format": "qcow2",
@@ -59,12 +60,12 @@ def _libvirt(image: Path, seed_disk: Path, work: Path, log: Path) -> list[Path]:
     return [work / name for name in ("metadata.json", "Vagrantfile", "box.img", "seed.img")]
 
 
-def _virtualbox(image: Path, seed_disk: Path, work: Path, log: Path) -> list[Path]:
+def _virtualbox(image: Path, seed_disk: Path, work: Work) -> list[Path]:
     """A box for VirtualBox."""
     disks: list[dict[str, object]] = []
     names = ("box-disk001.vmdk", "box-disk002.vmdk")
     for source, name in zip((image, seed_disk), names, strict=True):
-        vmdk.write(source, work / name, log)
+        vmdk.pack(source, work / name, work)
         size = (work / name).stat().st_size
         disks.append({"file": name, "bytes": size, "capacity": virtual_size(source)})
     (work / "metadata.json").write_text(json.dumps({"provider": "virtualbox"}))
@@ -74,7 +75,13 @@ def _virtualbox(image: Path, seed_disk: Path, work: Path, log: Path) -> list[Pat
     return [work / name for name in ("metadata.json", "Vagrantfile", "box.ovf", *names)]
 
 
-_PROVIDERS: dict[str, Callable[[Path, Path, Path, Path], list[Path]]] = {
+class _Box(Protocol):
+    """Makes what is in a box. Returns its files."""
+
+    def __call__(self, image: Path, seed_disk: Path, work: Work) -> list[Path]: ...
+
+
+_PROVIDERS: dict[str, _Box] = {
     "libvirt": _libvirt,
     "virtualbox": _virtualbox,
 }
@@ -98,13 +105,13 @@ def make(name: str, providers: tuple[str, ...]) -> list[Path]:
     for provider in providers or PROVIDERS:
         box = image.image.with_name(f"{stem}-{provider}.box")
         with (
-            cache.scratch(image.image.parent / "work") as work,
+            scratch(image.image.parent / "work", log) as work,
             step(f"Making {box.name}", f"Made {box.name}"),
         ):
             seed_disk = work / "seed"
-            seed.write(seed_disk, seed.files(_user_data(), f"vagrant-{stem}", None), log)
+            seed.write(seed_disk, seed.files(_user_data(), f"vagrant-{stem}", None), work)
             (work / "Vagrantfile").write_text((_TEMPLATES / f"Vagrantfile.{provider}").read_text())
-            files = _PROVIDERS[provider](image.image, seed_disk, work, log)
+            files = _PROVIDERS[provider](image.image, seed_disk, work)
             _pack(files, work / "box")
             (work / "box").replace(box)
         made[provider] = box

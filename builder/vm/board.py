@@ -13,6 +13,7 @@ from builder.core import cache, paths
 from builder.core.command import program
 from builder.core.errors import BuildError
 from builder.core.progress import Step, step
+from builder.core.work import Work
 from builder.disk import bootfs, fat, media
 from builder.results import library
 from builder.vm import drive, seed
@@ -53,7 +54,8 @@ def watch(image: library.Result, seconds: float = _SECONDS) -> dict[str, float |
     consoles = [library.log_directory(image.image) / name for name in _CONSOLES]
     for console in consoles:
         console.unlink(missing_ok=True)
-    with cache.scratch(paths.OUT / "work") as work:
+    with cache.scratch(paths.OUT / "work") as directory:
+        work = Work.at(directory)
         process = _start(image.image, work, consoles)
         try:
             with step("Starting it on a Raspberry Pi 3 of QEMU's", "Watched a Raspberry Pi 3 start") as now:
@@ -63,15 +65,14 @@ def watch(image: library.Result, seconds: float = _SECONDS) -> dict[str, float |
             process.wait()
 
 
-def _start(image: Path, work: Path, consoles: list[Path]) -> "subprocess.Popen[bytes]":
-    log = work / "tools.log"
-    public = seed.make_key(work / "key", log)
+def _start(image: Path, work: Work, consoles: list[Path]) -> "subprocess.Popen[bytes]":
+    public = seed.make_key(work / "key", work)
     files = seed.files(user_data(public), "board", None)
     # The board takes cards of a power of two alone.
-    arguments = drive.make(drive.Wanted(image, work, 8 << 30, _ARCHITECTURE, files), log)
+    arguments = drive.make(drive.Wanted(image, work.directory, 8 << 30, _ARCHITECTURE, files), work)
     tree = work / _TREE
     disk = work / "card.img"
-    tree.write_bytes(fat.read(disk, bootfs.start(disk), _TREE, work, log))
+    tree.write_bytes(fat.read(disk, bootfs.start(disk), _TREE, work))
     given = dict(zip(arguments[::2], arguments[1::2], strict=True))
     emulator = EMULATORS[_ARCHITECTURE]
     append = f"{given['-append']} {_NO_WATCHDOG}"
@@ -82,7 +83,7 @@ def _start(image: Path, work: Path, consoles: list[Path]) -> "subprocess.Popen[b
          "-accel", f"tcg{ACCELERATOR_OPTIONS['tcg']}", "-display", "none", "-no-reboot", *serials,
          "-dtb", tree, "-kernel", given["-kernel"], "-initrd", given["-initrd"], "-append", append,
          "-drive", f"if=sd,format=raw,file={disk}"],
-        stdin=subprocess.DEVNULL, stdout=log.open("ab"), stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL, stdout=work.log.open("ab"), stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 

@@ -1,14 +1,16 @@
 """A machine's own disk, made of an image that stays as it is, and how QEMU is told to start from it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from builder.core.command import output, program, run
+from builder.core.command import output, program
 from builder.core.errors import BuildError
+from builder.core.work import Work
 from builder.disk import bootfs, fat, kernel, media
 from builder.disk.ext4 import FileSystem
-from builder.disk.qcow2 import virtual_size
+from builder.disk.formats.qcow2 import virtual_size
 from builder.vm import seed
 from builder.vm.emulator import EMULATORS
 
@@ -34,18 +36,17 @@ class Wanted:
     """Files for a card's boot partition."""
 
 
-def _overlay(wanted: Wanted, log: Path) -> list[str]:
+def _overlay(wanted: Wanted, work: Work) -> list[str]:
     """An overlay on a cloud image, and cloud-init's files on a disk of their own."""
     overlay, seed_disk = wanted.directory / OVERLAY, wanted.directory / "seed.img"
     if not overlay.exists():
         part = wanted.directory / "overlay.part"
-        run(
+        work.run(
             [program("qemu-img", "qemu-utils"), "create", "-q", "-f", "qcow2", "-F", "qcow2",
              "-b", wanted.image.resolve(), part, str(max(wanted.size, virtual_size(wanted.image)))],
-            log,
         )  # fmt: skip
         part.rename(overlay)
-    seed.write(seed_disk, wanted.files, log)
+    seed.write(seed_disk, wanted.files, work)
     return [
         *EMULATORS[wanted.architecture].firmware_arguments,
         "-drive", f"if=virtio,format=qcow2,file={overlay},discard=unmap",
@@ -53,13 +54,13 @@ def _overlay(wanted: Wanted, log: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _card(wanted: Wanted, log: Path) -> list[str]:
+def _card(wanted: Wanted, work: Work) -> list[str]:
     """A copy of a card, cloud-init's files on its boot partition; QEMU starts the kernel itself,
     as the Pi's firmware does, with the card's own command line."""
     disk = wanted.directory / "card.img"
     if not disk.exists():
         part = wanted.directory / "card.part"
-        media.unpack(wanted.image, part, log)
+        media.unpack(wanted.image, part, work)
         with part.open("r+b") as out:
             out.truncate(max(wanted.size, part.stat().st_size))
         part.rename(disk)
@@ -67,10 +68,10 @@ def _card(wanted: Wanted, log: Path) -> list[str]:
     for name, text in wanted.files.items():
         source = wanted.directory / name
         source.write_text(text)
-        fat.copy_in(disk, boot, [source], log)
+        fat.copy_in(disk, boot, [source], work)
         source.unlink()
     if wanted.extra:
-        fat.copy_in(disk, boot, list(wanted.extra), log)
+        fat.copy_in(disk, boot, list(wanted.extra), work)
     root = FileSystem.root_of(disk)
     linux, initrd = wanted.directory / "vmlinuz", wanted.directory / "initrd"
     newest = _newest_kernel(root)
@@ -85,7 +86,7 @@ def _card(wanted: Wanted, log: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def why_not(image: Path, work: Path, log: Path) -> str:
+def why_not(image: Path, work: Work) -> str:
     """Why QEMU's virtual board can't start a card's image; empty where it can.
 
     Raspberry Pi OS's kernel has no driver for that board's disks, and QEMU's model of a Pi no network.
@@ -93,7 +94,7 @@ def why_not(image: Path, work: Path, log: Path) -> str:
     if media.suffix(image) != media.CARD:
         return ""
     disk = work / "card.raw"
-    media.unpack(image, disk, log)
+    media.unpack(image, disk, work)
     root = FileSystem.root_of(disk)
     newest = _newest_kernel(root).removeprefix("vmlinuz-")
     config = root.read(f"/boot/config-{newest}")
@@ -111,13 +112,19 @@ def _newest_kernel(root: FileSystem) -> str:
     return found
 
 
-_MAKERS: dict[str, Callable[[Wanted, Path], list[str]]] = {media.QCOW2: _overlay, media.CARD: _card}
+class _Make(Protocol):
+    """Makes a disk where there is none yet. Returns QEMU's arguments."""
+
+    def __call__(self, wanted: Wanted, work: Work) -> list[str]: ...
 
 
-def make(wanted: Wanted, log: Path) -> list[str]:
+_MAKERS: dict[str, _Make] = {media.QCOW2: _overlay, media.CARD: _card}
+
+
+def make(wanted: Wanted, work: Work) -> list[str]:
     """Make the disk where there is none yet.
 
     :return: QEMU's arguments.
     :raises BuildError: the image is damaged, or a tool fails.
     """
-    return _MAKERS[media.suffix(wanted.image)](wanted, log)
+    return _MAKERS[media.suffix(wanted.image)](wanted, work)

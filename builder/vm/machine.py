@@ -16,6 +16,7 @@ from pathlib import Path
 from builder.core.command import program
 from builder.core.errors import BuildError
 from builder.core.progress import Step
+from builder.core.work import Work
 from builder.vm import drive, seed
 from builder.vm.emulator import ACCELERATOR_OPTIONS, EMULATORS
 
@@ -231,17 +232,17 @@ def boot(
     :raises BuildError: QEMU can't start.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    log = directory / "tools.log"
+    work = Work.at(directory)
     emulator = EMULATORS[architecture]
     if key is None:
         key = directory / "key"
         if not key.exists():
-            seed.make_key(key, log)
+            seed.make_key(key, work)
     public = key.with_name(f"{key.name}.pub")
     if not public.is_file():
         raise BuildError(f"there is no {public}", "Name a private key whose .pub lies beside it")
     files = seed.files(user_data(public.read_text().strip()), directory.name, hostname)
-    disks = drive.make(drive.Wanted(disk, directory, disk_size, architecture, files, extra), log)
+    disks = drive.make(drive.Wanted(disk, directory, disk_size, architecture, files, extra), work)
 
     chosen = {name: (ports or {}).get(name) or free_port() for name in GUEST_PORTS}
     forwards = ",".join(
@@ -259,7 +260,7 @@ def boot(
         "-netdev", f"user,id=net,{forwards}",
         "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
     ]  # fmt: skip
-    with log.open("a") as out:
+    with work.log.open("a") as out:
         out.write(f"$ {shlex.join(arguments)}\n")
     with (directory / "qemu.log").open("wb") as out:
         process = subprocess.Popen(

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from builder.core.command import program, run
+from builder.core.command import program
+from builder.core.work import Work
 
 _SIZE = 1 << 20
 
@@ -25,21 +26,21 @@ def files(user_data: dict[str, object], instance: str, hostname: str | None) -> 
     }
 
 
-def write(image: Path, contents: Mapping[str, str], log: Path) -> None:
+def write(image: Path, contents: Mapping[str, str], work: Work) -> None:
     """Write a small FAT disk labelled ``cidata``, with files on it."""
     with image.open("wb") as out:
         out.truncate(_SIZE)
-    run([program("mkfs.vfat", "dosfstools"), "-n", "CIDATA", image], log)
+    work.run([program("mkfs.vfat", "dosfstools"), "-n", "CIDATA", image])
     for name, text in contents.items():
         source = image.with_name(name)
         source.write_text(text)
-        run([program("mcopy", "mtools"), "-o", "-i", image, source, f"::{name}"], log)
+        work.run([program("mcopy", "mtools"), "-o", "-i", image, source, f"::{name}"])
         source.unlink()
 
 
-def make_key(path: Path, log: Path) -> str:
+def make_key(path: Path, work: Work) -> str:
     """Make an SSH key pair for a short-lived machine. Returns the public half."""
-    run(
+    work.run(
         [
             program("ssh-keygen", "openssh-client"),
             "-q",
@@ -52,6 +53,5 @@ def make_key(path: Path, log: Path) -> str:
             "-f",
             path,
         ],
-        log,
     )
     return path.with_name(f"{path.name}.pub").read_text().strip()

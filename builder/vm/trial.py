@@ -7,6 +7,7 @@ from pathlib import Path
 from builder.core import cache, paths
 from builder.core.errors import BuildError
 from builder.core.progress import duration, say, step
+from builder.core.work import Work
 from builder.disk import kernel
 from builder.results import library
 from builder.vm import drive, emulator, machine
@@ -36,7 +37,8 @@ def run(
     if keep:
         _note_image(keep, found.facts.image.sha256)
     paths.OUT.mkdir(parents=True, exist_ok=True)
-    with cache.scratch(paths.OUT / "work") as work:
+    with cache.scratch(paths.OUT / "work") as own:
+        work = Work.at(own)
         facts = found.facts
         chosen = emulator.choose(accelerator, facts.architecture, lambda: kernel.of_image(found.image, work))
         directory = keep or work / "machine"

@@ -17,9 +17,9 @@ from builder.bake import bake, layer, pool
 from builder.bases import base
 from builder.bases.cached import CachedBase
 from builder.core import cache, paths
-from builder.core.command import run
 from builder.core.errors import BuildError
 from builder.core.progress import step
+from builder.core.work import Work
 from builder.deb import package
 from builder.defs import definition
 from builder.disk import media
@@ -52,11 +52,11 @@ def measure() -> dict[str, Any]:
         below = base.obtain(image, deb)
         accelerator = emulator.choose("auto", below.architecture, lambda: below.kernel)
         chosen = layer.obtain(image, below, deb, lambda: accelerator)
-        bake.bake(image, chosen, deb, accelerator, work / "warm", log)
+        bake.bake(image, chosen, deb, accelerator, Work(work / "warm", log))
         warm = time.monotonic() - began
         # Without what the package needs: that is what the floor installs.
         bare = base.get(definition.load_base(chosen.name), store=work / "bases")
-        floor = _floor(image, bare, deb, work, log)
+        floor = _floor(image, bare, deb, Work(work, log))
     return {
         "phases": cold.facts.seconds,
         "bake_s": cold.facts.bake_s,
@@ -68,35 +68,34 @@ def measure() -> dict[str, Any]:
     }
 
 
-def _floor(image: definition.Image, chosen: CachedBase, deb: Path, work: Path, log: Path) -> float:
+def _floor(image: definition.Image, chosen: CachedBase, deb: Path, work: Work) -> float:
     raw, root = work / "floor.raw", work / "floor"
     root.mkdir()
-    media.unpack(chosen.disk, raw, log)
-    with _mounted(raw, root, log):
+    media.unpack(chosen.disk, raw, work)
+    with _mounted(raw, root, work):
         packages = root / "pool"
         packages.mkdir()
-        pool.prepare(chosen, deb, image.packages, packages, log)
+        pool.prepare(chosen, deb, image.packages, packages, work)
         (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
         (root / "usr/sbin/policy-rc.d").chmod(0o755)
         (root / "etc/dpkg/dpkg.cfg.d/bake").write_text("force-unsafe-io\n")
         (root / "etc/apt/sources.list").write_text("deb [trusted=yes] file:/pool ./\n")
         with step("Installing in a chroot", "Installed in a chroot") as now:
             for action in (["update"], ["install", "microblog", *image.packages]):
-                run(
+                work.run(
                     ["chroot", root, "apt-get", "--yes", "--quiet=2", *action],
-                    log,
                     env={"DEBIAN_FRONTEND": "noninteractive", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
                 )
             return now.seconds
 
 
 @contextmanager
-def _mounted(raw: Path, root: Path, log: Path) -> Iterator[None]:
-    run(["mount", "-o", f"loop,offset={FileSystem.root_of(raw).offset}", raw, root], log)
+def _mounted(raw: Path, root: Path, work: Work) -> Iterator[None]:
+    work.run(["mount", "-o", f"loop,offset={FileSystem.root_of(raw).offset}", raw, root])
     mounts = [root]
     try:
         for name in ("proc", "dev"):
-            run(["mount", "--bind", f"/{name}", root / name], log)
+            work.run(["mount", "--bind", f"/{name}", root / name])
             mounts.append(root / name)
         yield
     finally:

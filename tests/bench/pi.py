@@ -18,6 +18,7 @@ from builder.bases import base
 from builder.bases.cached import CachedBase
 from builder.core import cache, paths
 from builder.core.progress import step
+from builder.core.work import Work
 from builder.deb import package
 from builder.defs import definition
 from builder.disk import media
@@ -53,7 +54,7 @@ def measure() -> dict[str, Any]:
         began = time.monotonic()
         deb = package.build(fresh=True)
         chosen = layer.obtain(image, base.obtain(image, deb), deb, lambda: "tcg")
-        bake.bake(image, chosen, deb, "tcg", work / "warm", work / "bench.log")
+        bake.bake(image, chosen, deb, "tcg", Work(work / "warm", work / "bench.log"))
         warm = time.monotonic() - began
         emulated = _emulated(made, work)
         # Without what the package needs: that is what is installed.
@@ -91,16 +92,16 @@ def _emulated(image: library.Result, work: Path) -> dict[str, float]:
 def _in_a_chroot(image: definition.Image, bare: CachedBase, deb: Path, work: Path) -> float:
     work.mkdir()
     only = dataclasses.replace(image, provision=[*_INSTALL, "clean.sh"])
-    phases, _ = bake.install(only, bare, deb, "tcg", work, work / "bench.log")
+    phases, _ = bake.install(only, bare, deb, "tcg", Work(work, work / "bench.log"))
     return round(sum(phases.get(phase, 0.0) for phase in _PHASES), 1)
 
 
 def _in_a_machine(image: definition.Image, bare: CachedBase, packages: Path, work: Path) -> float:
-    log = work / "bench.log"
+    under = Work(work, work / "bench.log")
     # A card starts from its image alone.
     raw, card = work / "bare.img", work / f"bare{media.CARD}"
-    media.unpack(bare.disk, raw, log)
-    media.pack_card(raw, card, log)
+    media.unpack(bare.disk, raw, under)
+    media.pack_card(raw, card, under)
     raw.unlink()
     scripts = " ".join(_INSTALL)
     with machine.boot(

@@ -16,6 +16,7 @@ from builder.bases.cached import CachedBase
 from builder.core import paths
 from builder.core.cache import sha256_file
 from builder.core.errors import BuildError
+from builder.core.work import Work
 from builder.defs import definition
 from builder.vm import emulator
 
@@ -43,7 +44,7 @@ def rendered(small, tmp_path):
         templates = tmp_path / "templates"
         for directory in (templates, tmp_path / "pool"):
             directory.mkdir()
-        variables = machine.prepare(image, small, "tcg", tmp_path, tmp_path / "tools.log")
+        variables = machine.prepare(image, small, "tcg", Work.at(tmp_path))
         (templates / "variables.pkrvars.json").write_text(json.dumps(variables))
         bake._lay_out(TEMPLATE, version, templates)
         return templates
@@ -167,9 +168,7 @@ def test_key_follows_every_input(small, tmp_path, monkeypatch):
 def test_no_disk_space_is_one_clear_line(small, tmp_path, monkeypatch):
     monkeypatch.setattr(bake, "_SPACE", 1 << 60)
     with pytest.raises(BuildError, match=r"baking cloud needs .* GB in .*, .* GB are free"):
-        bake.bake(
-            definition.load_image("cloud"), small, tmp_path / "a.deb", "tcg", tmp_path, tmp_path / "log"
-        )
+        bake.bake(definition.load_image("cloud"), small, tmp_path / "a.deb", "tcg", Work.at(tmp_path))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from builder.bases import base, cached, compose, download, downloaded
 from builder.core import cache as caching
 from builder.core.errors import BuildError
+from builder.core.work import Work
 from builder.deb import package
 from builder.defs import definition
 from builder.disk.ext4 import FileSystem
@@ -309,5 +310,5 @@ def test_an_ordinary_users_composing_looks_for_space_where_it_unpacks(tmp_path, 
     monkeypatch.setattr(compose.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
     monkeypatch.setattr(caching.shutil, "disk_usage", usage)
     with pytest.raises(BuildError, match=f"needs .* in {tmp_path}/tmp") as error:
-        compose.compose(definition.load_base("debian-12"), [], tmp_path / "i", tmp_path, tmp_path / "log")
+        compose.compose(definition.load_base("debian-12"), [], tmp_path / "i", Work.at(tmp_path))
     assert "TMPDIR" in error.value.hint

@@ -7,6 +7,7 @@ import pytest
 
 from builder.core.command import program
 from builder.core.errors import BuildError
+from builder.core.work import Work
 from builder.disk.compact import compact
 from builder.disk.ext4 import FileSystem, quoted
 
@@ -40,7 +41,7 @@ def disk(tmp_path):
 
 def test_only_what_is_in_use_is_copied(disk, tmp_path):
     back = tmp_path / "back.raw"
-    compact(disk, back, tmp_path, tmp_path / "log")
+    compact(disk, back, Work.at(tmp_path))
     assert back.stat().st_size == 64 * _MIB
     content = back.read_bytes()
     assert _SECRET not in content
@@ -66,7 +67,7 @@ def test_a_journal_is_replayed(disk, tmp_path):
     script.write_text(f"journal_open\n{write}\njournal_close\n")
     subprocess.run([debugfs, "-w", "-f", script, where], check=True, capture_output=True)
     back = tmp_path / "back.raw"
-    compact(disk, back, tmp_path, tmp_path / "log")
+    compact(disk, back, Work.at(tmp_path))
     assert FileSystem.root_of(back).read("/kept").startswith(b"last" * 256 + b"kept")
 
 
@@ -75,7 +76,7 @@ def test_a_damaged_file_system_is_no_image(disk, tmp_path):
         out.seek(_MIB)
         out.write(os.urandom(4 * _MIB))
     with pytest.raises(BuildError, match="failed"):
-        compact(disk, tmp_path / "back.raw", tmp_path, tmp_path / "log")
+        compact(disk, tmp_path / "back.raw", Work.at(tmp_path))
 
 
 def test_boot_of_its_own_is_compacted_too(tmp_path):
@@ -100,7 +101,7 @@ def test_boot_of_its_own_is_compacted_too(tmp_path):
     with raw.open("r+b") as out:
         out.seek(53 * _MIB)
         out.write(b"the EFI partition")
-    compact(raw, back, tmp_path, tmp_path / "log")
+    compact(raw, back, Work.at(tmp_path))
     content = back.read_bytes()
     assert _SECRET in raw.read_bytes()
     assert _SECRET not in content

@@ -15,6 +15,7 @@ from builder.bases import base, download, signature, upstream
 from builder.core import paths
 from builder.core.errors import BuildError
 from builder.defs import definition
+from builder.disk.ext4 import FileSystem
 
 NAME = "system-amd64.img"
 
@@ -428,7 +429,7 @@ def test_a_publishers_disk_becomes_a_base_with_room(release, tmp_path, table, en
     subprocess.run(["qemu-img", "convert", "-O", "raw", made.disk, raw], check=True)
     assert raw.stat().st_size == 64 << 20
     assert subprocess.run(["/usr/sbin/sfdisk", "--verify", raw], capture_output=True).returncode == 0
-    root = downloaded.FileSystem.root_of(raw)
+    root = FileSystem.root_of(raw)
     assert root.size > 47 << 20
     part = tmp_path / "part.raw"
     with raw.open("rb") as stream:

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from builder.core.command import program
+from builder.core.work import Work
 from builder.vm import drive
 
 
@@ -26,7 +27,7 @@ def card_with(tmp_path):
         mke2fs = [program("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-E", f"offset={1 << 20}"]
         subprocess.run([*mke2fs, "-d", tmp_path / "root", raw, "20M"], check=True, capture_output=True)
         subprocess.run(["zstd", "-q", raw, "-o", tmp_path / "card.img.zst"], check=True)
-        return drive.why_not(tmp_path / "card.img.zst", tmp_path, tmp_path / "log")
+        return drive.why_not(tmp_path / "card.img.zst", Work.at(tmp_path))
 
     return make
 
@@ -42,4 +43,4 @@ def test_any_other_is_tried(card_with, config):
 
 
 def test_a_cloud_image_is_tried(tmp_path):
-    assert drive.why_not(tmp_path / "image.qcow2", tmp_path, tmp_path / "log") == ""
+    assert drive.why_not(tmp_path / "image.qcow2", Work.at(tmp_path)) == ""

@@ -13,6 +13,7 @@ from conftest import facts_of
 
 from builder.core.command import program
 from builder.core.errors import BuildError
+from builder.core.work import Work
 from builder.disk import bmap, bootfs, media
 from builder.disk.ext4 import FileSystem
 from builder.disk.layouts import card
@@ -31,7 +32,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="loop devices are root
 def image(tmp_path_factory):
     """A card's image, small but real: both file systems, a deleted file, a file of zeros."""
     work = tmp_path_factory.mktemp("card")
-    log, firmware, root = work / "log", work / "firmware", work / "root"
+    firmware, root = work / "firmware", work / "root"
     firmware.mkdir()
     root.mkdir()
     (firmware / "microblog.txt").write_bytes(_TEMPLATE.encode())
@@ -46,7 +47,7 @@ def image(tmp_path_factory):
     raw = work / "raw"
     made = work / "made"
     made.mkdir()
-    card.assemble(work / "root.tar", raw, _SIZE, "test", made, log)
+    card.assemble(work / "root.tar", raw, _SIZE, "test", Work.at(made))
     image = work / "card-1.img.zst"
     bmap.write(bmap.of_card(raw, card.BOOT_START), work / "card-1.bmap")
     subprocess.run(["zstd", "-q", raw, "-o", image], check=True)
@@ -99,7 +100,7 @@ def test_a_used_card_holds_the_image_afterwards(image, loop, tmp_path, capfd):
     )  # fmt: skip
     out = tmp_path / "out"
     out.mkdir()
-    bootfs.read(Path(device), out, tmp_path / "log")
+    bootfs.read(Path(device), out, Work.at(tmp_path))
     assert (out / "microblog.txt").read_bytes() == (
         b"# Settings\r\nhost name = garden\r\n#wifi country = \r\n"
         + f"ssh key = {_KEY}\r\nssh key = {_KEY} two\r\n".encode()

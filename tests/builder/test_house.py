@@ -2,7 +2,12 @@
 
 import ast
 
+import pytest
+
+from builder.bake import method
 from builder.core import paths
+from builder.core.errors import BuildError
+from builder.disk import format as format_
 
 _ORDER = ["core", "defs", "deb", "disk", "bases", "results", "vm", "bake", "make", "ship", "dev", "bootstrap"]
 _SAME = {"report": "make"}
@@ -49,3 +54,27 @@ def test_the_application_and_the_builder_do_not_know_each_other():
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
                 assert not any(name.split(".")[0] == theirs for name in names), file
+
+
+def test_a_format_is_one_file():
+    """Each is complete, no two are taken for one another, and one that is added is found by looking."""
+    found = [format_.find(name) for name in format_.names()]
+    assert {"qcow2", "raw", "raw.zst", "raw.gz", "vmdk", "vhd"} <= {*format_.names()}
+    assert len({one.suffix for one in found}) == len(found)
+    assert all(one.suffix.startswith(".") and one.is_for for one in found)
+    with pytest.raises(BuildError, match="there is no format 'vdi'"):
+        format_.find("vdi")
+
+
+@pytest.mark.parametrize("name", ["machine", "chroot"])
+def test_a_method_is_one_file(name):
+    assert method.load(name).suffix
+
+
+def test_nobody_hands_a_log_and_a_directory_about():
+    """One object has both."""
+    for file in paths.BUILDER.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef) and file.parent.name != "core":
+                names = {argument.arg for argument in node.args.args}
+                assert not {"work", "log"} <= names, f"{file}: {node.name}"

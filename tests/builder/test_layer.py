@@ -46,7 +46,7 @@ def parts(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "needed", lambda *_: list(archive))
     monkeypatch.setattr(bake, "install", lambda image, *rest: asked.append((image, rest)))
     machine = method.load("machine")
-    flat = dataclasses.replace(machine, flatten=lambda _, raw, __: raw.write_bytes(b"a layer's disk"))
+    flat = dataclasses.replace(machine, flatten=lambda _, raw: raw.write_bytes(b"a layer's disk"))
     monkeypatch.setattr(method, "load", lambda _: flat)
     monkeypatch.setattr(cached, "_look_into", lambda *_: "debian-12")
     monkeypatch.setattr(cached.media, "pack_qcow2", lambda raw, to, _: shutil.copy(raw, to))

@@ -15,6 +15,7 @@ from builder.bake import pool
 from builder.bases.cached import CachedBase
 from builder.core.cache import sha256_file
 from builder.core.errors import BuildError
+from builder.core.work import Work
 
 _CONTROL = """Package: {}
 Version: {}
@@ -104,7 +105,7 @@ def lacks(tmp_path, archive, cache):
     def ask(of, packages=(), fresh=False):
         to = ask.to = tmp_path / f"to-{next(asked)}"
         to.mkdir()
-        pool.prepare(of, deb, packages, to, tmp_path / "log", fresh)
+        pool.prepare(of, deb, packages, to, Work.at(tmp_path), fresh)
         return {path.name for path in to.glob("*.deb")} - {deb.name}
 
     return ask

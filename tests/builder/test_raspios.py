@@ -16,6 +16,7 @@ from builder.bases import base
 from builder.bases.cached import CachedBase
 from builder.core import paths
 from builder.core.command import program
+from builder.core.work import Work
 from builder.deb import package
 from builder.defs import definition
 from builder.disk import bmap, bootfs, fat, media
@@ -36,7 +37,7 @@ _CACHE = paths.cache_dir()
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a card is baked in a chroot, as root")
 
 
-def _lay_out(raw, boot_size, root_size, log):
+def _lay_out(raw, boot_size, root_size, work):
     """An empty card in the layout of pi-gen's images: two partitions, nothing behind them."""
     with raw.open("wb") as out:
         out.truncate(_BOOT + boot_size + root_size)
@@ -46,20 +47,20 @@ def _lay_out(raw, boot_size, root_size, log):
     )
     sfdisk = [program("sfdisk", "fdisk"), "--quiet", raw]
     subprocess.run(sfdisk, input=text, text=True, check=True)
-    fat.make(raw, _BOOT, boot_size, "bootfs", _DISK_ID.removeprefix("0x"), log)
+    fat.make(raw, _BOOT, boot_size, "bootfs", _DISK_ID.removeprefix("0x"), work)
 
 
 @pytest.fixture
 def small(tmp_path):
     """A card with little on it, packed by xz."""
-    root, raw, log = tmp_path / "root", tmp_path / "raw", tmp_path / "log"
+    root, raw, work = tmp_path / "root", tmp_path / "raw", Work.at(tmp_path)
     for directory in ("boot/firmware", "var/lib/dpkg", "etc/apt", "etc/systemd/system"):
         (root / directory).mkdir(parents=True)
     (root / "boot/vmlinuz-6.12.47+rpt-rpi-2712").write_bytes(b"the Pi 5's kernel")
     (root / "boot/vmlinuz-6.12.47+rpt-rpi-v8").write_bytes(b"a kernel")
     (root / "var/lib/dpkg/status").write_text("")
     (root / "etc/fstab").write_text("PARTUUID=4e639091-02 / ext4 defaults,noatime 0 1\n")
-    _lay_out(raw, _BOOT_SIZE, 24 * _MIB, log)
+    _lay_out(raw, _BOOT_SIZE, 24 * _MIB, work)
     mke2fs = [
         program("mke2fs", "e2fsprogs"),
         "-q",
@@ -77,7 +78,7 @@ def small(tmp_path):
     subprocess.run([*mke2fs, "24M"], check=True, capture_output=True)
     for name, text in {"cmdline.txt": _CMDLINE, "kernel8.img": "a kernel", "issue.txt": "x"}.items():
         (tmp_path / name).write_text(text)
-        fat.copy_in(raw, _BOOT, [tmp_path / name], log)
+        fat.copy_in(raw, _BOOT, [tmp_path / name], work)
     return lzma.compress(raw.read_bytes(), preset=0)
 
 
@@ -103,22 +104,22 @@ def test_is_taken_as_it_is_laid_out(server, keys, small, definitions, cache, tmp
     assert got.source["url"].endswith("-lite.img.xz")
     assert got.kernel.read_bytes() == b"a kernel"
     assert "linux-image-*" in got.hold
-    log, work = tmp_path / "log", tmp_path / "work"
-    work.mkdir()
-    given = chroot.prepare(definition.load_image("pi"), got, "", work, log)
+    work = Work.at(tmp_path / "work")
+    work.directory.mkdir()
+    given = chroot.prepare(definition.load_image("pi"), got, "", work)
     # The root file system has grown in its place, the firmware's files are the publisher's.
     assert (given["offset"], given["size"]) == (_ROOT, 160 * _MIB - _ROOT)
-    assert (work / "firmware" / "cmdline.txt").read_text() == _CMDLINE
-    (work / "firmware" / "microblog.txt").write_text("# settings\n")
+    assert (work / "firmware/cmdline.txt").read_text() == _CMDLINE
+    (work / "firmware/microblog.txt").write_text("# settings\n")
     card_file = tmp_path / "card.raw"
-    chroot.flatten(work, card_file, log)
+    chroot.flatten(work, card_file)
     told = table(card_file)
     assert told.identifier == _DISK_ID
     assert [(one.offset, one.size) for one in told.partitions] == [
         (_BOOT, _BOOT_SIZE), (_ROOT, 160 * _MIB - _ROOT),
     ]  # fmt: skip
     for name, text in {"microblog.txt": "# settings\n", "cmdline.txt": _CMDLINE}.items():
-        assert fat.read(card_file, bootfs.start(card_file), name, tmp_path, log).decode() == text
+        assert fat.read(card_file, bootfs.start(card_file), name, work).decode() == text
     # The volume's number, at byte 67 of a FAT32 file system.
     assert card_file.read_bytes()[_BOOT + 67 :][:4] == bytes.fromhex("4e639091")[::-1]
     root = FileSystem.root_of(card_file)
@@ -146,21 +147,21 @@ def test_the_pi_falls_back_to_debian_and_says_so(server, definitions, cache, mon
     assert "WARNING: pi is baked on debian-13-pi instead of raspios" in said
 
 
-def _disguised(raw, include, log, tmp_path):
+def _disguised(raw, include, work, tmp_path):
     """Debian's card, laid out and set up as Raspberry Pi OS."""
     plain, boot_size = tmp_path / "plain.raw", 512 * _MIB
     got = base.get(definition.load_base("debian-13-pi"), include, store=_CACHE / "bases")
-    media.unpack(got.disk, plain, log)
+    media.unpack(got.disk, plain, work)
     old = table(plain)
     firmware, root = tmp_path / "firmware", FileSystem.root_of(plain)
     firmware.mkdir()
-    bootfs.read(plain, firmware, log)
-    _lay_out(raw, boot_size, root.size, log)
+    bootfs.read(plain, firmware, work)
+    _lay_out(raw, boot_size, root.size, work)
     for name in ("user-data", "meta-data", "network-config"):
         (firmware / name).write_text("# Raspberry Pi OS's own\n")
     cmdline = firmware / "cmdline.txt"
     cmdline.write_text(cmdline.read_text().replace(old.identifier.removeprefix("0x"), _DISK_ID[2:]))
-    bootfs.write(raw, firmware, log)
+    bootfs.write(raw, firmware, work)
     copy(plain, root.offset, raw, _BOOT + boot_size, root.size)
     files = {
         "/etc/fstab": root.read("/etc/fstab").decode().replace(old.identifier[2:], _DISK_ID[2:]),
@@ -179,9 +180,9 @@ def test_a_real_one(thorough, server, keys, definitions, tmp_path, monkeypatch, 
     """The whole way, from a signed xz file to the image of a card, twice: the second on the layer."""
     if not thorough:
         pytest.skip("bakes two cards under qemu-user: --thorough")
-    log, raw = tmp_path / "log", tmp_path / "raw"
+    work, raw = Work.at(tmp_path), tmp_path / "raw"
     image, deb = definition.load_image("pi"), package.build()
-    cmdline = _disguised(raw, [*image.packages, *package.dependencies(deb)], log, tmp_path)
+    cmdline = _disguised(raw, [*image.packages, *package.dependencies(deb)], work, tmp_path)
     subprocess.run([program("xz", "xz-utils"), "-0", "-T0", raw], check=True)
     stand_in = _published(server, keys, raw.with_name("raw.xz").read_bytes())
     path = definitions / "bases" / "raspios.toml"
@@ -198,11 +199,11 @@ def test_a_real_one(thorough, server, keys, definitions, tmp_path, monkeypatch, 
     for phase, value in seconds.items():
         record_testsuite_property(phase, f"{value:.1f}")
     card_file = tmp_path / "card.raw"
-    media.unpack(made.image, card_file, log)
+    media.unpack(made.image, card_file, work)
     assert table(card_file).identifier == _DISK_ID
     root, firmware = FileSystem.root_of(card_file), tmp_path / "baked"
     firmware.mkdir()
-    bootfs.read(card_file, firmware, log)
+    bootfs.read(card_file, firmware, work)
     assert (firmware / "cmdline.txt").read_text() == cmdline
     assert (firmware / "user-data").read_text() == "# Raspberry Pi OS's own\n"
     assert "#wifi name" in (firmware / "microblog.txt").read_text()

@@ -22,6 +22,7 @@ from visitor import Visitor
 
 from builder.core.needs import Program
 from builder.core.progress import step
+from builder.core.work import Work
 from builder.disk import kernel, media
 from builder.results import library
 from builder.vm import drive, emulator, machine
@@ -69,12 +70,12 @@ def lab(
     image: library.Result, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lab]:
     work = tmp_path_factory.mktemp("machines")
-    if why := drive.why_not(image.image, work, work / "tools.log"):
+    if why := drive.why_not(image.image, Work.at(work)):
         pytest.skip(f"no machine can be started: {why}")
     accelerator = emulator.choose(
         pytestconfig.getoption("--accel"),
         image.facts.architecture,
-        lambda: kernel.of_image(image.image, work),
+        lambda: kernel.of_image(image.image, Work.at(work)),
     )
     yield Lab(image, accelerator, work, pytestconfig.getoption("--logs"))
 
@@ -175,7 +176,7 @@ def raw(image: library.Result, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """The image file, unpacked: what an attacker who has it can search through."""
     work = tmp_path_factory.mktemp("raw")
     path = work / "image.raw"
-    media.unpack(image.image, path, work / "tools.log")
+    media.unpack(image.image, path, Work.at(work))
     yield path
     path.unlink()
 

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from builder.core.cache import sha256_file
+from builder.core.work import Work
 from builder.disk import bmap, bootfs, media
 from builder.disk.ext4 import FileSystem
 from builder.disk.layouts import card
@@ -28,7 +29,7 @@ def of_debian(image):
 @pytest.fixture(scope="module")
 def boot_files(raw, tmp_path_factory):
     directory = tmp_path_factory.mktemp("bootfs")
-    bootfs.read(raw, directory, directory.parent / "log")
+    bootfs.read(raw, directory, Work.at(directory.parent))
     return directory
 
 
@@ -107,10 +108,10 @@ def test_mapped_blocks_are_all_that_matters(image, raw, tmp_path):
     assert checked.returncode == 0, checked.stdout[-500:]
     out = tmp_path / "bootfs"
     out.mkdir()
-    bootfs.read(used, out, tmp_path / "log")
+    bootfs.read(used, out, Work.at(tmp_path))
     there = tmp_path / "there"
     there.mkdir()
-    bootfs.read(raw, there, tmp_path / "log")
+    bootfs.read(raw, there, Work.at(tmp_path))
     subprocess.run(["diff", "-r", out, there], check=True)
     used.unlink()
 

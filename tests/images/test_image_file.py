@@ -11,7 +11,7 @@ from builder.core import paths
 from builder.core.command import program
 from builder.core.errors import BuildError
 from builder.disk.ext4 import FileSystem
-from builder.disk.qcow2 import virtual_size
+from builder.disk.formats.qcow2 import virtual_size
 from builder.results import library
 
 

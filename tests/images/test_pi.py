@@ -6,6 +6,7 @@ import pytest
 import requests
 from visitor import wait_until
 
+from builder.core.work import Work
 from builder.disk import bootfs, fat
 from builder.disk.layouts import card
 
@@ -87,7 +88,7 @@ def test_kernel_upgrades_reach_the_boot_partition(host, booted, tmp_path):
     assert host.check_output("stat -c %Y /boot/firmware/config.txt") != before
     told = host.check_output("cat /boot/firmware/cmdline.txt")
     assert (
-        fat.read(disk, bootfs.start(disk), "cmdline.txt", tmp_path, tmp_path / "log").decode().rstrip()
+        fat.read(disk, bootfs.start(disk), "cmdline.txt", Work.at(tmp_path)).decode().rstrip()
         == told.rstrip()
     )
     assert f"root=PARTUUID={card.DISK_ID}-02 " in told

@@ -5,6 +5,7 @@ from pathlib import Path
 from builder.bake.method import Method
 from builder.bases import interpreter
 from builder.bases.cached import CachedBase
+from builder.core.work import Work
 from builder.defs.definition import Image
 from builder.disk import bmap, bootfs, media
 from builder.disk.compact import compact
@@ -12,7 +13,7 @@ from builder.disk.ext4 import FileSystem
 from builder.results import oslist
 
 
-def prepare(image: Image, base: CachedBase, _accelerator: str, work: Path, log: Path) -> dict[str, object]:
+def prepare(image: Image, base: CachedBase, accelerator: str, work: Work) -> dict[str, object]:
     """Unpack the base's disk, and its boot partition beside it.
 
     :return: the template's variables.
@@ -20,9 +21,9 @@ def prepare(image: Image, base: CachedBase, _accelerator: str, work: Path, log: 
     """
     interpreter.require(base.architecture)
     disk, firmware = work / "card.raw", work / "firmware"
-    media.unpack(base.disk, disk, log)
+    media.unpack(base.disk, disk, work)
     firmware.mkdir()
-    bootfs.read(disk, firmware, log)
+    bootfs.read(disk, firmware, work)
     root = FileSystem.root_of(disk)
     return {
         "disk": str(disk),
@@ -37,24 +38,24 @@ def prepare(image: Image, base: CachedBase, _accelerator: str, work: Path, log: 
     }
 
 
-def flatten(work: Path, to: Path, log: Path) -> None:
+def flatten(work: Work, to: Path) -> None:
     """Write a raw disk of what the base's disk holds by now."""
     disk = work / "card.raw"
-    bootfs.write(disk, work / "firmware", log)
-    compact(disk, to, work, log)
+    bootfs.write(disk, work / "firmware", work)
+    compact(disk, to, work)
     # e2image makes files that are its user's alone.
     to.chmod(0o644)
     disk.unlink()
 
 
-def pack(image: Image, work: Path, to: Path, log: Path) -> list[Path]:
+def pack(image: Image, work: Work, to: Path) -> list[Path]:
     """Make the image of a card, packed with zstd, its block map, and Imager's list."""
     raw = to.with_name(f"{to.name}.img")
-    flatten(work, raw, log)
+    flatten(work, raw)
     block_map = to.with_name(f"{to.name}.bmap")
     bmap.write(bmap.of_card(raw, bootfs.start(raw)), block_map)
     packed = to.with_name(f"{to.name}{media.CARD}")
-    media.pack_card(raw, packed, log)
+    media.pack_card(raw, packed, work)
     listed = to.with_name(f"{to.name}{oslist.SUFFIX}")
     oslist.write(image, packed, raw, listed)
     raw.unlink()

@@ -8,24 +8,25 @@ from builder.bake.method import Method
 from builder.bases.cached import CachedBase
 from builder.core import paths
 from builder.core.command import program
+from builder.core.work import Work
 from builder.defs.definition import Image
 from builder.disk import media
 from builder.disk.compact import compact
-from builder.disk.qcow2 import virtual_size
+from builder.disk.formats.qcow2 import virtual_size
 from builder.vm import emulator, seed
 
 
-def prepare(image: Image, base: CachedBase, accelerator: str, work: Path, log: Path) -> dict[str, object]:
+def prepare(image: Image, base: CachedBase, accelerator: str, work: Work) -> dict[str, object]:
     """Make the seed and the disk of packages that the machine reads.
 
     :param accelerator: ``kvm`` or ``tcg``.
     :param work: holds ``pool/``, the packages; gets what the machine needs.
     :return: the template's variables.
     """
-    pool.as_disk(work / "pool", work / "pool.img", log)
-    http_seed = work / "http" / "seed"
+    pool.as_disk(work / "pool", work / "pool.img", work)
+    http_seed = work / "http/seed"
     http_seed.mkdir(parents=True)
-    public_key = seed.make_key(work / "key", log)
+    public_key = seed.make_key(work / "key", work)
     user_data = packer.render("seed/user-data.j2", public_key=public_key)
     (http_seed / "user-data").write_text(user_data)
     (http_seed / "meta-data").write_bytes((paths.PACKER / "seed" / "meta-data").read_bytes())
@@ -51,16 +52,16 @@ def prepare(image: Image, base: CachedBase, accelerator: str, work: Path, log: P
     }
 
 
-def flatten(work: Path, to: Path, log: Path) -> None:
+def flatten(work: Work, to: Path) -> None:
     """Write a raw disk of what the machine's disk holds."""
-    compact(work / "packer" / "image.qcow2", to, work, log)
+    compact(work / "packer/image.qcow2", to, work)
 
 
-def pack(_image: Image, work: Path, to: Path, log: Path) -> list[Path]:
+def pack(image: Image, work: Work, to: Path) -> list[Path]:
     """Make a qcow2 file, packed with zstd, of what the machine's disk holds."""
     used, packed = work / "used.raw", to.with_name(f"{to.name}{media.QCOW2}")
-    flatten(work, used, log)
-    media.pack_qcow2(used, packed, log)
+    flatten(work, used)
+    media.pack_qcow2(used, packed, work)
     used.unlink()
     return [packed]
 

@@ -7,7 +7,8 @@ itself, the kernel and the files that an owner edits; behind it the root file sy
 
 from pathlib import Path
 
-from builder.core.command import program, run
+from builder.core.command import program
+from builder.core.work import Work
 from builder.disk import fat, rootfs
 
 _MIB = 1 << 20
@@ -24,7 +25,7 @@ FIRMWARE = "boot/firmware"
 _LABEL = "bootfs"
 
 
-def assemble(root_tar: Path, image: Path, size: int, seed: str, work: Path, log: Path) -> None:
+def assemble(root_tar: Path, image: Path, size: int, seed: str, work: Work) -> None:
     """Write a raw disk image that a Raspberry Pi boots from.
 
     :param root_tar: the root file system, the boot partition's files in it.
@@ -41,15 +42,13 @@ def assemble(root_tar: Path, image: Path, size: int, seed: str, work: Path, log:
         f"label: dos\nlabel-id: 0x{DISK_ID}\n"
         f"start={sectors[0]}, size={sectors[1]}, type=c\nstart={sectors[2]}, type=83\n"
     )
-    run(["sh", "-c", 'exec "$0" --quiet "$1" < "$2"', program("sfdisk", "fdisk"), image, table], log)
+    work.run(["sh", "-c", 'exec "$0" --quiet "$1" < "$2"', program("sfdisk", "fdisk"), image, table])
     firmware = work / "firmware"
-    rootfs.write(
-        root_tar, image, ROOT_START, size - ROOT_START, "rootfs", seed, work, log, [(FIRMWARE, firmware)]
-    )
-    write_boot(image, firmware, log)
+    rootfs.write(root_tar, image, ROOT_START, size - ROOT_START, "rootfs", seed, work, [(FIRMWARE, firmware)])
+    write_boot(image, firmware, work)
 
 
-def write_boot(image: Path, firmware: Path, log: Path) -> None:
+def write_boot(image: Path, firmware: Path, work: Work) -> None:
     """Make the boot partition anew, with the files of a directory."""
-    fat.make(image, BOOT_START, BOOT_SIZE, _LABEL, DISK_ID, log)
-    fat.copy_in(image, BOOT_START, list(firmware.iterdir()), log)
+    fat.make(image, BOOT_START, BOOT_SIZE, _LABEL, DISK_ID, work)
+    fat.copy_in(image, BOOT_START, list(firmware.iterdir()), work)

@@ -9,8 +9,9 @@ import tarfile
 import uuid
 from pathlib import Path
 
-from builder.core.command import program, run
+from builder.core.command import program
 from builder.core.errors import BuildError
+from builder.core.work import Work
 from builder.disk import rootfs
 
 _SECTOR = 512
@@ -52,7 +53,7 @@ def _member(tar: tarfile.TarFile, name: str) -> bytes:
     return stream.read()
 
 
-def _partition(image: Path, seed: str, log: Path) -> None:
+def _partition(image: Path, seed: str, work: Work) -> None:
     def guid(what: str) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{seed}/{what}"))
 
@@ -65,7 +66,7 @@ def _partition(image: Path, seed: str, log: Path) -> None:
             f"--partition-guid={number}:{guid(name)}",
         ]
 
-    run(
+    work.run(
         [
             program("sgdisk", "gdisk"),
             "--clear",
@@ -75,7 +76,6 @@ def _partition(image: Path, seed: str, log: Path) -> None:
             *place(1, ROOT_START, None, "8300", "root"),
             image,
         ],
-        log,
     )
 
 
@@ -95,17 +95,17 @@ def _install_bios_grub(image: Path, boot: bytes, core: bytes) -> None:
         disk.write(loader)
 
 
-def _install_efi(image: Path, files: dict[str, bytes], work: Path, log: Path) -> None:
+def _install_efi(image: Path, files: dict[str, bytes], work: Work) -> None:
     esp = work / "esp.img"
     with esp.open("wb") as out:
         out.truncate(_EFI_SIZE)
-    run([program("mkfs.vfat", "dosfstools"), "-F", "32", "-n", "UEFI", "-i", "55454649", esp], log)
+    work.run([program("mkfs.vfat", "dosfstools"), "-F", "32", "-n", "UEFI", "-i", "55454649", esp])
     for directory in ("EFI", "EFI/BOOT", "EFI/debian"):
-        run([program("mmd", "mtools"), "-i", esp, f"::{directory}"], log)
+        work.run([program("mmd", "mtools"), "-i", esp, f"::{directory}"])
     for name, content in files.items():
         source = work / "esp-file"
         source.write_bytes(content)
-        run([program("mcopy", "mtools"), "-i", esp, source, f"::{name}"], log)
+        work.run([program("mcopy", "mtools"), "-i", esp, source, f"::{name}"])
     with image.open("r+b") as disk, esp.open("rb") as content_stream:
         disk.seek(_EFI_START)
         while chunk := content_stream.read(_MIB):
@@ -115,7 +115,7 @@ def _install_efi(image: Path, files: dict[str, bytes], work: Path, log: Path) ->
                 disk.seek(len(chunk), 1)
 
 
-def assemble(root_tar: Path, image: Path, size: int, seed: str, work: Path, log: Path) -> None:
+def assemble(root_tar: Path, image: Path, size: int, seed: str, work: Work) -> None:
     """Write a raw disk image that boots from BIOS and from UEFI.
 
     :param root_tar: the root file system; /boot/grub/i386-pc holds boot.img and core.img.
@@ -132,8 +132,8 @@ def assemble(root_tar: Path, image: Path, size: int, seed: str, work: Path, log:
 
     with image.open("wb") as out:
         out.truncate(size)
-    _partition(image, seed, log)
+    _partition(image, seed, work)
 
-    rootfs.write(root_tar, image, ROOT_START, size - ROOT_START - _TAIL, "cloudimg-rootfs", seed, work, log)
+    rootfs.write(root_tar, image, ROOT_START, size - ROOT_START - _TAIL, "cloudimg-rootfs", seed, work)
     _install_bios_grub(image, boot, core)
-    _install_efi(image, efi, work, log)
+    _install_efi(image, efi, work)
