@@ -50,6 +50,7 @@ if __name__ == "__main__":
 import click  # noqa: E402 - bootstrap has just seen to it
 
 from builder.core import paths, progress  # noqa: E402
+from builder.ship import cloud  # noqa: E402
 from builder.vm import emulator  # noqa: E402
 
 _accelerator = click.option(
@@ -164,6 +165,7 @@ def images(
     """Bake, boot and check images: all of them, or those named."""
     from builder import make as conductor
     from builder import report
+    from builder.core.request import Request
     from builder.defs import definition
     from builder.results import sign
 
@@ -179,12 +181,8 @@ def images(
             definition.load_base_for(image, insist)
     if len(wanted) == 1:
         conductor.require(wanted[0])
-    attempts = [
-        conductor.attempt(
-            name, insist=insist, given=given, accelerator=accel, fresh=fresh, checked=not no_check
-        )
-        for name in wanted
-    ]
+    asked = Request(insist=insist, given=given, accelerator=accel, fresh=fresh, checked=not no_check)
+    attempts = [conductor.attempt(name, asked) for name in wanted]
     good = [attempt.result for attempt in attempts if attempt.result and not attempt.error]
     if as_json:
         click.echo(report.as_json(attempts))
@@ -256,7 +254,7 @@ def check(image: str, thorough: bool, board: bool, signer: str | None, accel: st
         shown = raspberry.watch(found)
         click.echo(json.dumps(shown) if as_json else raspberry.table(shown))
         return
-    result = conductor.verify(found.image, accel, thorough)
+    result = conductor.check(found.image, accel, thorough)
     if signer:
         sign.sign(result.sums, signer)
     click.echo(json.dumps(result.facts.as_dict()["check"]) if as_json else result.image)
@@ -348,7 +346,7 @@ def vagrant(image: str, providers: tuple[str, ...]) -> None:
 
 
 @main.command(epilog="Example: LINODE_TOKEN=... ./build.py publish linode --region eu-central")
-@click.argument("provider", type=click.Choice(["digitalocean", "linode", "aws", "lightsail"]))
+@click.argument("provider", type=click.Choice(cloud.names()))
 @click.argument("image", default="cloud")
 @click.option("--region", default="", help="The provider's; its usual one if not given.")
 @click.option("--bucket", default="", help="A bucket of yours that the provider fetches the image from.")
@@ -376,26 +374,10 @@ def publish(
     Tokens are in the environment: DIGITALOCEAN_TOKEN, LINODE_TOKEN, or AWS_ACCESS_KEY_ID and
     AWS_SECRET_ACCESS_KEY. Lightsail takes no images: for it a launch script is printed.
     """
-    from builder.ship import lightsail, publish_options
-    from builder.ship import publish as publisher
+    from builder.ship import publish as ship
 
-    options = {
-        "--region": region, "--bucket": bucket, "--url": url, "--dry-run": dry,
-        "--native": native, "--prepare": only_prepare, "--remove": remove,
-    }  # fmt: skip
-    if provider == "lightsail":
-        publish_options.check_lightsail(options, image)
-        lines = [lightsail.script(url)]
-    else:
-        publish_options.check(provider, options, publisher.load(provider).takes, image)
-        if remove:
-            lines = publisher.run_remove(provider, image, region, dry)
-        elif only_prepare:
-            lines = publisher.only_prepared(provider, image)
-        elif native:
-            lines = publisher.run_native(provider, image, region, dry)
-        else:
-            lines = publisher.run_cloud(provider, image, region=region, bucket=bucket, url=url, dry=dry)
+    options = ship.Options(region, bucket, url, dry, native, only_prepare, remove)
+    lines = ship.run(provider, image, options)
     for line in lines:
         click.echo(line)
 

@@ -16,6 +16,7 @@ from builder.core import cache, inputs, paths
 from builder.core.errors import BuildError
 from builder.core.inputs import Inputs
 from builder.core.progress import say
+from builder.core.request import USUAL, Request
 from builder.core.work import scratch
 from builder.deb import package
 from builder.defs import definition
@@ -23,7 +24,8 @@ from builder.disk import media
 from builder.results import library, manifest, sbom
 from builder.results.library import Result, log_directory
 from builder.results.manifest import Manifest
-from builder.vm import check, emulator
+from builder.vm import check as tests
+from builder.vm import emulator
 
 
 @dataclass(frozen=True)
@@ -38,19 +40,19 @@ class Attempt:
     """Why it is not good."""
 
     @property
-    def failures(self) -> Sequence[check.Failure]:
+    def failures(self) -> Sequence[tests.Failure]:
         """The checks that failed."""
-        return self.error.outcome.failures if isinstance(self.error, check.ChecksFailed) else ()
+        return self.error.outcome.failures if isinstance(self.error, tests.ChecksFailed) else ()
 
 
-def attempt(name: str, **wanted: Any) -> Attempt:
+def attempt(name: str, asked: Request = USUAL) -> Attempt:
     """As :func:`produce`, but what goes wrong is part of the answer: other images are still to be made."""
     began = time.monotonic()
     result: Result | None = None
     error: BuildError | None = None
     try:
-        result = produce(name, **wanted)
-    except check.ChecksFailed as failed:
+        result = produce(name, asked)
+    except tests.ChecksFailed as failed:
         result, error = library.find(name), failed
     except BuildError as failed:
         error = failed
@@ -74,52 +76,37 @@ def require(name: str, insist: str | None = None) -> definition.Image:
     return image
 
 
-def produce(
-    name: str,
-    *,
-    insist: str | None = None,
-    given: Path | None = None,
-    accelerator: str = "auto",
-    fresh: bool = False,
-    checked: bool = True,
-    thorough: bool = False,
-) -> Result:
+def produce(name: str, asked: Request = USUAL) -> Result:
     """Have a baked image, and unless told otherwise a checked one.
 
-    :param insist: the base to use; else the first of the definition's that can be had.
-    :param given: the file of that base, instead of a download.
-    :param accelerator: ``auto``, ``kvm`` or ``tcg``.
-    :param fresh: repeat every step.
-    :param checked: boot it and run its tests.
-    :param thorough: with the drills that are too long for every day.
     :raises BuildError: a step fails; what earlier steps made stays, and the next run goes on from there.
     """
-    image = require(name, insist)
+    image = require(name, asked.insist)
     packer.ready(paths.PACKER / f"{image.template}.pkr.hcl")
     paths.make_own(paths.OUT)
     with cache.lock(paths.OUT / f".{name}.lock", f"making the image {name}"):
         seconds: dict[str, float] = {}
-        deb = _timed(seconds, "package", lambda: package.build(fresh))
-        chosen = _timed(seconds, "base", lambda: base.obtain(image, deb, insist, fresh, given))
+        deb = _timed(seconds, "package", lambda: package.build(asked.fresh))
+        chosen = _timed(seconds, "base", lambda: base.obtain(image, deb, asked))
         below = chosen
 
         @functools.cache
         def choice() -> str:
             if not method.load(image.method).emulates:
-                return accelerator
-            return emulator.choose(accelerator, below.architecture, lambda: below.kernel)
+                return asked.accelerator
+            return emulator.choose(asked.accelerator, below.architecture, lambda: below.kernel)
 
-        chosen = _timed(seconds, "layer", lambda: layer.obtain(image, below, deb, choice, fresh))
+        chosen = _timed(seconds, "layer", lambda: layer.obtain(image, below, deb, choice, asked))
         stem = f"microblog-{package.version()}-{name}-{chosen.name}-{chosen.architecture}"
         made_from = bake.made_from(image, chosen, deb)
         target = paths.OUT / f"{stem}{method.load(image.method).suffix}"
-        result = _existing(target, made_from) if not fresh else None
+        result = _existing(target, made_from) if not asked.fresh else None
         if result:
             say(f"{result.image.name} is up to date")
         else:
-            result = _bake(target, made_from, image, chosen, deb, choice(), seconds, fresh)
-        if checked and (fresh or not check.is_done(result.facts, thorough)):
-            result = verify(result.image, accelerator, thorough)
+            result = _bake(target, made_from, image, chosen, deb, choice(), seconds, asked)
+        if asked.checked and (asked.fresh or not tests.is_done(result.facts, asked.thorough)):
+            result = check(result.image, asked.accelerator, asked.thorough)
         return result
 
 
@@ -153,11 +140,11 @@ def _bake(
     deb: Path,
     accelerator: str,
     seconds: dict[str, float],
-    fresh: bool,
+    asked: Request,
 ) -> Result:
     log = log_directory(target) / "packer.log"
     with scratch(paths.OUT / "work", log) as work:
-        baked = bake.bake(image, chosen, deb, accelerator, work, media.stem(target), fresh)
+        baked = bake.bake(image, chosen, deb, accelerator, work, media.stem(target), asked)
         bill = target.with_name(f"{media.stem(target)}{sbom.SUFFIX}")
         facts = Manifest(
             target=image.name,
@@ -190,8 +177,8 @@ def _bake(
 
 def _told(chosen: CachedBase) -> manifest.Base:
     """A base as the manifest has it, and the layer on it where there is one."""
-    itself = manifest.Disk(chosen.sha256, chosen.made)
-    below = manifest.Disk(**chosen.layer_on) if chosen.layer_on else itself
+    itself = manifest.Made(chosen.sha256, chosen.made)
+    below = manifest.Made(**chosen.layer_on) if chosen.layer_on else itself
     return manifest.Base(
         name=chosen.name,
         system=chosen.system,
@@ -202,14 +189,14 @@ def _told(chosen: CachedBase) -> manifest.Base:
     )
 
 
-def verify(image: Path, accelerator: str = "auto", thorough: bool = False) -> Result:
+def check(image: Path, accelerator: str = "auto", thorough: bool = False) -> Result:
     """Boot an image, run its tests, and note in its manifest that they passed.
 
     :raises BuildError: a test fails.
     """
     found = library.find(str(image))
     log = log_directory(found.image)
-    passed = check.run(found.image, accelerator, log, thorough)
+    passed = tests.run(found.image, accelerator, log, thorough)
     seconds = {**found.facts.seconds, "check": passed.seconds}
     facts = dataclasses.replace(found.facts, check=passed, seconds=seconds)
     facts.write(found.image)

@@ -15,6 +15,7 @@ from builder.bases.cached import CachedBase
 from builder.core import cache, inputs, paths
 from builder.core.inputs import Inputs
 from builder.core.progress import Step, step
+from builder.core.request import USUAL, Request
 from builder.core.work import Work
 from builder.defs.definition import Image
 
@@ -43,7 +44,7 @@ def made_from(image: Image, base: CachedBase, deb: Path) -> Inputs:
     """All that an image is baked from."""
     values = {
         "image": dataclasses.asdict(image),
-        "base": {"name": base.name, "key": base.key, "sha256": base.sha256},
+        "base": {"name": base.name, "digest": base.digest, "sha256": base.sha256},
         "deb": {"name": deb.name, "sha256": cache.sha256_file(deb)},
     }
     return inputs.of(values, sources(image), code(image))
@@ -104,17 +105,16 @@ def bake(
     accelerator: str,
     work: Work,
     name: str = "image",
-    fresh: bool = False,
+    asked: Request = USUAL,
 ) -> Baked:
     """Bake an image.
 
     :param accelerator: ``kvm`` or ``tcg``.
     :param work: the results are in its directory; its log is Packer's stream.
     :param name: of the results, less what their names end with.
-    :param fresh: ask the archive again what is needed.
     :raises BuildError: anything of it fails.
     """
-    phases, seconds = install(image, base, deb, accelerator, work, fresh)
+    phases, seconds = install(image, base, deb, accelerator, work, asked)
     packing = time.monotonic()
     with step(f"Packing {image.name}", f"Packed {image.name}"):
         files = method.load(image.method).pack(image, work.logging(".tools.log"), work / name)
@@ -128,7 +128,7 @@ def install(
     deb: Path | None,
     accelerator: str,
     work: Work,
-    fresh: bool = False,
+    asked: Request = USUAL,
 ) -> tuple[dict[str, float], float]:
     """Let Packer run an image's scripts on a base. The disk is then its method's to flatten or pack.
 
@@ -142,7 +142,7 @@ def install(
     for directory in (work / "pool", templates):
         directory.mkdir(parents=True)
     began = time.monotonic()
-    pool.prepare(base, deb, image.packages, work / "pool", work.logging(".pool.log"), fresh)
+    pool.prepare(base, deb, image.packages, work / "pool", work.logging(".pool.log"), asked)
     wanted = dataclasses.replace(image, packages=[*(["microblog"] if deb else []), *image.packages])
     variables = templates / "variables.pkrvars.json"
     given = method.load(image.method).prepare(wanted, base, accelerator, work.logging(".tools.log"))

@@ -15,6 +15,7 @@ from builder.bases.cached import CachedBase, from_cache, keep
 from builder.core import cache, inputs, kept, paths
 from builder.core.errors import BuildError
 from builder.core.progress import say, step
+from builder.core.request import USUAL, Request
 from builder.core.work import scratch
 from builder.deb import package
 from builder.defs.definition import Image
@@ -23,7 +24,7 @@ _SCRIPTS = ["prepare.sh", "install.sh", "clean.sh"]
 
 
 def obtain(
-    image: Image, base: CachedBase, deb: Path, accelerator: Callable[[], str], fresh: bool = False
+    image: Image, base: CachedBase, deb: Path, accelerator: Callable[[], str], asked: Request = USUAL
 ) -> CachedBase:
     """The layer of an image on a base: from the cache, or baked. A base that is composed is its own.
 
@@ -31,7 +32,6 @@ def obtain(
 
     :param deb: the package; only what it depends on gets into the layer.
     :param accelerator: chooses ``kvm`` or ``tcg``.
-    :param fresh: bake it anew, whatever is in the cache.
     :raises BuildError: the archive can't be reached, or a step of the bake fails.
     """
     if base.source is None:
@@ -43,28 +43,28 @@ def obtain(
     name = f"{base.name}-{image.name}"
     log = store / f"{name}.log"
     with cache.lock(store / f"{name}.lock", f"baking what {image.name} needs"):
-        files = pool.needed(base, None, below.packages, log.with_suffix(".pool.log"), fresh)
+        files = pool.needed(base, None, below.packages, log.with_suffix(".pool.log"), asked)
         values = {
-            "base": {"name": base.name, "key": base.key, "sha256": base.sha256},
+            "base": {"name": base.name, "digest": base.digest, "sha256": base.sha256},
             "method": below.method,
             "packages": {one.name: one.sha256 for one in files},
         }
         made_from = inputs.of(values, [*bake.sources(below), Path(__file__)], [*bake.code(below), cached])
         directory = cached.directory_for(store, name, made_from)
-        found = None if fresh else from_cache(directory)
+        found = None if asked.fresh else from_cache(directory)
         if found:
             say(f"What {image.name} needs is on {base.name} already, in the cache")
             return found
         with scratch(store, log) as work:
             log.unlink(missing_ok=True)
-            bake.install(below, base, None, accelerator(), work)
+            bake.install(below, base, None, accelerator(), work, asked)
             with step(f"Packing what {image.name} needs", f"Packed what {image.name} needs"):
                 raw, tools = work / "layer.raw", work.logging(".tools.log")
                 method.load(image.method).flatten(tools, raw)
                 facts = dataclasses.replace(
                     base,
                     directory=directory,
-                    key=made_from.digest,
+                    digest=made_from.digest,
                     layer_on={"sha256": base.sha256, "made": base.made},
                 )
                 keep(raw, facts, made_from, tools)

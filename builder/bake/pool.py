@@ -23,6 +23,7 @@ from builder.core.errors import BuildError
 from builder.core.inputs import Inputs
 from builder.core.needs import Program
 from builder.core.progress import Step, say, step
+from builder.core.request import USUAL, Request
 from builder.core.work import Work, scratch
 
 _KEEP_DAYS = 30
@@ -40,12 +41,12 @@ class Archived(NamedTuple):
     sha256: str
 
 
-def asked(base: CachedBase, deb: Path | None, packages: Sequence[str]) -> Inputs:
+def question(base: CachedBase, deb: Path | None, packages: Sequence[str]) -> Inputs:
     """What decides which packages are needed, but for the archive's indexes."""
     dpkg_deb = program("dpkg-deb", "dpkg")
     fields = output([dpkg_deb, "--field", deb, "Depends", "Recommends", "Pre-Depends"]) if deb else ""
     values = {
-        "base": {"name": base.name, "key": base.key, "sha256": base.sha256},
+        "base": {"name": base.name, "digest": base.digest, "sha256": base.sha256},
         "deb": fields,
         "packages": sorted(packages),
     }
@@ -53,7 +54,7 @@ def asked(base: CachedBase, deb: Path | None, packages: Sequence[str]) -> Inputs
 
 
 def needed(
-    base: CachedBase, deb: Path | None, packages: Sequence[str], log: Path, fresh: bool = False
+    base: CachedBase, deb: Path | None, packages: Sequence[str], log: Path, asked: Request = USUAL
 ) -> list[Archived]:
     """Have in the cache what a base lacks for a .deb and some packages, and the base's updates.
 
@@ -64,11 +65,11 @@ def needed(
     """
     store = _store()
     store.mkdir(parents=True, exist_ok=True)
-    question = asked(base, deb, packages)
-    stem, day = question.digest[:16], time.strftime("%Y-%m-%d", time.gmtime())
+    made_from = question(base, deb, packages)
+    stem, day = made_from.digest[:16], time.strftime("%Y-%m-%d", time.gmtime())
     with cache.lock(store / "lock", "downloading packages"):
         # None at all is an answer too: a composed base has all of them in it.
-        known = None if fresh else _answer(store, store / f"{stem}.{day}.list")
+        known = None if asked.fresh else _answer(store, store / f"{stem}.{day}.list")
         if known is not None:
             return known
         _forget_old(store)
@@ -80,13 +81,13 @@ def needed(
             try:
                 found = _resolve(base, deb, packages, store, asking, now)
             except _UnreachableError as error:
-                earlier = None if fresh else _earlier(store, stem)
+                earlier = None if asked.fresh else _earlier(store, stem)
                 if earlier is None:
                     raise
                 found, of = earlier
                 say(f"WARNING: {error.message}; taking the packages of {of}")
                 return found
-        question.write(store / f"{stem}.{inputs.SUFFIX}")
+        made_from.write(store / f"{stem}.{inputs.SUFFIX}")
         cache.write_text(store / f"{stem}.{day}.list", "".join(f"{one.name} {one.sha256}\n" for one in found))
         return found
 
@@ -130,14 +131,14 @@ def _is_whole(store: Path, package: Archived) -> bool:
 
 
 def prepare(
-    base: CachedBase, deb: Path | None, packages: Sequence[str], to: Path, work: Work, fresh: bool = False
+    base: CachedBase, deb: Path | None, packages: Sequence[str], to: Path, work: Work, asked: Request = USUAL
 ) -> None:
     """Fill a directory with a flat apt repository: the .deb, the packages, all they need, and updates.
 
     :param to: an existing directory, where ``Packages.gz`` and the .debs are put (links where possible).
     :raises BuildError: as :func:`needed`.
     """
-    wanted = needed(base, deb, packages, work.log, fresh)
+    wanted = needed(base, deb, packages, work.log, asked)
     store = _store()
     with (
         cache.lock(store / "lock", "repacking packages"),

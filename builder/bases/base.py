@@ -10,6 +10,7 @@ from builder.core import cache, inputs, kept, paths
 from builder.core.errors import BuildError
 from builder.core.inputs import Inputs
 from builder.core.progress import say, step
+from builder.core.request import USUAL, Request
 from builder.core.work import scratch
 from builder.deb import package
 from builder.defs.definition import Base, ComposedBase, DownloadedBase, Image, load_base, load_base_for
@@ -26,27 +27,22 @@ def made_from(base: Base, include: Sequence[str] = ()) -> Inputs:
     return inputs.of(values, [*files, Path(__file__)], [*code, cached])
 
 
-def obtain(
-    image: Image, deb: Path, insist: str | None = None, fresh: bool = False, given: Path | None = None
-) -> CachedBase:
+def obtain(image: Image, deb: Path, asked: Request = USUAL) -> CachedBase:
     """The first of an image's bases that can be had.
 
     One that is composed has in it already what the package needs: installed here it takes a
     fraction of what it takes inside of an emulated machine.
 
     :param deb: the package that the image is for.
-    :param insist: this base, or an error.
-    :param fresh: make it anew, whatever is in the cache.
-    :param given: the publisher's file of the base insisted upon, instead of a download.
     :raises BuildError: none can be had, or the one insisted upon can't.
     """
     include = [*image.packages, *package.dependencies(deb)]
-    if insist:
-        return get(load_base_for(image, insist), include, fresh, given=given)
+    if asked.insist:
+        return get(load_base_for(image, asked.insist), include, asked)
     failures = []
     for name in image.bases:
         try:
-            got = get(load_base(name), include, fresh)
+            got = get(load_base(name), include, asked)
         except BuildError as error:
             failures.append(f"{name}: {error.message}")
             if len(image.bases) == 1:
@@ -62,29 +58,27 @@ def obtain(
 def get(
     base: Base,
     include: Sequence[str] = (),
-    fresh: bool = False,
+    asked: Request = USUAL,
     store: Path | None = None,
-    given: Path | None = None,
 ) -> CachedBase:
     """One base, from the cache where it is there and whole.
 
     :param include: packages that a composed base gets besides its own.
     :param store: where it is kept; the cache, if not given.
-    :param given: the publisher's file, instead of a download; it is checked all the same.
     :raises BuildError: it can't be made or downloaded.
     """
-    if given and not isinstance(base, DownloadedBase):
+    if asked.given and not isinstance(base, DownloadedBase):
         raise BuildError(f"the base {base.name} is not one that is downloaded", "Leave out --base-file")
     wanted = made_from(base, include)
     store = store or paths.cache_dir() / "bases"
     with cache.lock(store / f"{base.name}.lock", f"preparing the base {base.name}"):
         directory = cached.directory_for(store, base.name, wanted)
-        if not fresh and not given:
+        if not asked.fresh and not asked.given:
             found = from_cache(directory)
             if found:
                 say(f"Base {base.name} is in the cache")
                 return found
-        _make(base, include, wanted, store, directory, given)
+        _make(base, include, wanted, store, directory, asked.given)
         made = from_cache(directory)
         if made is None:
             raise BuildError(f"the base {base.name} changed while it was written", "Is the disk sound?")
@@ -110,7 +104,7 @@ def _make(
                 name=base.name,
                 architecture=base.architecture,
                 user=base.user,
-                key=wanted.digest,
+                digest=wanted.digest,
                 sha256="",
                 made="",
                 source=source,

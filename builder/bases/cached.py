@@ -30,7 +30,7 @@ class CachedBase:
     architecture: str
     user: str
     """The account that cloud-init makes for the owner."""
-    key: str
+    digest: str
     """The digest of what it is made from."""
     sha256: str
     """Of ``disk``, in hexadecimal."""

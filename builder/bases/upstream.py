@@ -99,7 +99,7 @@ def _of_some_day(base: DownloadedBase, store: Path, urls: list[str], given: Path
 
 def _directory(store: Path, of: str) -> Path:
     """Each address has a directory of its own: two days' files may have one name."""
-    directory = store / cache.key(of)[:16]
+    directory = store / cache.digest(of)[:16]
     directory.mkdir(exist_ok=True)
     return directory
 

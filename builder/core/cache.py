@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,20 +28,9 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def key(*parts: Any, files: Iterable[Path] = ()) -> str:
-    """Hash of a step's inputs.
-
-    :param parts: values that can be written as JSON.
-    :param files: files and directories (whole trees, less byte code) whose names and contents count.
-    """
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
-    for named in files:
-        tree = sorted(named.rglob("*")) if named.is_dir() else [named]
-        for path in tree:
-            if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(f"{path.relative_to(named.parent)}\0{path.stat().st_mode & 0o111:o}\0".encode())
-                digest.update(sha256_file(path).encode())
-    return digest.hexdigest()
+def digest(*parts: Any) -> str:
+    """A hash of values that can be written as JSON, in hexadecimal."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def write_bytes(path: Path, content: bytes, mode: int | None = None) -> None:

@@ -38,8 +38,8 @@ class Installed:
 
 
 @dataclass(frozen=True)
-class Disk:
-    """A disk that a bake began with."""
+class Made:
+    """A disk that a bake began with: a base's, or a layer's."""
 
     sha256: str
     made: str
@@ -47,7 +47,7 @@ class Disk:
 
 
 @dataclass(frozen=True)
-class Base(Disk):
+class Base(Made):
     """The base that an image was baked on."""
 
     name: str
@@ -55,7 +55,7 @@ class Base(Disk):
     """ID and VERSION_ID of its os-release(5); empty where they are not known."""
     source: dict[str, str] | None = None
     """Of one that was downloaded: url or file, sha256, signed_by."""
-    layer: Disk | None = None
+    layer: Made | None = None
     """What was baked onto it before, if anything was."""
 
 

@@ -60,7 +60,7 @@ def flash(
         with step(f"Writing to {disk.path}", f"Wrote {block_map.mapped / 1e6:.0f} MB to {disk.path}") as now:
             _write(found.image, block_map_file, disk, work, now, block_map.mapped)
         with step("Reading it back", "Read it back: every block is as it should be") as now:
-            _verify(disk, block_map, now)
+            _compare(disk, block_map, now)
         if settings:
             _set(disk, settings, work)
             say(f"Wrote {', '.join(settings)} into {SETTINGS} on the card")
@@ -121,7 +121,7 @@ def _written(pid: int) -> int:
     return int(found[1]) if found else 0
 
 
-def _verify(disk: Disk, block_map: bmap.BlockMap, now: Step) -> None:
+def _compare(disk: Disk, block_map: bmap.BlockMap, now: Step) -> None:
     """Compare what the disk itself holds, not what is buffered of it, with the map's checksums."""
     done = 0
     try:

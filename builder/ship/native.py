@@ -10,8 +10,7 @@ from builder.core.errors import BuildError
 from builder.core.progress import step
 from builder.deb import package
 from builder.defs.definition import Image
-from builder.ship import published
-from builder.ship.clouds import cloud
+from builder.ship import cloud, published
 
 # In a server on the internet the packages come from the distribution's archive.
 _SCRIPTS = {"install.sh": "native.sh"}

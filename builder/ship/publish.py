@@ -1,7 +1,7 @@
 """Bring a baked image into the user's account with a cloud, from where servers are started."""
 
-import importlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.core import paths
@@ -13,18 +13,60 @@ from builder.disk import media
 from builder.disk.formats import raw_gz, vmdk
 from builder.disk.formats.qcow2 import virtual_size
 from builder.results import library
-from builder.ship import native, published
-from builder.ship.clouds.cloud import USER_DATA, Cloud, Order
+from builder.ship import native, publish_options, published
+from builder.ship.cloud import USER_DATA, Cloud, Order, ScriptOnly, find
 
-CLOUDS = ("digitalocean", "linode", "aws")
 _FORMATS = {one.suffix: one for one in (raw_gz.FORMAT, vmdk.FORMAT)}
 
 
 def load(name: str) -> Cloud:
-    """A cloud, by its name."""
-    # boto3 is slow to import: only the cloud that is wanted is loaded.
-    cloud: Cloud = importlib.import_module(f"builder.ship.clouds.{name}").CLOUD
-    return cloud
+    """A provider that takes images, by its name."""
+    found = find(name)
+    assert isinstance(found, Cloud)  # noqa: S101 - the others are answered before
+    return found
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for besides provider and image."""
+
+    region: str = ""
+    """The provider's; its usual one if empty."""
+    bucket: str = ""
+    """The user's, where the provider fetches images from one."""
+    url: str = ""
+    """Where the user has put the file, instead."""
+    dry_run: bool = False
+    """Show each call, make none."""
+    native: bool = False
+    prepare: bool = False
+    remove: bool = False
+
+    @property
+    def given(self) -> list[str]:
+        """The names of those that were given, as on the command line."""
+        return [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value]
+
+
+def run(provider: str, image: str, options: Options) -> list[str]:
+    """Do what was asked for. Returns lines to print.
+
+    :raises BuildError: the options mean nothing together; or as the one that is done.
+    """
+    found = find(provider)
+    if isinstance(found, ScriptOnly):
+        publish_options.check_script(provider, options.given, image)
+        return [found.script(options.url)]
+    publish_options.check(provider, options.given, found.takes, image)
+    if options.remove:
+        return run_remove(provider, image, options.region, options.dry_run)
+    if options.prepare:
+        return only_prepared(provider, image)
+    if options.native:
+        return run_native(provider, image, options.region, options.dry_run)
+    return run_cloud(
+        provider, image, region=options.region, bucket=options.bucket, url=options.url, dry=options.dry_run
+    )
 
 
 def prepare(image: library.Result, ending: str) -> Path:

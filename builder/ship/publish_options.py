@@ -1,6 +1,6 @@
 """Which options of ``publish`` mean something together: the others are refused, not ignored."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from builder.core.errors import BuildError
 from builder.defs import definition
@@ -13,15 +13,14 @@ _TAKES = {
 }
 
 
-def check(provider: str, options: Mapping[str, object], takes: tuple[str, ...], image: str) -> None:
+def check(provider: str, given: Sequence[str], takes: tuple[str, ...], image: str) -> None:
     """See that a command line means something.
 
-    :param options: by name, as ``--native``; what is empty was not given.
+    :param given: the options, by their names, as ``--native``.
     :param takes: of ``--bucket`` and ``--url`` those that mean something to the provider.
     :param image: as it was named.
     :raises BuildError: two of them do not go together.
     """
-    given = [name for name, value in options.items() if value]
     for asked in given:
         if asked in _TAKES:
             for other in given:
@@ -41,16 +40,16 @@ def check(provider: str, options: Mapping[str, object], takes: tuple[str, ...], 
         )
 
 
-def check_lightsail(options: Mapping[str, object], image: str) -> None:
-    """As :func:`check`, for a launch script, which takes an address alone."""
-    for name, value in options.items():
+def check_script(provider: str, given: Sequence[str], image: str) -> None:
+    """As :func:`check`, for a provider that takes an address alone, for its launch script."""
+    for name in given:
         # A script is shown, and no call is made, whether it is said or not.
-        if value and name not in ("--url", "--dry-run"):
+        if name not in ("--url", "--dry-run"):
             raise BuildError(
-                f"{name} means nothing for lightsail: it takes no images",
+                f"{name} means nothing for {provider}: it takes no images",
                 "It takes --url, see docs/publish.md",
             )
     if image != "cloud":
         raise BuildError(
-            f"lightsail takes no images: not {image} either", "It takes --url, see docs/publish.md"
+            f"{provider} takes no images: not {image} either", "It takes --url, see docs/publish.md"
         )

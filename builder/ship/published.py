@@ -7,7 +7,7 @@ from pathlib import Path
 
 from builder.core import paths
 from builder.core.errors import BuildError
-from builder.ship.clouds.cloud import Ledger
+from builder.ship.cloud import Ledger
 
 _LONGEST = 50
 """Of a name, in characters: Linode's labels."""

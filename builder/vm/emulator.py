@@ -131,7 +131,7 @@ def _obstacle(emulator: Emulator) -> str | None:
 def _kept_answer(architecture: str) -> Path:
     version = output([program(EMULATORS[architecture].binary, EMULATORS[architecture].package), "--version"])
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
-    wanted = cache.key(architecture, version, boot)
+    wanted = cache.digest(architecture, version, boot)
     store = paths.cache_dir() / "kvm"
     store.mkdir(exist_ok=True)
     return store / wanted[:16]

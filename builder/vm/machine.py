@@ -242,7 +242,7 @@ def boot(
     if not public.is_file():
         raise BuildError(f"there is no {public}", "Name a private key whose .pub lies beside it")
     files = seed.files(user_data(public.read_text().strip()), directory.name, hostname)
-    disks = drive.make(drive.Wanted(disk, directory, disk_size, architecture, files, extra), work)
+    drives = drive.make(drive.Wanted(disk, directory, disk_size, architecture, files, extra), work)
 
     chosen = {name: (ports or {}).get(name) or free_port() for name in GUEST_PORTS}
     forwards = ",".join(
@@ -256,7 +256,7 @@ def boot(
         "-cpu", emulator.cpu, "-smp", str(cpus), "-m", str(memory_mb),
         "-nodefaults", "-display", "none", "-vga", "none",
         "-serial", f"file:{directory / 'serial.log'}",
-        *disks,
+        *drives,
         "-netdev", f"user,id=net,{forwards}",
         "-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci",
     ]  # fmt: skip

@@ -19,6 +19,7 @@ from builder.bases.cached import CachedBase
 from builder.core import cache, paths
 from builder.core.errors import BuildError
 from builder.core.progress import step
+from builder.core.request import Request
 from builder.core.work import Work
 from builder.deb import package
 from builder.defs import definition
@@ -41,7 +42,7 @@ def measure() -> dict[str, Any]:
         raise BuildError(
             "the floor is measured in a chroot, which needs root", "Run: sudo ./build.py bench bake"
         )
-    cold = make.produce(_IMAGE, fresh=True)
+    cold = make.produce(_IMAGE, Request(fresh=True))
     image = definition.load_image(_IMAGE)
     paths.OUT.mkdir(parents=True, exist_ok=True)
     with cache.scratch(paths.OUT / "work") as work:

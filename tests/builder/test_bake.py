@@ -30,7 +30,7 @@ def small(request, tmp_path):
     directory.mkdir()
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", directory / "base.qcow2", "16M"], check=True)
     return CachedBase(
-        directory=directory, name="small", architecture=request.param, user="u", key="k",
+        directory=directory, name="small", architecture=request.param, user="u", digest="k",
         sha256=sha256_file(directory / "base.qcow2"), made="2026-01-01T00:00:00Z",
     )  # fmt: skip
 

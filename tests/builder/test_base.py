@@ -16,6 +16,7 @@ import pytest
 from builder.bases import base, cached, compose, download, downloaded
 from builder.core import cache as caching
 from builder.core.errors import BuildError
+from builder.core.request import Request
 from builder.core.work import Work
 from builder.deb import package
 from builder.defs import definition
@@ -212,7 +213,7 @@ def test_insisting_takes_no_other(definitions, offered, deb):
     path = definitions / "cloud.toml"
     path.write_text(path.read_text().replace('["ubuntu-22.04", "debian-12"]', '["bad", "good"]'))
     with pytest.raises(BuildError, match="can't be downloaded"):
-        base.obtain(definition.load_image("cloud"), deb, insist="bad")
+        base.obtain(definition.load_image("cloud"), deb, Request("bad"))
 
 
 def test_full_disk_is_one_clear_line(offered, monkeypatch):

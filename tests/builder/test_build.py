@@ -151,7 +151,7 @@ def test_a_manifest_that_is_none_is_one_clear_line(tmp_path, change, said):
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path):
     passed = manifest.Check("k", True, 90, 200.5, "tcg", "2026-01-02T03:04:05Z", boot_to_https_s=74.0)
-    layer = manifest.Disk("2" * 64, "2026-01-01T00:00:00Z")
+    layer = manifest.Made("2" * 64, "2026-01-01T00:00:00Z")
     base = manifest.Base("1" * 64, "2026-01-01T00:00:00Z", "ubuntu-22.04", source={"url": "u"}, layer=layer)
     whole = facts_of(base=base, check=passed, accelerator=None, seconds={"pack": 1})
     path = whole.write(tmp_path / "image.qcow2")

@@ -276,7 +276,7 @@ def test_udev_leaves_the_card_alone_until_it_is_done(image, loop, monkeypatch):
 
         return work
 
-    for name in ("_write", "_verify", "_set", "_eject"):
+    for name in ("_write", "_compare", "_set", "_eject"):
         monkeypatch.setattr(flash, name, looking(getattr(flash, name)))
     _flash(image, device, {"host name": ["garden"]})
     assert free == [False] * 8
@@ -287,7 +287,7 @@ def test_udev_leaves_the_card_alone_until_it_is_done(image, loop, monkeypatch):
 @needs_root
 def test_a_card_that_somebody_mounts_is_not_called_bad(image, loop, tmp_path, monkeypatch):
     device = loop()
-    real = flash._verify
+    real = flash._compare
 
     def mounted_before(disk, *rest):
         # As a mounted file system holds its disk.
@@ -298,7 +298,7 @@ def test_a_card_that_somebody_mounts_is_not_called_bad(image, loop, tmp_path, mo
         finally:
             os.close(holder)
 
-    monkeypatch.setattr(flash, "_verify", mounted_before)
+    monkeypatch.setattr(flash, "_compare", mounted_before)
     with pytest.raises(BuildError, match="it is in use, at /media/card") as error:
         _flash(image, device)
     assert "Nothing is known to be wrong with the card" in error.value.hint

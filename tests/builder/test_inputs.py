@@ -75,7 +75,7 @@ def test_the_code_of_other_results_counts(tmp_path):
     assert {"builder/vm/drive.py", "tests/images/conftest.py"} <= {*check.checked_by().files}
     assert {"builder/deb/assets.py", "microblog/__init__.py"} <= {*package.made_from().files}
     below = CachedBase(tmp_path, "base", "amd64", "u", "k", "s", "m")
-    assert "builder/bake/pool.py" in pool.asked(below, None, []).files
+    assert "builder/bake/pool.py" in pool.question(below, None, []).files
 
 
 @pytest.fixture

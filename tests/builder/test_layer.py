@@ -16,6 +16,7 @@ from builder.bases.cached import CachedBase
 from builder.core import paths
 from builder.core.cache import sha256_file
 from builder.core.errors import BuildError
+from builder.core.request import Request
 from builder.deb import package
 from builder.defs import definition
 from builder.disk.ext4 import FileSystem
@@ -32,7 +33,7 @@ def downloaded(tmp_path):
     directory.mkdir()
     (directory / "base.qcow2").write_bytes(b"a disk")
     return CachedBase(
-        directory=directory, name="some", architecture="amd64", user="u", key="k",
+        directory=directory, name="some", architecture="amd64", user="u", digest="k",
         sha256="5" * 64, made="2026-01-01T00:00:00Z", source={"url": "https://x.example/y"},
     )  # fmt: skip
 
@@ -54,7 +55,7 @@ def parts(cache, tmp_path, monkeypatch):
 
 
 def _obtain(on, fresh=False):
-    return layer.obtain(definition.load_image("cloud"), on, on.disk, lambda: "tcg", fresh)
+    return layer.obtain(definition.load_image("cloud"), on, on.disk, lambda: "tcg", Request(fresh=fresh))
 
 
 def test_is_baked_once_with_what_is_needed_and_no_package(downloaded, parts):
@@ -73,7 +74,7 @@ def test_the_manifest_tells_of_both(downloaded, parts):
     made = _obtain(downloaded)
     alone = manifest.Base("5" * 64, downloaded.made, "some", source=downloaded.source)
     assert make._told(downloaded) == alone
-    layer = manifest.Disk(sha256_file(made.disk), made.made)
+    layer = manifest.Made(sha256_file(made.disk), made.made)
     assert make._told(made) == dataclasses.replace(alone, system="debian-12", layer=layer)
 
 
@@ -83,7 +84,7 @@ def test_newer_packages_or_another_base_make_another(downloaded, parts, cache):
     archive[0] = pool.Archived("lib_2_all.deb", "2")
     two = _obtain(downloaded)
     three = _obtain(dataclasses.replace(downloaded, sha256="6" * 64))
-    assert len({one.key, two.key, three.key}) == len(asked) == 3
+    assert len({one.digest, two.digest, three.digest}) == len(asked) == 3
     archive[0] = pool.Archived("lib_1_all.deb", "1")
     assert _obtain(downloaded) == one
     assert len(asked) == 3
@@ -91,7 +92,7 @@ def test_newer_packages_or_another_base_make_another(downloaded, parts, cache):
 
 def test_fresh_renews_it(downloaded, parts):
     asked, _ = parts
-    assert _obtain(downloaded).key == _obtain(downloaded, fresh=True).key
+    assert _obtain(downloaded).digest == _obtain(downloaded, fresh=True).digest
     assert len(asked) == 2
 
 
@@ -155,7 +156,7 @@ def test_a_real_one(thorough, definitions, cache, served, tmp_path, record_tests
         'description = "A stand-in"\nmethod = "download"\narchitecture = "amd64"\nuser = "debian"\n'
         f'url = "{url}/{published.name}"\nsha256 = "{sha256_file(published)}"\ndisk_size = "3500M"\n'
     )
-    first = make.produce("cloud", insist="stand-in", accelerator="tcg", checked=False)
+    first = make.produce("cloud", Request("stand-in", accelerator="tcg", checked=False))
     seconds = first.facts.seconds
     assert first.facts.base.source["sha256"] == sha256_file(published)
     assert first.facts.base.layer.sha256 != first.facts.base.sha256

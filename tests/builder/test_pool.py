@@ -15,6 +15,7 @@ from builder.bake import pool
 from builder.bases.cached import CachedBase
 from builder.core.cache import sha256_file
 from builder.core.errors import BuildError
+from builder.core.request import Request
 from builder.core.work import Work
 
 _CONTROL = """Package: {}
@@ -87,7 +88,7 @@ def old(tmp_path, archive):
     for name, arch in rows:
         archive(name, 2, arch)
     return CachedBase(
-        directory=directory, name="old", architecture="arm64", user="pi", key="k", sha256="", made=""
+        directory=directory, name="old", architecture="arm64", user="pi", digest="k", sha256="", made=""
     )
 
 
@@ -105,7 +106,7 @@ def lacks(tmp_path, archive, cache):
     def ask(of, packages=(), fresh=False):
         to = ask.to = tmp_path / f"to-{next(asked)}"
         to.mkdir()
-        pool.prepare(of, deb, packages, to, Work.at(tmp_path), fresh)
+        pool.prepare(of, deb, packages, to, Work.at(tmp_path), Request(fresh=fresh))
         return {path.name for path in to.glob("*.deb")} - {deb.name}
 
     return ask

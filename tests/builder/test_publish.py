@@ -26,8 +26,8 @@ from builder.core.errors import BuildError
 from builder.deb import package
 from builder.defs import definition
 from builder.results import manifest
-from builder.ship import lightsail, native, publish, published
-from builder.ship.clouds import cloud, digitalocean, linode, rest
+from builder.ship import cloud, native, publish, published, rest
+from builder.ship.clouds import digitalocean, lightsail, linode
 
 TOKEN = "a-token-that-nobody-prints"
 

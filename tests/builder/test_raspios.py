@@ -16,6 +16,7 @@ from builder.bases import base
 from builder.bases.cached import CachedBase
 from builder.core import paths
 from builder.core.command import program
+from builder.core.request import Request
 from builder.core.work import Work
 from builder.deb import package
 from builder.defs import definition
@@ -191,7 +192,7 @@ def test_a_real_one(thorough, server, keys, definitions, tmp_path, monkeypatch, 
                      (definition.load_base("raspios").key, stand_in.key), ("4G", "4500M")):  # fmt: skip
         text = text.replace(old, new)
     path.write_text(text)
-    made = make.produce("pi", checked=False)
+    made = make.produce("pi", Request(checked=False))
     assert made.facts.base.name == "raspios"
     seconds = made.facts.seconds
     layer.obtain(image, base.obtain(image, deb), deb, lambda: pytest.fail("baked again"))

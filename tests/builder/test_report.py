@@ -64,7 +64,7 @@ def test_a_program_reads_the_same(attempts, tmp_path):
 def test_one_that_fails_keeps_no_other_from_being_made(monkeypatch, attempts):
     made = []
 
-    def produce(name, **_):
+    def produce(name, _):
         made.append(name)
         if name == "cloud":
             raise BuildError("no base can be had", "Try again")
@@ -78,7 +78,7 @@ def test_one_that_fails_keeps_no_other_from_being_made(monkeypatch, attempts):
 
 
 def test_an_image_whose_checks_failed_is_still_told_of(monkeypatch, attempts):
-    def produce(name, **_):
+    def produce(name, _):
         raise attempts[1].error
 
     monkeypatch.setattr(make, "produce", produce)

@@ -1,1 +1,1 @@
-"""The clouds that an image can be published to, a module each. What they offer is in ``cloud.Cloud``."""
+"""The providers that an image can be published with: a module each, found by its name; it has a ``CLOUD``."""

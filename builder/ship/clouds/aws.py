@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.core.errors import BuildError
-from builder.ship.clouds import bucket, cloud
-from builder.ship.clouds.cloud import Order
+from builder.ship import bucket, cloud
+from builder.ship.cloud import Order
 
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}

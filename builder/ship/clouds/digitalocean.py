@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.core.errors import BuildError
-from builder.ship.clouds import bucket, cloud, rest
-from builder.ship.clouds.cloud import Order
+from builder.ship import bucket, cloud, rest
+from builder.ship.cloud import Order
 
 API = "https://api.digitalocean.com/v2"
 SPACES = "https://{}.digitaloceanspaces.com"

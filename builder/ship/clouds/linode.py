@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.core.errors import BuildError
-from builder.ship.clouds import cloud, rest
-from builder.ship.clouds.cloud import Order
+from builder.ship import cloud, rest
+from builder.ship.cloud import Order
 
 API = "https://api.linode.com/v4"
 _TOKEN = "LINODE_TOKEN"  # noqa: S105 - a variable's name

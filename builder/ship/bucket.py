@@ -16,8 +16,8 @@ from botocore.parsers import ResponseParserError
 
 from builder.core.errors import BuildError, Lost
 from builder.core.progress import step
-from builder.ship.clouds import cloud
-from builder.ship.clouds.cloud import Order
+from builder.ship import cloud
+from builder.ship.cloud import Order
 
 FETCH_SECONDS = 6 * 3600
 """How long a signed address is valid."""

@@ -11,7 +11,7 @@ import urllib3.exceptions
 
 from builder.core.errors import BuildError, Lost
 from builder.core.progress import say, step
-from builder.ship.clouds import cloud
+from builder.ship import cloud
 
 TIMEOUT_SECONDS = (10, 120)
 PAUSE_SECONDS = 2.0

@@ -4,6 +4,7 @@ from builder.bake import packer
 from builder.core import cache
 from builder.core.errors import BuildError
 from builder.deb import package
+from builder.ship.cloud import ScriptOnly
 
 
 def script(url: str) -> str:
@@ -19,3 +20,6 @@ def script(url: str) -> str:
             f"Put {deb} on a web server and name its address: --url https://...",
         )
     return packer.render("lightsail.sh.j2", url=f"'{url}'", sha256=cache.sha256_file(deb), name=deb.name)
+
+
+CLOUD = ScriptOnly(script)

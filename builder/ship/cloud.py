@@ -1,4 +1,4 @@
-"""What each cloud's module offers, and what it is given."""
+"""What each provider's module offers, and what it is given."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from builder.core.errors import BuildError, Lost
+from builder.core.needs import Folder
 from builder.core.progress import say, step
 
 USER_DATA = "images/user-data.yaml"
@@ -20,6 +21,7 @@ PATIENCE_SECONDS = 2 * 3600.0
 _LOOKS = 6
 """How often it is looked for what a lost answer may have made."""
 _Made = TypeVar("_Made")
+_CLOUDS = Folder("builder/ship/clouds")
 
 
 class Ledger:
@@ -111,6 +113,14 @@ class Cloud:
     """What of the environment Packer's own builder gets, by the names of its template's variables."""
 
 
+@dataclass(frozen=True)
+class ScriptOnly:
+    """A provider that takes no images: its servers install the package when they start."""
+
+    script: Callable[[str], str]
+    """(address of the package) -> the launch script."""
+
+
 def shown(call: str, body: object = None) -> None:
     """Print a call that is not made."""
     say(f"would call: {call}" + (f" {json.dumps(body, default=str)}" if body else ""))
@@ -160,3 +170,14 @@ def wait(what: str, ask: Callable[[], str]) -> None:
                 raise BuildError(f"it did not come about that {what}; the last word was: {said}",
                                  "See the provider's status page, then run it again")  # fmt: skip
             time.sleep(POLL_SECONDS)
+
+
+def names() -> list[str]:
+    """The names of all providers."""
+    return _CLOUDS.names
+
+
+def find(name: str) -> Cloud | ScriptOnly:
+    """A provider. (boto3 is slow to import: only the one that is wanted is loaded.)"""
+    found: Cloud | ScriptOnly = _CLOUDS.load(name).CLOUD
+    return found
