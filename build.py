@@ -50,6 +50,7 @@ if __name__ == "__main__":
 import click  # noqa: E402 - bootstrap has just seen to it
 
 from builder.core import paths, progress  # noqa: E402
+from builder.disk import format as formats  # noqa: E402
 from builder.ship import cloud  # noqa: E402
 from builder.vm import emulator  # noqa: E402
 
@@ -342,6 +343,23 @@ def vagrant(image: str, providers: tuple[str, ...]) -> None:
     from builder.ship import vagrant as boxes
 
     for path in boxes.make(image, providers):
+        click.echo(path)
+
+
+@main.command(epilog="Example: ./build.py export cloud --format ova")
+@click.argument("image")
+@click.option(
+    "--format", "form", metavar="NAME", required=True, type=click.Choice(formats.names()),
+    help="qcow2, raw, raw.gz, raw.zst, vmdk, ova (VMware) or vhd (Azure); see docs/export.md.",
+)  # fmt: skip
+@click.option(
+    "--output", metavar="DIR", type=click.Path(path_type=Path), help="images/out/exported if not given."
+)
+def export(image: str, form: str, output: Path | None) -> None:
+    """Make a file of another form of a baked IMAGE (a name or a file), for a host that wants it."""
+    from builder.ship import export as exporter
+
+    for path in exporter.export(image, form, output):
         click.echo(path)
 
 

@@ -1,0 +1,43 @@
+"""Make a baked image's disk a file of another form, for a host that takes no qcow2."""
+
+from pathlib import Path
+
+from builder.core import cache, paths
+from builder.core.progress import step
+from builder.core.work import scratch
+from builder.disk import format as formats
+from builder.disk import media
+from builder.results import library
+
+
+def export(image: str, form: str, to: Path | None = None) -> list[Path]:
+    """Write a file of a form, and its checksum beside it as sha256sum(1) reads it.
+
+    :param image: a name or a path.
+    :param form: a name of :mod:`builder.disk.format`'s.
+    :param to: the directory; ``exported`` beside the images if not given.
+    :return: both.
+    :raises BuildError: there is no such image or form, or no room.
+    """
+    wanted = formats.find(form)
+    found = library.find(image)
+    directory = paths.make_own(to or paths.OUT / "exported")
+    made = directory / f"{media.stem(found.image)}{wanted.suffix}"
+    log = library.log_directory(found.image) / "export.log"
+    with scratch(directory, log) as work, step(f"Making {made.name}", f"Made {made.name}"):
+        raw, part = work / "disk.raw", work / f"made{wanted.suffix}"
+        media.unpack(found.image, raw, work)
+        # At the worst nothing of it is empty, and nothing can be packed.
+        cache.need_space(directory, raw.stat().st_blocks * 512, f"making {made.name}", _MORE)
+        wanted.pack(raw, part, work)
+        sums = work / "sums"
+        sums.write_text(f"{cache.sha256_file(part)}  {made.name}\n")
+        listed = made.with_name(f"{made.name}.sha256")
+        # Never the checksum of another file.
+        listed.unlink(missing_ok=True)
+        part.replace(made)
+        sums.replace(listed)
+    return [made, listed]
+
+
+_MORE = "Free some space there, or name another directory with --output"
