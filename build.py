@@ -400,6 +400,25 @@ def publish(
         click.echo(line)
 
 
+@main.command(epilog="Example: ./build.py cache --clear 'bases/*'")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--clear", is_flag=True, help="Remove what is listed, but for what is in use.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def cache(names: tuple[str, ...], clear: bool, yes: bool) -> None:
+    """List what is kept in the cache, how large it is and why: all of it, or by NAME, patterns too."""
+    from builder.core import stores
+
+    entries = stores.choose(names)
+    for entry in entries:
+        click.echo(entry)
+    click.echo(f"{sum(entry.bytes for entry in entries) / 1e6:>8.0f} MB altogether")
+    if clear and (yes or click.confirm("Remove all of this, to be made or fetched again?", err=True)):
+        gone, stay = stores.clear(entries)
+        for entry in stay:
+            progress.say(f"In use, and so it stays: {entry.name}")
+        progress.say(f"Removed {len(gone)}, {sum(entry.bytes for entry in gone) / 1e6:.0f} MB")
+
+
 @main.command(epilog="Example: ./build.py test app")
 @click.argument("suites", nargs=-1, metavar="[app|browser|builder|package|images|pi]...")
 @click.option("--thorough", is_flag=True, help="Add the long drills.")

@@ -2,6 +2,7 @@
 because another was made. What was not used for long goes, and the oldest where they take too much room.
 """
 
+import contextlib
 import fcntl
 import os
 import re
@@ -66,23 +67,31 @@ def replace(new: Path, directory: Path) -> None:
 def forget(store: Path) -> None:
     """Remove what was not used for long, and the oldest of what takes too much room; nothing that is used."""
     found = [path for path in store.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)]
-    size = {path: _size(path) for path in found}
-    for directory in sorted(found, key=_last_use):
-        old = _last_use(directory) < time.time() - _DAYS * 86400
-        if (old or sum(size.values()) > _LARGEST) and _remove(directory):
-            del size[directory]
+    sizes = {path: size(path) for path in found}
+    for directory in sorted(found, key=last_use):
+        old = last_use(directory) < time.time() - _DAYS * 86400
+        if (old or sum(sizes.values()) > _LARGEST) and remove(directory):
+            del sizes[directory]
 
 
-def _last_use(directory: Path) -> float:
+def last_use(directory: Path) -> float:
+    """When it was used last, in seconds of the epoch."""
     lock = directory / _LOCK
     return (lock if lock.exists() else directory).stat().st_mtime
 
 
-def _size(directory: Path) -> int:
-    return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*"))
+def size(place: Path) -> int:
+    """The room that a file or a directory takes, in bytes; a file with several names counts once."""
+    found = {}
+    for path in [place, *place.rglob("*")] if not place.is_symlink() else []:
+        with contextlib.suppress(FileNotFoundError):
+            told = path.lstat()
+            found[told.st_dev, told.st_ino] = told.st_blocks * 512
+    return sum(found.values())
 
 
-def _remove(directory: Path) -> bool:
+def remove(directory: Path) -> bool:
+    """Remove a directory, unless it is used. Returns whether it is gone."""
     with (directory / _LOCK).open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
