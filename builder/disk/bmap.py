@@ -6,14 +6,12 @@ would be a block of something else.
 """
 
 import hashlib
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from builder.core.command import output, program
 from builder.core.errors import BuildError
 from builder.disk.ext4 import FileSystem
 
@@ -90,25 +88,15 @@ def _last_data(image: Path, end: int) -> int:
 
 
 def _in_use(root: FileSystem) -> Iterator[tuple[int, int]]:
-    """The runs of a file system's blocks that are not free (dumpe2fs(8))."""
-    told = output([program("dumpe2fs", "e2fsprogs"), f"{root.image}?offset={root.offset}"])
-    size = re.search(r"^Block size: +(\d+)$", told, re.MULTILINE)
-    count = re.search(r"^Block count: +(\d+)$", told, re.MULTILINE)
-    if not size or not count or int(size[1]) != BLOCK:
+    """The runs of a file system's blocks that are not free."""
+    size, count, free = root.blocks()
+    if size != BLOCK:
         raise BuildError(f"{root.image.name}: its file system's blocks are not of {BLOCK} bytes")
-    free: list[tuple[int, int]] = []
-    for line in re.findall(r"^  Free blocks: (.+)$", told, re.MULTILINE):
-        for run in line.split(", "):
-            first, _, last = run.strip().partition("-")
-            if first:
-                free.append((int(first), int(last or first)))
     at = 0
-    for first, last in sorted(free):
-        if first > at:
-            yield at, first - 1
-        at = last + 1
-    if at < int(count[1]):
-        yield at, int(count[1]) - 1
+    for block in (*free, count):
+        if block > at:
+            yield at, block - 1
+        at = block + 1
 
 
 def _sum(disk: BinaryIO, offset: int, size: int) -> str:

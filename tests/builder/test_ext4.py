@@ -10,6 +10,8 @@ from builder.core.errors import BuildError
 from builder.disk import kernel
 from builder.disk.ext4 import FileSystem, quoted
 
+_SIZES = ("Block size", "Block count")
+
 
 @pytest.fixture
 def system(tmp_path):
@@ -31,6 +33,21 @@ def test_a_bitmap_that_the_power_cut_short_is_no_obstacle(system, tmp_path):
     assert system.read("/kept") == b"kept" * 1000
     system.copy_out("/kept", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == b"kept" * 1000
+
+
+def test_free_blocks_are_told_wherever_it_begins(system, tmp_path):
+    """As dumpe2fs(8) tells them, where it can read it."""
+    told = output([program("dumpe2fs", "e2fsprogs"), system.image])
+    free = []
+    for runs in re.findall(r"^  Free blocks: (.+)$", told, re.MULTILINE):
+        for first, last in re.findall(r"(\d+)(?:-(\d+))?", runs):
+            free += range(int(first), int(last or first) + 1)
+    size, count = (int(re.search(rf"^{what}: +(\d+)$", told, re.MULTILINE)[1]) for what in _SIZES)
+    assert len(free) > count // 2
+    assert system.blocks() == (size, count, free)
+    disk = tmp_path / "another disk.raw"
+    disk.write_bytes(bytes(1 << 20) + system.image.read_bytes())
+    assert FileSystem(disk, 1 << 20, system.size).blocks() == (size, count, free)
 
 
 def test_names_may_have_spaces_and_quotation_marks(tmp_path):

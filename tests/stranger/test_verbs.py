@@ -78,6 +78,26 @@ def test_the_package_on_the_newest_debian(bare):
     assert _succeeds(system.run("./build.py", "deb")).endswith(f"{_DEB}\n")
 
 
+# Without the environment, which is not what is asked for here.
+_BLOCKS = """
+apt-get update -qq
+apt-get install -qq --yes --no-install-recommends e2fsprogs >&2
+truncate -s 21M disk
+mke2fs -q -t ext4 -E offset=1048576 disk 20M
+python3 -c "
+from pathlib import Path
+from builder.disk.ext4 import FileSystem
+size, count, free = FileSystem(Path('disk'), 1 << 20, 20 << 20).blocks()
+print(0 < len(free) < count)
+"
+"""
+
+
+def test_the_newest_debian_reads_a_card(bare):
+    """Its e2fsprogs are not those of the oldest."""
+    assert _succeeds(bare(TRIXIE).run("sh", "-euc", _BLOCKS)) == "True\n"
+
+
 @pytest.fixture
 def with_image(bare):
     """A bare system with an image that was baked on this machine, and nothing that has baked it."""
