@@ -27,6 +27,12 @@ def _interrupt(number: int, _: FrameType | None) -> None:
     raise KeyboardInterrupt(number)
 
 
+def _interrupted() -> None:
+    with contextlib.suppress(OSError):
+        print("build.py: interrupted; run it again to go on", file=sys.stderr)
+    sys.exit(130)
+
+
 def _listen() -> None:
     # SIGINT too: a shell without job control starts background jobs, and all that these start, deaf to it.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -45,7 +51,7 @@ if __name__ == "__main__":
     except BuildError as error:
         _fail(error)
     except KeyboardInterrupt:
-        sys.exit(130)
+        _interrupted()
 
 import click  # noqa: E402 - bootstrap has just seen to it
 
@@ -90,9 +96,7 @@ class _Group(click.Group):
                 raise
             _fail(error)
         except KeyboardInterrupt:
-            with contextlib.suppress(OSError):
-                print("build.py: interrupted; run it again to go on", file=sys.stderr)
-            sys.exit(130)
+            _interrupted()
         except OSError as error:
             if context.params.get("debug"):
                 raise

@@ -20,7 +20,10 @@ import importlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +31,18 @@ from types import ModuleType
 
 from builder.core import paths
 from builder.core.errors import BuildError
-from builder.core.progress import step
+from builder.core.progress import say, step
 
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
 _SEARCHED = ("/usr/sbin", "/sbin")
 LISTS = Path("/var/lib/apt/lists")
 """What apt knows of the distribution's packages: empty on a new machine."""
+# What apt-get says of its locks. On a new machine the system's own upgrades hold them for a while.
+_LOCKED = ("E: Unable to lock ", "E: Unable to acquire the dpkg frontend lock", "E: Could not get lock ")
+_PATIENCE_SECONDS = 900.0
+_LOOK_AGAIN_SECONDS = 2.0
+# What it wants where a power cut ended it.
+_UNFINISHED = "dpkg --configure -a"
 
 
 @dataclass(frozen=True)
@@ -264,21 +273,24 @@ def have(needs: Iterable[Need]) -> None:
     if not must and not any(_can_be_had(package) for package in may):
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *must, *map(_if_there_is, may)]
-    names = " ".join([*must, *may])
     if os.geteuid() != 0:
-        raise BuildError(f"packages are missing: {names}", _as_root(command))
+        raise BuildError(f"packages are missing: {' '.join([*must, *may])}", _as_root(command))
     count = len(must) + len(may)
     what = f"{count} package{'s' if count > 1 else ''} of the distribution"
-    with step(f"Installing {what}", f"Installed {names}"):
-        # A new machine has no lists, and an old one's name versions that are gone.
-        _apt(["apt-get", "update"])
-        _apt(command)
+    with step(f"Installing {what}", lambda: f"Installed {_now_there(wanted)}"):
+        _install(command)
     _installed.cache_clear()
     for need in missing(need for need in wanted if not need.optional):
         raise BuildError(
             f"{need.name} is not there, although the package {need.package} is installed",
             "Is it another distribution's? Known to work: Debian 12 and 13, Ubuntu 22.04 and newer",
         )
+
+
+def _now_there(wanted: Iterable[Need]) -> str:
+    """The packages of needs that are there by now."""
+    _installed.cache_clear()
+    return " ".join(sorted({need.package for need in wanted if need.found}))
 
 
 def _if_there_is(package: str) -> str:
@@ -317,11 +329,69 @@ def _can_be_had(package: str) -> bool:
     return "Candidate:" in policy.stdout and "Candidate: (none)" not in policy.stdout
 
 
-def _apt(command: list[str]) -> None:
+def _install(command: list[str]) -> None:
+    """Fetch the lists, then run an ``apt-get install``."""
+    # A new machine has no lists, and an old one's name versions that are gone.
+    told = _apt(["apt-get", "update"])
+    try:
+        _apt(command)
+    except BuildError as error:
+        # It ends well where nothing could be fetched.
+        unfetched = _first(told, "W: Failed to fetch ")
+        if not unfetched:
+            raise
+        raise BuildError(
+            f"{error.message} ({unfetched})",
+            "Is the network there, and apt's proxy the right one? To try: apt-get update",
+        ) from error
+
+
+def _apt(command: list[str]) -> str:
+    """Run apt-get to its end, after that of any other. Returns what it printed.
+
+    :raises BuildError: it fails.
+    """
+    end = time.monotonic() + _PATIENCE_SECONDS
+    waits = False
+    while True:
+        code, said = _ended(command)
+        if code == 0:
+            return said
+        if not any(words in said for words in _LOCKED) or time.monotonic() > end:
+            break
+        if not waits:
+            say("Waiting for another program that installs packages")
+            waits = True
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    reason = _first(said, "E: ") or "".join(said.strip().splitlines()[-1:])
+    hint = _UNFINISHED if _UNFINISHED in said else shlex.join(command)
+    raise BuildError(f"{' '.join(command[:2])} failed: {reason}", f"Run: {hint}")
+
+
+def _ended(command: list[str]) -> tuple[int, str]:
+    """The exit code of a program, and what it printed.
+
+    Who interrupts waits until it has ended: dpkg, stopped half-way, refuses all that comes after. It is in a
+    session of its own and prints to a file, so that it goes on whatever becomes of this process.
+    """
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False
-    )
-    if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise BuildError(f"{' '.join(command[:2])} failed: {''.join(said)}", f"Run: {shlex.join(command)}")
+    with tempfile.TemporaryFile() as printed:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=printed, stderr=printed, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            process.wait()
+        except BaseException:
+            say("Waiting for apt to end: what is half installed can't be gone on with")
+            # It ends at once while it fetches, and takes no notice once dpkg runs.
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            raise
+        printed.seek(0)
+        return process.returncode, printed.read().decode(errors="replace")
+
+
+def _first(text: str, mark: str) -> str:
+    """The first line that begins so; empty if there is none."""
+    return next((line.strip() for line in text.splitlines() if line.startswith(mark)), "")

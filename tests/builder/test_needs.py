@@ -4,6 +4,9 @@ import ast
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,6 +172,93 @@ def test_apts_own_words_are_told(machine):
     (machine / "log.fail").touch()
     with pytest.raises(BuildError, match="apt-get update failed: E: so it is"):
         needs.have([_Package("new")])
+
+
+def _apt_that(machine, text):
+    (machine / "bin/apt-get").write_text(f'#!/bin/sh\ncd "${{LOG%/*}}"\n{text}\n')
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)\n"
+        "E: Unable to lock directory /var/lib/apt/lists/",
+        "E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process",
+        "E: Unable to lock the administration directory (/var/lib/dpkg/), is another process",
+    ],
+)
+def test_another_that_installs_is_waited_for(machine, monkeypatch, capsys, said):
+    """Another build.py, or a new machine's own upgrades."""
+    monkeypatch.setattr(needs, "_LOOK_AGAIN_SECONDS", 0)
+    _apt_that(machine, f'echo x >> log; test $(wc -l < log) -gt 3 || {{ echo "{said}" >&2; exit 100; }}')
+    assert needs._apt(["apt-get", "update"]) == ""
+    assert (machine / "log").read_text() == "x\n" * 4
+    assert capsys.readouterr().err.count("Waiting for another program that installs packages") == 1
+    monkeypatch.setattr(needs, "_PATIENCE_SECONDS", -1)
+    (machine / "log").unlink()
+    with pytest.raises(BuildError, match=re.escape(f"apt-get update failed: {said.splitlines()[0]}")):
+        needs._apt(["apt-get", "update"])
+
+
+def test_what_a_power_cut_left_to_dpkg_is_the_way_out(machine):
+    _apt_that(
+        machine,
+        "echo \"E: dpkg was interrupted, you must manually run 'dpkg --configure -a'\" >&2; exit 100",
+    )
+    with pytest.raises(BuildError, match="dpkg was interrupted") as error:
+        needs.have([_Package("new")])
+    assert error.value.hint == "Run: dpkg --configure -a"
+
+
+def test_an_archive_out_of_reach_is_named(machine):
+    """apt-get update ends well then: that a package is not to be had is not what is wrong."""
+    _apt_that(
+        machine,
+        'test $1 != update || { echo "W: Failed to fetch http://deb.example/x  It is down" >&2; exit 0; }\n'
+        'echo "E: Unable to locate package new" >&2; exit 100',
+    )
+    with pytest.raises(BuildError, match=r"locate package new .*deb\.example/x  It is down") as error:
+        needs.have([_Package("new")])
+    assert error.value.hint == "Is the network there, and apt's proxy the right one? To try: apt-get update"
+
+
+def test_what_could_not_be_had_is_not_said_to_be_installed(machine, capsys):
+    new = machine / "new"
+    _apt_that(machine, "touch new")
+    needs.have([_File(str(new), "a-package"), _Program("may", "perhaps", optional=True)])
+    assert "Installed a-package in" in capsys.readouterr().err
+
+
+_INTERRUPTED = """
+import signal, subprocess
+from builder.core import needs
+
+class Told(subprocess.Popen):
+    def wait(self):
+        print("waits", flush=True)
+        return super().wait()
+
+subprocess.Popen = Told
+signal.signal(signal.SIGINT, signal.default_int_handler)
+needs._ended(["apt-get", "install"])
+"""
+
+
+def test_who_interrupts_waits_for_dpkg(machine):
+    """It is the whole group of processes that hears Ctrl-C."""
+    _apt_that(machine, "trap '' INT; echo up > up; until test -e go; do sleep 0.1; done; echo x > ended")
+    os.mkfifo(machine / "up")
+    with subprocess.Popen(
+        [sys.executable, "-c", _INTERRUPTED], cwd=paths.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert (machine / "up").read_text() == "up\n"
+        assert process.stdout.readline() == "waits\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert "Waiting for apt to end" in process.stderr.readline()
+        (machine / "go").touch()
+        process.communicate()
+    assert (machine / "ended").exists()
 
 
 @pytest.mark.parametrize("sudo", [True, False])
