@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.core import surroundings
+from builder.core import paths, surroundings
 
 
 @pytest.fixture
@@ -72,3 +72,35 @@ def test_a_users_path_is_completed_after_what_is_in_it(monkeypatch, given, compl
         monkeypatch.setenv("PATH", given)
     surroundings.settle()
     assert os.environ["PATH"] == completed
+
+
+@pytest.mark.parametrize("name", ["HOME", "PYTHONPATH", "PYTHONHOME"])
+def test_what_is_empty_or_another_pythons_is_left_out(monkeypatch, name):
+    monkeypatch.setenv(name, "" if name == "HOME" else "/another/python")
+    surroundings.settle()
+    assert name not in os.environ
+
+
+_CLOSED = """
+import subprocess, sys
+from builder.core import paths, surroundings
+from builder.core.progress import say
+surroundings.settle()
+with open(sys.argv[1], "w") as first:
+    say("something")
+    print("something")
+    sys.stdin.read()
+    subprocess.run(["sh", "-c", "echo something; echo something >&2"], check=True)
+    first.write("mine")
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_what_is_said_goes_into_no_file_where_a_stream_is_closed(tmp_path, closed):
+    out = tmp_path / "out"
+    script = f'exec "$0" -c "$1" "$2" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", script, sys.executable, _CLOSED, out],
+        cwd=paths.ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, out.read_text()) == (0, "mine"), done.stderr
