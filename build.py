@@ -424,10 +424,13 @@ def cache(names: tuple[str, ...], clear: bool, yes: bool) -> None:
 
 
 @main.command(epilog="Example: ./build.py test app")
-@click.argument("suites", nargs=-1, metavar="[app|browser|builder|package|images|pi]...")
+@click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @click.option("--thorough", is_flag=True, help="Add the long drills.")
 def test(suites: tuple[str, ...], thorough: bool) -> None:
-    """Run the tests: the suites named, or all."""
+    """Run the tests: the suites named, or all.
+
+    SUITE is images, app, browser, builder, package, stranger, or pi: the part of images that is the Pi's.
+    """
     from builder.dev import suites as runner
 
     runner.run(suites, thorough)

@@ -48,12 +48,13 @@ def prepare(arguments: list[str]) -> None:
     verb = words[0] if words else ""
     extras = EXTRAS.get(verb, _DEFAULT_EXTRAS)
     asks = not {"-h", "--help"}.isdisjoint(arguments)
-    if asks or verb not in usage.verbs():
+    mistake = usage.wrong(verb, arguments) if verb in usage.verbs() else f"there is no verb {verb!r}"
+    if asks or mistake:
         # Who only asks, or mistypes, gets an answer, and nothing is installed for it.
         extras = _DEFAULT_EXTRAS
         if not _whole(_place(extras)):
             if not asks and verb:
-                print(f"build.py: there is no verb {verb!r}\n", file=sys.stderr)
+                print(f"build.py: {mistake}\n", file=sys.stderr)
             print(usage.text(verb), file=sys.stdout if asks else sys.stderr)
             sys.exit(0 if asks else 2)
         wanted = []
@@ -61,7 +62,7 @@ def prepare(arguments: list[str]) -> None:
         wanted = packer_release.settle(needs.of_verb(verb), arguments)
     if not _whole(_place(extras)):
         wanted += _VENV
-    if verb == "test" and not asks and os.geteuid() != 0:
+    if verb == "test" and not asks and not mistake and os.geteuid() != 0:
         # Root installs for a suite when it begins: so each is run with what it says itself that it needs.
         wanted += suites.needs_of(words[1:])
     needs.have(wanted)

@@ -71,7 +71,7 @@ def require(name: str, insist: str | None = None) -> definition.Image:
         definition.load_base_for(image, insist)
     if method.load(image.method).needs_root and os.geteuid() != 0:
         raise BuildError(
-            f"{name} is baked in a chroot, which needs root", f"Run: sudo ./build.py images {name}"
+            f"{name} is baked in a chroot, which needs root", f"Run as root: ./build.py images {name}"
         )
     return image
 

@@ -1,6 +1,7 @@
 """Help before anything is installed: what build.py says of its verbs, read out of it."""
 
 import ast
+from collections.abc import Sequence
 
 from builder.core import paths
 
@@ -29,6 +30,37 @@ def verbs() -> list[str]:
     return sorted(_functions())
 
 
+def wrong(verb: str, arguments: Sequence[str]) -> str:
+    """What can't be right in a command line, by the options and the number of arguments; empty if all may be.
+
+    :param arguments: of build.py, the verb among them.
+    """
+    known = {"--debug": False}
+    least, most = 0, 0.0
+    given = -1
+    words = iter(arguments)
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if given < 0 and word == verb:
+            given = 0
+            function = _functions()[verb]
+            known = {_names(call)[0]: not _named(call, "is_flag") for call in _calls(function, "option")}
+            for call in _calls(function, "argument"):
+                least += not _is_optional(call)
+                most += float("inf") if _takes_any(call) else 1
+        elif word == "--":
+            given += len(list(words))
+        elif not word.startswith("-") or word == "-":
+            given += 1
+        elif name not in known:
+            return f"there is no option {name}"
+        elif known[name] and not equals and next(words, None) is None:
+            return f"{name} needs a value"
+    if given < least:
+        return f"{verb} needs more: {' '.join(_arguments(_functions()[verb]))}"
+    return f"{verb} takes no more than {most:.0f} arguments" if given > most else ""
+
+
 def _functions() -> dict[str, ast.FunctionDef]:
     tree = ast.parse((paths.ROOT / "build.py").read_text(encoding="utf-8"))
     return {
@@ -39,10 +71,18 @@ def _functions() -> dict[str, ast.FunctionDef]:
     }
 
 
+def _shared() -> dict[str, ast.expr]:
+    """What several verbs have, by the name that it was given."""
+    tree = ast.parse((paths.ROOT / "build.py").read_text(encoding="utf-8"))
+    return {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+
+
 def _calls(function: ast.FunctionDef, kind: str) -> list[ast.Call]:
+    shared = _shared()
+    decorators = [shared.get(ast.unparse(decorator), decorator) for decorator in function.decorator_list]
     return [
         decorator
-        for decorator in function.decorator_list
+        for decorator in decorators
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == f"click.{kind}"
     ]
 
@@ -72,15 +112,38 @@ def _arguments(function: ast.FunctionDef) -> list[str]:
     for call in _calls(function, "argument"):
         name = _names(call)[0].upper()
         # Which click puts into brackets by itself, unless it was told the word.
-        optional = _named(call, "required") == "False" or _named(call, "default")
-        found.append(_named(call, "metavar") or (f"[{name}]" if optional else name))
+        choices = _choices(call)
+        name = f"{{{choices}}}" if choices else name
+        found.append(_named(call, "metavar") or (f"[{name}]" if _is_optional(call) else name))
     return found
+
+
+def _is_optional(argument: ast.Call) -> bool:
+    default = _named(argument, "default")
+    return bool(default) or _named(argument, "required") == "False" or _takes_any(argument)
+
+
+def _takes_any(argument: ast.Call) -> bool:
+    """Whether it may be given any number of times."""
+    return any(keyword.arg == "nargs" for keyword in argument.keywords)
+
+
+def _choices(call: ast.Call) -> str:
+    """What may be given, as click has it: ``a|b``. Empty where that is not written out."""
+    for keyword in call.keywords:
+        value = keyword.value
+        if keyword.arg == "type" and isinstance(value, ast.Call) and value.args:
+            words = value.args[0].elts if isinstance(value.args[0], ast.List) else []
+            return "|".join(str(word.value) for word in words if isinstance(word, ast.Constant))
+    return ""
 
 
 def _options(function: ast.FunctionDef) -> list[tuple[str, str]]:
     found = []
     for call in _calls(function, "option"):
         if _named(call, "hidden") != "True":
-            metavar = "" if _named(call, "is_flag") else _named(call, "metavar") or "VALUE"
+            choices = _choices(call)
+            value = f"[{choices}]" if choices else "VALUE"
+            metavar = "" if _named(call, "is_flag") else _named(call, "metavar") or value
             found.append((f"{_names(call)[0]} {metavar}".rstrip(), _named(call, "help")))
     return found

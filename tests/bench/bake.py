@@ -40,7 +40,7 @@ def measure() -> dict[str, Any]:
     """
     if os.geteuid() != 0:
         raise BuildError(
-            "the floor is measured in a chroot, which needs root", "Run: sudo ./build.py bench bake"
+            "the floor is measured in a chroot, which needs root", "Run as root: ./build.py bench bake"
         )
     cold = make.produce(_IMAGE, Request(fresh=True))
     image = definition.load_image(_IMAGE)

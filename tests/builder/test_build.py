@@ -105,7 +105,7 @@ def test_what_takes_root_is_refused_before_anything_is_made(monkeypatch):
     assert make.require("cloud").name == "cloud"
     with pytest.raises(BuildError, match="pi is baked in a chroot, which needs root") as error:
         make.require("pi")
-    assert error.value.hint == "Run: sudo ./build.py images pi"
+    assert error.value.hint == "Run as root: ./build.py images pi"
 
 
 def test_an_image_that_is_not_baked_yet(definitions):

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from builder.core.errors import BuildError
 from builder.core.needs import File as _File
 from builder.core.needs import Package as _Package
 from builder.core.needs import Program as _Program
+
+_COMMAND = re.compile(r"(?m)^  .*\./build\.py (.+)$")
 
 
 def _packages(found):
@@ -75,8 +78,42 @@ def test_every_verb_is_known_before_anything_is_installed(build):
         asked = build(verb, "--help").stdout
         words, wanted = (told.splitlines()[0].split() for told in (text, asked))
         assert [word[0] == "[" for word in words] == [word[0] == "[" for word in wanted]
-        for option in re.findall(r"(--[a-z-]+)", text.partition("Options:")[2]):
-            assert option in asked
+        options, wanted = (
+            {*re.findall(r"(?m)^  (?:-h, )?(--[a-z-]+)", told)} - {"--help"} for told in (text, asked)
+        )
+        assert options == wanted, verb
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("images --fersh", "there is no option --fersh"),
+        ("images -x", "there is no option -x"),
+        ("--fresh images", "there is no option --fresh"),
+        ("images --base", "--base needs a value"),
+        ("boot", "boot needs more: IMAGE"),
+        ("publish --dry-run", "publish needs more: {digitalocean|linode|aws|lightsail} [IMAGE]"),
+        ("deb now", "deb takes no more than 0 arguments"),
+        ("flash pi /dev/sdb /dev/sdc", "flash takes no more than 2 arguments"),
+    ],
+)
+def test_a_mistyped_command_line_is_seen_before_anything_is_installed(build, line, told):
+    words = line.split()
+    assert usage.wrong(next(word for word in words if word[0] != "-"), words) == told
+    assert build(*words).returncode == 2
+
+
+def test_what_is_typed_right_is_not_taken_for_a_mistake():
+    lines = [*_COMMAND.findall((paths.ROOT / "README.md").read_text())]
+    lines += [line for verb in usage.verbs() for line in _COMMAND.findall(usage.text(verb))]
+    assert len(lines) > 15
+    more = (
+        "check cloud --accel=tcg --json\n--debug images\nimages -- cloud pi\nboot cloud --memory 512 --keep x"
+    )
+    for line in [*lines, *more.splitlines()]:
+        words = shlex.split(line, comments=True)
+        for verb in [word for word in words if word in usage.verbs()][:1]:
+            assert usage.wrong(verb, words) == "", line
 
 
 def test_whatever_is_run_is_declared():

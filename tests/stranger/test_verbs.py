@@ -33,6 +33,8 @@ def test_asking_installs_nothing(bare):
         (("--help",), 0),
         (("bench", "--help"), 0),
         (("imags",), 2),
+        (("images", "--fersh"), 2),
+        (("boot",), 2),
     ):
         done = system.run("./build.py", *arguments)
         assert done.returncode == code, done.stderr
@@ -73,9 +75,23 @@ def test_an_ordinary_user_runs_the_one_line_as_root_and_the_verb_works(bare):
     )
 
 
+# Ended while dpkg is at work, then run again.
+_ENDED = """
+> /var/log/dpkg.log
+./build.py deb & run=$!
+until grep -q "status half-installed" /var/log/dpkg.log; do kill -0 $run; sleep 0.1; done
+kill -TERM $run
+wait $run && exit 1 || test $? = 130
+./build.py deb
+"""
+
+
 def test_the_package_on_the_newest_debian(bare):
+    """An installation that somebody ended half-way does not stand in its way."""
     system = bare(TRIXIE)
-    assert _succeeds(system.run("./build.py", "deb")).endswith(f"{_DEB}\n")
+    done = system.run("sh", "-euc", _ENDED)
+    assert _succeeds(done).endswith(f"{_DEB}\n")
+    assert "build.py: interrupted; run it again to go on\n" in done.stderr
 
 
 # Without the environment, which is not what is asked for here.
