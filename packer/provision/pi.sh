@@ -12,15 +12,17 @@ echo "phase: pi"
         install -D -m "$mode" "$file" "/$file"
     done
 )
-# No secret is in this: the machine adds its own.
+# Nobody certifies a name that ends with .local: visitors come by plain HTTP. No secret is in this: the
+# machine adds its own.
 chown root:microblog /etc/microblog/microblog.env
 chmod 640 /etc/microblog/microblog.env
 
 # Found as microblog.local until it is given another name.
 printf '127.0.1.1 microblog\n' >> /etc/hosts
 microblog card template > /boot/firmware/microblog.txt
-mkdir -p /etc/ssh/authorized_keys.d
 rm -f /etc/update-motd.d/10-uname /etc/motd
+# A card wears out by writing: nginx's logs are kept in memory, too.
+echo 'logs /var/log/nginx tmpfs size=8m,mode=755,nosuid,nodev,noexec,nofail 0 0' >> /etc/fstab
 
 # Raspberry Pi OS has a generator of its own before Debian's, whose file on the card is left out.
 if [ -e /etc/rpi/swap.conf ]; then

@@ -77,7 +77,10 @@ def enable(domains: tuple[str, ...], server: str, email: str, say: Callable[[str
             )
         _install()
         names = [*domains, *(name for name in config.host_names if name not in domains)]
-        if tuple(names) != config.host_names:
+        if not config.https:
+            # A Pi's site, by plain HTTP until now.
+            ledger.lines(_COMMAND, layout.env_file(), {"HTTPS": "HTTPS=true"})
+        if tuple(names) != config.host_names or not config.https:
             envfile.change(layout.env_file(), {"HOST_NAMES": ",".join(names)})
             nginx.ensure(Config.load(layout.env_file()))
             nginx.apply()
@@ -127,6 +130,9 @@ def disable(say: Callable[[str], None], *, now: bool = False) -> None:
             raise HostError("certbot keeps its certificate microblog", "see /var/log/letsencrypt")
         hsts.forget()
         certificate.ensure()
+        if not Config.load(layout.env_file()).https:
+            supervisor.restart()
+        nginx.ensure(Config.load(layout.env_file()))
         nginx.apply()
     say("The site has the certificate again that it had before; browsers warn of one of its own")
 

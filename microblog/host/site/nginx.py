@@ -1,8 +1,8 @@
 """nginx: the site's link, its names, where it passes visitors on; and whose place it takes.
 
 What is in ``/run/microblog/nginx-*.conf`` is made by each setup: addresses of both kinds, names,
-gunicorn's address, how long browsers may insist on HTTPS. The site in ``sites-available`` is the
-same on every machine.
+gunicorn's address, whether visitors go on to HTTPS and for how long browsers may insist on it. The
+site in ``sites-available`` is the same on every machine.
 """
 
 import ipaddress
@@ -38,6 +38,7 @@ _LISTEN = {
 _NAMES = layout.RUN / "nginx-names.conf"
 _APP = layout.RUN / "nginx-app.conf"
 _REAL = layout.RUN / "nginx-real.conf"
+_HTTP = layout.RUN / "nginx-http.conf"
 _COMMAND = "nginx"
 # Servers of web sites, beside which ours is set up rather than in their place.
 OTHER_SERVERS = frozenset(
@@ -93,6 +94,8 @@ def ensure(config: Config) -> list[str]:
         done.append(f"nginx passes visitors on to {layout.app_address()}")
     if put(_REAL, _real(config)):
         done.append(f"nginx believes proxies in {', '.join(_balancers(config)) or 'no network'}")
+    if put(_HTTP, "" if config.https else "http 0;\n"):
+        done.append(f"nginx {'sends visitors on to HTTPS' if config.https else 'serves by plain HTTP too'}")
     elsewhere = claimed()
     if not links() and not switched_off():
         done += _enable()
