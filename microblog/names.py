@@ -5,16 +5,33 @@ Asked of the kernel and /etc/hosts, never of a name server: at boot there may be
 
 import ipaddress
 import itertools
+import re
 import socket
 from pathlib import Path
+
+# Where the name is that avahi has on the local network: another than the machine's where somebody
+# had that first (RFC 6762, 9). Written by 'microblog card greeting'.
+LOCAL = Path("/run/microblog/local-name")
+_LOCAL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.local")
 
 
 def machine_names() -> list[str]:
     """Its host name, the full names of /etc/hosts, the short one, and that on the local network."""
     host = socket.gethostname().rstrip(".").lower() or "localhost"
     short = host.partition(".")[0]
-    found = [host, *_canonical_names(short), short, f"{short}.local"]
+    found = [host, *_canonical_names(short), short, local_name()]
     return [name for name in dict.fromkeys(found) if name != "localhost"]
+
+
+def local_name() -> str:
+    """The name by which the local network finds it: ``NAME.local``."""
+    try:
+        found = LOCAL.read_text(encoding="utf-8", errors="replace").strip().lower()
+    except OSError:
+        found = ""
+    if _LOCAL_NAME.fullmatch(found):
+        return found
+    return f"{socket.gethostname().partition('.')[0].lower() or 'localhost'}.local"
 
 
 def machine_addresses() -> list[str]:

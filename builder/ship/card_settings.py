@@ -30,9 +30,13 @@ def check(settings: Mapping[str, list[str]]) -> None:
 def _wrong(key: str, value: str) -> str:
     if not value or not value.isprintable():
         return "there is nothing in it, or a character that cannot be seen"
-    if value != value.strip():
-        return "it begins or ends with a space, which microblog.txt has no way to say"
     return _CHECKS[key](value)
+
+
+def written(value: str) -> str:
+    """A value as microblog.txt has it: in quotes, where a space or quotes at its ends would else be lost."""
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return f'"{value}"' if quoted or value != value.strip() else value
 
 
 def keys(file: Path) -> list[str]:

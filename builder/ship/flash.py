@@ -170,7 +170,7 @@ def with_settings(text: str, settings: Mapping[str, list[str]]) -> str:
     :raises BuildError: the file has no such line.
     """
     for key, values in settings.items():
-        lines = "".join(f"{key} = {value}\r\n" for value in values)
+        lines = "".join(f"{key} = {card_settings.written(value)}\r\n" for value in values)
         text, count = re.subn(rf"^#{key} =.*\r?\n", lambda _: lines, text, count=1, flags=re.MULTILINE)  # noqa: B023
         if not count:
             raise BuildError(f"{SETTINGS} on the card has no line for {key!r}", "Is the image a newer one?")

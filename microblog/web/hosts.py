@@ -53,8 +53,7 @@ class Hosts:
         self.configured = config.host_names
         self._proxies = config.trusted_proxies
         self.scheme = "https" if config.https else "http"
-        self._own = set(names.machine_names())
-        self._accepted = {bare(name) for name in config.host_names} or self._own
+        self._accepted = {bare(name) for name in config.host_names} or set(names.machine_names())
 
     def accepts(self, host: str) -> bool:
         name = bare(host)
@@ -62,7 +61,8 @@ class Hosts:
             return True
         address = _address(name)
         if self.configured:
-            return address is not None and address.is_loopback
+            # avahi may have given the machine another name than the one that was configured.
+            return (address is not None and address.is_loopback) or name == names.local_name()
         return address is not None or (name.endswith(".local") and len(name) <= 253)
 
     def for_links(self, host: str) -> str:
@@ -73,7 +73,7 @@ class Hosts:
         """
         if self.configured:
             return self.configured[0]
-        if bare(host) in self._own or bare(host) in names.machine_addresses():
+        if bare(host) in names.machine_names() or bare(host) in names.machine_addresses():
             return host if self._is_own_port(host) else without_port(host)
         own = names.machine_names()
         return next((name for name in own if "." in name), own[0])

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from microblog.config import Config
 from microblog.host.card import boot as card
 from microblog.host.card import bootfile
+from microblog.web import hosts
 
 _KEY = "ssh-ed25519 " + base64.b64encode(
     struct.pack(">I", 11) + b"ssh-ed25519" + struct.pack(">I", 32) + bytes(range(32))
@@ -116,14 +118,18 @@ def test_what_is_no_text_is_named(data):
         bootfile.decode(data)
 
 
+def config_of(**settings):
+    return Config.load("/nonexistent", settings)
+
+
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """A card, and a machine whose files may be written."""
     etc = tmp_path / "etc"
     etc.mkdir()
     (etc / "hosts").write_text("127.0.0.1 localhost\n127.0.1.1 old\n")
-    for name, file in {"_ADMIN": "admin", "_WIFI": "wifi", "_KEYS": "keys/pi", "_HOSTNAME": "hostname",
-                       "_HOSTS": "hosts", "_NETWORK_MANAGER": "manager", "_CONNECTION": "connection",
+    for name, file in {"_ADMIN": "admin", "_WIFI": "wifi", "_KEYS": "keys", "_SSHD": "sshd",
+                       "_HOSTNAME": "hostname", "_HOSTS": "hosts", "_NETWORK_MANAGER": "manager", "_CONNECTION": "connection",
                        "_MANAGER_STATE": "state", "_RFKILL": "rfkill",
                        "_COUNTRY": "country"}.items():  # fmt: skip
         monkeypatch.setattr(card, name, etc / file)
@@ -154,7 +160,7 @@ def test_everything_gets_to_its_place_and_is_read_once(machine):
     wlan0 = json.loads((etc / "wifi").read_text())["network"]["wifis"]["wlan0"]
     assert wlan0["regulatory-domain"] == "DE"
     assert wlan0["access-points"] == {"Our Wi-Fi": {"password": "p=ss word\\"}}
-    assert (etc / "keys/pi").read_text().count("ssh-ed25519 ") == 2
+    assert (etc / "keys").read_text().count("ssh-ed25519 ") == 2
     assert "SITE_NAME='Büro" in (etc / "answers").read_text()
     assert {(etc / name).stat().st_mode & 0o777 for name in ("admin", "wifi")} == {0o600}
     assert b"pass phrase" not in (boot / "microblog.txt").read_bytes()
@@ -185,6 +191,124 @@ def test_where_there_is_network_manager_it_gets_the_wifi(machine):
     assert switch.read_text() == "0\n"
     assert "WirelessEnabled=true" in (etc / "state").read_text()
     assert not (etc / "wifi").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "access", "connection"),
+    [
+        ("wifi open = yes\n", {}, {}),
+        (
+            "wifi password = 12345678\nwifi hidden = Yes\n",
+            {"password": "12345678", "hidden": True},
+            {"hidden": "true"},
+        ),
+        ("wifi open = yes\nwifi hidden = yes\n", {"hidden": True}, {"hidden": "true"}),
+        ("wifi password = 12345678\nwifi open = no\nwifi hidden = no\n", {"password": "12345678"}, {}),
+    ],
+)  # fmt: skip
+def test_open_and_hidden_networks(machine, lines, access, connection):
+    etc, boot = machine
+    text = f'wifi country = de\nwifi name = " Ours "\n{lines}'
+    (boot / "microblog.txt").write_text(text)
+    _read(boot)
+    assert not (boot / "microblog-errors.txt").exists()
+    wlan0 = json.loads((etc / "wifi").read_text())["network"]["wifis"]["wlan0"]
+    assert wlan0["access-points"] == {" Ours ": access}
+    assert bootfile.read((boot / "microblog.txt").read_text()).groups == {}
+    (etc / "manager").touch()
+    (boot / "microblog.txt").write_text(text)
+    _read(boot)
+    found = configparser.RawConfigParser(delimiters="=", comment_prefixes=("#",))
+    found.read(etc / "connection")
+    assert dict(found["wifi"]) == {
+        "mode": "infrastructure", "ssid": "".join(f"{byte};" for byte in b" Ours "), **connection,
+    }  # fmt: skip
+    assert ("wifi-security" in found) == ("password" in access)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("", "wifi open = yes"),
+        ("wifi open = no\n", "wifi open = yes"),
+        ("wifi open = yes\nwifi password = 12345678\n", "no password"),
+        ("wifi open = maybe\nwifi password = 12345678\n", "yes or no"),
+    ],
+)
+def test_a_network_without_a_password_is_asked_for_as_such(lines, words):
+    found = bootfile.read(f"wifi country = de\nwifi name = x\n{lines}")
+    assert found.groups == {}
+    assert words in found.mistakes[0].text
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_netplan_that_refuses_keeps_nothing_else_from_being_used(machine, monkeypatch, alone):
+    """A file of somebody else's may be wrong; its lines, which may hold a password, are not told."""
+    etc, boot = machine
+
+    def run(*command):
+        wrong = "--root-dir" not in command or not alone
+        said = "50-theirs.yaml:3:1: Invalid YAML\n    password: secret\n"
+        return card.services.subprocess.CompletedProcess([], int(wrong), said)
+
+    monkeypatch.setattr(card.services, "run", run)
+    text = _WHOLE.replace("Küche", "kueche")
+    (boot / "microblog.txt").write_text(text)
+    assert len(_read(boot)) == 5
+    assert (etc / "hostname").read_text() == "kueche\n"
+    assert (etc / "keys").read_text().count("ssh-ed25519 ") == 2
+    answer = (boot / "microblog-errors.txt").read_text()
+    assert ("another file in /etc/netplan is wrong" in answer) == alone
+    assert "50-theirs.yaml:3:1" in answer
+    assert "secret" not in answer
+    # Its lines stay for the next start, the others' do not.
+    assert set(bootfile.read((boot / "microblog.txt").read_text()).groups) == {"wifi"}
+    assert (etc / "wifi").exists() == alone
+
+
+def test_a_key_opens_whoever_has_an_account(machine):
+    """Imager or cloud-init may call the user otherwise than pi."""
+    etc, boot = machine
+    (boot / "microblog.txt").write_text(f"ssh key = {_KEY}\n")
+    _read(boot)
+    assert str(etc / "keys") in (etc / "sshd").read_text().split()
+    assert (etc / "sshd").read_text().startswith("AuthorizedKeysFile .ssh/authorized_keys ")
+
+
+def test_the_greeting_and_the_site_go_by_the_name_that_avahi_has(machine, monkeypatch):
+    """Where another machine has its name on the network already, avahi takes microblog-2."""
+    etc, boot = machine
+    monkeypatch.setattr(card.names, "LOCAL", etc / "run/local-name")
+    monkeypatch.setattr(card.socket, "gethostname", lambda: "garden")
+    monkeypatch.setattr(card.names, "machine_addresses", lambda: [])
+    monkeypatch.setattr(card.front, "answers", lambda: True)
+    monkeypatch.setattr(card.os, "geteuid", lambda: 0)
+    asked, said = [], "Call failed: no such service\n"
+
+    def run(*command):
+        asked.append(command)
+        return card.services.subprocess.CompletedProcess([], int("failed" in said), said)
+
+    monkeypatch.setattr(card.services, "run", run)
+    assert "http://garden.local\n" in card.greeting(boot)
+    said = 's "garden.local"\n'
+    assert "http://garden.local\n" in card.greeting(boot)
+    assert not any("setup" in command for command in asked)
+    said = 's "garden-2.local"\n'
+    assert "http://garden-2.local\n" in card.greeting(boot)
+    assert asked[-1][-2:] == ("setup", "--daily")
+    # The other's name is no name of this machine.
+    assert "garden-2.local" in card.names.machine_names()
+    assert "garden.local" not in card.names.machine_names()
+    # A name that is configured counts beside it; anybody else's does not.
+    config = config_of(SECRET_KEY="x" * 32, DATABASE_URL="sqlite:////x", HOST_NAMES="garden.local")
+    assert [hosts.Hosts(config).accepts(name) for name in ("garden.local", "garden-2.local", "x.local")] == [
+        True, True, False,
+    ]  # fmt: skip
+    said = 's "garden.local"\n'
+    assert "http://garden.local\n" in card.greeting(boot)
+    said = 's "no name"\n'
+    assert "http://garden.local\n" in card.greeting(boot)
 
 
 def test_a_mistake_is_answered_until_it_is_mended(machine):

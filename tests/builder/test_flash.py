@@ -311,7 +311,6 @@ def test_a_card_that_somebody_mounts_is_not_called_bad(image, loop, tmp_path, mo
         ("host name", "localhost"),
         ("wifi country", "Germany"),
         ("wifi country", "XX"),
-        ("wifi name", "garden "),
         ("wifi name", "g" * 33),
         ("wifi name", "two\nlines"),
         ("wifi password", "short"),
@@ -345,6 +344,17 @@ def test_what_the_pi_takes_is_taken(key, value):
     """By both the same: the rules are written down twice, since neither reaches the other."""
     assert card_settings._CHECKS[key](value) == ""
     assert bootfile._CHECKS[key](value) == ""
+
+
+@pytest.mark.parametrize(
+    "value", ["a garden", " garden", "garden ", '"garden"', "'garden'", "it's", '"', "''", "' '"]
+)
+def test_what_is_written_is_what_the_pi_reads(value):
+    """Spaces and quotes at the ends included."""
+    text = flash.with_settings(
+        bootfile.TEMPLATE, {"wifi country": ["DE"], "wifi name": [value], "wifi open": ["yes"]}
+    )
+    assert bootfile.read(text).groups["wifi"]["wifi name"] == value
 
 
 def test_keys_are_the_public_ones_of_a_file(tmp_path):

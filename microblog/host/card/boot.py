@@ -7,8 +7,10 @@ file: after a power cut it is only done once more.
 
 import json
 import os
+import re
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from microblog import names
 from microblog.errors import HostError
 from microblog.host.card import bootfile
 from microblog.host.machine import files, layout, services
-from microblog.host.site import envfile, supervisor
+from microblog.host.site import envfile, front
 
 BOOT = Path("/boot/firmware")
 # An account that is to be made, for root's eyes alone.
@@ -28,7 +30,10 @@ _CONNECTION = Path("/etc/NetworkManager/system-connections/microblog.nmconnectio
 _MANAGER_STATE = Path("/var/lib/NetworkManager/NetworkManager.state")
 _RFKILL = Path("/var/lib/systemd/rfkill")
 _COUNTRY = Path("/etc/modprobe.d/microblog-wifi.conf")
-_KEYS = Path("/etc/ssh/authorized_keys.d/pi")
+# Whoever has an account on the Pi: its owner's key opens it, whatever Imager or cloud-init calls it.
+_KEYS = Path("/etc/ssh/authorized_keys.d/owner")
+_SSHD = Path("/etc/ssh/sshd_config.d/20-microblog.conf")
+_SSHD_TEXT = "AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/authorized_keys.d/%u {}\n"
 _HOSTNAME, _HOSTS = Path("/etc/hostname"), Path("/etc/hosts")
 
 
@@ -53,9 +58,14 @@ def read(say: Callable[[str], None], boot: Path = BOOT) -> None:
         _write(errors, bootfile.report([bootfile.Mistake(0, str(error))]))
         say(f"{bootfile.NAME} cannot be used: {error}")
         return
-    for group, values in found.groups.items():
-        _APPLY[group](values)
-        say(f"Used from {bootfile.NAME}: {', '.join(bootfile.GROUPS[group])}")
+    for group, values in list(found.groups.items()):
+        # Each on its own: what one of them stumbles over may be somebody else's.
+        try:
+            _APPLY[group](values)
+        except (HostError, OSError) as error:
+            found.failed(group, error.message if isinstance(error, HostError) else str(error))
+            continue
+        say(f"Used from {bootfile.NAME}: {', '.join(dict.fromkeys(map(_plain, values)))}")
     if found.groups:
         _wipe(path, found.rewritten())
     if found.mistakes:
@@ -96,14 +106,16 @@ def make_admin(say: Callable[[str], None], boot: Path = BOOT) -> None:
 
 def greeting(boot: Path = BOOT) -> str:
     """Where the site is, whether it is up, and what to do next: for the screen and for SSH."""
-    addresses = [f"http://{socket.gethostname().partition('.')[0]}.local"]
+    if os.geteuid() == 0:
+        follow_avahi()
+    addresses = [f"http://{names.local_name()}"]
     addresses += [f"http://{address}" for address in names.machine_addresses() if ":" not in address]
     lines = [f"Microblog    {'    '.join(addresses)}"]
     if len(addresses) == 1:
         lines.append(
             "There is no network: plug in a cable, or write the Wi-Fi into microblog.txt on the card."
         )
-    if supervisor.answers():
+    if front.answers():
         lines.append("The site is up. Open it in a browser on the same network and register.")
         lines.append("To administer it: sudo microblog user promote NAME")
     elif services.state("site-first.service") in ("active", "failed"):
@@ -114,6 +126,30 @@ def greeting(boot: Path = BOOT) -> str:
     if os.path.exists(boot / bootfile.ERRORS):  # noqa: PTH110
         lines.append(f"Not everything in microblog.txt could be used: read {bootfile.ERRORS} on the card.")
     return "".join(f"{line}\n" for line in lines)
+
+
+def follow_avahi() -> None:
+    """Note the name by which avahi has the machine: where another has its own already, it takes microblog-2.
+
+    The site's certificate and nginx's names follow, without anybody waiting for them.
+    """
+    said = services.run(
+        *("busctl", "call", "org.freedesktop.Avahi", "/", "org.freedesktop.Avahi.Server", "GetHostNameFqdn")
+    )
+    # As in: s "microblog.local"
+    found = re.fullmatch(r's "([^"]+)"', said.stdout.strip())
+    before = names.local_name()
+    if said.returncode or not found or found[1].lower() == before:
+        return
+    names.LOCAL.parent.mkdir(mode=0o755, exist_ok=True)
+    files.write(names.LOCAL, f"{found[1].lower()}\n", 0o644)
+    if names.local_name() != before:
+        services.run("systemd-run", "--quiet", "--no-block", "/usr/bin/microblog", "setup", "--daily")
+
+
+def _plain(name: str) -> str:
+    """A setting as it is written; keys of SSH are numbered."""
+    return name.rstrip(" 0123456789")
 
 
 def _site(values: dict[str, str]) -> None:
@@ -141,19 +177,43 @@ def _wifi(values: dict[str, str]) -> None:
         _netplan(values)
 
 
+def _said_yes(values: dict[str, str], name: str) -> bool:
+    return values.get(name, "").lower() in bootfile.YES
+
+
 def _netplan(values: dict[str, str]) -> None:
+    access: dict[str, object] = {}
+    if "wifi password" in values:
+        access["password"] = values["wifi password"]
+    if _said_yes(values, "wifi hidden"):
+        access["hidden"] = True
     interface = {
         "dhcp4": True,
         "optional": True,
         "regulatory-domain": values["wifi country"].upper(),
-        "access-points": {values["wifi name"]: {"password": values["wifi password"]}},
+        "access-points": {values["wifi name"]: access},
     }
     # JSON is YAML.
     text = json.dumps({"network": {"version": 2, "wifis": {"wlan0": interface}}}, ensure_ascii=False)
     files.write(_WIFI, f"{text}\n", 0o600)
     done = services.run("netplan", "generate")
-    if done.returncode:
-        raise HostError(f"netplan does not take the Wi-Fi: {done.stdout.strip()[:200]}")
+    if not done.returncode:
+        return
+    # The first line alone: others quote the file, and it may hold a password.
+    said = (done.stdout.strip().splitlines() or ["it does not say why"])[0][:200]
+    if _takes_alone(text):
+        raise HostError(f"another file in /etc/netplan is wrong, and none counts until it is mended: {said}")
+    _WIFI.unlink()
+    raise HostError(f"netplan does not take the Wi-Fi: {said}")
+
+
+def _takes_alone(text: str) -> bool:
+    """Whether netplan would take our file, were there no other."""
+    with tempfile.TemporaryDirectory() as root:
+        path = Path(root, *_WIFI.parts[1:])
+        path.parent.mkdir(parents=True)
+        files.write(path, text, 0o600)
+        return services.run("netplan", "generate", "--root-dir", root).returncode == 0
 
 
 def _network_manager(values: dict[str, str]) -> None:
@@ -162,14 +222,14 @@ def _network_manager(values: dict[str, str]) -> None:
     The name as numbers: whatever is in it, none of it is the file's own syntax.
     """
     name = "".join(f"{byte};" for byte in values["wifi name"].encode())
-    password = values["wifi password"].replace("\\", "\\\\")
-    text = (
-        "[connection]\nid=microblog\ntype=wifi\n\n"
-        f"[wifi]\nmode=infrastructure\nssid={name}\n\n"
+    text = f"[connection]\nid=microblog\ntype=wifi\n\n[wifi]\nmode=infrastructure\nssid={name}\n"
+    if _said_yes(values, "wifi hidden"):
+        text += "hidden=true\n"
+    if "wifi password" in values:
         # A leading space would be taken away.
-        f"[wifi-security]\nkey-mgmt=wpa-psk\npsk={password.replace(' ', chr(92) + 's')}\n\n"
-        "[ipv4]\nmethod=auto\n\n[ipv6]\nmethod=auto\n"
-    )
+        password = values["wifi password"].replace("\\", "\\\\").replace(" ", "\\s")
+        text += f"\n[wifi-security]\nkey-mgmt=wpa-psk\npsk={password}\n"
+    text += "\n[ipv4]\nmethod=auto\n\n[ipv6]\nmethod=auto\n"
     _CONNECTION.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     files.write(_CONNECTION, text, 0o600)
     # For the next boot's kernel module, and for this one's, if it is loaded already.
@@ -188,6 +248,8 @@ def _ssh(values: dict[str, str]) -> None:
     _KEYS.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     old = _KEYS.read_text().splitlines() if _KEYS.exists() else []
     files.write(_KEYS, "".join(f"{key}\n" for key in dict.fromkeys([*old, *values.values()])), 0o644)
+    # sshd starts later in the boot.
+    files.write(_SSHD, _SSHD_TEXT.format(_KEYS), 0o644)
 
 
 _APPLY: dict[str, Callable[[dict[str, str]], None]] = {

@@ -43,8 +43,13 @@ TEMPLATE = """\
 #wifi country = 
 #wifi name = 
 #wifi password = 
+# In the password's place, for a network that has none:
+#wifi open = yes
+# And for one that does not show its name:
+#wifi hidden = yes
 
-# To log in with SSH, as the user pi: the line of your .pub file. One line for each key.
+# To log in with SSH, as the user pi, or who else has an account on it: the line of your .pub file. One
+# line for each key.
 #ssh key = ssh-ed25519 AAAA...
 """
 
@@ -56,10 +61,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "site": ("site name",),
     "host": ("host name",),
     "admin": ("admin user", "admin email", "admin password"),
-    "wifi": ("wifi country", "wifi name", "wifi password"),
+    "wifi": ("wifi country", "wifi name", "wifi password", "wifi open", "wifi hidden"),
     "ssh": (_MANY,),
 }
+_OPTIONAL = frozenset({"wifi open", "wifi hidden"})
 _GROUP_OF = {key: group for group, keys in GROUPS.items() for key in keys}
+YES, _NO = frozenset({"yes", "true", "on", "1"}), frozenset({"no", "false", "off", "0"})
 _COUNTRIES = Path("/usr/share/zoneinfo/iso3166.tab")
 _KEY_TYPES = (
     *("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
@@ -87,6 +94,14 @@ class BootFile:
     mistakes: list[Mistake] = field(default_factory=list)
     _lines: list[str] = field(default_factory=list)
     _used: dict[int, str] = field(default_factory=dict)
+
+    def failed(self, group: str, why: str) -> None:
+        """A group could not be used after all: its lines stay, and the first is answered."""
+        del self.groups[group]
+        lines = [number for number, name in self._used.items() if _group(name) == group]
+        for number in lines:
+            del self._used[number]
+        self.mistakes = sorted([*self.mistakes, Mistake(min(lines), why)], key=lambda one: one.line)
 
     def rewritten(self) -> str:
         """The file after use: lines that were used are comments again, without their secrets."""
@@ -152,12 +167,20 @@ def read(text: str) -> BootFile:
             wrong(number, complaint, key)
     for group, wanted in GROUPS.items():
         of_group = {name: values[name] for name in values if _group(name) == group}
-        missing = [] if group == "ssh" else [key for key in wanted if key not in of_group]
+        missing = [] if group == "ssh" else [key for key in wanted if key not in {*of_group, *_OPTIONAL}]
         if not of_group or group in spoilt:
             continue
+        if of_group.get("wifi open", (0, ""))[1].lower() in YES:
+            if "wifi password" in of_group:
+                found.mistakes.append(
+                    Mistake(of_group["wifi open"][0], "an open Wi-Fi has no password; leave one of them")
+                )
+                continue
+            missing.remove("wifi password")
         if missing:
             first = min(number for number, _ in of_group.values())
-            found.mistakes.append(Mistake(first, f'"{missing[0]}" is missing: they are used together'))
+            way = "; for a Wi-Fi without one: wifi open = yes" if missing == ["wifi password"] else ""
+            found.mistakes.append(Mistake(first, f'"{missing[0]}" is missing: they are used together{way}'))
             continue
         found.groups[group] = {name: value for name, (_, value) in of_group.items()}
         found._used.update({number: name for name, (number, _) in of_group.items()})
@@ -222,6 +245,10 @@ def _wifi_password(value: str) -> str:
     return "the password of a Wi-Fi has 8 to 63 letters, digits and signs of an English keyboard"
 
 
+def _yes_or_no(value: str) -> str:
+    return "" if value.lower() in YES | _NO else "write yes or no"
+
+
 def _ssh_key(value: str) -> str:
     kind, _, rest = value.partition(" ")
     if "PRIVATE KEY" in value:
@@ -246,5 +273,7 @@ _CHECKS: Mapping[str, Callable[[str], str]] = {
     "wifi country": _country,
     "wifi name": _wifi_name,
     "wifi password": _wifi_password,
+    "wifi open": _yes_or_no,
+    "wifi hidden": _yes_or_no,
     _MANY: _ssh_key,
 }

@@ -53,6 +53,21 @@ def look(config: Config) -> "Sight | None":
     return [*bad, *sights, Sight(f"https://{name}/", 0, False)][0]
 
 
+def answers() -> bool:
+    """Whether the site answers this machine's own visitors: for those, too, who may not read its key."""
+    for scheme in _PORTS:
+        try:
+            with socket.create_connection(("127.0.0.1", _PORTS[scheme]), timeout=_SECONDS) as plain:
+                opened = _context().wrap_socket(plain) if scheme == "https" else plain
+                connection = http.client.HTTPConnection("localhost")
+                connection.sock = opened
+                connection.request("GET", "/healthz", headers={"Connection": "close"})
+                return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            continue
+    return False
+
+
 def _look(scheme: str, address: str, name: str, config: Config) -> "Sight | None":
     """:return: None where nobody listens."""
     url = f"{scheme}://{name}/"
