@@ -3,21 +3,16 @@
 set -eu
 echo "phase: secure"
 
-# Keys only, and security updates by themselves, as on every server that is hardened.
-microblog harden --bake
-
-# The rules are written; they take effect when the machine boots. ufw only asks iptables for its
+# The files of a server that is hardened: keys alone, security updates by themselves, who guesses is shut
+# out, and the firewall's rules, which take effect when the machine boots. ufw asks iptables for its
 # version, which the newer kind does not tell where it finds no netfilter: in a chroot under qemu-user.
 for name in iptables ip6tables; do
     update-alternatives --quiet --set "$name" "/usr/sbin/$name-legacy"
 done
-for port in 22/tcp 80/tcp 443/tcp; do
-    ufw allow "$port"
-done
+microblog harden --bake
 for name in iptables ip6tables; do
     update-alternatives --quiet --auto "$name"
 done
-sed -i 's/^ENABLED=.*/ENABLED=yes/' /etc/ufw/ufw.conf
 
 # Mail from the machine itself alone, under the name that the machine has when it
 # sends. What the installation took for its name goes.

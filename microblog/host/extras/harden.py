@@ -55,6 +55,8 @@ port = {ports}
 _JAILER = "fail2ban.service"
 # Where versions before the ledger have noted that the firewall is theirs.
 _UFW_MARK = Path("/etc/ufw/microblog")
+_UFW_CONF = Path("/etc/ufw/ufw.conf")
+_SSH_PORT = 22
 _WEB_PORTS = (80, 443)
 # Not confirmed yet: since when, and in whose session. The timer is gone with a reboot, this is not.
 _PENDING = layout.ETC / "harden-pending"
@@ -120,6 +122,15 @@ def bake() -> None:
     privileges.require_root("harden a machine", "sudo microblog harden")
     files.write(_SSHD, _SSHD_TEXT, 0o644)
     files.write(_UPGRADES, _UPGRADES_TEXT, 0o644)
+    if _JAIL.parent.is_dir():
+        files.write(_JAIL, _JAIL_TEXT.format(ports=_SSH_PORT), 0o644)
+    # Not asked of sshd: what runs, and listens, is the build machine's.
+    for port in (_SSH_PORT, *_WEB_PORTS):
+        done = services.run("ufw", "allow", f"{port}/tcp")
+        if done.returncode:
+            raise HostError(f"ufw does not take a rule: {done.stdout.strip()[-200:]}", "apt-get install ufw")
+    text = re.sub(r"(?m)^ENABLED=.*$", "ENABLED=yes", _UFW_CONF.read_text())
+    files.write(_UFW_CONF, text, 0o644)
 
 
 def confirmed(say: Callable[[str], None]) -> None:
