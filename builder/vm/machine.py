@@ -196,9 +196,9 @@ def plain(printed: str) -> str:
     return _CONTROL_SEQUENCE.sub("", printed)
 
 
-def user_data(public_key: str) -> dict[str, object]:
-    """The seed of a machine that is only looked at: its owner's key."""
-    return {"ssh_authorized_keys": [public_key]}
+def user_data(public_key: str, told: "Mapping[str, object] | None" = None) -> dict[str, object]:
+    """The seed of a machine that is only looked at: its owner's key, and what else it is told."""
+    return {"ssh_authorized_keys": [public_key], **(told or {})}
 
 
 @contextmanager
@@ -217,6 +217,7 @@ def boot(
     cpus: int = 2,
     scheme: str = "https",
     extra: Sequence[Path] = (),
+    told: "Mapping[str, object] | None" = None,
 ) -> Iterator[Machine]:
     """Start an image; end the machine when the block is left.
 
@@ -228,6 +229,7 @@ def boot(
     :param disk_size: of the overlay, in bytes; never less than the image's.
     :param hostname: None leaves it to the image.
     :param extra: files for a card's boot partition.
+    :param told: for cloud-init, beside the owner's key.
     :param ports: by service; free ones are taken for those not given.
     :raises BuildError: QEMU can't start.
     """
@@ -241,7 +243,7 @@ def boot(
     public = key.with_name(f"{key.name}.pub")
     if not public.is_file():
         raise BuildError(f"there is no {public}", "Name a private key whose .pub lies beside it")
-    files = seed.files(user_data(public.read_text().strip()), directory.name, hostname)
+    files = seed.files(user_data(public.read_text().strip(), told), directory.name, hostname)
     drives = drive.make(drive.Wanted(disk, directory, disk_size, architecture, files, extra), work)
 
     chosen = {name: (ports or {}).get(name) or free_port() for name in GUEST_PORTS}

@@ -7,27 +7,81 @@ echo "phase: tune"
 echo localhost > /etc/hostname
 printf '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n' > /etc/hosts
 
-# cloud-init's modules, less those that configure what this image has no use for (locales, byobu, snap,
-# landscape, puppet, chef, ...). Which disk GRUB is on, its package has to be told. Raspberry Pi OS has
-# modules of its own, for what its Imager asks: all of them stay.
-grub=""
+# cloud-init does all that somebody may write into the user data; what it does unasked, and slowly, it
+# does when asked. Which disk GRUB is on, its package has to be told. Raspberry Pi OS has settings of its
+# own, for what its Imager asks.
+grub="{enabled: false}"
 if dpkg-query --show --showformat '${db:Status-Status}' grub-pc 2> /dev/null | grep -qx installed; then
-    grub=" grub-dpkg,"
+    grub="{enabled: true}"
 fi
 [ ! -d /etc/cloud/cloud.cfg.d ] || [ -e /etc/rpi-issue ] || cat > /etc/cloud/cloud.cfg.d/20-microblog.cfg <<END
 ssh_genkeytypes: [ed25519]
-cloud_init_modules:
-  [seed_random, bootcmd, write-files, growpart, resizefs, disk_setup, mounts, set_hostname,
-   update_hostname, update_etc_hosts, ca-certs, users-groups, ssh]
-cloud_config_modules: [$grub ssh-import-id, set-passwords, ntp, timezone, runcmd]
-cloud_final_modules: [package-update-upgrade-install, scripts-vendor, scripts-per-once, scripts-per-boot,
-   scripts-per-instance, scripts-user, phone-home, final-message, power-state-change]
+locale: false
+apt: {preserve_sources_list: true}
+grub_dpkg: $grub
+ssh: {emit_keys_to_console: false}
+no_ssh_fingerprints: true
 END
+# What no module here does, a misspelt word among it, cloud-init passes over in silence: this says so, on
+# the console and in the log.
+if [ -d /etc/cloud/cloud.cfg.d ]; then
+    cat > /usr/local/sbin/user-data-check <<'END'
+#!/usr/bin/python3
+"""Name what the user data has in it that this machine's cloud-init does not do."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import yaml
+from cloudinit import config, util
+
+# What cloud-init itself reads.
+KNOWN = {"datasource", "datasource_list", "launch-index", "merge_how", "merge_type", "network", "output",
+         "system_info", "version"}
+
+told = yaml.safe_load(Path("/var/lib/cloud/instance/cloud-config.txt").read_text()) or {}
+schemas = Path(config.__file__).parent / "schemas"
+defs = json.loads((schemas / "schema-cloud-config-v1.json").read_text())["$defs"]
+system = util.read_conf_with_confd("/etc/cloud/cloud.cfg")
+runs = set()
+for stage in ("cloud_init_modules", "cloud_config_modules", "cloud_final_modules"):
+    for entry in told.get(stage, system.get(stage)) or []:
+        name = entry if isinstance(entry, str) else entry["name"] if isinstance(entry, dict) else entry[0]
+        runs.add("cc_" + name.replace("-", "_"))
+for key in told:
+    does = {name for name, schema in defs.items() if key in schema.get("properties", {})}
+    # The old words for what is below "apt" now.
+    if key in KNOWN or key.startswith("apt_") or does & {*runs, "base_config", "reporting_config"}:
+        continue
+    modules = sorted(name[3:] for name in does if name.startswith("cc_"))
+    why = f"module {modules[0]} is not run here" if modules else "cloud-init knows no such word"
+    print(f"The user data has '{key}', which does nothing: {why}", flush=True)
+# Debian's locale-gen makes those of /etc/locale.gen alone, whatever it is asked for.
+wanted = str(told.get("locale") or "C")
+known = subprocess.run(["locale", "-a"], stdout=subprocess.PIPE, text=True, check=False).stdout
+if wanted.lower().replace("-", "") not in known.lower().replace("-", "").split():
+    print(f"The user data has 'locale: {wanted}', which is not there: dpkg-reconfigure locales makes it", flush=True)
+END
+    chmod 755 /usr/local/sbin/user-data-check
+    cat > /etc/systemd/system/user-data-check.service <<'END'
+[Unit]
+Description=Tell what the user data asks for and nothing here does
+After=cloud-final.service
+ConditionPathExists=/var/lib/cloud/instance/cloud-config.txt
+
+[Service]
+Type=oneshot
+ExecStart=/usr/local/sbin/user-data-check
+StandardOutput=journal+console
+
+[Install]
+WantedBy=cloud-init.target
+END
+    systemctl enable --quiet user-data-check.service
+fi
 # The site first: on a machine of one CPU or two, the others would take half of its first minute.
-# Where there is no nginx, gunicorn itself has the web's port.
-answers="[ -S /run/microblog/socket/gunicorn.sock ]"
-[ -x /usr/sbin/nginx ] || answers="(exec 3<> /dev/tcp/127.0.0.1/80) 2> /dev/null"
-cat > /etc/systemd/system/site-first.service <<END
+cat > /etc/systemd/system/site-first.service <<'END'
 [Unit]
 Description=Wait until the site answers, or a minute
 After=supervisor.service
@@ -35,13 +89,13 @@ After=supervisor.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=-/usr/bin/timeout 60 /bin/bash -c 'until $answers; do sleep 1; done'
+ExecStart=-/usr/bin/timeout 60 /bin/bash -c 'until [ -S /run/microblog/socket/gunicorn.sock ]; do sleep 1; done'
 
 [Install]
 WantedBy=multi-user.target
 END
 systemctl enable --quiet site-first.service
-for unit in cloud-config cloud-final postfix@- snapd unattended-upgrades; do
+for unit in cloud-config cloud-final fail2ban postfix@- snapd unattended-upgrades; do
     [ -e "/usr/lib/systemd/system/$unit.service" ] || [ -e "/lib/systemd/system/$unit.service" ] || continue
     mkdir -p "/etc/systemd/system/$unit.service.d"
     printf '[Unit]\nAfter=site-first.service\n' > "/etc/systemd/system/$unit.service.d/microblog.conf"

@@ -20,6 +20,7 @@ from shell import RootShell
 from uefi import UefiMachine
 from visitor import Visitor
 
+from builder.core import paths
 from builder.core.needs import Program
 from builder.core.progress import step
 from builder.core.work import Work
@@ -112,14 +113,33 @@ wifi name = Home
 """
 
 
+# What an owner may tell cloud-init: the shipped example's commands, and words of modules of all stages; two
+# that nothing does.
+TOLD = {
+    "runcmd": re.findall(
+        r"^  - ((?:microblog|umask).*)$", (paths.DEFINITIONS / "user-data.yaml").read_text(), re.M
+    ),
+    "apt": {"conf": 'APT::Told "yes";\n'},
+    "locale": "POSIX",
+    "write_files": [
+        {"path": "/etc/deferred", "content": "later\n", "owner": "microblog:microblog", "defer": True},
+        {"path": "/etc/at-once", "content": "at once\n"},
+    ],
+    "zypper": {"config": {"told": "yes"}},
+    "write_file": [],
+}
+
+
 @pytest.fixture(scope="session")
 def second(lab: Lab) -> Iterator[machine.Machine]:
-    """Another machine from the same image; a Pi's has a microblog.txt with one mistake in it."""
+    """Another machine from the same image, told all kinds of things; a Pi by a microblog.txt with a mistake."""
     options: dict[str, Any] = {}
     if lab.image.facts.target == "pi":
         text = lab.work / "microblog.txt"
         text.write_bytes(_TEXT_FILE.replace("\n", "\r\n").encode())
         options = {"named": False, "extra": [text]}
+    else:
+        options = {"told": TOLD}
     with lab.boot("second", later=True, **options) as running:
         yield running
 
@@ -203,7 +223,7 @@ def secrets(text: str) -> set[bytes]:
 # The faults after all that wants a machine at rest. While the first machine reboots, what wants no
 # machine, or others; without room for others beside it, these after it is back: they take its place.
 _FIRST = ["test_machine", "test_site", "test_pi", "test_faults", "test_image_file", "test_card_file"]
-_OTHERS = ["test_text_file", "test_twins", "test_power", "test_uefi"]
+_OTHERS = ["test_text_file", "test_twins", "test_user_data", "test_power", "test_uefi"]
 _BACK, _ALONE = "test_reboot", "test_small_memory"
 _TARGETS = ("cloud", "pi")
 
