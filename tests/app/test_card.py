@@ -129,7 +129,8 @@ def machine(tmp_path, monkeypatch):
     etc.mkdir()
     (etc / "hosts").write_text("127.0.0.1 localhost\n127.0.1.1 old\n")
     for name, file in {"_ADMIN": "admin", "_WIFI": "wifi", "_KEYS": "keys", "_SSHD": "sshd",
-                       "_HOSTNAME": "hostname", "_HOSTS": "hosts", "_NETWORK_MANAGER": "manager", "_CONNECTION": "connection",
+                       "_HOSTNAME": "hostname", "_HOSTS": "hosts", "_NETWORK_MANAGER": "manager",
+                       "_CONNECTION": "connection",
                        "_MANAGER_STATE": "state", "_RFKILL": "rfkill",
                        "_COUNTRY": "country"}.items():  # fmt: skip
         monkeypatch.setattr(card, name, etc / file)
@@ -248,7 +249,7 @@ def test_netplan_that_refuses_keeps_nothing_else_from_being_used(machine, monkey
 
     def run(*command):
         wrong = "--root-dir" not in command or not alone
-        said = "50-theirs.yaml:3:1: Invalid YAML\n    password: secret\n"
+        said = "** WARNING **: too open\n50-theirs.yaml:3:1: Invalid YAML\n    password: secret\n"
         return card.services.subprocess.CompletedProcess([], int(wrong), said)
 
     monkeypatch.setattr(card.services, "run", run)

@@ -731,6 +731,8 @@ def test_lightsail_gets_a_script_that_checks_what_it_installs(tmp_path, monkeypa
     script = lightsail.script("https://x.example/microblog_1_all.deb")
     assert hashlib.sha256(b"a package").hexdigest() in script
     assert subprocess.run(["sh", "-n"], input=script.encode(), check=False).returncode == 0
+    # The smallest servers have no room for it else.
+    assert 0 < script.index("swapon") < script.index("$apt update")
     # Updates that the new server has begun by itself hold locks that apt-get update does not wait for.
     assert script.index("After=apt-daily.service") < script.index("$apt update")
     for bad in ("", "http://x.example/d", "https://x/'; reboot; '"):

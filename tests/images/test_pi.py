@@ -1,6 +1,7 @@
 """The Raspberry Pi's profile: small, quiet to its card, found by name, set up by a text file."""
 
 import re
+import socket
 
 import pytest
 import requests
@@ -19,18 +20,29 @@ def test_pis_service_is_running(host, name):
     assert host.service(name).is_running
 
 
-@pytest.mark.parametrize("name", ["nginx", "mariadb-server", "mysql-server", "postfix"])
+@pytest.mark.parametrize("name", ["mariadb-server", "mysql-server", "postfix"])
 def test_what_a_pi_does_without_is_not_there(host, name):
     assert not host.package(name).is_installed
 
 
-def test_gunicorn_answers_on_port_80_without_root(host, booted):
+def test_site_is_served_by_plain_http(host, booted):
+    """nginx stands before gunicorn, which faces nobody, and sends nobody on to an unknown certificate."""
     workers = host.process.filter(comm="gunicorn")
     assert {process.user for process in workers} == {"microblog"}
     assert 2 <= len(workers) <= 3  # the master, and one or two
-    for address in ("127.0.0.1:8000", "0.0.0.0:80", "[::]:80"):
-        assert address in host.check_output("ss -Hltn")
-    assert requests.get(f"{booted.url}/healthz", timeout=120).status_code == 200
+    answer = requests.get(f"{booted.url}/login", allow_redirects=False, timeout=120)
+    assert (answer.status_code, answer.headers["Server"]) == (200, "nginx")
+
+
+def test_two_hundred_half_sent_requests_keep_nobody_waiting(booted):
+    crowd = []
+    for number in range(200):
+        opened = socket.create_connection(("127.0.0.1", booted.ports["http"]), timeout=120)
+        opened.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" if number % 2 else b"")
+        crowd.append(opened)
+    assert requests.get(f"{booted.url}/login", timeout=120).status_code == 200
+    for opened in crowd:
+        opened.close()
 
 
 def test_database_is_sqlite_with_a_write_ahead_log(host):
@@ -58,6 +70,32 @@ def test_logs_stay_in_memory(host):
     assert (
         host.check_output("journalctl --header | sed -n 's/^File path: //p' | cut -d/ -f2 | sort -u") == "run"
     )
+
+
+def test_the_webs_logs_stay_in_memory(host):
+    assert host.check_output("findmnt --noheadings --output FSTYPE /var/log/nginx") == "tmpfs"
+
+
+_AVAHI = "busctl call org.freedesktop.Avahi / org.freedesktop.Avahi.Server"
+_GREET = "systemctl start microblog-greeting.service; cat /run/issue.d/microblog.issue"
+_NAMES = "cat /run/microblog/nginx-names.conf; openssl x509 -noout -text -in /etc/microblog/tls/cert.pem"
+
+
+def _goes_by(name, booted, host):
+    wait_until(lambda: f'"{name}"' in host.check_output(f"{_AVAHI} GetHostNameFqdn"), f"avahi is {name}")
+    wait_until(lambda: f"http://{name} " in host.check_output(_GREET), "the greeting says so")
+    wait_until(lambda: host.check_output(_NAMES).count(name) >= 2, "nginx and the certificate follow")
+    assert requests.get(f"{booted.url}/login", headers={"Host": name}, timeout=120).status_code == 200
+
+
+def test_the_name_that_avahi_took_is_the_one_that_works(host, booted):
+    """As after a conflict: another machine had the name first."""
+    host.check_output(f"{_AVAHI} SetHostName s first-2")
+    try:
+        _goes_by("first-2.local", booted, host)
+    finally:
+        host.check_output(f"{_AVAHI} SetHostName s first")
+    _goes_by("first.local", booted, host)
 
 
 def test_swap_is_compressed_memory(host):

@@ -27,7 +27,6 @@ def test_health_is_good(visitor):
     assert visitor.get("/healthz").status_code == 200
 
 
-@pytest.mark.cloud
 def test_static_files_come_from_nginx_and_last_30_days(visitor, host):
     answer = visitor.get("/static/vendor/css/bootstrap.min.css")
     assert answer.status_code == 200

@@ -38,6 +38,14 @@ def test_mistake_is_answered_beside_the_text_file(edited):
     assert "Microblog " in edited.run("/etc/update-motd.d/20-microblog")
 
 
+def test_key_opens_whoever_has_an_account(edited):
+    files = edited.run(
+        "sudo sshd -T -C user=anybody,host=x,addr=1.2.3.4 | grep -i ^authorizedkeysfile"
+    ).split()
+    assert ".ssh/authorized_keys" in files
+    assert "susan" in edited.run(f"sudo cat {files[-1]}")
+
+
 def test_password_is_on_the_card_no_more(edited):
     assert "herons" not in edited.run("sudo cat /boot/firmware/microblog.txt")
     device = edited.run("findmnt --noheadings --output SOURCE /boot/firmware").strip()

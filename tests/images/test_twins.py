@@ -1,7 +1,7 @@
 """Two machines from one image share no secret, and the image holds none."""
 
 import pytest
-from conftest import IDENTITY_CASES, found, identity, secrets
+from conftest import IDENTITY, found, identity, secrets
 
 from builder.core.progress import step
 
@@ -15,13 +15,13 @@ def twin(identities, second):
     return identity(second)
 
 
-@pytest.mark.parametrize("what", IDENTITY_CASES)
+@pytest.mark.parametrize("what", IDENTITY)
 def test_two_machines_differ(identities, twin, what):
     assert len(identities[what]) >= 32
     assert identities[what] != twin[what]
 
 
-@pytest.mark.parametrize("what", IDENTITY_CASES)
+@pytest.mark.parametrize("what", IDENTITY)
 def test_no_secret_is_in_the_image(identities, twin, raw, what):
     # What both have in common is form: the head of every OpenSSH key is the same.
     searched = secrets(identities[what]) ^ secrets(twin[what])

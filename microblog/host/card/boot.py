@@ -199,8 +199,10 @@ def _netplan(values: dict[str, str]) -> None:
     done = services.run("netplan", "generate")
     if not done.returncode:
         return
-    # The first line alone: others quote the file, and it may hold a password.
-    said = (done.stdout.strip().splitlines() or ["it does not say why"])[0][:200]
+    # One line alone, that which names a place: others quote the file, and it may hold a password.
+    lines = done.stdout.strip().splitlines()
+    places = [line for line in lines if re.search(r"\.yaml:\d+:\d+: ", line)]
+    said = [*places, *lines, "it does not say why"][0][:200]
     if _takes_alone(text):
         raise HostError(f"another file in /etc/netplan is wrong, and none counts until it is mended: {said}")
     _WIFI.unlink()
