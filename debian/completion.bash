@@ -1,23 +1,31 @@
 # bash completion for microblog(1): commands, then each command's options and files.
+# Made by docs/reference.py.
 
 _microblog()
 {
     local current=${COMP_WORDS[COMP_CWORD]}
-    local words="backup card db doctor harden https mail restore routes setup shell status translate user"
-    if [ "$COMP_CWORD" -gt 1 ]; then
-        case ${COMP_WORDS[1]} in
-            backup) words="--output --json" ;;
-            db) words="current downgrade heads history upgrade" ;;
-            doctor|status) words="--json" ;;
-            harden) words="--check --dry-run --confirm --no-confirm --undo --json" ;;
-            https) words="--server --email --off --now" ;;
-            mail) words="--domain --relay --user --records --test --force --dry-run --off" ;;
-            restore) words="--check --force --json" ;;
-            setup) words="--boot --enable" ;;
-            translate) words="init update compile" ;;
-            *) words="--help" ;;
-        esac
-    fi
+    local words="backup db doctor harden https mail restore routes search setup shell status translate user"
+    local before="${COMP_WORDS[*]:1:COMP_CWORD-1}"
+    case $before in
+        "") ;;
+        backup|"backup "*) words="--output --json" ;;
+        db|"db "*) words="current history upgrade" ;;
+        doctor|"doctor "*) words="--json" ;;
+        harden|"harden "*) words="--check --dry-run --confirm --no-confirm --undo --json" ;;
+        https|"https "*) words="--server --email --off --now" ;;
+        mail|"mail "*) words="--domain --relay --user --records --test --force --dry-run --off" ;;
+        restore|"restore "*) words="--check --force --json" ;;
+        search) words="reindex" ;;
+        setup|"setup "*) words="--boot --enable" ;;
+        status|"status "*) words="--json" ;;
+        translate) words="compile init update" ;;
+        user) words="add delete demote list password promote suspend unsuspend" ;;
+        "user add"|"user add "*) words="--admin --generate --password-stdin" ;;
+        "user delete"|"user delete "*) words="--yes" ;;
+        "user list"|"user list "*) words="--json" ;;
+        "user password"|"user password "*) words="--generate --password-stdin" ;;
+        *) words="" ;;
+    esac
     mapfile -t COMPREPLY < <(compgen -W "$words --help" -- "$current")
 }
 complete -o default -F _microblog microblog

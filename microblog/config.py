@@ -277,15 +277,73 @@ class _Reader:
         return int(value)
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What is told of a setting.
+
+    :ivar default: what holds where it is not set.
+    """
+
+    name: str
+    meaning: str
+    default: str = ""
+
+
+SETTINGS = (
+    Setting(
+        "SECRET_KEY", "signs sessions; the same on all machines that share a database", "made on the machine"
+    ),
+    Setting(
+        "DATABASE_URL",
+        "`mysql+pymysql://USER:PASSWORD@HOST/NAME` or `sqlite:////path`; a server elsewhere works too, with"
+        " TLS by `?ssl_ca=FILE`; in a password, write `@` as `%40`",
+        "this machine's server, else SQLite",
+    ),
+    Setting("SITE_NAME", "shown on every page; at most 40 characters", "Microblog"),
+    Setting(
+        "HOST_NAMES",
+        "the names visitors may use, with commas, the one for links in mails first; see"
+        " [accounts](accounts.md#names)",
+        "the machine's own names, any address",
+    ),
+    Setting("HTTPS", "whether visitors come over HTTPS: secure cookies", "yes behind a proxy"),
+    Setting("TRUSTED_PROXIES", "how many reverse proxies stand before gunicorn; 1 with nginx", "0"),
+    Setting(
+        "PROXY_NETWORKS",
+        "where proxies are whose word for a visitor's address and scheme counts; see"
+        " [a balancer](package.md#behind-a-balancer-or-a-cdn)",
+        "127.0.0.0/8,::1/128",
+    ),
+    Setting(
+        "BIND",
+        "gunicorn's addresses, with commas: `unix:/PATH`, `127.0.0.1:8001`; nginx follows the first. On a"
+        " port, any program of the machine could answer in its place while it does not run",
+        "a socket in `/run/microblog/socket`, which only root, the web servers' group (`www-data`) and the"
+        " application may enter",
+    ),
+    Setting("WEB_CONCURRENCY", "gunicorn's workers", "by processors and memory"),
+    Setting("WEB_THREADS", "threads of each worker", "4"),
+    Setting("MAIL_SERVER", "who takes the site's mail; see [accounts](accounts.md#mail)", "no mail is sent"),
+    Setting("MAIL_PORT", "its port", "25, or 465 with MAIL_USE_SSL"),
+    Setting("MAIL_USERNAME", "the name there", "no log-in"),
+    Setting("MAIL_PASSWORD", "the password there; over a network with TLS alone"),
+    Setting("MAIL_USE_TLS", "`true`: STARTTLS", "false"),
+    Setting("MAIL_USE_SSL", "`true`: TLS from the first byte on", "false"),
+    Setting("MAIL_FROM", "the sender's address", "noreply at the site's first name"),
+    Setting("ADMINS", "who gets mail about errors, with commas", "nobody"),
+    Setting(
+        "GRAVATAR", "`true`: pictures from gravatar.com, which thereby learns who reads what", "false: drawn"
+    ),
+    Setting("MS_TRANSLATOR_KEY", "Microsoft Translator's, for the Translate link", "no link"),
+    Setting("MS_TRANSLATOR_REGION", "of that subscription", "a global one"),
+    Setting(
+        "ELASTICSEARCH_URL",
+        "where posts are searched: `http[s]://[USER:PASSWORD@]HOST[:PORT][/INDEX]`",
+        "in the database",
+    ),
+)
+
+
 def known_settings() -> frozenset[str]:
-    """The names of all settings, as the reader asks for them; gunicorn's are in gunicorn_config."""
-    asked = {"WEB_CONCURRENCY", "WEB_THREADS"}
-
-    class Recorder(_Reader):
-        def get(self, key: str) -> str:
-            asked.add(key)
-            return super().get(key)
-
-    least = {"SECRET_KEY": "x" * SECRET_KEY_MIN, "DATABASE_URL": "sqlite:////x", "MAIL_SERVER": "localhost"}
-    Recorder(Path(os.devnull), least).config()
-    return frozenset(asked)
+    """The names of all settings."""
+    return frozenset(setting.name for setting in SETTINGS)

@@ -30,7 +30,14 @@ def _hush(_text: str) -> None:
 @click.option("--daily", is_flag=True, hidden=True, help="The timer's: what has its time.")
 @click.option("--leave", is_flag=True, hidden=True, help="The package's prerm: give back what was taken.")
 def setup(boot: bool, enable: bool, daily: bool, leave: bool) -> None:
-    """Make what is missing on this machine, and start the site."""
+    """Make what is missing on this machine, and start the site.
+
+    That is environment file and secret key, database and its user, schema, certificate and the web
+    server's configuration. It changes nothing that is there, takes changed settings over, and can be run at
+    any time, and again after an interruption or an upgrade that has failed.
+
+    Links in sites-enabled and supervisor's conf.d that were taken away stay away, until --enable.
+    """
     from microblog.host import setup as work
 
     if leave:
@@ -46,7 +53,8 @@ def setup(boot: bool, enable: bool, daily: bool, leave: bool) -> None:
 def status(as_json: bool) -> None:
     """Show what runs, on what, and for how long it can.
 
-    The exit code is for monitors: 1 where somebody should look.
+    On which database, whether visitors see the site, when the certificate ends, how much room the disk
+    has, and the last backup. The exit code is for monitors: 1 where somebody should look.
     """
     from microblog.host.health.status import status as work
 
@@ -65,7 +73,11 @@ def status(as_json: bool) -> None:
 @click.command()
 @_json
 def doctor(as_json: bool) -> None:
-    """Find what is wrong with this machine, say why, and what helps."""
+    """Find what is wrong with this machine, say why, and what helps.
+
+    It asks for the site as a visitor does, by its first name through the web server, and sees by the secret
+    key that it is this site that answers. The exit code is 1 where something is wrong.
+    """
     from microblog.host.health.doctor import doctor as work
 
     findings = work()
@@ -87,7 +99,10 @@ def doctor(as_json: bool) -> None:
 @click.option("--daily", is_flag=True, hidden=True, help="The timer's: the last seven are kept.")
 @_json
 def backup(output: Path | None, daily: bool, as_json: bool) -> None:
-    """Write database, settings, secrets and certificate into one file."""
+    """Write database, settings, secrets and certificate into one file.
+
+    By default in /var/backups/microblog. A timer does it daily and keeps the last seven.
+    """
     from microblog.host.backups.backup import backup as work
 
     path, manifest = work(output, "daily" if daily else "manual")
@@ -100,9 +115,10 @@ def backup(output: Path | None, daily: bool, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Go on where what is there cannot be backed up first.")
 @_json
 def restore(file: Path, check: bool, force: bool, as_json: bool) -> None:
-    """Put a backup in the place of what is there.
+    """Put a backup in the place of what is there, which is backed up first.
 
-    Settings of the machine itself stay: its database (of either kind), proxies and workers.
+    It may come from another machine, another kind of database and an older version. Settings of the
+    machine itself stay: its database (of either kind), proxies and workers.
     """
     from microblog.host.backups import restore as work
     from microblog.host.setup import setup as set_up
@@ -141,7 +157,12 @@ def _print_backup(path: Path, manifest: dict[str, Any], as_json: bool) -> None:
 @click.option("--now", is_flag=True, help="With --off: lock out browsers that insist on a trusted one.")
 @click.option("--deploy", is_flag=True, hidden=True, help="certbot's hook.")
 def https(domains: tuple[str, ...], server: str, email: str, off: bool, now: bool, deploy: bool) -> None:
-    """Get a certificate for DOMAIN that browsers trust, and have it renewed."""
+    """Get a certificate for DOMAIN that browsers trust, and have it renewed.
+
+    From Let's Encrypt, or another ACME service. --off first has browsers forget that they were told to
+    insist on HTTPS (never with a certificate of the machine's own; with an authority's five minutes on the
+    first day, then a day, a week, a year), and says when to call it again; or, with --now, does not wait.
+    """
     from microblog.host.extras import https as work
 
     if deploy:
@@ -175,7 +196,14 @@ def mail(
     dry_run: bool,
     off: bool,
 ) -> None:
-    """Have the site send mail: directly, with signatures, or through a relay."""
+    """Have the site send mail: directly, with signatures, or through a relay.
+
+    Directly, it is signed (DKIM), and the SPF, DKIM and DMARC records to publish are printed. A relay's
+    password is asked for, or read from standard input.
+
+    A mail server that somebody has set up is not changed, and no other one replaced, without --force. --test
+    waits until another server has taken the message.
+    """
     from microblog.host.extras import mail as work
 
     if recipient is not None:
@@ -222,7 +250,12 @@ def harden(
 ) -> None:
     """Close what a server on the internet should not have open.
 
-    It is undone after five minutes, unless it is confirmed from a new session.
+    SSH by key alone and not for root, a firewall, security updates by themselves, fail2ban. sshd and sudo
+    themselves are asked whether somebody can still come in and be root: it refuses where nobody could. Which
+    open ports the firewall closes is said.
+
+    It is undone after five minutes, unless you log in anew and run it with --confirm there; scripts say
+    --no-confirm.
     """
     from microblog.host.extras import harden as work
 

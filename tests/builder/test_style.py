@@ -27,7 +27,8 @@ _MAINTAINER = [
 
 # All that is Python.
 _PYTHON = [
-    paths.ROOT / name for name in ("build.py", "builder", "debian", "images", "microblog", "packer", "tests")
+    paths.ROOT / name
+    for name in ("build.py", "builder", "debian", "docs", "images", "microblog", "packer", "tests")
 ]
 # Methods' keywords that point releases brought: Debian 12's own Python, 3.11.2, does not have them.
 _TOO_NEW = {("extract", "filter"), ("extractall", "filter")}

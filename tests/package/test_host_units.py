@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 
 from builder.core import paths
 from microblog import gunicorn_config, ipv6
-from microblog.config import Config, known_settings
+from microblog.config import Config
 from microblog.errors import HostError
 from microblog.gunicorn_config import worker_count
 from microblog.host.database import memory, schema, server
@@ -40,13 +40,6 @@ def test_a_quote_that_is_not_closed_loses_no_secret(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="line 1: SITE_NAME cannot be read"):
         envfile.see_whole(tmp_path / "env", text, values)
     envfile.see_whole(tmp_path / "env", "# A=1\nB=2\n", {"B": "2"})
-
-
-def test_every_setting_is_known_and_told() -> None:
-    page = (paths.ROOT / "docs/package.md").read_text()
-    known = known_settings()
-    assert {"SECRET_KEY", "BIND", "MAIL_PASSWORD", "WEB_THREADS", "ELASTICSEARCH_URL"} <= known
-    assert [name for name in sorted(known) if f"`{name}`" not in page] == []
 
 
 def test_what_is_there_or_given_is_kept() -> None:
