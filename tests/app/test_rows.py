@@ -1,10 +1,13 @@
 """A backup's rows: out of one database and into another one."""
 
+import re
+
 import flask_migrate
 import pytest
 
 from microblog.config import Config
 from microblog.database import db
+from microblog.errors import HostError
 from microblog.host.database import rows
 from microblog.host.health import status
 from microblog.host.machine import privileges
@@ -58,6 +61,57 @@ def test_all_that_is_stored_arrives_and_is_found(app, database_url, other_app):
         assert indexing.pending() == 0
         assert db.session.query(IndexState).count() == 0
         db.engine.dispose()
+
+
+def test_a_row_that_the_database_refuses_is_left_out_and_named(app, database_url, other_app):
+    with app.app_context():
+        users = [User(name, f"{name}@example.org", "password") for name in ("susan", "david")]
+        db.session.add_all(users)
+        db.session.commit()
+        for number in range(3):
+            add_post(users[0], f"post {number}")
+        add_post(users[1], "david's")
+        follow(users[1], users[0])
+        db.session.commit()
+        first = explore_page().posts[-1].id
+    with rows.connection(database_url, snapshot=True) as opened:
+        chunks = [chunk for table in rows.tables(opened) for chunk, _ in rows.dump(opened, table)]
+    # As an older version, or another kind of database, has let it be: a post without anything in it, and
+    # a name that no account may have, to which a post and somebody who is followed belong.
+    broken = [
+        chunk.replace(b'"post 1"', b'""').replace(b'"david", "david"', b'"david", "x"') for chunk in chunks
+    ]
+    assert broken != chunks
+    with rows.connection(other_app.config["SQLALCHEMY_DATABASE_URI"]) as opened:
+        loader = rows.Loader(opened)
+        counts = dict(loader.add(chunk) for chunk in broken)
+        loader.recount("users", "posts_count", "posts", "author_id")
+        loader.commit()
+    assert (counts["users"], counts["posts"], counts["follows"]) == (1, 2, 0)
+    assert loader.missing == {"users": 1, "posts": 2, "public_posts": 2, "follows": 1}
+    assert len(loader.left_out) == 2
+    assert loader.left_out[0].startswith("users id ")
+    assert "ck_users_" in loader.left_out[0]
+    assert loader.left_out[1].startswith(f"posts id {first + 1}: ")
+    with other_app.app_context():
+        assert [post.body for post in explore_page().posts] == ["post 2", "post 0"]
+        assert User.find("susan").posts_count == 2
+        db.engine.dispose()
+
+
+def test_a_database_that_takes_no_rows_at_all_is_no_matter_of_one_row(app, database_url, other_app):
+    with app.app_context():
+        db.session.add_all(User(f"user{number}", f"{number}@example.org", "pw") for number in range(102))
+        db.session.commit()
+    with rows.connection(database_url, snapshot=True) as opened:
+        table = next(table for table in rows.tables(opened) if table.name == "users")
+        chunks = [
+            re.sub(rb'"user(\d+)", "user', rb'"user\1", "x', chunk) for chunk, _ in rows.dump(opened, table)
+        ]
+    with rows.connection(other_app.config["SQLALCHEMY_DATABASE_URI"]) as opened:
+        loader = rows.Loader(opened)
+        with pytest.raises(HostError, match="more than 100 rows cannot be stored, the first: users id "):
+            loader.add(chunks[0])
 
 
 def test_the_status_says_what_the_search_server_lacks(app, database_url, monkeypatch):

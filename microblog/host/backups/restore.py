@@ -153,12 +153,18 @@ def _stage(
     say(f"Loading {sum(manifest['rows'].values())} rows ...")
     other = replace(config, database_url=beside.url)
     try:
-        skipped = privileges.ask("the backup cannot be loaded", lambda: _load(file, manifest, other, newest))
+        skipped, missing, left_out = privileges.ask(
+            "the backup cannot be loaded", lambda: _load(file, manifest, other, newest)
+        )
     except BaseException:
         beside.discard()
         raise
     if skipped:
         say(f"Left out, as no tables of Microblog's: {', '.join(skipped)}")
+    if missing:
+        say(f"Left out, as this database does not take them: {', '.join(left_out)}")
+        if more := missing - len(left_out):
+            say(f"Left out with them, as belonging to them: {more} rows")
     return beside
 
 
@@ -232,10 +238,13 @@ def merge_settings(theirs: str, ours: str) -> str:
     return "\n".join([*kept, *own]) + "\n"
 
 
-def _load(file: BinaryIO, manifest: dict[str, Any], config: Config, newest: bool) -> list[str]:
+def _load(
+    file: BinaryIO, manifest: dict[str, Any], config: Config, newest: bool
+) -> tuple[list[str], int, list[str]]:
     """As the application's user: schema, rows, and the way to the newest schema.
 
-    :return: tables that are in the backup and not in the schema.
+    :return: tables that are in the backup and not in the schema; how many rows the database did not take;
+        which of them, and why.
     """
     from flask_migrate import upgrade
 
@@ -253,6 +262,8 @@ def _load(file: BinaryIO, manifest: dict[str, Any], config: Config, newest: bool
             if name.startswith("database/"):
                 table, count = loader.add(data)
                 counts[table] = counts.get(table, 0) + count
+        if loader.missing:
+            loader.recount("users", "posts_count", "posts", "author_id")
         # Elasticsearch may have what was written after the backup: it begins anew.
         loader.forget("search_index", "search_changes")
         loader.commit()
@@ -260,13 +271,14 @@ def _load(file: BinaryIO, manifest: dict[str, Any], config: Config, newest: bool
         loader.skip_numbers({"posts": 1_000_000, "users": 10_000})
     skipped = sorted(table for table, count in counts.items() if count < 0)
     for table, count in manifest["rows"].items():
-        if table not in skipped and counts.get(table) != count:
-            raise HostError(f"{count} rows of {table} were expected, {counts.get(table, 0)} loaded")
+        loaded = counts.get(table, 0) + loader.missing.get(table, 0)
+        if table not in skipped and loaded != count:
+            raise HostError(f"{count} rows of {table} were expected, {loaded} loaded")
     if newest:
         with app.app_context():
             upgrade()
             db.engine.dispose()
-    return skipped
+    return skipped, sum(loader.missing.values()), loader.left_out
 
 
 def _open(path: Path) -> BinaryIO:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 # Kept by Alembic: the schema that rows are loaded into has its own.
 REVISIONS = "alembic_version"
+# A constraint's or a value's errors: MariaDB's check (4025), MySQL's (3819), and those of both: a duplicate,
+# null, a reference to nothing, bad characters, out of range, too long.
+_BAD_ROW = {4025, 3819, 1062, 1048, 1452, 1366, 1264, 1406}
+_ORPHAN = 1452
+# More than this are no accident.
+_BAD_MAX = 100
 _CHUNK_BYTES = 4 * 2**20
 _BATCH_ROWS = 500
 # Where SQLite's full-text search keeps an index (https://www.sqlite.org/fts5.html#fts5_data_structures):
@@ -108,6 +114,10 @@ class Loader:
 
     def __init__(self, opened: "sa.engine.Connection") -> None:
         self._opened = opened
+        # What the database did not take: of each table how many; and, but for what belonged to one of
+        # these, which and why.
+        self.missing: dict[str, int] = {}
+        self.left_out: list[str] = []
         found = tables(opened)
         self._tables = {table.name: table for table in found}
         # A migration may have written rows of its own: the backup has them too.
@@ -115,7 +125,7 @@ class Loader:
             opened.execute(table.delete())
 
     def add(self, chunk: bytes) -> tuple[str, int]:
-        """Insert a chunk's rows.
+        """Insert a chunk's rows; one that the database refuses is left out, and noted.
 
         :return: the table's name, and how many were inserted; -1 for a table that the
             schema does not have: not one of ours.
@@ -134,22 +144,70 @@ class Loader:
                 "restore it with the version that made it",
             )
         kinds = [table.columns[name].type for name in names]
-        batch: list[dict[str, Any]] = []
-        for line in lines[1:]:
-            values = json.loads(line)
-            batch.append({name: _typed(v, kind) for name, v, kind in zip(names, values, kinds, strict=True)})
-            if len(batch) >= _BATCH_ROWS:
+        count = 0
+        for start in range(1, len(lines), _BATCH_ROWS):
+            batch = [
+                {
+                    name: _typed(value, kind)
+                    for name, value, kind in zip(names, json.loads(line), kinds, strict=True)
+                }
+                for line in lines[start : start + _BATCH_ROWS]
+            ]
+            count += self._insert(table, batch)
+        return table.name, count
+
+    def _insert(self, table: "sa.Table", batch: list[dict[str, Any]]) -> int:
+        """:return: how many of them the database took."""
+        import sqlalchemy as sa
+
+        try:
+            with self._savepoint():
                 self._opened.execute(table.insert(), batch)
-                batch = []
-        if batch:
-            self._opened.execute(table.insert(), batch)
-        return table.name, len(lines) - 1
+            return len(batch)
+        except sa.exc.DBAPIError as error:
+            if not _is_of_a_row(error):
+                raise
+            if len(batch) == 1:
+                self._leave_out(table, batch[0], error)
+                return 0
+        # One of them is bad: the others are not.
+        return sum(self._insert(table, [row]) for row in batch)
+
+    @contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        self._opened.exec_driver_sql("SAVEPOINT batch")
+        try:
+            yield
+        except BaseException:
+            self._opened.exec_driver_sql("ROLLBACK TO SAVEPOINT batch")
+            raise
+        self._opened.exec_driver_sql("RELEASE SAVEPOINT batch")
+
+    def _leave_out(self, table: "sa.Table", row: dict[str, Any], error: Any) -> None:
+        """Note a row that the database does not take; what belongs to one that is not there goes with it."""
+        self.missing[table.name] = self.missing.get(table.name, 0) + 1
+        if _is_orphan(error):
+            return
+        key = ", ".join(f"{column.name} {row.get(column.name)}" for column in table.primary_key.columns)
+        why = str(error.orig.args[-1])[:200]
+        self.left_out.append(f"{table.name} {key}: {why}")
+        if len(self.left_out) > _BAD_MAX:
+            raise HostError(
+                f"more than {_BAD_MAX} rows cannot be stored, the first: {self.left_out[0]}",
+                "restore it with the version, and into the kind of database, that made it",
+            )
 
     def forget(self, *names: str) -> None:
         """Empty these tables, where there are such: what they say is of another time."""
         for name in names:
             if name in self._tables:
                 self._opened.execute(self._tables[name].delete())
+
+    def recount(self, name: str, column: str, of: str, by: str) -> None:
+        """Set a column of numbers to how many rows of another table name each row's id."""
+        if {name, of} <= set(self._tables) and column in self._tables[name].columns:
+            query = f"UPDATE {name} SET {column} = (SELECT COUNT(*) FROM {of} WHERE {by} = {name}.id)"  # noqa: S608
+            self._opened.exec_driver_sql(query)
 
     def commit(self) -> None:
         raw: Any = self._opened.connection.dbapi_connection
@@ -176,6 +234,17 @@ class Loader:
     def _has_sequences(self) -> bool:
         query = "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"
         return self._opened.exec_driver_sql(query).first() is not None
+
+
+def _is_of_a_row(error: Any) -> bool:
+    """Whether the database refuses a row for what is in it, and would take others."""
+    import sqlalchemy as sa
+
+    return isinstance(error, sa.exc.IntegrityError) or error.orig.args[0] in _BAD_ROW
+
+
+def _is_orphan(error: Any) -> bool:
+    return error.orig.args[0] in (_ORPHAN, "FOREIGN KEY constraint failed")
 
 
 def _plain(value: Any) -> Any:
