@@ -16,7 +16,7 @@ _microblog()
         mail|"mail "*) words="--domain --relay --user --records --test --force --dry-run --off" ;;
         restore|"restore "*) words="--check --force --json" ;;
         search) words="reindex" ;;
-        setup|"setup "*) words="--boot --enable" ;;
+        setup|"setup "*) words="--boot --enable --dry-run" ;;
         status|"status "*) words="--json" ;;
         translate) words="compile init update" ;;
         user) words="add delete demote list password promote suspend unsuspend" ;;

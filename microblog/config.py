@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from microblog import names
 from microblog.errors import HostError
 
 ENV_FILE = Path("/etc/microblog/microblog.env")
@@ -263,7 +264,7 @@ class _Reader:
         username, password = self.get("MAIL_USERNAME"), self.get("MAIL_PASSWORD")
         if bool(username) != bool(password):
             raise self.wrong("MAIL_USERNAME", "and MAIL_PASSWORD belong together", "put both or neither")
-        if username and not (tls or ssl or host in ("localhost", "127.0.0.1", "::1")):
+        if username and not (tls or ssl or names.is_loopback(host)):
             raise self.wrong("MAIL_PASSWORD", "would cross the network in the clear", "put MAIL_USE_TLS=true")
         port = self.port("MAIL_PORT", 465 if ssl else 25)
         return MailServer(host, port, username, password, "tls" if ssl else "starttls" if tls else "")

@@ -9,7 +9,8 @@ import re
 import smtplib
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -65,18 +66,7 @@ class Mailer:
 
         :raises OSError: if it cannot be reached or refuses (smtplib's errors are some).
         """
-        where = (self.server.host, self.server.port)
-        context = ssl.create_default_context() if self.server.tls else None
-        connection = (
-            smtplib.SMTP_SSL(*where, timeout=_TIMEOUT_SECONDS, context=context)
-            if self.server.tls == "tls"
-            else smtplib.SMTP(*where, timeout=_TIMEOUT_SECONDS)
-        )
-        with connection as smtp:
-            if self.server.tls == "starttls":
-                smtp.starttls(context=context)
-            if self.server.username:
-                smtp.login(self.server.username, self.server.password)
+        with connect(self.server, _TIMEOUT_SECONDS) as smtp:
             smtp.send_message(message)
 
     def later(self, job: Callable[[], None]) -> None:
@@ -112,6 +102,28 @@ class Mailer:
                 _logger.exception("mail: a message could not be made")
             finally:
                 self._queue.task_done()
+
+
+@contextmanager
+def connect(server: MailServer, seconds: float) -> Iterator[smtplib.SMTP]:
+    """A mail server that has let us in.
+
+    :param seconds: how long it may take with each answer.
+    :raises OSError: if it cannot be reached or refuses (smtplib's errors are some).
+    """
+    where = (server.host, server.port)
+    context = ssl.create_default_context() if server.tls else None
+    connection = (
+        smtplib.SMTP_SSL(*where, timeout=seconds, context=context)
+        if server.tls == "tls"
+        else smtplib.SMTP(*where, timeout=seconds)
+    )
+    with connection as smtp:
+        if server.tls == "starttls":
+            smtp.starttls(context=context)
+        if server.username:
+            smtp.login(server.username, server.password)
+        yield smtp
 
 
 def _parts(address: str) -> tuple[str, str]:

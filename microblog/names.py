@@ -39,6 +39,29 @@ def machine_addresses() -> list[str]:
     return list(dict.fromkeys([*_ipv4_addresses(), *_ipv6_addresses()]))
 
 
+def is_public(name: str) -> bool:
+    """Whether a name may be in the public DNS, as far as it tells itself."""
+    return "." in name and not name.endswith((".local", ".localdomain", ".internal", ".lan", ".home.arpa"))
+
+
+def is_global(address: str) -> bool:
+    """Whether an address is one of the whole internet's."""
+    return ipaddress.ip_address(address).is_global
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine's own programs reach it there.
+
+    :param host: a name or an address, perhaps in brackets or with a zone, as ss(8) and BIND have them.
+    """
+    host = host.strip("[]").partition("%")[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
 def _canonical_names(short: str) -> list[str]:
     """The full names that /etc/hosts gives the machine's own."""
     try:

@@ -27,9 +27,10 @@ def _hush(_text: str) -> None:
 @click.command()
 @click.option("--boot", is_flag=True, help="Leave starting the services to systemd.")
 @click.option("--enable", is_flag=True, help="Link the site again where its links were taken away.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--daily", is_flag=True, hidden=True, help="The timer's: what has its time.")
 @click.option("--leave", is_flag=True, hidden=True, help="The package's prerm: give back what was taken.")
-def setup(boot: bool, enable: bool, daily: bool, leave: bool) -> None:
+def setup(boot: bool, enable: bool, dry_run: bool, daily: bool, leave: bool) -> None:
     """Make what is missing on this machine, and start the site.
 
     That is environment file and secret key, database and its user, schema, certificate and the web
@@ -40,7 +41,12 @@ def setup(boot: bool, enable: bool, daily: bool, leave: bool) -> None:
     """
     from microblog.host import setup as work
 
-    if leave:
+    if dry_run:
+        from microblog.host.plan import plan
+
+        for line in plan():
+            click.echo(line)
+    elif leave:
         work.leave()
     elif daily:
         work.daily()

@@ -3,6 +3,7 @@
 Folders stand in an order, and none reaches one above it:
 
     setup
+    plan
     extras   health   card
     backups
     database

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import upgrade
-from microblog.host.database import memory, server
+from microblog.host.database import kinds, memory, server
 from microblog.host.machine import layout, ledger, lock, privileges, services
 from microblog.host.site import certificate, envfile, front, hsts, identity, maintenance, nginx, supervisor
 
@@ -90,9 +90,11 @@ def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
 
     changed |= memory.ensure(config.database_url, say)
     try:
-        changed |= upgrade.migrate(config, say, _BOOT_WAIT_SECONDS if boot and _elsewhere(config) else None)
+        changed |= upgrade.migrate(
+            config, say, _BOOT_WAIT_SECONDS if boot and kinds.of(config.database_url).elsewhere else None
+        )
     except HostError as error:
-        if not (boot and _elsewhere(config) and services.booted()):
+        if not (boot and kinds.of(config.database_url).elsewhere and services.booted()):
             raise
         # nginx, and every other site of the machine, wait for this; the database may take its time.
         say(f"{error.message}: it is tried again in the background")
@@ -115,11 +117,6 @@ def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
     elif not boot:
         _see(config, say)
     say("The site is set up" if changed else "Nothing was missing")
-
-
-def _elsewhere(config: Config) -> bool:
-    target = server.Target.parse(config.database_url)
-    return target is not None and not target.socket
 
 
 def _see(config: Config, say: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from microblog.errors import HostError
-from microblog.host.backups import archive, backup, restore
+from microblog.host.backups import archive, backup, restore, upgrade
 from microblog.host.machine import layout
 
 MEMBERS = {"config/microblog.env": b"SECRET_KEY=x\n", "database/users/000000.jsonl": b"{}\n" * 100}
@@ -97,3 +97,33 @@ def test_the_manifest_is_json_to_everybody() -> None:
     plain = gzip.decompress(written())
     text = plain[plain.index(b'{\n "format"') :]
     assert json.loads(text[: text.rindex(b"}") + 1])["members"].keys() == MEMBERS.keys()
+
+
+def test_another_machines_migration_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = [HostError("no backup was made: Table definition has changed, please retry transaction")] * 2
+
+    def back_up(kind: str) -> tuple[Path, dict[str, object]]:
+        if errors:
+            raise errors.pop()
+        return Path(f"/{kind}"), {}
+
+    said: list[str] = []
+    monkeypatch.setattr(backup, "backup", back_up)
+    monkeypatch.setattr(upgrade, "_AGAIN_SECONDS", 0)
+    assert upgrade._backed_up(said.append) == Path("/upgrade")
+    assert said == ["Waiting for another machine that changes the database ..."] * 2
+    errors.append(HostError("no backup was made: the disk is full"))
+    with pytest.raises(HostError, match="the disk is full"):
+        upgrade._backed_up(said.append)
+
+
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        ("", "mend that; then: microblog setup"),
+        ("make room", "make room; then: microblog setup"),
+        ("make room; then: microblog setup", "make room; then: microblog setup"),
+    ],
+)
+def test_the_way_on_is_said_once(hint: str, told: str) -> None:
+    assert upgrade._and_retry(HostError("no", hint)) == told

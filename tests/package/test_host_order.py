@@ -10,10 +10,18 @@ from builder.core import paths
 
 HOST = paths.ROOT / "microblog/host"
 # Those of one rank know nothing of each other.
-RANKS = (("machine",), ("site",), ("database",), ("backups",), ("extras", "health", "card"), ("setup",))
+RANKS = (
+    ("machine",),
+    ("site",),
+    ("database",),
+    ("backups",),
+    ("extras", "health", "card"),
+    ("plan",),
+    ("setup",),
+)
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 # What it may see of the application outside: settings and what they need, nothing of the web.
-OUTSIDE = {"", "config", "database", "errors", "host", "names", "proof"}
+OUTSIDE = {"", "config", "database", "errors", "host", "mail", "names", "proof"}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -3,17 +3,19 @@
 import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
+from sqlalchemy.engine import make_url
 
 from builder.core import paths
 from microblog import gunicorn_config, ipv6
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.gunicorn_config import worker_count
-from microblog.host.database import memory, schema, server
+from microblog.host.database import kinds, memory, schema, server, staging
 from microblog.host.extras import doors, https
 from microblog.host.machine import apt, files, layout, services
 from microblog.host.site import envfile, hsts, nginx
@@ -58,14 +60,45 @@ def test_secret_keys_differ_and_are_long() -> None:
 
 
 def test_only_the_packages_own_database_is_made() -> None:
-    def ours(url: str) -> bool:
-        target = server.Target.parse(url)
-        return target is not None and target.ours
+    socket = "?unix_socket=/run/mysqld/mysqld.sock"
+    assert kinds.of(f"mysql+pymysql://microblog@localhost/microblog{socket}").ours
+    assert not kinds.of("mysql+pymysql://microblog:secret@db.example/microblog").ours
+    assert not kinds.of(f"mysql+pymysql://other@localhost/microblog{socket}").ours
+    assert kinds.of("sqlite:////var/lib/microblog/microblog.db").ours
 
-    assert ours("mysql+pymysql://microblog@localhost/microblog?unix_socket=/run/mysqld/mysqld.sock")
-    assert not ours("mysql+pymysql://microblog:secret@db.example/microblog")
-    assert not ours("mysql+pymysql://other@localhost/microblog?unix_socket=/run/mysqld/mysqld.sock")
-    assert not ours("sqlite:////var/lib/microblog/microblog.db")
+
+@pytest.mark.parametrize(
+    ("url", "name", "elsewhere"),
+    [
+        ("sqlite:////srv/a b%20c.db?timeout=5", "SQLite, /srv/a b%20c.db", False),
+        ("mysql+pymysql://u:p%40%2F@db.example/n?charset=utf8mb4", "MySQL, n on db.example", True),
+        ("mysql+pymysql://u@localhost/n?unix_socket=/s", "MySQL, n on localhost", False),
+    ],
+)
+def test_a_database_is_named_without_its_password(url: str, name: str, elsewhere: bool) -> None:
+    database = kinds.of(url)
+    assert (database.name, database.elsewhere) == (name, elsewhere)
+    assert (database.data is None) == elsewhere
+    assert database.kind == name.partition(",")[0].lower()
+
+
+@pytest.mark.parametrize(
+    "path", ["/var/lib/x.db", "/a b/%20.db", "/a%2Fb", "/x.db?timeout=5", "/x;y#z.db", "/ü/\u202e.db"]
+)
+def test_files_are_where_the_application_finds_them(path: str) -> None:
+    url = f"sqlite:///{path}"
+    assert str(staging.sqlite_path(url)) == make_url(url).database
+    beside = kinds.of(url).beside(lambda _: None)
+    assert make_url(beside.url).database == f"{make_url(url).database}.microblog-restored"
+
+
+def test_a_database_beside_has_the_same_server_and_password() -> None:
+    url = "mysql+pymysql://u:p%40%2F%25:@db.example:3307/n?ssl_ca=/x&charset=utf8mb4"
+    beside, first = server.Target.parse(kinds.of(url).beside(print).url), server.Target.parse(url)
+    assert beside
+    assert first
+    assert beside == replace(first, name="n_microblog_restored")
+    assert beside.password == "p@/%:"
 
 
 def test_passwords_in_urls_are_decoded() -> None:
@@ -241,3 +274,17 @@ def test_without_ipv6_the_site_listens_on_what_there_is(monkeypatch: pytest.Monk
     assert gunicorn_config._addresses(wanted) == wanted.split(",")
     monkeypatch.setattr(ipv6, "available", lambda: False)
     assert gunicorn_config._addresses(wanted) == ["127.0.0.1:8000", "0.0.0.0:80"]
+
+
+@pytest.mark.parametrize(
+    ("bind", "ports"),
+    [
+        ("", set()),
+        ("unix:/run/x.sock,127.0.0.1:8001,localhost:8002,[::1]:8003,127.9.9.9:8004", set()),
+        ("0.0.0.0:80,[::]:81, 192.168.1.2:82,unix:/x", {80, 81, 82}),
+        (":8000,[::ffff:127.0.0.1]:83,[fe80::1%eth0]:84", {8000, 84}),
+        ("nonsense", set()),
+    ],
+)
+def test_ports_that_others_reach(bind: str, ports: set[int]) -> None:
+    assert layout.open_ports(bind) == ports

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nspawn import Answer, Kept, Machine, add_admin, install, link, try_install, wait_until
 from sites import BACKUPS, ENV, FORGET, fill, look, switch_to
+from test_commands import DIRECTORY, PEBBLE, START_PEBBLE
 
 OWN_DEFAULT = """
 server { listen 80 default_server; listen [::]:80 default_server; server_name _; root /var/www/own; }
@@ -344,6 +345,9 @@ def test_no_log_has_the_secret_of_a_link(server: Machine) -> None:
     # And a link to nowhere in the place of the backups is told in two lines.
     server.run("sh", "-c", f"rmdir {BACKUPS} 2> /dev/null; ln -s /nowhere {BACKUPS}")
     assert len(refused(server, "backup").splitlines()) == 2
+    server.run("microblog", "backup", "--output", "/root/b.tar.gz")
+    said = refused(server, "restore", "/root/b.tar.gz")
+    assert "what is there could not be backed up" in said
     server.run("rm", BACKUPS)
     server.run("supervisorctl", "start", "microblog")
     wait_until("the site answers", server.answers)
@@ -378,31 +382,43 @@ def test_a_deployment_by_hand_is_named_and_not_touched(server: Machine, deb: Pat
     assert server.answers()
 
 
-def test_purging_takes_back_what_https_mail_and_harden_have_changed(server: Machine, deb: Path) -> None:
+# What a purge that is told to delete all may leave: nothing.
+LISTING = """
+find / -xdev \\( -name '*microblog*' -o -name '*acme*' \\) -not -path '/proc/*' -not -path '/sys/*' \
+    -not -path '/var/cache/*' -not -path '/var/log/journal/*' -not -path '/root/*' -not -path '/tmp/*'
+find /etc/letsencrypt /var/lib/letsencrypt -type f -not -path '*/accounts/*' -not -name '.certbot.lock' \
+    -not -name '.updated-*-conf-digest.txt' 2> /dev/null
+grep -rlsi -e s3cretword -e microblog /etc || true
+crontab -l 2> /dev/null || true
+"""
+
+
+def test_purging_all_takes_back_what_https_mail_and_harden_have_changed(server: Machine) -> None:
     server.run(
-        "apt-get", "install", "--yes", "--no-install-recommends", "openssh-server", "openssh-client", "sudo"
+        *("apt-get", "install", "--yes", "--no-install-recommends", "openssh-server", "openssh-client"),
+        *("sudo", "pebble", "certbot", "opendkim", "opendkim-tools"),
     )
     add_admin(server)
     sshd, postfix = server.run("sshd", "-T"), server.run("postconf", "-n")
-    server.run(
-        "microblog",
-        "mail",
-        "--relay",
-        "smtp.example.net:465",
-        "--user",
-        "me",
-        "--domain",
-        "x.example",
-        stdin="s3cretword\n",
-    )
+    server.run("sh", "-c", "echo 127.0.0.1 blog.example.org >> /etc/hosts")
+    server.run("sh", "-ec", START_PEBBLE, stdin=json.dumps(PEBBLE))
+    wait_until("pebble answers", lambda: server.get(DIRECTORY).status == 200)
+    server.run("microblog", "https", "blog.example.org", "--server", DIRECTORY)
+    assert server.run("ls", "/etc/letsencrypt/live").split()[-1] == "microblog"
+    # Signed, and through a relay, with a password.
+    server.run("microblog", "mail", "--domain", "x.example")
+    relay = ("--relay", "smtp.example.net:465", "--user", "me", "--domain", "x.example")
+    server.run("microblog", "mail", *relay, stdin="s3cretword\n")
     server.run("microblog", "harden", "--no-confirm")
+    server.run("microblog", "backup")
     assert server.run("sshd", "-T") != sshd
-    server.run("apt-get", "purge", "--yes", "microblog")
+    server.run("debconf-set-selections", stdin="microblog microblog/purge-database boolean true\n")
+    server.run("apt-get", "purge", "--yes", "microblog", env={"DEBIAN_FRONTEND": "noninteractive"})
     assert server.run("sshd", "-T") == sshd
     assert server.run("postconf", "-n") == postfix
     assert "inactive" in server.run("ufw", "status")
-    assert server.run("sh", "-c", "grep -rls s3cretword /etc || true") == ""
-    assert server.run("find", "/etc", "-name", "*microblog*") == ""
+    assert server.run("sh", "-c", LISTING) == ""
+    assert "microblog" not in server.sql("SHOW DATABASES; SELECT user FROM mysql.user")
 
 
 BALANCER = """

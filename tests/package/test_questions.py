@@ -16,6 +16,7 @@ microblog microblog/admin-email string root@localhost
 microblog microblog/database select elsewhere
 microblog microblog/database-url password {ELSEWHERE}
 """
+SHOWN = "openssl s_client -connect localhost:443 < /dev/null 2> /dev/null | openssl x509 -noout"
 MADE = """
 find / -xdev -name *microblog* -not -path /proc/* -not -path /var/cache/*
 -not -path /var/log/journal/* -not -path /root/* -not -path /sys/*
@@ -112,48 +113,6 @@ def test_obstacles_are_one_line_each(server: Machine, deb: Path) -> None:
     assert server.run("find", BACKUPS, "-name", "*upgrad*", check=False).count("upgrade") == 0
 
 
-def test_the_doctor_finds_each(server: Machine) -> None:
-    assert "Nothing is wrong" in server.run("microblog", "doctor")
-    troubles = {
-        "is masked": ("systemctl mask --now nginx", "systemctl unmask nginx && systemctl start nginx"),
-        "The database does not answer.": ("systemctl stop mysql", "systemctl start mysql"),
-        "The application does not answer.": (
-            "supervisorctl stop microblog",
-            "supervisorctl start microblog",
-        ),
-        "is open to others": (f"chmod 644 {ENV}", f"chmod 640 {ENV}"),
-        "do not belong together": (
-            "openssl genpkey -algorithm ed25519 -out /etc/microblog/tls/key.pem",
-            "rm /etc/microblog/tls/*",
-        ),
-        "nginx does not accept": ("echo bad > /etc/nginx/conf.d/x.conf", "rm /etc/nginx/conf.d/x.conf"),
-        "is full": (
-            f"install -d -m 700 {BACKUPS} && mount -t tmpfs -o size=1m tmpfs {BACKUPS} && chmod 700 {BACKUPS}"
-            f" && head -c 1020k /dev/zero > {BACKUPS}/x",
-            f"umount {BACKUPS}",
-        ),
-        "The settings cannot be used.": (
-            f"echo TRUSTED_PROXIES=x >> {ENV}",
-            f"sed -i '/TRUSTED_PROXIES=x/d' {ENV}",
-        ),
-        "There is no setting HOST_NAME.": (f"echo HOST_NAME=x >> {ENV}", f"sed -i '/^HOST_NAME=/d' {ENV}"),
-        "The clock is wrong.": (
-            "touch -d 2099-01-01 /usr/lib/python3/dist-packages/microblog/__init__.py",
-            "touch /usr/lib/python3/dist-packages/microblog/__init__.py",
-        ),
-    }
-    for found, (break_it, mend_it) in troubles.items():
-        server.run("sh", "-c", break_it)
-        said = server.run("microblog", "doctor", check=False)
-        assert server.code == 1, found
-        assert found in said, said
-        assert said.count("\n  then: ") == said.count("\n  why:  ") >= 1
-        server.run("sh", "-c", mend_it)
-        server.run("microblog", "setup")
-    assert "Nothing is wrong" in server.run("microblog", "doctor")
-    server.run("microblog", "status")
-
-
 def test_a_new_name_reaches_mail_and_certificate(server: Machine) -> None:
     server.run("postconf", "-e", "mydestination=testhost, theirs.example, localhost")
     server.run("sh", "-c", "echo testhost > /etc/mailname")
@@ -167,6 +126,38 @@ def test_a_new_name_reaches_mail_and_certificate(server: Machine) -> None:
     assert "DNS:renamed.example.org" in text
     assert server.run("microblog", "setup") == "Nothing was missing\n"
     assert server.answers()
+
+
+SHORT = """
+openssl x509 -in /etc/microblog/tls/cert.pem -signkey /etc/microblog/tls/key.pem -days 10 \
+    -extfile /root/names -out /root/cert.pem
+cp /root/cert.pem /etc/microblog/tls/cert.pem
+"""
+
+
+def test_the_daily_timer_renews_the_machines_own_certificate(server: Machine) -> None:
+    certificate = ("openssl", "x509", "-in", "/etc/microblog/tls/cert.pem", "-noout")
+    names = server.run(*certificate, "-ext", "subjectAltName").splitlines()[1].strip()
+    (server.root / "root/names").write_text(
+        f"subjectAltName={names.replace('IP Address', 'IP').replace(', ', ',')}\n"
+    )
+    server.run("sh", "-ec", SHORT)
+    server.run("systemctl", "reload", "nginx")
+    month = ("-checkend", str(30 * 86400))
+    server.run(*certificate, *month, check=False)
+    assert server.code == 1
+    server.run("systemctl", "start", "microblog-backup.service")
+    server.run(*certificate, *month)
+    # nginx shows it; its old processes answer for a moment yet.
+    wait_until(
+        "nginx shows the new one",
+        lambda: "not expire" in server.run("sh", "-c", f"{SHOWN} -checkend {30 * 86400}", check=False),
+    )
+    # And it has the names that came since.
+    server.run("sh", "-c", f"echo HOST_NAMES=social.example,testhost >> {ENV}")
+    server.run("systemctl", "start", "microblog-backup.service")
+    assert "DNS:social.example" in server.run(*certificate, "-ext", "subjectAltName")
+    assert "microblog-backup.timer" in server.run("systemctl", "list-timers")
 
 
 def test_the_database_server_takes_the_settings_of_a_small_machine(server: Machine) -> None:

@@ -19,7 +19,7 @@ import microblog
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import archive
-from microblog.host.database import rows, server, staging
+from microblog.host.database import kinds, rows
 from microblog.host.machine import files, layout, privileges
 
 ENV_MEMBER = "config/microblog.env"
@@ -136,24 +136,9 @@ def prune(kind: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def data_bytes(url: str) -> int:
-    """How much the database holds, roughly; 0 where that is not known."""
-    target = server.Target.parse(url)
-    if target is None:
-        with suppress(OSError):
-            return staging.sqlite_path(url).stat().st_size
-        return 0
-    connection = server.connect(target, lambda _: None, as_root=target.ours)
-    with connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT SUM(data_length) FROM information_schema.tables WHERE table_schema = %s", (target.name,)
-        )
-        return int(cursor.fetchone()[0] or 0)
-
-
 def _check_space(url: str, folder: Path) -> None:
     """:raises HostError: if the folder's disk has no room for a backup."""
-    needed = data_bytes(url) // 2 + _SPARE_BYTES
+    needed = kinds.of(url).size() // 2 + _SPARE_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise HostError(

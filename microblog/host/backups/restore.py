@@ -21,7 +21,7 @@ import microblog
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import archive, backup
-from microblog.host.database import rows, schema, staging
+from microblog.host.database import kinds, rows, schema, staging
 from microblog.host.machine import files, layout, lock, privileges
 from microblog.host.site import certificate, envfile, maintenance, nginx, supervisor
 
@@ -147,8 +147,9 @@ def _stage(
     :param newest: bring it to the installed version's schema; else it stays at the backup's.
     :raises HostError: if that fails; nothing stays of it.
     """
-    staging.check_space(config.database_url, sum(member["size"] for member in manifest["members"].values()))
-    beside = staging.beside(config.database_url, say)
+    database = kinds.of(config.database_url)
+    kinds.check_space(database, sum(member["size"] for member in manifest["members"].values()))
+    beside = database.beside(say)
     beside.make()
     say(f"Loading {sum(manifest['rows'].values())} rows ...")
     other = replace(config, database_url=beside.url)
@@ -180,7 +181,7 @@ def finish(say: Callable[[str], None]) -> bool:
     plan = json.loads((layout.RESTORING / _PLAN).read_text())
     url = Config.load(layout.env_file()).database_url
     supervisor.stop()
-    beside = staging.beside(url, say, earlier=plan.get("format") != _FORMAT)
+    beside = kinds.of(url).beside(say, earlier=plan.get("format") != _FORMAT)
     if beside.leftover():
         beside.swap(plan["strays"])
     _put_config(say)

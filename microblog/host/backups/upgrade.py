@@ -12,12 +12,16 @@ from pathlib import Path
 
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host.database import schema, server, staging
+from microblog.host.database import kinds, schema
 from microblog.host.machine import files, layout
 from microblog.host.site import maintenance, supervisor
 
 # How long another machine's migration may take.
 _OTHERS_SECONDS = 600
+_AGAIN_SECONDS = 2.0
+_RETRY = "; then: microblog setup"
+# MySQL's error 1412: a snapshot does not outlive a change of its tables.
+CHANGED = "definition has changed"
 
 
 def migrate(config: Config, say: Callable[[str], None], wait_seconds: "float | None" = None) -> bool:
@@ -37,9 +41,8 @@ def migrate(config: Config, say: Callable[[str], None], wait_seconds: "float | N
     try:
         return schema.ensure(config.database_url, say, begin, wait_seconds)
     except HostError as error:
-        # SQLite has undone a migration that failed.
         if began:
-            changed = server.Target.parse(config.database_url) is not None
+            changed = not kinds.of(config.database_url).undoes_migrations
             raise _undo(config, error, say, changed=changed) from None
         raise
 
@@ -60,21 +63,20 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
     if layout.UPGRADING.exists():
         say("Going on with an upgrade that was interrupted")
         return
-    # At most boots there is nothing to do here: what takes time to import comes late.
-    from microblog.host.backups import backup
-
     try:
         # The way back needs it; and a migration that runs out of it would have to go back.
-        staging.check_space(config.database_url, backup.data_bytes(config.database_url))
+        database = kinds.of(config.database_url)
+        kinds.check_space(database, database.size())
         path = _backed_up(say)
     except HostError as error:
-        raise HostError(f"the upgrade was not begun: {error.message}", _and_retry(error.hint)) from None
+        raise HostError(f"the upgrade was not begun: {error.message}", _and_retry(error)) from None
     files.write(layout.UPGRADING, json.dumps({"backup": str(path)}), 0o600)
     say(f"Backed up to {path}")
 
 
 def _backed_up(say: Callable[[str], None]) -> Path:
     """A backup of what is there; another machine that shares the database may be changing it just now."""
+    # At most boots there is nothing to do here: what takes time to import comes late.
     from microblog.host.backups import backup
 
     deadline = time.monotonic() + _OTHERS_SECONDS
@@ -82,11 +84,10 @@ def _backed_up(say: Callable[[str], None]) -> Path:
         try:
             return backup.backup(kind="upgrade")[0]
         except HostError as error:
-            # MySQL's error 1412: a snapshot does not outlive a change of its tables.
-            if "definition has changed" not in error.message or time.monotonic() > deadline:
+            if CHANGED not in error.message or time.monotonic() > deadline:
                 raise
         say("Waiting for another machine that changes the database ...")
-        time.sleep(2)
+        time.sleep(_AGAIN_SECONDS)
 
 
 def _undo(config: Config, error: HostError, say: Callable[[str], None], *, changed: bool) -> HostError:
@@ -98,8 +99,7 @@ def _undo(config: Config, error: HostError, say: Callable[[str], None], *, chang
     maintenance.on()
     supervisor.disable()
     path = Path(json.loads(layout.UPGRADING.read_text())["backup"])
-    target = server.Target.parse(config.database_url)
-    if target is not None and not target.ours:
+    if not kinds.of(config.database_url).ours:
         # Others may be writing to it at this moment: their posts must stay.
         kept = f"the database, on another server, is as the upgrade left it; a backup is in {path}"
     else:
@@ -112,14 +112,13 @@ def _undo(config: Config, error: HostError, say: Callable[[str], None], *, chang
             except HostError as second:
                 return HostError(
                     f"{error.message}; and the data could not be put back: {second.message}",
-                    f"the backup is {path}; {_and_retry(error.hint)}",
+                    f"the backup is {path}; {_and_retry(error)}",
                 )
         kept = "the data are as they were"
     layout.UPGRADING.unlink(missing_ok=True)
-    return HostError(
-        f"{error.message}; {kept}, and the site shows its maintenance page", _and_retry(error.hint)
-    )
+    return HostError(f"{error.message}; {kept}, and the site shows its maintenance page", _and_retry(error))
 
 
-def _and_retry(hint: str) -> str:
-    return hint if hint.endswith("microblog setup") else f"{hint or 'mend that'}; then: microblog setup"
+def _and_retry(error: HostError) -> str:
+    """The way out of an error, and then on with the upgrade, once said."""
+    return f"{error.hint.removesuffix(_RETRY) or 'mend that'}{_RETRY}"

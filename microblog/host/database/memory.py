@@ -7,7 +7,7 @@ set aside at their start leaves too little for the site.
 from collections.abc import Callable
 from pathlib import Path
 
-from microblog.host.database import server
+from microblog.host.database import kinds, server
 from microblog.host.machine import files, services
 
 # Folders of drop-ins, MariaDB's and MySQL's; each is read after conf.d, its files by their names
@@ -56,6 +56,11 @@ def settings(memory_mib: int) -> str:
     )
 
 
+def fitting() -> str:
+    """The drop-in for this machine; empty where the server's own settings fit."""
+    return settings(total_mib())
+
+
 def drop_in() -> "Path | None":
     """Where the server reads it last; None where there is no such folder."""
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
@@ -70,15 +75,16 @@ def ensure(url: str, say: Callable[[str], None]) -> bool:
     :param url: ``DATABASE_URL``.
     :return: whether anything was changed.
     """
-    target, path, text = server.Target.parse(url), drop_in(), settings(total_mib())
-    if target is None or not target.ours or path is None:
+    database, path, text = kinds.of(url), drop_in(), fitting()
+    if not isinstance(database, kinds.Mysql) or not database.ours or path is None:
         return False
+    target = database.target
     there = [place for place in (path, _EARLIER) if place.exists()]
     old = there[0].read_text(encoding="utf-8", errors="replace") if there else ""
     if old == text and there in ([], [path]):
         return False
     # Of a machine of another size: a VPS that was resized, or an image of a smaller one.
-    if there and not _ours(old):
+    if there and not ours(old):
         return False
     if not there:
         with server.connect(target, say, as_root=True) as connection, connection.cursor() as cursor:
@@ -102,6 +108,6 @@ def ensure(url: str, say: Callable[[str], None]) -> bool:
     return True
 
 
-def _ours(text: str) -> bool:
+def ours(text: str) -> bool:
     """Whether it is as this package writes it, for some machine."""
     return text in {settings(mib) for mib in range(0, _SHORT_MIB, 8)}

@@ -44,7 +44,8 @@ def connection(url: str, *, snapshot: bool = False) -> "Iterator[sa.engine.Conne
 
     sqlite = url.startswith("sqlite:")
     options: dict[str, Any] = {"timeout": 60} if sqlite else {"charset": "utf8mb4", "connect_timeout": 10}
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=options)
+    # "future": SQLAlchemy 1.4 would otherwise commit after each INSERT.
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args=options, future=True)
     try:
         with engine.connect() as opened:
             raw: Any = opened.connection.dbapi_connection

@@ -1,14 +1,12 @@
 """The database's schema: whether it is current, and bringing it there."""
 
 import re
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
 
 import microblog
 from microblog.errors import HostError
-from microblog.host.database import server, staging
+from microblog.host.database import kinds, server
 from microblog.host.machine import files, layout, privileges
 
 _REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=\s*(.*)$", re.MULTILINE)
@@ -53,8 +51,9 @@ def ensure(
         a migration fails.
     """
     made: list[str] = []
+    database = kinds.of(url)
     wait = server.WAIT_SECONDS if wait_seconds is None else wait_seconds
-    present_now = present(url, say, made, wait)
+    present_now = database.revisions(say, made, wait)
     if made:
         say(f"Made the {', the '.join(made)}")
     all_revisions, heads = known(migrations())
@@ -75,7 +74,7 @@ def ensure(
         before()
     else:
         # MariaDB's own words for a full disk are "No more room in record file".
-        staging.check_space(url, 0)
+        kinds.check_space(database, 0)
     say("Bringing the database's schema up to date ...")
     done, text = privileges.call(_upgrade)
     if not done:
@@ -86,40 +85,6 @@ def ensure(
         )
     say("The database's schema is up to date")
     return True
-
-
-def present(
-    url: str,
-    say: Callable[[str], None],
-    made: "list[str] | None" = None,
-    wait_seconds: float = server.WAIT_SECONDS,
-) -> set[str]:
-    """The revisions the database is at; none for an empty one.
-
-    :param made: given, the database is made where it is missing and ours to make, and what
-        was made is added here.
-    :param wait_seconds: how long to wait for a server that is starting.
-    :raises HostError: if the database cannot be reached.
-    """
-    target = server.Target.parse(url)
-    if target is None:
-        return _sqlite_revisions(url)
-    connection = server.connect(target, say, as_root=target.ours, wait_seconds=wait_seconds)
-    import pymysql
-
-    try:
-        if target.ours and made is not None:
-            made += server.ensure(connection, target)
-        found = server.revisions(connection, target)
-        if not found:
-            server.refuse_strangers(f"the database {target.name}", server.tables(connection, target.name))
-        return found
-    except pymysql.err.MySQLError as error:
-        raise HostError(
-            f"the database server refuses: {error.args[-1]}", "mend that; then: microblog setup"
-        ) from None
-    finally:
-        connection.close()
 
 
 def _reason(text: str) -> str:
@@ -137,29 +102,3 @@ def _upgrade() -> str:
     with microblog.create_app().app_context():
         upgrade()
     return ""
-
-
-def _sqlite_revisions(url: str) -> set[str]:
-    path = Path(unquote(urlsplit(url).path)[1:])
-
-    def look() -> str:
-        if not path.exists():
-            return ""
-        # Read only, and as the application's user: root would leave files of its own beside it.
-        with sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=60) as connection:
-            found = {
-                str(row[0])
-                for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            }
-            if "alembic_version" not in found:
-                server.refuse_strangers(f"the database {path}", found)
-                return ""
-            rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-        return " ".join(str(row[0]) for row in rows)
-
-    try:
-        return set(privileges.ask(f"the database {path} cannot be read", look).split())
-    except HostError as error:
-        if error.hint:
-            raise
-        raise HostError(error.message, f"it must be a SQLite file of the user {layout.USER}'s") from None

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from microblog.errors import HostError
 from microblog.host.machine import layout, services
@@ -29,6 +28,8 @@ _UNKNOWN_DATABASE, _NO_SUCH_TABLE = 1049, 1146
 # Where Alembic keeps the schema's revision.
 REVISIONS = "alembic_version"
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
+# Of PyMySQL's options, those that a target has fields for, or that are always the same.
+_ASKED = {"host", "port", "user", "password", "passwd", "database", "db", "unix_socket", "charset"}
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,24 @@ class Target:
 
     @classmethod
     def parse(cls, url: str) -> "Target | None":
-        """:return: None for another kind of database."""
-        parts = urlsplit(url)
-        if parts.scheme != "mysql+pymysql":
+        """What SQLAlchemy makes of it for PyMySQL: the application connects with the same.
+
+        :return: None for another kind of database.
+        """
+        if not url.startswith("mysql+pymysql:"):
             return None
+        from sqlalchemy.engine import make_url
+
+        parsed = make_url(url)
+        _, found = parsed.get_dialect()().create_connect_args(parsed)
         return cls(
-            host=parts.hostname or "localhost",
-            port=parts.port or 3306,
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-            name=unquote(parts.path.strip("/")),
-            socket=parse_qs(parts.query).get("unix_socket", [""])[0],
-            options=_options(url) if set(parse_qs(parts.query)) - {"unix_socket", "charset"} else {},
+            host=parsed.host or "localhost",
+            port=parsed.port or 3306,
+            user=parsed.username or "",
+            password=str(parsed.password or ""),
+            name=parsed.database or "",
+            socket=found.get("unix_socket", ""),
+            options={name: value for name, value in found.items() if name not in _ASKED},
         )
 
     @property
@@ -70,14 +77,12 @@ class Target:
         return bool(self.socket) and self.user == layout.USER and not self.password
 
 
-def _options(url: str) -> dict[str, Any]:
-    """What SQLAlchemy makes of a URL for PyMySQL: the application connects with the same."""
+def renamed(url: str, name: str) -> str:
+    """The URL of another database of the same server's."""
     from sqlalchemy.engine import make_url
 
-    parsed = make_url(url)
-    _, found = parsed.get_dialect()().create_connect_args(parsed)
-    known = {"host", "port", "user", "password", "passwd", "database", "db", "unix_socket", "charset"}
-    return {name: value for name, value in found.items() if name not in known}
+    # str() would hide the password.
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 def server_installed() -> bool:
@@ -234,6 +239,22 @@ def ensure(connection: Any, target: Target) -> list[str]:
             cursor.execute(f"GRANT ALL PRIVILEGES ON `{pattern}`.* TO '{target.user}'@'localhost'")
             made.append(f"grant on {name} alone")
     return made
+
+
+def may_make(target: Target, name: str) -> bool:
+    """Whether a target's user may make a database of this name, as far as the server tells."""
+    try:
+        connection = connect(target, lambda _: None, as_root=False, wait_seconds=0)
+    except HostError:
+        return True
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM information_schema.user_privileges WHERE privilege_type = 'CREATE' UNION"
+            " SELECT 1 FROM information_schema.schema_privileges"
+            " WHERE privilege_type = 'CREATE' AND %s LIKE table_schema",
+            (name,),
+        )
+        return bool(cursor.fetchone())
 
 
 def revisions(connection: Any, target: Target) -> set[str]:

@@ -6,21 +6,19 @@ wholly or not at all (https://dev.mysql.com/doc/refman/8.0/en/atomic-ddl.html,
 https://mariadb.com/kb/en/atomic-ddl/).
 """
 
-import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from microblog.errors import HostError
 from microblog.host.database import server
 from microblog.host.machine import files, privileges
 
-# What empty tables take, and the server's own files while it fills them.
-_SPARE_BYTES = 32 * 2**20
+# What is added to the name of the site's own.
+RESTORED, _REPLACED = "_microblog_restored", "_microblog_replaced"
 _MARK = "made_by_microblog_restore"
 
 
@@ -48,25 +46,15 @@ class Staging(Protocol):
         """Remove what is left of it, and of what the site had before."""
 
 
-def beside(url: str, say: Callable[[str], None], *, earlier: bool = False) -> Staging:
-    """The place for a second database.
-
-    :param url: the site's.
-    :param earlier: the one that versions before 0.2 have begun.
-    """
-    target = server.Target.parse(url)
-    return _Sqlite(url, earlier) if target is None else _Mysql(url, target, say, earlier)
-
-
-class _Sqlite:
+class Sqlite:
     """All of it as the application's user, whose directory it is."""
 
-    def __init__(self, url: str, earlier: bool) -> None:
-        self.live = sqlite_path(url)
+    def __init__(self, live: Path, earlier: bool) -> None:
+        self.live = live
         self.path = self.live.with_name(
             f"{self.live.name}{'.restored' if earlier else '.microblog-restored'}"
         )
-        self.url = f"sqlite:///{quote(str(self.path))}"
+        self.url = f"sqlite:///{self.path}"
 
     def make(self) -> None:
         self.discard()
@@ -102,7 +90,7 @@ class _Sqlite:
         privileges.ask("a restored database cannot be removed", remove)
 
 
-class _Mysql:
+class Mysql:
     """As the server's root where it is ours, else as the user in DATABASE_URL.
 
     Both databases hold a table that marks them as made here: one without is somebody else's, whatever
@@ -111,10 +99,10 @@ class _Mysql:
 
     def __init__(self, url: str, target: server.Target, say: Callable[[str], None], earlier: bool) -> None:
         self.target, self.earlier = target, earlier
-        middle = "" if earlier else "_microblog"
         self.live = target.name
-        self.name, self.old = f"{target.name}{middle}_restored", f"{target.name}{middle}_replaced"
-        self.url = urlunsplit(urlsplit(url)._replace(path=f"/{quote(self.name)}"))
+        new, old = ("_restored", "_replaced") if earlier else (RESTORED, _REPLACED)
+        self.name, self.old = f"{target.name}{new}", f"{target.name}{old}"
+        self.url = server.renamed(url, self.name)
         self.say = say
 
     def make(self) -> None:
@@ -195,23 +183,6 @@ class _Mysql:
                     ) from None
 
 
-def check_space(url: str, size: int) -> None:
-    """Where the database is this machine's, see whether a second one fits beside it.
-
-    :param size: of the data, in bytes; with their indexes they take up to three times as much.
-    :raises HostError: if the disk has no room for it.
-    """
-    target = server.Target.parse(url)
-    folder = sqlite_path(url).parent if target is None else Path("/var/lib/mysql")
-    if (target is None or target.ours) and folder.is_dir():
-        needed, free = 3 * size + _SPARE_BYTES, shutil.disk_usage(folder).free
-        if free < needed:
-            raise HostError(
-                f"{folder} has {free // 2**20} MiB free, {needed // 2**20} MiB are needed",
-                "nothing was changed: delete something there, and try again",
-            )
-
-
 def sqlite_path(url: str) -> Path:
-    """The file in a ``sqlite:`` URL."""
-    return Path(unquote(urlsplit(url).path)[1:])
+    """The file in a ``sqlite:`` URL, as SQLAlchemy has it, which would take a slow machine seconds to ask."""
+    return Path(url.removeprefix("sqlite:///").partition("?")[0])

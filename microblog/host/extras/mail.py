@@ -212,7 +212,7 @@ def send_test(recipient: str) -> str:
     except (OSError, smtplib.SMTPException) as error:
         raise HostError(f"{where} does not take mail: {error}", "journalctl -u postfix@-") from None
     queued = re.search(r"queued as (\w+)", said.decode(errors="replace"))
-    if config.mail.host not in ("localhost", "127.0.0.1", "::1") or not queued or not services.booted():
+    if not names.is_loopback(config.mail.host) or not queued or not services.booted():
         return f"Sent a test to {recipient}: {where} has taken it"
     return _delivered(queued[1], recipient)
 
@@ -287,7 +287,7 @@ def _settings(relay: "Relay | None", domain: str) -> dict[str, str]:
     common = {
         "inet_interfaces": "loopback-only",
         "smtpd_banner": "$myhostname ESMTP",
-        "smtp_helo_name": next((name for name in names.machine_names() if _known_outside(name)), domain),
+        "smtp_helo_name": next((name for name in names.machine_names() if names.is_public(name)), domain),
     }
     # Who has a mailbox under the sender's domain has it where the relay, or the domain's MX, says.
     here = services.run("postconf", "-h", "mydestination").stdout.replace(",", " ").split()
@@ -320,10 +320,6 @@ def _settings(relay: "Relay | None", domain: str) -> dict[str, str]:
         "smtpd_milters": "",
         "non_smtpd_milters": "",
     }
-
-
-def _known_outside(name: str) -> bool:
-    return "." in name and not name.endswith((".local", ".localdomain", ".internal", ".lan", ".home.arpa"))
 
 
 def _postconf(**values: str) -> None:

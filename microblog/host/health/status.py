@@ -10,15 +10,13 @@ from calendar import timegm
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import microblog
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import backup
-from microblog.host.database import schema, server
+from microblog.host.database import kinds, schema
 from microblog.host.machine import layout, ledger, privileges, services
 from microblog.host.site import certificate, front, maintenance, nginx, supervisor
 
@@ -30,8 +28,6 @@ _WHEN = "%Y-%m-%dT%H:%M:%SZ"
 # What a database server that runs takes to answer; one that does not is not waited for.
 DATABASE_SECONDS = 5
 _PLACES = (layout.STATE, layout.LOGS)
-# And where a database server of this machine keeps its data.
-DATA = Path("/var/lib/mysql")
 
 
 @dataclass(frozen=True)
@@ -57,33 +53,24 @@ def status() -> dict[str, Fact]:
     return {name: look(config) for name, look in _FACTS.items()}
 
 
-def is_local(config: Config) -> bool:
-    """Whether the database is a server of this machine."""
-    target = server.Target.parse(config.database_url)
-    return target is not None and bool(target.socket)
-
-
 def _version(_: Config) -> Fact:
     return Fact(microblog.__version__)
 
 
 def _database(config: Config) -> Fact:
-    parts = urlsplit(config.database_url)
-    # Without its password.
-    if parts.scheme == "sqlite":
-        text = f"SQLite, {parts.path[1:]}"
-    else:
-        text = f"MySQL, {parts.path.strip('/')} on {parts.hostname}"
+    database = kinds.of(config.database_url)
     try:
-        present = schema.present(config.database_url, lambda _: None, wait_seconds=DATABASE_SECONDS)
+        present = database.revisions(lambda _: None, wait_seconds=DATABASE_SECONDS)
     except HostError as error:
-        return Fact(f"{text}; {error.message}", False, {"kind": parts.scheme})
+        return Fact(f"{database.name}; {error.message}", False, {"kind": database.kind})
     current = present == schema.known(schema.migrations())[1]
     revision = " ".join(sorted(present))
     return Fact(
-        text if current else f"{text}; its schema ({revision or 'none'}) is not this version's",
+        database.name
+        if current
+        else f"{database.name}; its schema ({revision or 'none'}) is not this version's",
         current,
-        {"kind": parts.scheme.partition("+")[0], "schema": revision},
+        {"kind": database.kind, "schema": revision},
     )
 
 
@@ -150,8 +137,8 @@ def _certificate(_: Config) -> Fact:
 
 def _disk(config: Config) -> Fact:
     found = {}
-    for place in (*_PLACES, *([DATA] if is_local(config) else [])):
-        if place.is_dir():
+    for place in {*_PLACES, kinds.of(config.database_url).data}:
+        if place and place.is_dir():
             usage = shutil.disk_usage(place)
             found[str(place)] = {
                 "free_mib": usage.free // 2**20,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from microblog import names
 from microblog.config import SOCKET
 from microblog.errors import HostError
 
@@ -53,6 +54,15 @@ def app_address() -> str:
     return f"{ {'0.0.0.0': '127.0.0.1', '': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"  # noqa: S104
 
 
+def open_ports(bind: str) -> set[int]:
+    """The TCP ports at which others than this machine's programs reach gunicorn itself.
+
+    :param bind: as ``BIND`` has it.
+    """
+    found = (one.strip().rpartition(":") for one in bind.split(",") if not one.strip().startswith("unix:"))
+    return {int(port) for host, _, port in found if port.isdigit() and not names.is_loopback(host)}
+
+
 def user_ids() -> tuple[int, int]:
     """The application user's uid and gid.
 
@@ -71,16 +81,21 @@ def make_directories() -> None:
     # Root writes the logs: in a directory of the application's own, a symbolic
     # link could point root's pen at any file.
     adm = grp.getgrnam("adm").gr_gid
-    for path, owner, group in ((ETC, 0, gid), (STATE, uid, gid), (LOGS, 0, adm)):
-        if not path.is_dir():
-            path.mkdir(mode=0o750)
-            os.chown(path, owner, group)
+    owners = {ETC: (0, gid), STATE: (uid, gid), LOGS: (0, adm)}
+    for path in missing_directories():
+        path.mkdir(mode=0o750)
+        os.chown(path, *owners[path])
     # The application makes its socket there, a web server enters; whoever else could, could take
     # the application's place while it does not run.
     RUN.mkdir(mode=0o755, exist_ok=True)
     SOCKET.parent.mkdir(mode=0o710, exist_ok=True)
     os.chown(SOCKET.parent, uid, _web_gid(gid))
     SOCKET.parent.chmod(0o710)
+
+
+def missing_directories() -> list[Path]:
+    """Those of the package's that are gone."""
+    return [path for path in (ETC, STATE, LOGS) if not path.is_dir()]
 
 
 def _web_gid(default: int) -> int:

@@ -16,6 +16,18 @@ def held() -> bool:
     return _held
 
 
+def free() -> bool:
+    """Whether no command is changing the machine at this moment."""
+    try:
+        with _LOCK.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextmanager
 def sole(say: Callable[[str], None]) -> Iterator[None]:
     """Wait for another one to end; the kernel lets go of the lock of one that was killed.

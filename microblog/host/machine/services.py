@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from microblog import names
 from microblog.errors import HostError
 
 _PROGRAM = re.compile(r'\("([^"]+)",pid=')
@@ -86,7 +87,7 @@ def listening() -> list[tuple[int, str]]:
         if len(fields) < 4:
             continue
         address, _, port = fields[3].rpartition(":")
-        if port.isdigit() and not address.startswith(("127.", "[::1]", "[::ffff:127.")):
+        if port.isdigit() and not names.is_loopback(address):
             programs = {name.split(":")[0] for name in _PROGRAM.findall(line)} or {"?"}
             found.update((int(port), program) for program in programs)
     return sorted(found)

@@ -27,7 +27,7 @@ def ensure(told: Sequence[str] = ()) -> bool:
     :return: whether they were made.
     :raises HostError: if openssl fails.
     """
-    if KEY.exists() and CERTIFICATE.exists() and not _outdated(told) and (not _half_put() or pair()):
+    if not due(told):
         return False
     if nginx.installed():
         nginx.mark_stale()
@@ -62,6 +62,11 @@ def ensure(told: Sequence[str] = ()) -> bool:
     files.replace(key, KEY)
     files.replace(certificate, CERTIFICATE)
     return True
+
+
+def due(told: Sequence[str] = ()) -> bool:
+    """Whether :func:`ensure` makes one."""
+    return not (KEY.exists() and CERTIFICATE.exists()) or _outdated(told) or (_half_put() and not pair())
 
 
 def put(chain: str, key: str, command: str = "") -> None:

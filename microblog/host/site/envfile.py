@@ -48,6 +48,25 @@ def complete(
     :raises HostError: if the file cannot be read.
     """
     _, gid = layout.user_ids()
+    old, added = lacking(path, database_url, proxied, environ)
+    if added:
+        _write(path, old, added, gid)
+    else:
+        protect(path, gid)
+    # Not without need: everything may be read-only.
+    if layout.ANSWERED.exists():
+        layout.ANSWERED.unlink()
+    return list(added)
+
+
+def lacking(
+    path: Path, database_url: str, proxied: bool, environ: Mapping[str, str] = os.environ
+) -> tuple[str, dict[str, str]]:
+    """What has to be added to the environment file, or changed in it.
+
+    :return: the file's text; names and values.
+    :raises HostError: if the file cannot be read.
+    """
     try:
         old = path.read_text(encoding="utf-8") if path.exists() else _HEADER
         present = dotenv_values(path, interpolate=False) if path.exists() else {}
@@ -58,15 +77,7 @@ def complete(
     see_whole(path, old, present)
     changes = {name: value for name, value in _answers().items() if present.get(name) != value}
     present.update(changes)
-    added = {**changes, **missing(present, environ, database_url, proxied)}
-    if added:
-        _write(path, old, added, gid)
-    else:
-        protect(path, gid)
-    # Not without need: everything may be read-only.
-    if layout.ANSWERED.exists():
-        layout.ANSWERED.unlink()
-    return list(added)
+    return old, {**changes, **missing(present, environ, database_url, proxied)}
 
 
 def _answers() -> dict[str, str]:

@@ -4,6 +4,8 @@ import http.client
 import secrets
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from microblog import names, proof
@@ -41,12 +43,9 @@ def look(config: Config) -> "Sight | None":
 
     :return: None where no web server stands in front of the application.
     """
-    if not nginx.installed():
+    if not nginx.installed() and not nginx.neighbour():
         return None
-    told = [name for name in config.host_names if not name.startswith("[")]
-    name = (told[0].partition(":")[0] if told else "") or (names.machine_names() or ["localhost"])[0]
-    # As somebody from outside comes in: another site may have an address of its own.
-    address = next((one for one in names.machine_addresses() if ":" not in one), "127.0.0.1")
+    name, address = _name(config), _address()
     sights = [sight for scheme in _PORTS if (sight := _look(scheme, address, name, config))]
     # Who types a name comes by plain HTTP first.
     bad = [sight for sight in sights if not sight.good]
@@ -56,27 +55,56 @@ def look(config: Config) -> "Sight | None":
 def answers() -> bool:
     """Whether the site answers this machine's own visitors: for those, too, who may not read its key."""
     for scheme in _PORTS:
-        try:
-            with socket.create_connection(("127.0.0.1", _PORTS[scheme]), timeout=_SECONDS) as plain:
-                opened = _context().wrap_socket(plain) if scheme == "https" else plain
-                connection = http.client.HTTPConnection("localhost")
-                connection.sock = opened
-                connection.request("GET", "/healthz", headers={"Connection": "close"})
-                return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            continue
+        with suppress(OSError, http.client.HTTPException), _connect(scheme, "127.0.0.1", "localhost") as opened:
+            return _request(opened, "localhost", "/healthz").status == http.client.OK
     return False
+
+
+def fetch(config: Config, path: str) -> int:
+    """The status of the answer to a page, over HTTPS where that is served; 0 where nobody answers."""
+    name, address = _name(config), _address()
+    for scheme in _PORTS:
+        with suppress(OSError, http.client.HTTPException), _connect(scheme, address, name) as opened:
+            return _request(opened, name, path).status
+    return 0
+
+
+def _name(config: Config) -> str:
+    """The first that visitors are told of, else the machine's."""
+    told = [name for name in config.host_names if not name.startswith("[")]
+    return (told[0].partition(":")[0] if told else "") or (names.machine_names() or ["localhost"])[0]
+
+
+def _address() -> str:
+    """As somebody from outside comes in: another site may have an address of its own."""
+    return next((one for one in names.machine_addresses() if ":" not in one), "127.0.0.1")
+
+
+@contextmanager
+def _connect(scheme: str, address: str, name: str) -> Iterator[socket.socket]:
+    with socket.create_connection((address, _PORTS[scheme]), timeout=_SECONDS) as plain:
+        if scheme == "https":
+            with _context().wrap_socket(plain, server_hostname=name) as wrapped:
+                yield wrapped
+        else:
+            yield plain
+
+
+def _request(
+    opened: socket.socket, name: str, path: str, headers: "dict[str, str] | None" = None
+) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection(name)
+    connection.sock = opened
+    connection.request("GET", path, headers={"Connection": "close", **(headers or {})})
+    return connection.getresponse()
 
 
 def _look(scheme: str, address: str, name: str, config: Config) -> "Sight | None":
     """:return: None where nobody listens."""
     url = f"{scheme}://{name}/"
     try:
-        with socket.create_connection((address, _PORTS[scheme]), timeout=_SECONDS) as plain:
-            if scheme == "https":
-                with _context().wrap_socket(plain, server_hostname=name) as wrapped:
-                    return _ask(wrapped, name, url, config)
-            return _ask(plain, name, url, config)
+        with _connect(scheme, address, name) as opened:
+            return _ask(opened, name, url, config)
     except ConnectionRefusedError:
         return None
     except (OSError, http.client.HTTPException):
@@ -91,11 +119,8 @@ def _context() -> ssl.SSLContext:
 
 
 def _ask(opened: socket.socket, name: str, url: str, config: Config) -> Sight:
-    connection = http.client.HTTPConnection(name)
-    connection.sock = opened
     question = secrets.token_hex(16)
-    connection.request("GET", "/healthz", headers={"Connection": "close", proof.HEADER: question})
-    response = connection.getresponse()
+    response = _request(opened, name, "/healthz", {proof.HEADER: question})
     ours = proof.holds(config.secret_key, question, response.headers.get(proof.HEADER, ""))
     # The way from HTTP to HTTPS is nginx's own.
     if (response.headers.get("Location") or "").startswith(f"https://{name}/healthz"):

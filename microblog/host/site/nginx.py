@@ -90,21 +90,59 @@ def ensure(config: Config) -> list[str]:
     done = []
     if _write_listen():
         done.append("nginx listens on IPv6 too" if ipv6.available() else "nginx listens on IPv4 alone")
-    if put(_APP, _app()):
-        done.append(f"nginx passes visitors on to {layout.app_address()}")
-    if put(_REAL, _real(config)):
-        done.append(f"nginx believes proxies in {', '.join(_balancers(config)) or 'no network'}")
-    if put(_HTTP, "" if config.https else "http 0;\n"):
-        done.append(f"nginx {'sends visitors on to HTTPS' if config.https else 'serves by plain HTTP too'}")
     elsewhere = claimed()
-    if not links() and not switched_off():
+    included, lost = _included(config, elsewhere)
+    names_text, names_news = included.pop(_NAMES)
+    done += [news for path, (text, news) in included.items() if put(path, text)]
+    if to_be_linked():
         done += _enable()
-    wanted, lost = own_names(config, elsewhere)
-    if put(_NAMES, f"server_name {' '.join(wanted)};\n" if wanted else ""):
-        done.append(f"nginx knows the site as {', '.join(wanted) or 'the only one'}")
+    if put(_NAMES, names_text):
+        done.append(names_news)
     if lost:
         done.append(f"another site of nginx's has {', '.join(lost)} already: it keeps that")
     return done
+
+
+def _included(config: Config, elsewhere: set[str]) -> tuple[dict[Path, tuple[str, str]], list[str]]:
+    """What the site includes of this machine's.
+
+    :param elsewhere: names of other sites.
+    :return: for each file its text, and what to say where that is news; names that another site has.
+    """
+    wanted, lost = own_names(config, elsewhere)
+    return {
+        _APP: (_app(), f"nginx passes visitors on to {layout.app_address()}"),
+        _REAL: (
+            _real(config),
+            f"nginx believes proxies in {', '.join(_balancers(config)) or 'no network'}",
+        ),
+        _HTTP: (
+            "" if config.https else "http 0;\n",
+            f"nginx {'sends visitors on to HTTPS' if config.https else 'serves by plain HTTP too'}",
+        ),
+        _NAMES: (
+            f"server_name {' '.join(wanted)};\n" if wanted else "",
+            f"nginx knows the site as {', '.join(wanted) or 'the only one'}",
+        ),
+    }, lost
+
+
+def to_be_linked() -> bool:
+    """Whether :func:`ensure` enables the site."""
+    return not links() and not switched_off()
+
+
+def plan(config: Config) -> list[str]:
+    """What :func:`ensure` would do; nothing is changed."""
+    found = []
+    if to_be_linked():
+        if os.path.lexists(_DEFAULT):
+            whose = "nginx's default site" if is_welcome() else f"the site {_DEFAULT}"
+            found.append(f"put {whose} aside" if _take_over() else f"leave {whose} in its place")
+        found.append("enable nginx's site microblog")
+    included, lost = _included(config, claimed())
+    found += [f"see that {news}" for path, (text, news) in included.items() if _now(path) != text]
+    return found + [f"leave {name} to another site of nginx's" for name in lost]
 
 
 def _enable() -> list[str]:
@@ -284,7 +322,7 @@ def _take_over_earlier() -> None:
 
 def put(path: Path, text: str) -> bool:
     """Write what nginx includes; nothing to include is no file. :return: whether that is news."""
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    before = _now(path)
     if before == text:
         return False
     mark_stale()
@@ -294,6 +332,10 @@ def put(path: Path, text: str) -> bool:
         path.unlink()
     # /run is empty at each boot: then it is no news.
     return bool(before) or path in (_APP, _REAL)
+
+
+def _now(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _write_listen() -> bool:

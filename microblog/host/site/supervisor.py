@@ -62,6 +62,11 @@ def switch_on() -> None:
     ledger.forget(_COMMAND, _LINK)
 
 
+def known() -> bool:
+    """Whether supervisor has a program of this name, whosever it is."""
+    return os.path.lexists(_LINK)
+
+
 def program_state() -> str:
     """``RUNNING``, ``STOPPED``, ``FATAL`` ... as supervisor calls it; ``UNKNOWN`` if it does not know."""
     words = services.run("supervisorctl", "status", layout.USER).stdout.split()
@@ -76,7 +81,7 @@ def apply() -> None:
     if services.start(UNIT):
         services.wait_for(lambda: services.run("supervisorctl", "pid").returncode == 0)
     if program_state() in ("RUNNING", "STARTING"):
-        if not _RENEWED.exists() and not _settings_are_newer():
+        if not renewed() and not settings_are_newer():
             return
         services.run("supervisorctl", "stop", layout.USER)
     _RENEWED.unlink(missing_ok=True)
@@ -88,7 +93,12 @@ def apply() -> None:
         raise _failed()
 
 
-def _settings_are_newer() -> bool:
+def renewed() -> bool:
+    """Whether an upgrade has replaced what the program runs with, and it was not started since."""
+    return _RENEWED.exists()
+
+
+def settings_are_newer() -> bool:
     """Whether the environment file was written since the program began."""
     pid = services.run("supervisorctl", "pid", layout.USER).stdout.strip()
     try:

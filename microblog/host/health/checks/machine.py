@@ -1,0 +1,211 @@
+"""What the site stands on: disk, clock, services, ports, the package itself."""
+
+import os
+import pwd
+import re
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import microblog
+from microblog.config import Config
+from microblog.host.database import kinds, memory
+from microblog.host.health import status as glance
+from microblog.host.health.finding import Check, Finding, Plain
+from microblog.host.machine import layout, services
+from microblog.host.site import certificate, nginx, supervisor
+
+
+def _units() -> Iterator[Finding]:
+    web = nginx.installed() and not nginx.neighbour()
+    wanted = [supervisor.UNIT, *([nginx.UNIT] if web else [])]
+    for unit in wanted:
+        state = services.state(unit)
+        if services.masked(unit):
+            yield Finding(
+                "unit.masked",
+                "error",
+                f"{unit} is masked.",
+                "Somebody has forbidden it to start.",
+                f"systemctl unmask {unit}; then: microblog setup",
+            )
+        elif state not in ("active", "unknown"):
+            yield Finding(
+                "unit.down",
+                "error",
+                f"{unit} does not run.",
+                f"It is {state}.",
+                f"{services.log_of(unit)}; then: microblog setup",
+            )
+    if "failed" in (services.state("microblog-setup.service"), services.state(f"{layout.LATER}.service")):
+        yield Finding(
+            "setup.failed",
+            "warning",
+            "The machine was not complete when it booted.",
+            "microblog-setup.service has failed.",
+            "journalctl -u microblog-setup; then: microblog setup",
+        )
+
+
+def _ports() -> Iterator[Finding]:
+    wanted: dict[int, str] = {}
+    address = layout.app_address()
+    if not address.startswith("unix:"):
+        wanted[int(address.rpartition(":")[2])] = "gunicorn"
+    if nginx.installed() and not nginx.neighbour():
+        wanted.update({80: "nginx", 443: "nginx"})
+    for port, program in wanted.items():
+        # gunicorn's own name is its interpreter's.
+        for other in sorted(
+            services.holders(port) - {program, *(["python3"] if program == "gunicorn" else [])}
+        ):
+            yield Finding(
+                "port.taken",
+                "error",
+                f"Port {port} is taken by {other}.",
+                f"{program} needs it for the site.",
+                f"stop {other} or give it another port; then: microblog setup",
+            )
+
+
+def _disk() -> Iterator[Finding]:
+    for place in (Path("/"), layout.STATE, layout.LOGS, Path("/tmp"), layout.BACKUPS, Path("/var/lib/mysql")):  # noqa: S108
+        if not place.is_dir():
+            continue
+        usage, inodes = shutil.disk_usage(place), os.statvfs(place)
+        if inodes.f_flag & os.ST_RDONLY:
+            yield Finding(
+                "disk.readonly",
+                "error",
+                f"{place} is read-only.",
+                "Linux makes a damaged file system so; dmesg tells.",
+                "check the disk (fsck), mount it writable (mount -o remount,rw)",
+            )
+        elif usage.free * 100 < usage.total * glance.FREE_PERCENT:
+            yield Finding(
+                "disk.full",
+                "error",
+                f"The disk of {place} is full.",
+                f"{usage.free // 2**20} MiB of {usage.total // 2**20} MiB are free.",
+                "du -xh / | sort -h | tail; old logs, backups and packages (apt-get clean) can go",
+            )
+        elif inodes.f_files and inodes.f_favail * 100 < inodes.f_files * glance.FREE_PERCENT:
+            yield Finding(
+                "disk.inodes",
+                "error",
+                f"The disk of {place} can hold no more files.",
+                f"{inodes.f_favail} of {inodes.f_files} inodes are free.",
+                "delete what is many and small: old sessions, mails, caches",
+            )
+
+
+def _clock() -> Iterator[Finding]:
+    # The package's files are older than any right time.
+    if time.time() < Path(microblog.__file__).stat().st_mtime:
+        yield Finding(
+            "clock",
+            "error",
+            "The clock is wrong.",
+            f"It says {time.strftime('%Y-%m-%d %H:%M')}, before this version was made.",
+            "timedatectl set-ntp true; without network: timedatectl set-time",
+        )
+
+
+def _permissions(config: Config) -> Iterator[Finding]:
+    uid, gid = layout.user_ids()
+    expected: list[tuple[Path, int, int, int]] = [
+        (layout.ETC, 0, gid, 0o027),
+        (layout.env_file(), 0, gid, 0o027),
+        (layout.TLS, 0, gid, 0o027),
+        (certificate.KEY, 0, 0, 0o077),
+        (layout.STATE, uid, gid, 0o027),
+        (layout.BACKUPS, 0, 0, 0o077),
+    ]
+    if file := kinds.of(config.database_url).file:
+        expected.append((file, uid, gid, 0o027))
+    for path, owner, group, forbidden in expected:
+        with suppress(FileNotFoundError):
+            entry = path.stat()
+            if entry.st_uid != owner or entry.st_mode & forbidden or (group and entry.st_gid != group):
+                yield Finding(
+                    "permissions",
+                    "error",
+                    f"{path} is open to others, or closed to the site.",
+                    f"It is {stat.filemode(entry.st_mode)} {_name(entry.st_uid)}.",
+                    f"chown {owner}:{group} {path}; chmod {0o777 & ~forbidden & entry.st_mode:o} {path}",
+                )
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _package() -> Iterator[Finding]:
+    """apt goes on with other packages, or not, where one has failed."""
+    said = services.run("dpkg-query", "--show", "--showformat", "${db:Status-Status}", layout.USER)
+    if said.returncode == 0 and said.stdout not in ("installed", "not-installed", "config-files"):
+        yield Finding(
+            "package.unfinished",
+            "warning",
+            "The package is not installed to its end.",
+            f"dpkg calls it {said.stdout}: an installation or an upgrade was interrupted.",
+            "dpkg --configure --pending",
+        )
+
+
+def _memory(config: Config) -> Iterator[Finding]:
+    database, path = kinds.of(config.database_url), memory.drop_in()
+    if not (database.ours and path and path.exists()):
+        return
+    if (
+        memory.ours(path.read_text(encoding="utf-8", errors="replace"))
+        and memory.fitting() != path.read_text()
+    ):
+        yield Finding(
+            "memory.size",
+            "warning",
+            "The database server is set up for a machine of another size.",
+            f"{path} was written when the machine had more memory, or less.",
+            "microblog setup",
+        )
+
+
+def _firewall(config: Config) -> Iterator[Finding]:
+    """Asked for on this machine itself, the site is there whatever a firewall does to others."""
+    said = services.run("ufw", "status", "verbose").stdout
+    if "Status: active" not in said or "allow (incoming)" in said:
+        return
+    wanted = layout.open_ports(config.bind)
+    if nginx.installed() and nginx.links():
+        wanted |= {80, 443}
+    for port in sorted(wanted - _allowed(said)):
+        yield Finding(
+            "firewall.closed",
+            "error",
+            f"The firewall keeps visitors from port {port}.",
+            "No rule of ufw's lets anybody come there.",
+            f"ufw allow {port}/tcp",
+        )
+
+
+def _allowed(said: str) -> set[int]:
+    """The ports that a table of ufw's lets somebody come to."""
+    found: set[int] = set()
+    for to in re.findall(r"(?m)^(\S+).*? ALLOW", said):
+        if to == "Anywhere":
+            return set(range(1, 65536))
+        for part in to.partition("/")[0].split(","):
+            first, _, last = part.partition(":")
+            if first.isdigit():
+                found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+PLAIN: tuple[Plain, ...] = (_disk, _clock, _units, _package, _ports)
+CHECKS: tuple[Check, ...] = (_permissions, _memory, _firewall)
