@@ -141,6 +141,33 @@ def restore(file: Path, check: bool, force: bool, as_json: bool) -> None:
     _print_backup(file, manifest, as_json)
 
 
+@click.command("import")
+@click.argument("source", default="")
+@click.option("--replace", is_flag=True, help="Put it in the place of the accounts that are here.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be taken, and what would not.")
+def import_(source: str, replace: bool, dry_run: bool) -> None:
+    """Take accounts, followers and posts over from a deployment by hand of the Flask Mega-Tutorial.
+
+    SOURCE is its folder, its .env, its DATABASE_URL or its app.db; found, if it is on this machine.
+    Nothing of it is changed.
+    """
+    from microblog.host.handmade import take as work
+    from microblog.host.handmade.found import in_the_way
+    from microblog.host.setup import setup as set_up
+
+    if dry_run:
+        for line in work.look(source).lines():
+            click.echo(line)
+        return
+    # As a restore, which it becomes.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    taken = work.take(source, _say, replace=replace)
+    if not in_the_way():
+        set_up(say=_say)
+    work.farewell(_say, taken, source)
+
+
 def _print_backup(path: Path, manifest: dict[str, Any], as_json: bool) -> None:
     facts = {key: value for key, value in manifest.items() if key != "members"}
     facts.update(file=str(path), bytes=path.stat().st_size)
@@ -290,4 +317,4 @@ def harden(
         sys.exit(1)
 
 
-COMMANDS = (setup, status, doctor, backup, restore, https, mail, harden)
+COMMANDS = (setup, status, doctor, backup, restore, import_, https, mail, harden)

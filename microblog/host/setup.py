@@ -11,6 +11,7 @@ from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import upgrade
 from microblog.host.database import kinds, memory, server
+from microblog.host.handmade import found
 from microblog.host.machine import layout, ledger, lock, privileges, services
 from microblog.host.site import certificate, envfile, front, hsts, identity, maintenance, nginx, supervisor
 
@@ -52,6 +53,14 @@ def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
         for partial in layout.BACKUPS.glob(".microblog-*.partial"):
             partial.unlink()
     path = layout.env_file()
+    if by_hand := found.in_the_way():
+        if layout.RESTORING.is_dir():
+            from microblog.host.backups import restore
+
+            restore.finish(say)
+        for line in by_hand.lines():
+            say(line)
+        return
     web = nginx.installed()
     if added := envfile.complete(path, server.default_url(), proxied=web):
         changed = True
@@ -134,7 +143,7 @@ def daily(say: Callable[[str], None] = say) -> None:
     """What has its time: the end of a certificate of the machine's own, how long browsers may insist."""
     privileges.require_root("set the machine up", "sudo microblog setup")
     os.umask(0o022)
-    if not nginx.installed():
+    if not nginx.installed() or found.in_the_way():
         return
     with lock.sole(say):
         config = Config.load(layout.env_file())

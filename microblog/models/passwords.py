@@ -1,5 +1,7 @@
 """Passwords: hashed, and not the ones that everybody tries first."""
 
+import hashlib
+import hmac
 import re
 from functools import cache
 from pathlib import Path
@@ -37,7 +39,22 @@ def check_password(password_hash: str | None, password: str) -> bool:
     if password_hash is None:
         check_password_hash(f"{METHOD}$nobody$", password)
         return False
+    if password_hash.startswith("scrypt:"):
+        return _check_scrypt(password_hash, password)
     return check_password_hash(password_hash, password)
+
+
+def _check_scrypt(password_hash: str, password: str) -> bool:
+    """Of an account that was taken over: ``scrypt:N:R:P$SALT$HEX``, which only Werkzeug from 2.3 on knows."""
+    try:
+        method, salt, digest = password_hash.split("$", 2)
+        n, r, p = (int(number) for number in method.split(":")[1:])
+        key = hashlib.scrypt(
+            password.encode(), salt=salt.encode(), n=n, r=r, p=p, maxmem=132 * n * r * p, dklen=64
+        )
+    except (ValueError, MemoryError):
+        return False
+    return hmac.compare_digest(key.hex(), digest)
 
 
 def easy_to_guess(password: str, *about: str) -> bool:

@@ -32,6 +32,12 @@ RESERVED = frozenset(
 )
 
 
+def clean_about(text: str | None) -> str:
+    """A line or two about somebody: newlines as one character, and no control characters."""
+    text = re.sub(r"\r\n?", "\n", text or "")
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text).strip()
+
+
 class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
     """Somebody with an account.
 

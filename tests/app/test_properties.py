@@ -10,7 +10,7 @@ import pytest
 from microblog.language import detect
 from microblog.models import words
 from microblog.models.post import POST_MAX, clean_body
-from microblog.web.account.forms import clean
+from microblog.models.user import clean_about
 from microblog.web.cursor import row_id
 from microblog.web.text import linked
 
@@ -43,7 +43,7 @@ def texts():
 TEXTS = list(texts())
 
 
-@pytest.mark.parametrize("rule", [clean_body, clean])
+@pytest.mark.parametrize("rule", [clean_body, clean_about])
 def test_what_is_clean_stays_as_it_is(rule):
     for text in TEXTS:
         once = rule(text)

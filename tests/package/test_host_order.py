@@ -15,13 +15,13 @@ RANKS = (
     ("site",),
     ("database",),
     ("backups",),
-    ("extras", "health", "card"),
+    ("extras", "health", "card", "handmade"),
     ("plan",),
     ("setup",),
 )
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
-# What it may see of the application outside: settings and what they need, nothing of the web.
-OUTSIDE = {"", "config", "database", "errors", "host", "mail", "names", "proof"}
+# What it may see of the application outside: settings, models and what they need, nothing of the web.
+OUTSIDE = {"", "config", "database", "errors", "host", "mail", "models", "names", "proof"}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -4,7 +4,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from microblog.errors import HostError
@@ -35,6 +37,25 @@ def drop() -> None:
     os.umask(0o027)
     os.environ.update(HOME=str(layout.STATE), USER=layout.USER, LOGNAME=layout.USER)
     os.chdir(layout.STATE)
+
+
+@contextmanager
+def as_owner(path: "Path | None") -> Iterator[None]:
+    """Whatever is done within is done as the owner of a file; with None, as who is at it.
+
+    :raises OSError: there is no such file.
+    """
+    if path is None or os.geteuid() != 0:
+        yield
+        return
+    status = path.stat()
+    os.setegid(status.st_gid)
+    os.seteuid(status.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def call(work: Callable[[], str]) -> tuple[bool, str]:

@@ -1,11 +1,12 @@
 """supervisor: the program's link, and the program itself."""
 
+import configparser
 import http.client
 import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from microblog.errors import HostError
 from microblog.host.machine import layout, ledger, services
 
 UNIT = "supervisor.service"
+# What supervisor calls the application; the Flask Mega-Tutorial has its readers call theirs so, too.
+PROGRAM = layout.USER
 _PROGRAM = layout.ETC / "supervisor.conf"
-_LINK = Path("/etc/supervisor/conf.d/microblog.conf")
+_SETTINGS = Path("/etc/supervisor/conf.d")
+_LINK = _SETTINGS / "microblog.conf"
 _LOG = layout.LOGS / "gunicorn.log"
 _COMMAND = "supervisor"
 _ANSWER_SECONDS = 300
@@ -38,18 +42,51 @@ def ensure() -> bool:
     :return: whether it was not.
     :raises HostError: somebody else's program has the name.
     """
-    if os.path.lexists(_LINK):
-        if not _LINK.is_symlink():
-            raise HostError(
-                f"{_LINK} is somebody else's: supervisor has a program of this name already",
-                "give that program another name; then: microblog setup",
-            )
+    _refuse_theirs()
+    if _linked():
         ledger.adopt(_COMMAND, _LINK)
         return False
     if switched_off():
         return False
     ledger.link(_COMMAND, _LINK, _PROGRAM)
     return True
+
+
+def _linked() -> bool:
+    """Whether supervisor's link is ours; somebody's own may be a link, too."""
+    return _LINK.is_symlink() and _LINK.resolve() == _PROGRAM
+
+
+def theirs() -> Path | None:
+    """The file by which supervisor knows another program by our program's name, if there is one."""
+    if _linked():
+        return None
+    if os.path.lexists(_LINK):
+        return _LINK
+    return next((path for name, path, _ in other_programs() if name == PROGRAM), None)
+
+
+def _refuse_theirs() -> None:
+    if path := theirs():
+        raise HostError(
+            f"{path} is somebody else's: supervisor has a program of this name already",
+            "give that program another name, or retire it; then: microblog setup",
+        )
+
+
+def other_programs() -> Iterator[tuple[str, Path, dict[str, str]]]:
+    """supervisor's programs that are not ours: each one's name, its file and its settings."""
+    for path in sorted(_SETTINGS.glob("*.conf")):
+        parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(" ;", "\t;"))
+        try:
+            if path.resolve() == _PROGRAM:
+                continue
+            parser.read_string(path.read_text(encoding="utf-8", errors="replace"))
+        except (OSError, configparser.Error):
+            continue
+        for section in parser.sections():
+            if section.startswith("program:"):
+                yield section.removeprefix("program:").strip(), path, dict(parser[section])
 
 
 def switched_off() -> bool:
@@ -69,8 +106,10 @@ def known() -> bool:
 
 def program_state() -> str:
     """``RUNNING``, ``STOPPED``, ``FATAL`` ... as supervisor calls it; ``UNKNOWN`` if it does not know."""
-    words = services.run("supervisorctl", "status", layout.USER).stdout.split()
-    return words[1] if len(words) > 1 and words[0] == layout.USER else "UNKNOWN"
+    if theirs():
+        return "UNKNOWN"
+    words = services.run("supervisorctl", "status", PROGRAM).stdout.split()
+    return words[1] if len(words) > 1 and words[0] == PROGRAM else "UNKNOWN"
 
 
 def apply() -> None:
@@ -78,17 +117,18 @@ def apply() -> None:
 
     :raises HostError: if supervisor, or the program, does not start.
     """
+    _refuse_theirs()
     if services.start(UNIT):
         services.wait_for(lambda: services.run("supervisorctl", "pid").returncode == 0)
     if program_state() in ("RUNNING", "STARTING"):
         if not renewed() and not settings_are_newer():
             return
-        services.run("supervisorctl", "stop", layout.USER)
+        services.run("supervisorctl", "stop", PROGRAM)
     _RENEWED.unlink(missing_ok=True)
-    services.run("supervisorctl", "update", layout.USER)
+    services.run("supervisorctl", "update", PROGRAM)
     if program_state() in ("RUNNING", "STARTING"):
         return
-    done = services.run("supervisorctl", "start", layout.USER)
+    done = services.run("supervisorctl", "start", PROGRAM)
     if done.returncode and program_state() != "RUNNING":
         raise _failed()
 
@@ -100,7 +140,7 @@ def renewed() -> bool:
 
 def settings_are_newer() -> bool:
     """Whether the environment file was written since the program began."""
-    pid = services.run("supervisorctl", "pid", layout.USER).stdout.strip()
+    pid = services.run("supervisorctl", "pid", PROGRAM).stdout.strip()
     try:
         # proc(5): the start, in ticks since the boot, is field 22; names may hold spaces.
         fields = Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()
@@ -116,7 +156,8 @@ def stop() -> None:
 
     :raises HostError: it still runs: what happens to its database must not go on under it.
     """
-    services.run("supervisorctl", "stop", layout.USER)
+    if not theirs():
+        services.run("supervisorctl", "stop", PROGRAM)
     if not services.wait_for(lambda: not running(), _END_SECONDS):
         pids = ", ".join(map(str, running()))
         raise HostError(
@@ -142,7 +183,7 @@ def running() -> list[int]:
 
 def resume() -> None:
     """Have the program run again where it was stopped for something that came to nothing."""
-    if not switched_off():
+    if not switched_off() and not theirs():
         with suppress(HostError):
             apply()
 
@@ -159,10 +200,12 @@ def restart() -> None:
 def disable() -> None:
     """Have the program end and stay so, across boots too, until :func:`ensure`."""
     stop()
-    if _LINK.is_symlink():
+    ours = not theirs()
+    if _linked():
         _LINK.unlink()
     switch_on()
-    services.run("supervisorctl", "update", layout.USER)
+    if ours:
+        services.run("supervisorctl", "update", PROGRAM)
 
 
 def leave(say: Callable[[str], None]) -> None:

@@ -1,6 +1,5 @@
 """The forms of one's own account."""
 
-import re
 from typing import Any
 
 from flask_login import current_user
@@ -12,15 +11,9 @@ from microblog.i18n import LANGUAGES, _l
 from microblog.models import User
 from microblog.models.passwords import PASSWORD_MAX, check_password
 from microblog.models.throttle import forgive
-from microblog.models.user import ABOUT_MAX
+from microblog.models.user import ABOUT_MAX, clean_about
 from microblog.web import limits
 from microblog.web.auth.forms import Length, email_field, new_password_field, repeated_field
-
-
-def clean(text: str | None) -> str:
-    """A line or two about somebody: newlines as one character, and no control characters."""
-    text = re.sub(r"\r\n?", "\n", text or "")
-    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text).strip()
 
 
 def own_password(_form: FlaskForm, field: Field) -> None:
@@ -56,7 +49,7 @@ class ProfileForm(FlaskForm):
     about = TextAreaField(
         _l("About you"),
         description=_l("Everybody can read this on your profile."),
-        filters=[clean],
+        filters=[clean_about],
         validators=[Length(max=ABOUT_MAX, message=_l("At most %(max)d characters, please."))],
         render_kw={"rows": 4, "dir": "auto"},
     )
