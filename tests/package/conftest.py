@@ -74,21 +74,29 @@ def versions(deb: Path, tmp_path: Path) -> Versions:
     return lambda version, files: variant(deb, tmp_path, version, files)
 
 
+@pytest.fixture(scope="session")
+def base_of(deb: Path) -> Callable[[str], Path]:
+    """``base_of(name)``: the root directory of a Debian that has all the .debs ours needs in apt's cache."""
+
+    def find(name: str) -> Path:
+        fields = subprocess.run(
+            ["dpkg-deb", "--field", deb, "Depends", "Recommends"], capture_output=True, check=True
+        )
+        release, database = RELEASES[name]
+        inputs = f"{release} {INCLUDE} {TOOLS} {database} 6".encode() + fields.stdout
+        root = cache_dir() / "package-tests" / f"{name}-{hashlib.sha256(inputs).hexdigest()[:16]}"
+        with cache.lock(root.with_suffix(".lock"), f"making the test base {name}"):
+            if not root.is_dir():
+                _make_base(name, root, deb, release, database)
+        return root
+
+    return find
+
+
 @pytest.fixture(scope="session", params=BASES)
-def base(request: pytest.FixtureRequest, deb: Path) -> Path:
-    """The root directory of a Debian that has all the .debs ours needs in apt's cache."""
-    fields = subprocess.run(
-        ["dpkg-deb", "--field", deb, "Depends", "Recommends"], capture_output=True, check=True
-    )
-    release, database = RELEASES[request.param]
-    key = hashlib.sha256(f"{release} {INCLUDE} {TOOLS} {database} 6".encode() + fields.stdout).hexdigest()[
-        :16
-    ]
-    root = cache_dir() / "package-tests" / f"{request.param}-{key}"
-    with cache.lock(root.with_suffix(".lock"), f"making the test base {request.param}"):
-        if not root.is_dir():
-            _make_base(request.param, root, deb, release, database)
-    return root
+def base(request: pytest.FixtureRequest, base_of: Callable[[str], Path]) -> Path:
+    """The base that the tests run on."""
+    return base_of(request.param)
 
 
 def _make_base(name: str, root: Path, deb: Path, release: str, database: str) -> None:

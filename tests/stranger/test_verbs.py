@@ -8,10 +8,11 @@ import pytest
 from conftest import USER
 
 from builder.core import paths
+from builder.deb import package
 from builder.results import manifest
 
 BOOKWORM, TRIXIE = "bookworm", "trixie"
-_DEB = "dist/microblog_0.1.0_all.deb"
+_DEB = f"dist/microblog_{package.version()}_all.deb"
 
 
 def _readme_commands() -> list[str]:
