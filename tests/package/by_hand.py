@@ -117,7 +117,8 @@ def says(machine: Machine) -> str:
 def state(machine: Machine, mysql: bool) -> str:
     """All of it: its files and its database."""
     files = f"find {FOLDER} {PROGRAM} {SITE} -type f ! -name '*.pyc' -exec sha256sum {{}} + ; ls -lR {FOLDER}"
-    dump = "mysqldump --skip-dump-date --no-tablespaces microblog; mysqldump --system=users 2> /dev/null"
+    dump = "mysqldump --skip-dump-date --no-tablespaces microblog"
+    dump += "; mysqldump --skip-dump-date --system=users 2> /dev/null | grep -v '^-- Dump completed'"
     text = machine.run("sh", "-c", f"{files}; {dump if mysql else ''}")
     # Of its user alone: that this site makes one beside it is no change of theirs.
     return "\n".join(line for line in text.splitlines() if "USER" not in line or "`microblog`@" in line)

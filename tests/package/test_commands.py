@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 
+import name_server
 import pytest
 from nspawn import Machine, add_admin, wait_until
 from sites import ENV
@@ -65,7 +67,7 @@ def test_an_authoritys_certificate_is_got_renewed_and_given_up(authority: Machin
 
     # Under whatever umask, with whatever dots.
     said = authority.run(
-        *("sh", "-c", f"umask 027; microblog https BLOG.example.org. www.example.org --server {DIRECTORY}")
+        *("sh", "-c", f"umask 077; microblog https BLOG.example.org. www.example.org --server {DIRECTORY}")
     )
     assert "https://blog.example.org has its certificate" in said
     wait_for_issuer(authority, "Pebble")
@@ -225,6 +227,51 @@ def test_a_mail_server_of_somebody_is_left_alone(server: Machine) -> None:
     assert "installed" in server.run("dpkg-query", "-W", "-f", "${Status}", "exim4-daemon-light")
 
 
+# Who takes mail at the address that the name server gives, and keeps it.
+SINK = "smtp-sink -u nobody -d /tmp/taken.%M 127.0.0.2:25 100"
+
+
+def test_mail_to_the_sites_own_domain_goes_to_its_mx(server: Machine) -> None:
+    server.run("apt-get", "install", "--yes", "--no-install-recommends", "opendkim", "opendkim-tools")
+    # The machine is called as the site is, as most are; the domain's mailboxes are elsewhere.
+    server.run("sh", "-ec", "echo 127.0.1.1 one.example testhost >> /etc/hosts; hostname one.example")
+    server.run("postconf", "-e", "mydestination=one.example, testhost, localhost", "myhostname=one.example")
+    shutil.copyfile(name_server.__file__, server.root / "root/name_server.py")
+    records = {"one.example MX": ["10 mx.one.example"], "mx.one.example A": ["127.0.0.2"]}
+    server.run(
+        *("systemd-run", "--quiet", "--unit=names", "python3", "/root/name_server.py", "127.0.0.1", "53"),
+        json.dumps(records),
+    )
+    (server.root / "etc/resolv.conf").unlink(missing_ok=True)
+    (server.root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
+    wait_until(
+        "the name server answers",
+        lambda: "127.0.0.2" in server.run("getent", "ahostsv4", "mx.one.example", check=False),
+    )
+    before = server.run("postconf", "-n") + server.run("cat", ENV)
+    dry = server.run("microblog", "mail", "--domain", "one.example", "--dry-run")
+    assert "Would set in postfix: mydestination = testhost, localhost" in dry
+    assert server.run("postconf", "-n") + server.run("cat", ENV) == before
+    server.run("microblog", "mail", "--domain", "one.example")
+
+    # Nobody is there: that is no "sent".
+    said = server.run("microblog", "mail", "--test", "susan@one.example", check=False)
+    assert server.code == 1
+    assert (
+        "nobody has taken the test yet: connect to mx.one.example[127.0.0.2]:25: Connection refused" in said
+    )
+    server.run("systemd-run", "--quiet", "--unit=sink", *SINK.split())
+    wait_until("it listens", lambda: "127.0.0.2:25" in server.run("ss", "-Hltn"))
+    said = server.run("microblog", "mail", "--test", "susan@one.example")
+    assert said.startswith("Sent a test to susan@one.example: taken by mx.one.example[127.0.0.2]:25 (")
+    taken = server.run("sh", "-c", "cat /tmp/taken.*")
+    assert "X-Rcpt-Args: <susan@one.example>" in taken
+    assert "DKIM-Signature: v=1; a=rsa-sha256;" in taken
+    # Where the MX is this machine, its mailboxes are here.
+    server.run("microblog", "mail", "--off")
+    assert "mydestination = one.example, testhost, localhost" in server.run("postconf", "mydestination")
+
+
 def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> None:
     server.run(
         "apt-get",
@@ -261,16 +308,38 @@ def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> No
     assert "Logging in stays possible, by key, for: ada" in said
     assert "In 5 minutes all of it is undone" in said
     assert "microblog-harden-undo.timer" in server.run("systemctl", "list-timers")
-    assert "Confirmed" in server.run("microblog", "harden", "--confirm")
+    # When its time has come, with nobody there to confirm.
+    server.run("systemctl", "start", "microblog-harden-undo.service")
+    wait_until("it is undone", lambda: "inactive" in server.run("ufw", "status"))
+    wait_until("all of it is", lambda: server.run("sshd", "-T") == before)
+    wait_until("nothing waits", lambda: not (server.root / "etc/microblog/harden-pending").exists())
+    # Closed from a session: it is confirmed from another one alone, which shows that one still comes in.
+    login = (
+        "ssh",
+        "-i",
+        "/root/key",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "BatchMode=yes",
+        "ada@localhost",
+    )
+    server.run("sh", "-c", "echo 'ada ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/ada")
+    said = server.run(*login, "sudo microblog harden; sudo microblog harden --confirm", check=False)
+    assert "this is the session in which the doors were closed" in said
+    assert "microblog-harden-undo.timer" in server.run("systemctl", "list-timers")
+    assert "Confirmed" in server.run(*login, "sudo microblog harden --confirm")
+    server.run("rm", "/etc/sudoers.d/ada")
     assert "microblog-harden-undo.timer" not in server.run("systemctl", "list-timers")
     assert all(json.loads(server.run("microblog", "harden", "--check", "--json")).values())
     after = server.run("sshd", "-T").lower()
     for line in ("permitrootlogin no", "passwordauthentication no", "kbdinteractiveauthentication no"):
         assert line in after
-    login = ("ssh", "-i", "/root/key", "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes")
-    assert server.run(*login, "ada@localhost", "echo", "in").splitlines()[-1] == "in"
-    server.run(*login, "root@localhost", "true", check=False)
+    assert server.run(*login, "echo", "in").splitlines()[-1] == "in"
+    server.run(*login[:-1], "root@localhost", "true", check=False)
     assert server.code != 0
+    # Who has more keys than MaxAuthTries would be shut out; whoever set that, it was not this.
+    assert "maxauthtries 6" in after
     better = server.run("ssh-audit", "localhost", check=False)
     print(
         f"ssh-audit: {audit.count('[fail]')} fails, {audit.count('[warn]')} warnings before;"
@@ -315,7 +384,14 @@ def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> No
         "gpasswd -d ada sudo && echo 'ada ALL=(ALL) /bin/true' > /etc/sudoers.d/ada": (
             "adduser --quiet ada sudo && rm /etc/sudoers.d/ada"
         ),
+        "usermod --expiredate 1 ada": "usermod --expiredate '' ada",
+        f"sed -i 's/^/# /' {keys}": f"cp /root/key.pub {keys}",
     }
+    for line in (
+        *("AuthenticationMethods publickey,password", "PubkeyAuthentication no", "AllowUsers root"),
+        *("DenyGroups sudo", "Match User ada\nForceCommand /bin/true"),
+    ):
+        shut_out[f"echo '{line}' > /etc/ssh/sshd_config.d/x.conf"] = "rm /etc/ssh/sshd_config.d/x.conf"
     for break_it, mend_it in shut_out.items():
         server.run("sh", "-ec", break_it)
         said = server.run("microblog", "harden", "--dry-run", check=False)

@@ -1,7 +1,9 @@
 """``apt install ./microblog_NEW.deb``: that works, that fails, whose power is cut; and the way back."""
 
+import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,96 @@ def test_the_site_is_up_while_other_packages_take_their_time_and_fail(
     server.run("dpkg", "--triggers-only", "microblog", env={"DEBIAN_FRONTEND": "noninteractive"})
     assert server.run("supervisorctl", "pid", "microblog") != new
     assert server.answers()
+
+
+# What a package's scripts do: ask the site, as visitors do, each time that they run.
+ASK = "#!/bin/sh\ncurl -sk -o /dev/null -w '%{http_code} ' https://localhost/healthz >> /root/asked || true\n"
+MANY = 100
+# A visitor who comes twenty times a second until all is over, and tells for how long nobody was there.
+VISIT = """
+import json, os, ssl, time
+from urllib.request import urlopen
+
+context = ssl._create_unverified_context()
+away, longest, last, visits = 0.0, 0.0, None, 0
+while not os.path.exists("/root/ended"):
+    began = time.monotonic()
+    try:
+        good = urlopen("https://localhost/healthz", timeout=60, context=context).status == 200
+    except OSError:
+        good = False
+    visits += 1
+    if good and last is not None:
+        away, last = away + time.monotonic() - last, None
+    elif not good:
+        last = last or began
+    time.sleep(0.05)
+print(json.dumps({"visits": visits, "away": round(away, 1), "back": last is None}))
+"""
+
+
+def many_packages(folder: Path, version: str, scripts: bool) -> None:
+    """Packages whose names come before ours and after it, and one of them fails."""
+    for number in range(MANY):
+        name = f"{'aaa' if number % 2 else 'zzz'}-{number}"
+        tree = folder / f"tree-{version}-{number}/DEBIAN"
+        tree.mkdir(parents=True)
+        (tree / "control").write_text(
+            f"Package: {name}\nVersion: {version}\nArchitecture: all\n"
+            "Maintainer: x <x@localhost>\nDescription: x\n"
+        )
+        for script in ("preinst", "postinst") if scripts else ():
+            fails = script == "postinst" and number == MANY // 2
+            (tree / script).write_text(f"{ASK}exit {int(fails)}\n")
+            (tree / script).chmod(0o755)
+        made = folder / f"{name}_{version}_all.deb"
+        command = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree.parent, made]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("migrates", [True, False], ids=["migration", "no migration"])
+def test_the_site_is_away_for_the_migration_alone(
+    server: Machine,
+    versions: Versions,
+    tmp_path: Path,
+    migrates: bool,
+    record_property: Callable[[str, object], None],
+) -> None:
+    fill(server, "alice", 50)
+    before = look(server)
+    folder = server.root / "root/many"
+    folder.mkdir()
+    many_packages(folder, "1", scripts=False)
+    server.run("sh", "-c", "dpkg -i /root/many/*_1_all.deb")
+    many_packages(folder, "2", scripts=True)
+    files = migration("9001", HEAD, ADD) if migrates else {}
+    shutil.copyfile(versions("9.1", files), folder / "microblog_2_all.deb")
+    visitor = subprocess.Popen(
+        ["nsenter", f"--target={server.leader}", "--all", "python3", "-c", VISIT],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    said = server.run(
+        *("sh", "-c", "apt-get install --yes --quiet /root/many/*_2_all.deb; touch /root/ended"),
+        env={"DEBIAN_FRONTEND": "noninteractive"},
+    )
+    told = json.loads(visitor.communicate()[0])
+    assert f"error processing package zzz-{MANY // 2}" in said
+    # Whoever was at it when, the site was there; and it is, whatever has failed.
+    assert (server.root / "root/asked").read_text().split() == ["200"] * (2 * MANY)
+    assert told["back"], told
+    wait_until("the site answers", server.answers)
+    assert "9.1" in server.run("dpkg-query", "-W", "microblog")
+    assert ("extra" in tables(server)) == migrates
+    assert look(server) == before
+    record_property(
+        f"table: An upgrade of {MANY + 1} packages, one of which fails",
+        {
+            "schema": "changes" if migrates else "stays",
+            "visits": told["visits"],
+            "away, seconds": told["away"],
+        },
+    )
 
 
 @pytest.mark.parametrize("url", ["", SQLITE], ids=["mariadb", "sqlite"])

@@ -5,6 +5,7 @@ import grp
 import os
 import pwd
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,17 +75,32 @@ def _may_sudo(name: str) -> bool:
 
 def _has_password(name: str) -> bool:
     """shadow(5): an empty field, *, or ! before it, lets nobody in."""
+    password = _shadow(name)[1]
+    return len(password) > 1 and not password.startswith(("!", "*"))
+
+
+def _expired(name: str) -> bool:
+    """Whether the account has ended: shadow(5), the eighth field, in days since 1970."""
+    ends = _shadow(name)[7]
+    return ends.isdigit() and int(ends) <= time.time() / 86400
+
+
+def _shadow(name: str) -> list[str]:
     for line in _SHADOW.read_text(encoding="utf-8", errors="replace").splitlines():
         fields = line.split(":")
-        if fields[0] == name and len(fields) > 1:
-            return len(fields[1]) > 1 and not fields[1].startswith(("!", "*"))
-    return False
+        if fields[0] == name and len(fields) > 7:
+            return fields
+    return [name, *[""] * 8]
 
 
 def _comes_in(user: pwd.struct_passwd) -> bool:
     said = settings(user.pw_name)
     first = {name: values[0] for name, values in said.items()}
     if first.get("pubkeyauthentication") != "yes" or first.get("forcecommand", "none") != "none":
+        return False
+    # A list of lists: one of them has to be a key and nothing else (sshd_config(5)).
+    methods = first.get("authenticationmethods", "any").split()
+    if not {"any", "publickey"} & set(methods) or _expired(user.pw_name):
         return False
     groups = {group.gr_name for group in grp.getgrall() if user.pw_name in group.gr_mem}
     groups.add(grp.getgrgid(user.pw_gid).gr_name)
@@ -121,7 +137,7 @@ def _opens(path: Path, user: pwd.struct_passwd, strict: bool) -> bool:
     except OSError:
         return False
     for line in lines:
-        match = _KEY.match(line.strip())
+        match = None if line.lstrip().startswith("#") else _KEY.match(line.strip())
         options = (match["options"] or "").lower() if match else ""
         if match and not re.search(
             r"(?:^|,)\s*(?:command=|expiry-time=|cert-authority|no-pty|restrict)", options

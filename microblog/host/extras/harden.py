@@ -88,8 +88,13 @@ def plan() -> list[str]:
     :raises HostError: it would lock the administrator out.
     """
     privileges.require_root("harden a machine", "sudo microblog harden")
-    lines = [f"Would do: {what}" for what, in_place in check() if not in_place]
+    lines = [f"Would install: {name}" for name in _packages() if not apt.installed(name)]
+    lines += [f"Would do: {what}" for what, in_place in check() if not in_place]
     return [*_who_comes_in(), *lines, *_closing()]
+
+
+def _packages() -> list[str]:
+    return ["ufw", "unattended-upgrades", *(["fail2ban", "python3-systemd"] if doors.installed() else [])]
 
 
 def harden(say: Callable[[str], None], *, confirm: bool = True) -> None:
@@ -102,8 +107,7 @@ def harden(say: Callable[[str], None], *, confirm: bool = True) -> None:
     for line in _who_comes_in():
         say(line)
     # Fetched before anything is changed: whoever has no network is left as they were.
-    jailer = ["fail2ban", "python3-systemd"] if doors.installed() else []
-    apt.ensure(say, "ufw", "unattended-upgrades", *jailer)
+    apt.ensure(say, *_packages())
     with lock.sole(say):
         ledger.settle()
         _adopt()

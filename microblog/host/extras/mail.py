@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 import smtplib
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 from microblog import names
 from microblog.config import Config
 from microblog.errors import HostError
+from microblog.host.extras import mx
 from microblog.host.machine import apt, files, layout, ledger, lock, privileges, services
 from microblog.host.site import envfile, supervisor
 
@@ -86,8 +88,7 @@ def set_up(
         raise HostError(
             whose, "MAIL_SERVER=localhost in the settings uses it as it is; microblog mail --force changes it"
         )
-    packages = ["postfix", *([] if relay else ["opendkim", "opendkim-tools"])]
-    apt.ensure(say, *packages, *(["libsasl2-modules"] if relay and relay.user else []))
+    apt.ensure(say, *_packages(relay))
     with lock.sole(say):
         ledger.settle()
         _postconf(**_settings(relay, domain))
@@ -110,8 +111,15 @@ def plan(domain: str, relay: "Relay | None") -> list[str]:
     privileges.require_root("set mail up", "sudo microblog mail")
     domain = _sender_domain(domain, Config.load(layout.env_file()))
     lines = [f"Would refuse without --force: {whose}"] if (whose := theirs()) else []
+    lines += [f"Would install: {name}" for name in _packages(relay) if not apt.installed(name)]
     lines += [f"Would set in postfix: {name} = {value}" for name, value in _settings(relay, domain).items()]
     return [*lines, f"Would send as noreply@{domain}"]
+
+
+def _packages(relay: "Relay | None") -> list[str]:
+    if relay is None:
+        return ["postfix", "opendkim", "opendkim-tools"]
+    return ["postfix", *(["libsasl2-modules"] if relay.user else [])]
 
 
 def disable(say: Callable[[str], None]) -> None:
@@ -212,8 +220,13 @@ def send_test(recipient: str) -> str:
     except (OSError, smtplib.SMTPException) as error:
         raise HostError(f"{where} does not take mail: {error}", "journalctl -u postfix@-") from None
     queued = re.search(r"queued as (\w+)", said.decode(errors="replace"))
-    if not names.is_loopback(config.mail.host) or not queued or not services.booted():
+    if not names.is_loopback(config.mail.host):
         return f"Sent a test to {recipient}: {where} has taken it"
+    if not queued or not services.booted():
+        # It is on its way, no more: only postfix's log would tell who has taken it.
+        return (
+            f"Handed a test to {recipient} to this machine's mail server: its queue tells whether it goes out"
+        )
     return _delivered(queued[1], recipient)
 
 
@@ -295,7 +308,7 @@ def _settings(relay: "Relay | None", domain: str) -> dict[str, str]:
         services.run("postconf", "-hx", "myhostname").stdout.strip() if n == "$myhostname" else n
         for n in here
     ]
-    if domain in here and (relay or domain not in names.machine_names()):
+    if domain in here and (relay or domain not in names.machine_names() or _taken_elsewhere(domain)):
         common["mydestination"] = ", ".join(name for name in here if name != domain) or "localhost"
     if relay is None:
         return {
@@ -320,6 +333,21 @@ def _settings(relay: "Relay | None", domain: str) -> dict[str, str]:
         "smtpd_milters": "",
         "non_smtpd_milters": "",
     }
+
+
+def _taken_elsewhere(domain: str) -> bool:
+    """Whether another server than this machine takes the domain's mail, to what its MX records say."""
+    found = mx.hosts(domain)
+    mine = {*names.machine_names(), *names.machine_addresses(), "127.0.0.1", "::1"}
+    # One MX without a name: nobody takes it (RFC 7505).
+    return bool(found) and found != [""] and not any({host, *_addresses(host)} & mine for host in found or [])
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
+    except OSError:
+        return set()
 
 
 def _postconf(**values: str) -> None:
