@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 
-from nspawn import Machine
+from nspawn import Kept, Machine, wait_until
 from sites import BACKUPS, ENV, SQLITE, fill, look, python, switch_to
 
 
@@ -138,13 +140,15 @@ def test_the_timer_backs_up_and_keeps_seven(server: Machine) -> None:
     server.run("microblog", "restore", "--check", f"{BACKUPS}/{names[-1]}")
 
 
+CERTIFICATE = "/etc/microblog/tls/cert.pem"
 # An authority of one's own, and certificates of it that end in $0 days.
 SIGN = """
 cd /root; exec 2> /dev/null
 new="-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
 [ -e ca.pem ] || openssl req -x509 $new -days 999 -subj /CN=Authority -keyout ca.key -out ca.pem
 openssl req $new -subj /CN=testhost -keyout key.pem -out csr.pem
-openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days "$0" -out cert.pem
+printf subjectAltName=DNS:social.example > names
+openssl x509 -req -extfile names -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days "$0" -out cert.pem
 install -m 600 key.pem /etc/microblog/tls/key.pem; install -m 644 cert.pem /etc/microblog/tls/cert.pem
 """
 
@@ -163,3 +167,50 @@ def test_a_certificate_that_ends_later_outlives_an_older_backups(server: Machine
     said = server.run("microblog", "restore", "/root/new.tar.gz")
     assert "Nothing renews the certificate on this machine" in said
     assert server.run("cat", "/etc/microblog/tls/cert.pem", "/etc/microblog/tls/key.pem") == newer
+
+
+def test_on_another_machine_a_restore_says_what_to_change(
+    server: Machine, installed: Kept, new_machine: Callable[..., Machine]
+) -> None:
+    """Its names turn visitors of the other machine away, and nothing renews its certificate there."""
+    fill(server, "alice", 3)
+    before = look(server)
+    server.run("sh", "-ec", SIGN, "60")
+    server.run("sh", "-c", f"echo HOST_NAMES=social.example,www.social.example >> {ENV}; microblog setup")
+    server.run("microblog", "backup", "--output", "/root/b.tar.gz")
+    # One that has ended by the time that it is needed.
+    server.run("sh", "-ec", SIGN, "-1")
+    server.run("microblog", "backup", "--output", "/root/ended.tar.gz")
+
+    other = new_machine(installed.layers)
+    wait_until("the site answers", other.answers)
+    for name in ("b.tar.gz", "ended.tar.gz"):
+        shutil.copyfile(server.root / "root" / name, other.root / "root" / name)
+    own = other.run("cat", CERTIFICATE)
+    said = other.run("microblog", "restore", "/root/ended.tar.gz")
+    assert "The certificate in the backup has ended, and is left out: microblog https social.example" in said
+    assert other.run("cat", CERTIFICATE) == own
+    other.run("sed", "-i", "/^HOST_NAMES/d", ENV)
+    other.run("microblog", "setup")
+
+    said = other.run("microblog", "restore", "/root/b.tar.gz")
+    assert "The site answers to the names in the backup alone: social.example, www.social.example" in said
+    assert f"To have it answer to testhost, set HOST_NAMES in {ENV}; then: microblog setup" in said
+    assert "Nothing renews the certificate on this machine: microblog https social.example" in said
+    assert look(other) == before
+
+    def status(host: str) -> int:
+        return other.get(f"https://{host}/login", "--resolve", f"{host}:443:127.0.0.1").status
+
+    wait_until("it answers", lambda: status("social.example") == 200)
+    assert status("testhost") == 400
+    # As it says.
+    other.run("sed", "-i", "s/^HOST_NAMES=.*/HOST_NAMES=testhost/", ENV)
+    other.run("microblog", "setup")
+    wait_until("it answers", lambda: status("testhost") == 200)
+    assert status("social.example") == 400
+    # Restored once more, here, with the same names: nothing needs to be said.
+    other.run("microblog", "backup", "--output", "/root/own.tar.gz")
+    assert "HOST_NAMES" not in other.run("microblog", "restore", "/root/own.tar.gz")
+    other.destroy()
+    other.delete()

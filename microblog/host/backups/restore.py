@@ -10,6 +10,7 @@ import io
 import json
 import re
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 from dotenv import dotenv_values
 
 import microblog
+from microblog import names
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import archive, backup
@@ -215,19 +217,31 @@ def _put_config(say: Callable[[str], None]) -> None:
     _, gid = layout.user_ids()
     env = layout.RESTORING / "microblog.env"
     if env.exists():
+        before = Config.load(layout.env_file()).host_names
         files.write(layout.env_file().resolve(), env.read_text(encoding="utf-8"), 0o640, 0, gid)
-        if told := Config.load(layout.env_file()).host_names:
-            say(f"The site answers to the names in the backup: {', '.join(told)} (HOST_NAMES)")
+        told = Config.load(layout.env_file()).host_names
+        if told and told != before:
+            here = ", ".join(before or names.machine_names()[:1])
+            say(f"The site answers to the names in the backup alone: {', '.join(told)}")
+            say(f"To have it answer to {here}, set HOST_NAMES in {layout.env_file()}; then: microblog setup")
     chain, key = layout.RESTORING / "cert.pem", layout.RESTORING / "key.pem"
     if not (chain.exists() and key.exists() and layout.TLS.is_dir()):
         return
     if not certificate.ours() and certificate.pair() and certificate.ends() >= certificate.ends(chain):
         say("The certificate that is here stays: the one in the backup ends sooner")
         return
+    if certificate.ours() and certificate.pair() and certificate.ends(chain) < time.time():
+        say(f"The certificate in the backup has ended, and is left out: {_get_one(chain)} gets another")
+        return
     nginx.mark_stale()
     certificate.put(chain.read_text(), key.read_text())
     if not certificate.ours() and not _LINEAGE.is_dir():
-        say("Nothing renews the certificate on this machine: microblog https DOMAIN gets one that is renewed")
+        say(f"Nothing renews the certificate on this machine: {_get_one()} gets one that is renewed")
+
+
+def _get_one(path: Path = certificate.CERTIFICATE) -> str:
+    """The command that gets a certificate for the same names."""
+    return f"microblog https {' '.join(certificate.domains(path)) or 'DOMAIN'}"
 
 
 def merge_settings(theirs: str, ours: str) -> str:

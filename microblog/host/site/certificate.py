@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,6 +100,13 @@ def ends(path: Path = CERTIFICATE) -> float:
     done = services.run("openssl", "x509", "-in", str(path), "-noout", "-enddate")
     _, found, text = done.stdout.partition("notAfter=")
     return ssl.cert_time_to_seconds(text.strip()) if found and not done.returncode else 0.0
+
+
+def domains(path: Path = CERTIFICATE) -> list[str]:
+    """The names that a certificate is for, of those that an authority would certify."""
+    done = services.run("openssl", "x509", "-in", str(path), "-noout", "-ext", "subjectAltName")
+    found = re.findall(r"DNS:([^\s,]+)", done.stdout)
+    return [name for name in found if "." in name and not name.endswith((".local", ".localdomain"))]
 
 
 def pair() -> bool:
