@@ -234,8 +234,9 @@ def mail(
     Directly, it is signed (DKIM), and the SPF, DKIM and DMARC records to publish are printed. A relay's
     password is asked for, or read from standard input.
 
-    A mail server that somebody has set up is not changed, and no other one replaced, without --force. --test
-    waits until another server has taken the message.
+    A mail server that somebody has set up is not changed, and no other one replaced, without --force. Mail
+    to the site's own domain goes where the relay, or the domain's MX, has its mailboxes. --test waits until
+    another server has taken the message.
     """
     from microblog.host.extras import mail as work
 

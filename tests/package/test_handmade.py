@@ -27,6 +27,12 @@ request = Request("https://localhost/login", urlencode(fields).encode(), {"Refer
 print(opener.open(request).read().decode())
 """
 
+KILLED = """
+microblog import > /root/said 2>&1 & pid=$!
+until grep -q Loading /root/said; do sleep 0.02; done
+kill -9 $pid
+"""
+
 
 def home(server: Machine, name: str, password: str = PASSWORD) -> str:
     return server.run("python3", "-", name, password, stdin=LOG_IN)
@@ -58,6 +64,9 @@ def test_a_deployment_by_hand_is_taken_over(server: Machine, deb: Path, mysql: b
 
     # First what would be taken; then it is.
     assert "Taken: 3 users, 4 posts, 3 follows" in server.run("microblog", "import", "--dry-run")
+    # Killed while it loads, it has changed nothing, and is begun anew.
+    server.run("sh", "-c", KILLED, check=False)
+    assert "Taken" not in (server.root / "root/said").read_text()
     said = server.run("microblog", "import")
     assert "Taken: 3 users, 4 posts, 3 follows" in said
     assert "account 3 (john doe): is called john_doe here" in said
