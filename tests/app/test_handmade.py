@@ -181,7 +181,8 @@ def test_hashes_of_both_kinds_are_checked_whatever_the_library():
 
 
 @pytest.mark.once
-def test_the_old_database_is_found_by_whatever_is_named(tmp_path):
+def test_the_old_database_is_found_by_whatever_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(found.server, "SOCKET", str(tmp_path / "mysqld.sock"))
     folder = tmp_path / "micro blog"
     folder.mkdir()
     with pytest.raises(HostError, match=r"neither a \.env that names a DATABASE_URL nor an app\.db"):
@@ -194,6 +195,16 @@ def test_the_old_database_is_found_by_whatever_is_named(tmp_path):
     env.write_text("SECRET_KEY=x\nDATABASE_URL=mysql+pymysql://u:p@localhost:3306/microblog\n")
     for told in (folder, env):
         assert found.source(str(told)) == "mysql+pymysql://u:p@localhost:3306/microblog"
+    # MySQL 8 asks for more than a password where the way is not safe: a socket is.
+    (tmp_path / "mysqld.sock").touch()
+    here = f"unix_socket={tmp_path}/mysqld.sock"
+    assert found.source(str(env)) == f"mysql+pymysql://u:p@localhost:3306/microblog?{here}"
+    assert (
+        found.source("mysql://u@127.0.0.1/x?charset=utf8")
+        == f"mysql+pymysql://u@127.0.0.1/x?charset=utf8&{here}"
+    )
+    for elsewhere in ("mysql+pymysql://u:p@localhost:3307/x", "mysql+pymysql://u:p@h/x?unix_socket=/y"):
+        assert found.source(elsewhere) == elsewhere
     env.write_text("DATABASE_URL=sqlite:///app.db\n")
     assert found.source(str(env)) == at_home
     assert found.source("mysql://u:p@db/x") == "mysql+pymysql://u:p@db/x"
@@ -207,3 +218,45 @@ def test_the_old_database_is_found_by_whatever_is_named(tmp_path):
     env.write_text("MAIL_SERVER=localhost\n")
     with pytest.raises(HostError, match="names no DATABASE_URL"):
         found.source(str(env))
+
+
+@pytest.mark.once
+def test_all_that_belongs_to_a_deployment_is_named_and_nothing_else(tmp_path, monkeypatch):
+    sites, settings = tmp_path / "sites", tmp_path / "conf.d"
+    for folder in (sites, settings):
+        folder.mkdir()
+    monkeypatch.setattr(found, "_SITES", sites)
+    monkeypatch.setattr(found.nginx, "_SITES", sites)
+    monkeypatch.setattr(found.supervisor, "_SETTINGS", settings)
+    monkeypatch.setattr(found.supervisor, "_LINK", settings / "microblog.conf")
+    monkeypatch.setattr(found, "_folders", lambda: iter(()))
+    (settings / "other.conf").write_text("[program:other]\ncommand=/bin/true\ndirectory=/srv/other\n")
+    (settings / "broken.conf").write_text("no section\n")
+    assert found.look() is None
+    assert found.in_the_way() is None
+    program = (
+        "[program:{}]\ncommand={}  ; as the tutorial says\ndirectory=/home/u/microblog\nautostart=true\n"
+    )
+    gunicorn = "/home/u/microblog/venv/bin/gunicorn -b localhost:8000 -w 4 microblog:app"
+    (settings / "a-tasks.conf").write_text(
+        program.format("microblog-tasks", "venv/bin/rq worker microblog-tasks")
+    )
+    (settings / "blog.conf").write_text(program.format("blog", gunicorn))
+    (sites / "blog").write_text(
+        "server {\n  location / {\n    proxy_pass http://localhost:8000;\n  }\n"
+        "  location /static { alias /home/u/microblog/app/static; }\n}\n"
+    )
+    (sites / "other").write_text("server {\n    proxy_pass http://localhost:9000;\n}\n")
+    deployment = found.look()
+    assert [name for name, _ in deployment.programs] == ["microblog-tasks", "blog"]
+    assert deployment.sites == (sites / "blog",)
+    assert str(deployment.folder) == "/home/u/microblog"
+    # Of another name, it is not in the way of ours.
+    assert found.in_the_way() is None
+    (settings / "blog.conf").write_text(program.format("microblog", gunicorn))
+    assert found.in_the_way() == found.look()
+    assert found.look().retiring("again")[:3] == [
+        "supervisorctl stop microblog-tasks",
+        "supervisorctl stop microblog",
+        "again",
+    ]

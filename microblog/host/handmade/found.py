@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from dotenv import dotenv_values
 
 from microblog.errors import HostError
+from microblog.host.database import server
 from microblog.host.site import nginx, supervisor
 
 _SITES = Path("/etc/nginx/sites-enabled")
@@ -63,14 +64,20 @@ class Deployment:
 
 def look() -> Deployment | None:
     """The deployment by hand on this machine, if there is one."""
-    programs, folder = [], None
-    for name, path, options in supervisor.other_programs():
-        run_here = _APPLICATION.search(options.get("command", ""))
-        if name == supervisor.PROGRAM or run_here or (folder and options.get("directory") == str(folder)):
-            programs.append((name, path))
-            if options.get("directory"):
-                folder = folder or Path(options["directory"])
-    folder = folder or next(_folders(), None)
+    known = list(supervisor.other_programs())
+    theirs = [
+        options
+        for name, _, options in known
+        if name == supervisor.PROGRAM or _APPLICATION.search(options.get("command", ""))
+    ]
+    folders = [options["directory"] for options in theirs if options.get("directory")]
+    folder = Path(folders[0]) if folders else next(_folders(), None)
+    # With what works for it: a later chapter's tasks.
+    programs = [
+        (name, path)
+        for name, path, options in known
+        if options in theirs or (folder and options.get("directory") == str(folder))
+    ]
     if not programs and folder is None:
         return None
     return Deployment(tuple(programs), tuple(_sites(folder)), folder)
@@ -157,7 +164,16 @@ def _url(url: str, folder: Path) -> str:
     """As SQLAlchemy has it here: by the driver that is here, and from the root on."""
     scheme, _, rest = url.partition("://")
     if scheme.partition("+")[0] in ("mysql", "mariadb"):
-        return f"mysql+pymysql://{rest}"
+        # By the socket, where it is this machine's server: MySQL 8 takes a password by TCP only over TLS, or
+        # with the help of a library that may not be here.
+        if not re.search(r"(?:^|@)(?:localhost|127\.0\.0\.1)(?::3306)?/", rest) or "unix_socket=" in rest:
+            return f"mysql+pymysql://{rest}"
+        socket = (
+            f"{'&' if '?' in rest else '?'}unix_socket={server.SOCKET}"
+            if Path(server.SOCKET).exists()
+            else ""
+        )
+        return f"mysql+pymysql://{rest}{socket}"
     if scheme == "sqlite":
         # sqlite:///RELATIVE, to the old site's folder; sqlite:////ABSOLUTE.
         named = unquote(rest.removeprefix("/").partition("?")[0])
