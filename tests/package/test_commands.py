@@ -246,7 +246,7 @@ def test_mail_to_the_sites_own_domain_goes_to_its_mx(server: Machine) -> None:
     (server.root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
     wait_until(
         "the name server answers",
-        lambda: "127.0.0.2" in server.run("getent", "ahostsv4", "mx.one.example", check=False),
+        lambda: "127.0.0.2" in server.run("getent", "hosts", "mx.one.example", check=False),
     )
     before = server.run("postconf", "-n") + server.run("cat", ENV)
     dry = server.run("microblog", "mail", "--domain", "one.example", "--dry-run")
@@ -262,6 +262,8 @@ def test_mail_to_the_sites_own_domain_goes_to_its_mx(server: Machine) -> None:
     )
     server.run("systemd-run", "--quiet", "--unit=sink", *SINK.split())
     wait_until("it listens", lambda: "127.0.0.2:25" in server.run("ss", "-Hltn"))
+    # Which leaves a server alone for minutes that has not answered.
+    server.run("systemctl", "restart", "postfix")
     said = server.run("microblog", "mail", "--test", "susan@one.example")
     assert said.startswith("Sent a test to susan@one.example: taken by mx.one.example[127.0.0.2]:25 (")
     taken = server.run("sh", "-c", "cat /tmp/taken.*")
@@ -325,9 +327,12 @@ def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> No
         "ada@localhost",
     )
     server.run("sh", "-c", "echo 'ada ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/ada")
+    # sshd begins anew to read its settings again.
+    wait_until("sshd listens", lambda: ":22 " in server.run("ss", "-Hltn"))
     said = server.run(*login, "sudo microblog harden; sudo microblog harden --confirm", check=False)
     assert "this is the session in which the doors were closed" in said
     assert "microblog-harden-undo.timer" in server.run("systemctl", "list-timers")
+    wait_until("sshd listens", lambda: ":22 " in server.run("ss", "-Hltn"))
     assert "Confirmed" in server.run(*login, "sudo microblog harden --confirm")
     server.run("rm", "/etc/sudoers.d/ada")
     assert "microblog-harden-undo.timer" not in server.run("systemctl", "list-timers")
