@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from microblog.database import db
 from microblog.errors import HostError
 from microblog.models import User, account
+from microblog.models.paging import pieces
 from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
 from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from click.decorators import FC
 
 _LISTED = ("username", "email", "created_at", "last_seen", "is_admin", "suspended_at", "posts_count")
-_CHUNK = 500
 
 
 class Group(AppGroup):
@@ -153,14 +153,10 @@ def list_(as_json: bool) -> None:
 
 
 def _all() -> Iterator[dict[str, Any]]:
-    columns = [getattr(User, name) for name in _LISTED]
-    last = 0
-    while rows := db.session.execute(
-        sa.select(User.id, *columns).where(User.id > last).order_by(User.id).limit(_CHUNK)
-    ).all():
+    query = sa.select(User.id, *(getattr(User, name) for name in _LISTED))
+    for rows in pieces(lambda part: db.session.execute(part).all(), query, User.id):
         for row in rows:
             yield {name: getattr(row, name) for name in _LISTED}
-        last = rows[-1].id
 
 
 def _find(name: str) -> User:

@@ -1,8 +1,9 @@
 """What is stored, and how it is found. No web code in here."""
 
+from microblog.models.feeds import Page, PostRow
 from microblog.models.follow import Follow
 from microblog.models.indexing import Change, IndexState
-from microblog.models.post import Page, Post, PostRow, PublicPost
+from microblog.models.post import Post, PublicPost
 from microblog.models.sessions import Session
 from microblog.models.site import Setting
 from microblog.models.throttle import Attempts

@@ -8,15 +8,14 @@ import sqlalchemy as sa
 
 from microblog.database import db, utc_now
 from microblog.models import indexing, sessions
-from microblog.models.feeds import ID_MAX
 from microblog.models.follow import Follow, count_for_others
+from microblog.models.paging import pieces
 from microblog.models.post import Post, publish_posts, withdraw_posts
 from microblog.models.tokens import Token
 from microblog.models.user import User, lock_accounts
 
 # Who was seen less long ago is not noted again.
 SEEN_AGAIN = timedelta(minutes=1)
-_EXPORT_CHUNK = 500
 
 
 def touch(user_id: int, now: datetime, session: str | None = None) -> None:
@@ -138,7 +137,7 @@ def _time(moment: datetime | None) -> str | None:
 
 def _posts(user_id: int) -> Iterator[dict[str, Any]]:
     query = sa.select(Post.id, Post.body, Post.created_at, Post.language).where(Post.author_id == user_id)
-    for row in _pieces(query, Post.id):
+    for row in _rows(query, Post.id):
         yield {
             "id": row.id,
             "body": row.body,
@@ -153,14 +152,11 @@ def _names(listed: Any, by: Any, user_id: int) -> Iterator[dict[str, Any]]:
         .join(Follow, listed == User.id)
         .where(by == user_id)
     )
-    for row in _pieces(query, listed):
+    for row in _rows(query, listed):
         yield {"username": row.username, "since": _time(row.created_at)}
 
 
-def _pieces(query: Any, column: Any) -> Iterator[Any]:
-    bound = ID_MAX
-    while rows := db.session.execute(
-        query.where(column < bound).order_by(column.desc()).limit(_EXPORT_CHUNK)
-    ).all():
+def _rows(query: Any, column: Any) -> Iterator[Any]:
+    """The rows, newest first."""
+    for rows in pieces(lambda part: db.session.execute(part).all(), query, column, newer=False):
         yield from rows
-        bound = rows[-1].id

@@ -1,30 +1,29 @@
 """Feeds of posts, newest first, at a cost that does not depend on how many posts there are.
 
-Written as SQL, for what it says about the order in which the tables are read: a planner that
-begins at the other end would read, and sort, all there is.
+Each statement says in which order the tables are read (see :mod:`microblog.models.hints`), and is made once.
 """
 
 import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from microblog.database import db
-from microblog.models.paging import Cut
-
-ID_MAX = 2**63 - 1
+from microblog.models.follow import Follow
+from microblog.models.hints import ByAuthor, ByNumber, InOrder
+from microblog.models.paging import ID_MAX, Cut, cut
+from microblog.models.post import Post, PublicPost
+from microblog.models.user import User
 
 # A home feed looks through this many of the latest posts. Who follows one author in a hundred
 # finds a page among them; who finds less than a page has few authors worth asking one by one.
 WINDOW = 2_000
 # Up to this many authors are asked one by one at once: that is cheaper than to look through posts.
 FEW_AUTHORS = 12
-# Authors asked in one statement; SQLite takes up to 500 parts.
-CHUNK = 200
-# A page, and the one more that tells whether there is another.
-_PAGE = 21
 
 
 class PostRow(NamedTuple):
@@ -42,81 +41,89 @@ class PostRow(NamedTuple):
     username: str
 
 
-_TYPES = {
-    "id": sa.BigInteger(),
-    "created_at": sa.DateTime(),
-}
+@dataclass(frozen=True)
+class Page:
+    """Part of a feed, newest first.
 
-# How to be made to begin with the posts, in the order of an index of theirs.
-_FROM = {
-    "mysql": {
-        "id": "posts AS p FORCE INDEX (PRIMARY) STRAIGHT_JOIN users AS u",
-        "author": "posts AS p FORCE INDEX (ix_posts_author_id_id) STRAIGHT_JOIN users AS u",
-    },
-    "sqlite": {
-        "id": "posts AS p NOT INDEXED CROSS JOIN users AS u",
-        "author": "posts AS p INDEXED BY ix_posts_author_id_id CROSS JOIN users AS u",
-    },
-}
-# Of everybody's posts, those that are to be found alone are looked at: thousands of a suspended account's
-# would else be passed by, one by one, for each reader.
-_FROM["mysql"]["public"] = (
-    "public_posts AS w FORCE INDEX (PRIMARY) STRAIGHT_JOIN posts AS p ON p.id = w.post_id"
-    " STRAIGHT_JOIN users AS u"
-)
-_FROM["sqlite"]["public"] = (
-    "public_posts AS w CROSS JOIN posts AS p ON p.id = w.post_id CROSS JOIN users AS u"
-)
-_PUBLIC = "u.suspended_at IS NULL"
-_FOLLOWED = (
-    "(p.author_id = :reader OR EXISTS"
-    " (SELECT 1 FROM follows AS f WHERE f.follower_id = :reader AND f.followed_id = p.author_id))"
-)
-# Whom a reader follows, by their posts next to a cut: a look into an index for each, in one statement.
-_AUTHORS = {
-    newer: sa.text(
-        f"SELECT author FROM (SELECT f.followed_id AS author, (SELECT {nearest}(p.id) FROM posts AS p"  # noqa: S608
-        f" WHERE p.author_id = f.followed_id AND p.id {side} :bound) AS post FROM follows AS f"
-        " WHERE f.follower_id = :reader) AS t JOIN users AS u ON u.id = t.author"
-        f" WHERE post IS NOT NULL AND u.suspended_at IS NULL ORDER BY post {order} LIMIT :limit"
-    )
-    for newer, nearest, side, order in ((True, "MIN", ">", "ASC"), (False, "MAX", "<", "DESC"))
-}
-
-
-def everybody(at: Cut) -> list[PostRow]:
-    """What everybody writes, less the suspended."""
-    return _read("public", _PUBLIC, at)
-
-
-def by(author_id: int, at: Cut) -> list[PostRow]:
-    """What one author writes."""
-    return _read("author", "p.author_id = :author", at, author=author_id)
-
-
-def home(reader_id: int, following: int, at: Cut) -> list[PostRow]:
-    """What one reads at home: one's own posts and those of whom one follows.
-
-    :param following: how many that are.
+    :ivar posts: its posts.
+    :ivar newer: the id after which the next newer page begins, if there is one.
+    :ivar older: the id before which the next older page begins, if there is one.
     """
-    if following > FEW_AUTHORS:
-        rows = _recent(reader_id, at)
-        if len(rows) == at.limit:
-            return rows
-    return _merged(reader_id, at)
+
+    posts: list[PostRow]
+    newer: int | None = None
+    older: int | None = None
+
+    SIZE = 20
 
 
-def _recent(reader_id: int, at: Cut) -> list[PostRow]:
-    """From the posts next to the cut: is the author followed? Most of the time a page is soon full."""
+def home_page(user: User, before: int | None = None, after: int | None = None) -> Page:
+    """What somebody reads at home: their own posts, and those of whom they follow."""
+    return Page(*cut(lambda at: _home(user.id, user.following_count, at), before, after, Page.SIZE))
+
+
+def explore_page(before: int | None = None, after: int | None = None) -> Page:
+    """What everybody writes, less the suspended."""
+    return Page(*cut(lambda at: read(_everybody(at.newer), at), before, after, Page.SIZE))
+
+
+def profile_page(user: User, before: int | None = None, after: int | None = None) -> Page:
+    """What one author writes."""
+    return Page(*cut(lambda at: read(_by(at.newer), at, author=user.id), before, after, Page.SIZE))
+
+
+def posts(ids: list[int], newer: bool = False) -> list[PostRow]:
+    """The posts with these ids that are to be seen, in the order of their ids."""
+    return read(_numbered(newer), Cut(None, newer, len(ids)), ids=ids) if ids else []
+
+
+# The tables by the names that a feed's statement has for them.
+PUBLIC = PublicPost.__table__.alias("w")
+POSTS = Post.__table__.alias("p")
+AUTHORS = User.__table__.alias("u")
+_FOLLOWS = Follow.__table__.alias("f")
+# A post as it is read, and how each is joined to its author.
+COLUMNS = (
+    POSTS.c.id,
+    POSTS.c.body,
+    POSTS.c.created_at,
+    POSTS.c.language,
+    POSTS.c.author_id,
+    AUTHORS.c.username,
+)
+_WRITTEN = POSTS.c.author_id == AUTHORS.c.id
+SEEN = AUTHORS.c.suspended_at.is_(None)
+
+
+def with_authors(first: Any) -> InOrder:
+    """Posts, or what is joined to them, and then their authors."""
+    return InOrder(first, AUTHORS, _WRITTEN)
+
+
+def read(query: Any, at: Cut, **values: Any) -> list[PostRow]:
+    """The posts of a statement that :func:`part` made."""
+    bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
+    rows = db.session.connection().execute(query, {**values, "bound": bound, "limit": at.limit})
+    return [PostRow._make(row) for row in rows]
+
+
+def part(query: Any, number: Any, newer: bool) -> Any:
+    """A statement's rows next to :bound, as many as :limit, by this column."""
+    bound, limit = sa.bindparam("bound", type_=sa.BigInteger), sa.bindparam("limit", type_=sa.Integer)
+    if newer:
+        return query.where(number > bound).order_by(number).limit(limit)
+    return query.where(number < bound).order_by(number.desc()).limit(limit)
+
+
+def within(number: Any, newest: Any, at: Cut) -> Any:
+    """The condition that a post is in the window that :func:`window_end` ends.
+
+    :param newest: a statement that gives the newest post's number.
+    """
+    end = sa.bindparam("end", type_=sa.BigInteger)
     if at.newer:
-        end = "p.id <= :end"
-    elif at.bound is None:
-        end = "p.id > (SELECT MAX(id) FROM posts) - :end"
-    else:
-        end = "p.id >= :end"
-    return _read(
-        "id", f"{_PUBLIC} AND {_FOLLOWED} AND {end}", at, reader=reader_id, end=window_end(at, WINDOW)
-    )
+        return number <= end
+    return number > newest.scalar_subquery() - end if at.bound is None else number >= end
 
 
 def window_end(at: Cut, size: int) -> int:
@@ -127,62 +134,89 @@ def window_end(at: Cut, size: int) -> int:
     return min(at.bound + size, ID_MAX) if at.newer else at.bound - size
 
 
+def kind(at: Cut) -> Cut:
+    """A cut as far as its statement goes: the bound is 0, or there is none."""
+    return Cut(None if at.bound is None else 0, at.newer, 0)
+
+
+@cache
+def _everybody(newer: bool) -> Any:
+    # Of everybody's posts, those that are to be found alone are looked at: thousands of a suspended
+    # account's would else be passed by, one by one, for each reader.
+    first = with_authors(ByNumber(PUBLIC, POSTS, POSTS.c.id == PUBLIC.c.post_id))
+    return part(sa.select(*COLUMNS).select_from(first).where(SEEN), PUBLIC.c.post_id, newer)
+
+
+@cache
+def _by(newer: bool) -> Any:
+    mine = POSTS.c.author_id == sa.bindparam("author")
+    query = sa.select(*COLUMNS).select_from(ByAuthor(POSTS, AUTHORS, _WRITTEN))
+    return part(query.where(mine), POSTS.c.id, newer)
+
+
+@cache
+def _numbered(newer: bool) -> Any:
+    query = sa.select(*COLUMNS).select_from(ByNumber(POSTS, AUTHORS, _WRITTEN))
+    return part(query.where(SEEN, POSTS.c.id.in_(sa.bindparam("ids", expanding=True))), POSTS.c.id, newer)
+
+
+def _home(reader_id: int, following: int, at: Cut) -> list[PostRow]:
+    """:param following: how many the reader follows."""
+    if following > FEW_AUTHORS:
+        rows = read(_recent(kind(at)), at, reader=reader_id, end=window_end(at, WINDOW))
+        if len(rows) == at.limit:
+            return rows
+    return _merged(reader_id, at)
+
+
+@cache
+def _recent(at: Cut) -> Any:
+    """From the posts next to the cut: is the author followed? Most of the time a page is soon full."""
+    reader = sa.bindparam("reader", type_=sa.Integer)
+    follows = sa.exists().where(_FOLLOWS.c.follower_id == reader, _FOLLOWS.c.followed_id == POSTS.c.author_id)
+    query = sa.select(*COLUMNS).select_from(ByNumber(POSTS, AUTHORS, _WRITTEN))
+    query = query.where(SEEN, sa.or_(POSTS.c.author_id == reader, follows))
+    return part(query.where(within(POSTS.c.id, sa.select(sa.func.max(Post.id)), at)), POSTS.c.id, at.newer)
+
+
 def _merged(reader_id: int, at: Cut) -> list[PostRow]:
     """From the authors: each one's posts next to the cut, by an index, and of these the first ones."""
+    connection = db.session.connection()
+    values = {"bound": at.bound if at.bound is not None else (0 if at.newer else ID_MAX), "limit": at.limit}
     # Only those whose posts next to the cut are the nearest can have a post on the page.
-    bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
-    parameters = {"reader": reader_id, "bound": bound, "limit": at.limit}
-    authors = [reader_id, *db.session.execute(_AUTHORS[at.newer], parameters).scalars()]
+    nearest = connection.execute(_nearest_authors(at.newer), {**values, "reader": reader_id}).scalars()
+    authors = {f"author{place}": author for place, author in enumerate([reader_id, *nearest])}
+    found: Iterable[int] = connection.execute(
+        _next_of_each(len(authors), at.newer), {**values, **authors}
+    ).scalars()
     first = heapq.nsmallest if at.newer else heapq.nlargest
-    return posts([post for post, _ in first(at.limit, _nearest(authors, at))], at.newer)
+    return posts(first(at.limit, found), at.newer)
 
 
-def _nearest(authors: list[int], at: Cut) -> list[tuple[int, int]]:
-    """Each author's posts next to the cut: pairs of post and author."""
-    bound = at.bound if at.bound is not None else ID_MAX
-    side, order = (">", "ASC") if at.newer else ("<", "DESC")
-    found: list[tuple[int, int]] = []
-    for start in range(0, len(authors), CHUNK):
-        # Numbers of ours, written out: that many parameters would cost more than the seeks.
-        parts = (
-            f"SELECT * FROM (SELECT id, author_id FROM posts WHERE author_id = {int(author)}"  # noqa: S608
-            f" AND id {side} {int(bound)} ORDER BY id {order} LIMIT {int(at.limit)}) AS t"
-            for author in authors[start : start + CHUNK]
-        )
-        found += map(tuple, _execute(" UNION ALL ".join(parts)))
-    return found
+@cache
+def _nearest_authors(newer: bool) -> Any:
+    """Whom a reader follows, by their posts next to a cut: a look into an index for each."""
+    nearest = (sa.func.min if newer else sa.func.max)(POSTS.c.id)
+    bound = sa.bindparam("bound", type_=sa.BigInteger)
+    side = POSTS.c.id > bound if newer else POSTS.c.id < bound
+    post = sa.select(nearest).where(POSTS.c.author_id == _FOLLOWS.c.followed_id, side).scalar_subquery()
+    followed = (
+        sa.select(_FOLLOWS.c.followed_id.label("author"), post.label("post"))
+        .where(_FOLLOWS.c.follower_id == sa.bindparam("reader", type_=sa.Integer))
+        .subquery("t")
+    )
+    query = sa.select(followed.c.author).join_from(followed, AUTHORS, AUTHORS.c.id == followed.c.author)
+    order = followed.c.post if newer else followed.c.post.desc()
+    limit = sa.bindparam("limit", type_=sa.Integer)
+    return query.where(followed.c.post.is_not(None), SEEN).order_by(order).limit(limit)
 
 
-def posts(ids: list[int], ascending: bool = False) -> list[PostRow]:
-    """The posts with these ids that are to be seen, in the order of their ids."""
-    if not ids:
-        return []
-    # As many parameters as a page has posts: a statement that is known already.
-    count = max(len(ids), _PAGE)
-    names = [f"n{place}" for place in range(count)]
-    condition = f"{_PUBLIC} AND p.id IN ({', '.join(f':{name}' for name in names)})"
-    numbers = dict(zip(names, [*ids, *ids[-1:] * (count - len(ids))], strict=True))
-    return _read("id", condition, Cut(None, ascending, len(ids)), **numbers)
-
-
-def _read(index: str, condition: str, at: Cut, **parameters: Any) -> list[PostRow]:
-    bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
-    query = _statement(db.engine.dialect.name, index, condition, at.newer)
-    rows = db.session.execute(query, {**parameters, "bound": bound, "limit": at.limit})
-    return [PostRow._make(row) for row in rows]
-
-
-@lru_cache(maxsize=64)
-def _statement(dialect: str, index: str, condition: str, newer: bool) -> Any:
-    side, order = (">", "ASC") if newer else ("<", "DESC")
-    columns = "p.id, p.body, p.created_at, p.language, p.author_id, u.username"
-    number = "w.post_id" if index == "public" else "p.id"
-    return sa.text(
-        f"SELECT {columns} FROM {_FROM[dialect][index]} ON u.id = p.author_id"  # noqa: S608 - constants
-        f" WHERE {condition} AND {number} {side} :bound ORDER BY {number} {order} LIMIT :limit"
-    ).columns(**_TYPES)
-
-
-def _execute(sql: str) -> Any:
-    """Run what is only numbers and constants, past SQLAlchemy's cache of statements."""
-    return db.session.connection().exec_driver_sql(sql)
+@cache
+def _next_of_each(count: int, newer: bool) -> Any:
+    """The posts next to a cut of each of so many authors."""
+    parts = []
+    for place in range(count):
+        mine = POSTS.c.author_id == sa.bindparam(f"author{place}", type_=sa.Integer)
+        # Within one of its own: SQLite sorts and cuts only all parts together.
+        parts.append(sa.select(part(sa.select(POSTS.c.id).where(mine), POSTS.c.id, newer).subquery().c.id))
+    return sa.union_all(*parts)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from microblog.database import TABLE_OPTIONS, db, utc_now
 from microblog.elasticsearch import REST, Elasticsearch, Unavailable
+from microblog.models.paging import pieces
 
 _KEY = "microblog.elasticsearch"
 # Posts that are sent at once.
@@ -193,11 +194,9 @@ def _fill(found: Elasticsearch, filled_to: int) -> None:
     """Send the posts that were there before, oldest first."""
     from microblog.models.post import Post
 
-    query = sa.select(Post.id).order_by(Post.id).limit(CHUNK)
-    while rows := _rows(query.where(Post.id > filled_to)):
+    for rows in pieces(_rows, sa.select(Post.id), Post.id, bound=filled_to, size=CHUNK):
         _send(found, [row.id for row in rows])
-        filled_to = rows[-1].id
-        _save(filled_to=filled_to, leased_until=utc_now() + _LEASE)
+        _save(filled_to=rows[-1].id, leased_until=utc_now() + _LEASE)
     _save(is_whole=True)
 
 

@@ -4,12 +4,18 @@ By the id and not by counting from the top: a page deep down costs what the firs
 does, and does not shift while others write.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
+
+# The last number that every database can count to.
+ID_MAX = 2**63 - 1
+# Rows that are read at once where all of them are.
+CHUNK = 500
 
 
 class _Row(Protocol):
-    id: Any
+    @property
+    def id(self) -> Any: ...
 
 
 Row = TypeVar("Row", bound=_Row)
@@ -58,3 +64,24 @@ def cut(
         rows[0].id if rows and before is not None else None,
         rows[-1].id if len(found) > size else None,
     )
+
+
+def pieces(
+    fetch: Callable[[Any], Sequence[Any]],
+    query: Any,
+    column: Any,
+    newer: bool = True,
+    bound: int | None = None,
+    size: int = CHUNK,
+) -> Iterator[Sequence[Any]]:
+    """All rows, however many, some at a time; what is written meanwhile is found if it is yet to come.
+
+    :param fetch: runs a query.
+    :param query: its rows have the column as ``id``.
+    :param newer: upwards, else downwards.
+    :param bound: where to begin, if not at the end.
+    :param size: how many at a time.
+    """
+    while rows := fetch(Cut(bound, newer, size).apply(query, column)):
+        yield rows
+        bound = rows[-1].id

@@ -1,26 +1,20 @@
-"""Posts: write and remove them, and pages of them."""
+"""Posts: write and remove them."""
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, utc_now
-from microblog.models import feeds, indexing, words
-from microblog.models.feeds import ID_MAX, PostRow
-from microblog.models.paging import cut
+from microblog.models import indexing, words
+from microblog.models.paging import ID_MAX, pieces
 from microblog.models.user import User, changed, lock_accounts
-
-__all__ = ["ID_MAX", "POST_MAX", "Page", "Post", "PostRow"]
 
 # In characters: emoji count as one, or as the few they are made of.
 POST_MAX = 140
 # Letters and symbols, to Unicode, of which nothing is drawn: Hangul's fillers, Braille's empty pattern.
 _BLANK = "\u115f\u1160\u3164\uffa0\u2800"
-# Posts that are read or written at once.
-_CHUNK = 500
 
 # SQLite counts rows up by itself only in a column that is exactly INTEGER.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -88,14 +82,12 @@ def withdraw_posts(author_id: int) -> None:
 def publish_posts(author_id: int) -> None:
     """Let them be found again; the caller commits."""
     withdraw_posts(author_id)
-    bound = 0
-    query = sa.select(Post.id, Post.body).where(Post.author_id == author_id).order_by(Post.id).limit(_CHUNK)
-    while rows := db.session.execute(query.where(Post.id > bound)).all():
+    query = sa.select(Post.id, Post.body).where(Post.author_id == author_id)
+    for rows in pieces(lambda part: db.session.execute(part).all(), query, Post.id):
         db.session.execute(
             sa.insert(PublicPost.__table__),
             [{"post_id": row.id, "words": words.stored(row.body)} for row in rows],
         )
-        bound = rows[-1].id
 
 
 def clean_body(text: str) -> str:
@@ -159,34 +151,3 @@ def _count(author_id: int, change: int) -> None:
 def find_post(post_id: int) -> Post | None:
     """The post with this id."""
     return db.session.get(Post, post_id) if 0 < post_id <= ID_MAX else None
-
-
-@dataclass(frozen=True)
-class Page:
-    """Part of a feed, newest first.
-
-    :ivar posts: its posts.
-    :ivar newer: the id after which the next newer page begins, if there is one.
-    :ivar older: the id before which the next older page begins, if there is one.
-    """
-
-    posts: list[PostRow]
-    newer: int | None = None
-    older: int | None = None
-
-    SIZE = 20
-
-
-def home_page(user: User, before: int | None = None, after: int | None = None) -> Page:
-    """What somebody reads at home: their own posts, and those of whom they follow."""
-    return Page(*cut(lambda at: feeds.home(user.id, user.following_count, at), before, after, Page.SIZE))
-
-
-def explore_page(before: int | None = None, after: int | None = None) -> Page:
-    """What everybody writes."""
-    return Page(*cut(feeds.everybody, before, after, Page.SIZE))
-
-
-def profile_page(user: User, before: int | None = None, after: int | None = None) -> Page:
-    """What one author writes."""
-    return Page(*cut(lambda at: feeds.by(user.id, at), before, after, Page.SIZE))

@@ -7,13 +7,15 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 from microblog.database import db
-from microblog.elasticsearch import Unavailable
+from microblog.elasticsearch import Elasticsearch, Unavailable
 from microblog.models import feeds, indexing, words
-from microblog.models.feeds import ID_MAX, PostRow
+from microblog.models.feeds import PUBLIC, Page, PostRow
+from microblog.models.hints import ByNumber, InOrder
 from microblog.models.paging import Cut, cut
-from microblog.models.post import Page, PublicPost
+from microblog.models.post import PublicPost
 
 # MySQL's and MariaDB's search looks through this many of the latest posts before it asks the index.
 WINDOW = 5_000
@@ -48,37 +50,33 @@ def search_page(text: str, before: int | None = None, after: int | None = None) 
     wanted = words.asked(text)
     if not wanted:
         return SearchPage([])
-    if engine := indexing.engine():
-        try:
-            if indexing.is_current():
-                return _page(lambda wanted, at: engine.find(wanted, *at), wanted, before, after)
-        except Unavailable:
-            return _page(_database(), wanted, before, after, fallback=True)
-    return _page(_database(), wanted, before, after)
+
+    def page(find: Callable[[list[str], Cut], list[PostRow]], fallback: bool = False) -> SearchPage:
+        found = cut(lambda at: find(wanted, at), before, after, Page.SIZE)
+        return SearchPage(*found, fallback=fallback)
+
+    database = _find_sqlite if db.engine.dialect.name == "sqlite" else _find_mysql
+    engine = indexing.engine()
+    if engine is None:
+        return page(database)
+    try:
+        if indexing.is_current():
+            return page(lambda wanted, at: _find_elsewhere(engine, wanted, at))
+    except Unavailable:
+        return page(database, fallback=True)
+    return page(database)
 
 
-_Find = Callable[[list[str], Cut], list[int]]
-
-
-def _page(find: _Find, wanted: list[str], before: Any, after: Any, fallback: bool = False) -> SearchPage:
-    found = cut(lambda at: _full(find, wanted, at), before, after, Page.SIZE)
-    return SearchPage(*found, fallback=fallback)
-
-
-def _full(find: _Find, wanted: list[str], at: Cut) -> list[PostRow]:
-    """As many posts as are wanted, as long as there are: an index may know some that are not to be seen."""
+def _find_elsewhere(engine: Elasticsearch, wanted: list[str], at: Cut) -> list[PostRow]:
+    """As many posts as are wanted, as long as there are: the engine may know some that are not to be seen."""
     found: list[PostRow] = []
     part = at
     while True:
-        ids = find(wanted, part)
+        ids = engine.find(wanted, *part)
         found += feeds.posts(ids, at.newer)
         if len(found) >= at.limit or len(ids) < part.limit:
             return found[: at.limit]
         part = Cut(ids[-1], at.newer, min(part.limit * 2, _MOST))
-
-
-def _database() -> _Find:
-    return _find_sqlite if db.engine.dialect.name == "sqlite" else _find_mysql
 
 
 def reindex() -> int:
@@ -99,54 +97,51 @@ def reindex() -> int:
     return count
 
 
-def _find_sqlite(wanted: list[str], at: Cut) -> list[int]:
+_FTS = sa.table("public_posts_fts", sa.column("public_posts_fts"), sa.column("rowid", sa.BigInteger))
+
+
+def _find_sqlite(wanted: list[str], at: Cut) -> list[PostRow]:
     # In quotes, a word is a word (https://www.sqlite.org/fts5.html#fts5_strings).
-    match = " ".join(f'"{word}"' for word in wanted)
-    return _ids(
-        "SELECT rowid FROM public_posts_fts WHERE public_posts_fts MATCH :match", "rowid", at, match=match
+    return feeds.read(_matching_sqlite(at.newer), at, match=" ".join(f'"{word}"' for word in wanted))
+
+
+@lru_cache
+def _matching_sqlite(newer: bool) -> Any:
+    query = sa.select(*feeds.COLUMNS).select_from(
+        feeds.with_authors(InOrder(_FTS, feeds.POSTS, feeds.POSTS.c.id == _FTS.c.rowid))
     )
+    match = _FTS.c.public_posts_fts.match(sa.bindparam("match", type_=sa.String))
+    return feeds.part(query.where(match, feeds.SEEN), _FTS.c.rowid, newer)
 
 
-def _find_mysql(wanted: list[str], at: Cut) -> list[int]:
+def _find_mysql(wanted: list[str], at: Cut) -> list[PostRow]:
     # The index gives all posts that hold a word before they can be put in order: for a word in
     # every hundredth of a million posts, that takes long. But of such a word there is a page full
     # in the latest posts, which are looked through first.
-    near = _find_near(wanted, at)
+    places = {f"word{place}": f" {word} " for place, word in enumerate(wanted)}
+    near = feeds.read(_near(len(wanted), feeds.kind(at)), at, end=feeds.window_end(at, WINDOW), **places)
     if len(near) == at.limit:
         return near
-    match = " ".join(f"+{word}" for word in wanted)
-    return _ids(
-        "SELECT post_id FROM public_posts WHERE MATCH (words) AGAINST (:match IN BOOLEAN MODE)",
-        "post_id",
-        at,
-        match=match,
-    )
-
-
-def _find_near(wanted: list[str], at: Cut) -> list[int]:
-    if at.newer:
-        conditions = ["post_id <= :end"]
-    elif at.bound is None:
-        conditions = ["post_id > (SELECT MAX(post_id) FROM public_posts) - :end"]
-    else:
-        conditions = ["post_id >= :end"]
-    conditions += [f"INSTR(words, :word{number})" for number in range(len(wanted))]
-    return _ids(
-        f"SELECT post_id FROM public_posts FORCE INDEX (PRIMARY) WHERE {' AND '.join(conditions)}",  # noqa: S608
-        "post_id",
-        at,
-        end=feeds.window_end(at, WINDOW),
-        **{f"word{number}": f" {word} " for number, word in enumerate(wanted)},
-    )
+    return feeds.read(_matching_mysql(at.newer), at, match=" ".join(f"+{word}" for word in wanted))
 
 
 @lru_cache(maxsize=64)
-def _text(sql: str) -> Any:
-    return sa.text(sql)
+def _near(count: int, at: Cut) -> Any:
+    """The posts in a window that hold so many words."""
+    first = ByNumber(PUBLIC, feeds.POSTS, feeds.POSTS.c.id == PUBLIC.c.post_id)
+    query = sa.select(*feeds.COLUMNS).select_from(feeds.with_authors(first)).where(feeds.SEEN)
+    for place in range(count):
+        # All of it is of plain letters: as bytes, they are compared in half the time.
+        word = sa.cast(sa.bindparam(f"word{place}", type_=sa.String), sa.LargeBinary)
+        query = query.where(sa.func.instr(PUBLIC.c.words, word) > 0)
+    inside = feeds.within(PUBLIC.c.post_id, sa.select(sa.func.max(PublicPost.post_id)), at)
+    return feeds.part(query.where(inside), PUBLIC.c.post_id, at.newer)
 
 
-def _ids(select: str, column: str, at: Cut, **parameters: Any) -> list[int]:
-    side, order = (">", "ASC") if at.newer else ("<", "DESC")
-    bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
-    query = _text(f"{select} AND {column} {side} :bound ORDER BY {column} {order} LIMIT :limit")
-    return list(db.session.execute(query, {**parameters, "bound": bound, "limit": at.limit}).scalars())
+@lru_cache
+def _matching_mysql(newer: bool) -> Any:
+    query = sa.select(*feeds.COLUMNS).select_from(
+        feeds.with_authors(InOrder(PUBLIC, feeds.POSTS, feeds.POSTS.c.id == PUBLIC.c.post_id))
+    )
+    match = mysql.match(PUBLIC.c.words, against=sa.bindparam("match", type_=sa.String)).in_boolean_mode()
+    return feeds.part(query.where(match, feeds.SEEN), PUBLIC.c.post_id, newer)

@@ -2,7 +2,7 @@
 
 from flask import request
 
-from microblog.models.post import ID_MAX
+from microblog.models.paging import ID_MAX
 
 
 def cursor() -> dict[str, int | None]:

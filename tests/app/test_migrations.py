@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from microblog import database
 from microblog.database import db
 from microblog.models import User
-from microblog.models.post import explore_page
+from microblog.models.feeds import explore_page
 from microblog.models.search import search_page
 
 

@@ -6,7 +6,8 @@ import sqlalchemy as sa
 
 from microblog.database import db
 from microblog.models import Page, Post, User
-from microblog.models.post import clean_body, explore_page, home_page
+from microblog.models.feeds import explore_page, home_page
+from microblog.models.post import clean_body
 
 
 @pytest.fixture

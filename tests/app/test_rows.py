@@ -14,8 +14,9 @@ from microblog.host.database import rows
 from microblog.host.health import status
 from microblog.host.machine import privileges
 from microblog.models import Change, IndexState, User, indexing
+from microblog.models.feeds import explore_page
 from microblog.models.follow import follow
-from microblog.models.post import add_post, explore_page
+from microblog.models.post import add_post
 from microblog.models.search import search_page
 
 

@@ -7,10 +7,10 @@ from flask_login import current_user, login_required
 from microblog.database import db
 from microblog.i18n import _
 from microblog.models import User
+from microblog.models.feeds import profile_page
 from microblog.models.follow import follow as start_following
 from microblog.models.follow import followers_page, following_page, is_following
 from microblog.models.follow import unfollow as stop_following
-from microblog.models.post import profile_page
 from microblog.models.user import USERNAME, USERNAME_MAX
 from microblog.web import limits
 from microblog.web.cursor import cursor

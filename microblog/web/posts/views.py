@@ -8,7 +8,9 @@ from microblog.database import db
 from microblog.i18n import _, language
 from microblog.language import detect
 from microblog.models import feeds
-from microblog.models.post import ID_MAX, POST_MAX, add_post, delete_post, explore_page, find_post, home_page
+from microblog.models.feeds import explore_page, home_page
+from microblog.models.paging import ID_MAX
+from microblog.models.post import POST_MAX, add_post, delete_post, find_post
 from microblog.translator import TranslatorError
 from microblog.web import lapsed, limits
 from microblog.web.cursor import cursor
