@@ -5,7 +5,6 @@ a pool would ask before each whether the server is still there: three exchanges 
 two that are asked for.
 """
 
-import re
 import time
 from typing import Any
 
@@ -15,12 +14,10 @@ from pymysql.constants import SERVER_STATUS
 from pymysql.err import MySQLError
 from sqlalchemy.exc import DisconnectionError
 
-# Statements that need no transaction: they change nothing, lock nothing, or are about transactions.
-_ALONE = re.compile(
-    r"\s*(?:SELECT\b(?!.*\b(?:FOR\s+UPDATE|FOR\s+SHARE|IN\s+SHARE\s+MODE)\b)|SHOW\b|SET\b|EXPLAIN\b|BEGIN\b"
-    r"|COMMIT\b|ROLLBACK\b|START\b)",
-    re.IGNORECASE | re.DOTALL,
-)
+# Statements that need no transaction: they change nothing, or are about transactions.
+_ALONE = (b"SELECT", b"SHOW", b"SET", b"EXPLAIN", b"BEGIN", b"COMMIT", b"ROLLBACK", b"START")
+# Unless they lock: FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE. If it is but a word of a text, no harm is done.
+_LOCKS = (b"UPDATE", b"SHARE")
 # A connection that was idle for longer is asked whether it still stands, in seconds.
 _IDLE = 5.0
 
@@ -39,8 +36,7 @@ class LazyConnection(Connection):  # type: ignore[misc]
         return bool(self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
 
     def query(self, sql: Any, unbuffered: bool = False) -> Any:
-        text = sql.decode("utf-8", "surrogateescape") if isinstance(sql, bytes | bytearray) else sql
-        if not self._in_transaction and not _ALONE.match(text):
+        if not self._in_transaction and not _is_alone(sql):
             self.begin()
         return super().query(sql, unbuffered)
 
@@ -51,6 +47,11 @@ class LazyConnection(Connection):  # type: ignore[misc]
     def rollback(self) -> None:
         if self._in_transaction:
             super().rollback()
+
+
+def _is_alone(sql: Any) -> bool:
+    text = (sql.encode("utf-8", "surrogateescape") if isinstance(sql, str) else bytes(sql)).lstrip().upper()
+    return text.startswith(_ALONE) and not any(word in text for word in _LOCKS)
 
 
 def prepare(engine: "sa.engine.Engine") -> None:

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+import sqlalchemy.orm
 from flask_login import UserMixin
 
 from microblog.database import TABLE_OPTIONS, db, utc_now
@@ -38,6 +39,15 @@ def clean_about(text: str | None) -> str:
     return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text).strip()
 
 
+# What a page needs only where it is about an account, and that is all of it.
+_LATE = "late"
+
+
+def _late(column: Any) -> Any:
+    """A column that is read when it is asked for, with all others of its kind: not for each page's reader."""
+    return sa.orm.deferred(column, group=_LATE)
+
+
 class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
     """Somebody with an account.
 
@@ -51,22 +61,22 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
 
     id = sa.Column(sa.Integer, primary_key=True)
     username = sa.Column(sa.String(USERNAME_MAX), nullable=False)
-    name_key = sa.Column(sa.String(USERNAME_MAX), nullable=False, unique=True)
-    email = sa.Column(sa.String(EMAIL_MAX), nullable=False, unique=True)
-    password_hash = sa.Column(sa.String(255), nullable=False)
-    created_at = sa.Column(sa.DateTime, nullable=False, default=utc_now)
-    about = sa.Column(sa.String(ABOUT_MAX), nullable=False, default="", server_default="")
+    name_key = _late(sa.Column(sa.String(USERNAME_MAX), nullable=False, unique=True))
+    email = _late(sa.Column(sa.String(EMAIL_MAX), nullable=False, unique=True))
+    password_hash = _late(sa.Column(sa.String(255), nullable=False))
+    created_at = _late(sa.Column(sa.DateTime, nullable=False, default=utc_now))
+    about = _late(sa.Column(sa.String(ABOUT_MAX), nullable=False, default="", server_default=""))
     # The interface's language; None: what the browser prefers.
     locale = sa.Column(sa.String(8))
     is_admin = sa.Column(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
     suspended_at = sa.Column(sa.DateTime)
     last_seen = sa.Column(sa.DateTime)
     # Kept in the transactions that change them: no page counts rows.
-    posts_count = sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
-    followers_count = sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
+    posts_count = _late(sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0")))
+    followers_count = _late(sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0")))
     following_count = sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
     # Whether a link in a mail to it was opened. Else somebody else may have it: it may be theirs.
-    email_confirmed = sa.Column(sa.Boolean, nullable=False, default=True, server_default=sa.text("1"))
+    email_confirmed = _late(sa.Column(sa.Boolean, nullable=False, default=True, server_default=sa.text("1")))
 
     # Of the log-in that this account was looked up by.
     secret = ""
@@ -135,7 +145,8 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
 
 @cache
 def _by(column: str) -> Any:
-    return sa.select(User).where(getattr(User, column) == sa.bindparam("key"))
+    query = sa.select(User).options(sa.orm.undefer_group(_LATE))
+    return query.where(getattr(User, column) == sa.bindparam("key"))
 
 
 @cache

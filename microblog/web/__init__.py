@@ -24,6 +24,7 @@ from microblog.web import (
     hosts,
     housekeeping,
     letters,
+    navigation,
     people,
     posts,
     presence,
@@ -55,6 +56,16 @@ class Response(flask.Response):
 
 class Sessions(SecureCookieSessionInterface):
     """Flask's, for what differs from one visitor to the next."""
+
+    _signer: tuple[Any, Any] = (None, None)
+
+    def get_signing_serializer(self, app: Flask) -> Any:
+        # Made once: that takes longer than to read a session with it.
+        key, signer = self._signer
+        if signer is None or key != app.secret_key:
+            signer = super().get_signing_serializer(app)
+            self._signer = app.secret_key, signer
+        return signer
 
     def save_session(self, app: Flask, session: Any, response: Any) -> None:
         # Pictures and static files are the same for everybody: with Vary: Cookie, which newer
@@ -117,6 +128,7 @@ def build_app(config: Config) -> Flask:
     csrf.init_app(app)
     i18n.init_app(app, chosen_language)
     present.init_app(app)
+    navigation.init_app(app)
     cards.init_app(app)
     app.extensions["microblog.translator"] = (
         Translator(config.translator_key, config.translator_region) if config.translator_key else None

@@ -7,6 +7,7 @@ from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup, escape
 
+from microblog.database import utc_now
 from microblog.i18n import language
 from microblog.models import PostRow
 from microblog.web.present import when
@@ -24,7 +25,7 @@ def init_app(app: Flask) -> None:
 def cards(posts: list[PostRow]) -> Markup:
     """Some posts, with what this reader may do with them."""
     me, is_admin = current_user.id, current_user.is_admin
-    translates, reads = current_app.config["TRANSLATES"], language()
+    translates, reads, now = current_app.config["TRANSLATES"], language(), utc_now()
     pieces = []
     for post in posts:
         delete = (
@@ -35,7 +36,7 @@ def cards(posts: list[PostRow]) -> Markup:
             else ""
         )
         translate = bool(translates and post.language and post.language != reads)
-        pieces.append(_card(post, reads, when(post.created_at), delete, translate))
+        pieces.append(_card(post, reads, when(post.created_at, now), delete, translate))
     text = "".join(pieces)
     if _HIDDEN in text:
         text = text.replace(_HIDDEN, _hidden())

@@ -14,6 +14,9 @@ login = LoginManager()
 login.login_view = "auth.login"
 # The log-in page says so itself: messages would pile up in the session of who never opens it.
 login.login_message = None
+# Flask-Login would note, for each visitor whose address changes, that the log-in is no longer fresh, which
+# nothing here asks. A log-in is known by its secret, and ends on the server.
+login.session_protection = None
 
 
 @login.unauthorized_handler

@@ -81,9 +81,12 @@ def moment(at: datetime) -> Markup:
     return Markup(f'<time datetime="{at.isoformat()}Z" title="{utc(at)}">{text}</time>')  # noqa: S704 - escaped
 
 
-def when(moment: datetime) -> str:
-    """How long ago that was, or its date. Needs no time zone for what is recent."""
-    now = utc_now()
+def when(moment: datetime, now: datetime | None = None) -> str:
+    """How long ago that was, or its date. Needs no time zone for what is recent.
+
+    :param now: the time, where it is known.
+    """
+    now = now or utc_now()
     minutes = int((now - moment).total_seconds() // 60)
     if minutes < 1:
         return _("now")

@@ -1,0 +1,33 @@
+"""The bar at the top of each page. But for a name and a token it is the same for all who read a language:
+each process keeps it."""
+
+from functools import lru_cache
+
+from flask import Flask, current_app, request
+from flask_login import current_user
+from flask_wtf.csrf import generate_csrf
+from markupsafe import Markup
+
+from microblog.i18n import language
+
+# Stand for what differs from one reader to the next.
+_NAME, _TOKEN = "\0name", "\0token"
+
+
+def init_app(app: Flask) -> None:
+    app.jinja_env.globals["navigation"] = navigation
+
+
+def navigation() -> Markup:
+    """The bar, for this visitor."""
+    if not current_user.is_authenticated:
+        return Markup(_kept(language(), request.endpoint, "visitor"))  # noqa: S704 - made by a template
+    text = _kept(language(), request.endpoint, "administrator" if current_user.is_admin else "member")
+    # Both are of plain letters.
+    return Markup(text.replace(_NAME, current_user.username).replace(_TOKEN, generate_csrf()))  # noqa: S704
+
+
+@lru_cache(maxsize=512)
+def _kept(_language: str, endpoint: str | None, who: str) -> str:
+    template = current_app.jinja_env.get_template("navigation.html")
+    return template.render(here=endpoint, who=who, name=_NAME, token=_TOKEN)
