@@ -34,7 +34,7 @@ def is_own_page() -> bool:
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("Origin") or request.headers.get("Referer")
-    return not origin or origin == "null" or urlsplit(origin).netloc.lower() == request.host.lower()
+    return not origin or origin == "null" or _of_this_site(origin) is not None
 
 
 def ask_again() -> ResponseReturnValue:
@@ -50,11 +50,19 @@ def where_from() -> str:
     """The page that the button was on."""
     if target := safe_path(request.form.get("next")):
         return target
-    referrer = urlsplit(request.referrer or "")
-    if referrer.netloc and referrer.netloc.lower() == request.host.lower():
-        path = f"{referrer.path}?{referrer.query}" if referrer.query else referrer.path
-        return safe_path(path) or url_for("posts.home")
-    return url_for("posts.home")
+    page = _of_this_site(request.referrer or "")
+    return safe_path(page) or url_for("posts.home")
+
+
+def _of_this_site(url: str) -> str | None:
+    """A page's path with its question, if it is one of this site's. A header may hold what is no URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    if parts.netloc.lower() != request.host.lower():
+        return None
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def keep_text() -> None:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import database_servers
+import drawn
 import flask_migrate
 import pytest
 from app_client import PASSWORD, SECRET_KEY, Browser
@@ -24,6 +25,10 @@ NEEDS = (
     Program("mmdebstrap", "mmdebstrap"),
     Program("unshare", "util-linux"),
 )
+
+
+def pytest_configure(config):
+    drawn.settle(config.getoption("--thorough"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -64,6 +64,7 @@ def test_a_page_from_before_the_last_log_in(susan):
         ({"data": {"next": "/explore?before=5"}}, "/explore?before=5"),
         ({"headers": {"Referer": "http://localhost/user/david?after=1"}}, "/user/david?after=1"),
         ({"headers": {"Referer": "https://evil.example/"}}, None),
+        ({"headers": {"Referer": "http://["}}, None),
         ({"data": {"next": "//evil.example"}}, "/"),
         ({}, "/"),
     ],
@@ -86,6 +87,7 @@ def test_a_button_leads_back_to_its_page(app, button, told, leads):
     "headers",
     [
         {"Origin": "https://evil.example"},
+        {"Origin": "http://["},
         {"Sec-Fetch-Site": "cross-site"},
         {"Referer": "https://evil.example/"},
     ],
