@@ -23,6 +23,25 @@ def written(facts: dict[str, object] | None = None) -> bytes:
     return file.getvalue()
 
 
+def twice() -> bytes:
+    file = io.BytesIO()
+    writer = archive.Writer(file)
+    writer.add("config/microblog.env", b"SECRET_KEY=another\n")
+    for name, data in MEMBERS.items():
+        writer.add(name, data)
+    writer.close({"version": "1"})
+    return file.getvalue()
+
+
+def with_manifest(text: bytes) -> bytes:
+    file = io.BytesIO()
+    writer = archive.Writer(file)
+    writer.add(archive.MANIFEST, text)
+    writer._tar.close()
+    writer._gzip.close()
+    return file.getvalue()
+
+
 def repacked(change: tuple[bytes, bytes]) -> bytes:
     old, new = change
     plain = gzip.decompress(written())
@@ -46,6 +65,9 @@ BROKEN = {
     "a member of another name": repacked((b"000000.jsonl", b"000001.jsonl")),
     "a manifest that is none": repacked((b'"format"', b'"format\\')),
     "a later format": written({"format": 2}),
+    "a member that is there twice": twice(),
+    "a manifest without members": with_manifest(b'{"format": 1}'),
+    "a manifest of brackets": with_manifest(b"[" * 100_000),
 }
 
 

@@ -44,6 +44,19 @@ def test_a_quote_that_is_not_closed_loses_no_secret(tmp_path: Path) -> None:
     envfile.see_whole(tmp_path / "env", "# A=1\nB=2\n", {"B": "2"})
 
 
+def test_a_value_of_more_than_one_line_is_refused() -> None:
+    for value in ("one\ntwo", "one\r", "one\u2028two", "nothing\0"):
+        with pytest.raises(HostError, match="more than one line"):
+            envfile.quote(value)
+
+
+def test_a_setting_goes_with_all_of_its_lines() -> None:
+    text = "# A: it's\n\nexport A='one\nB=two'\nB='three'\nA=four # five\nC='open\nB=six\n"
+    assert envfile.without(text, ["A"]) == "# A: it's\n\nB='three'\nC='open\nB=six\n"
+    # A quote that is not closed takes no other line with it.
+    assert envfile.without("B=1\nC='open\nD=2\n", ["C"]) == "B=1\nD=2\n"
+
+
 def test_what_is_there_or_given_is_kept() -> None:
     made = envfile.missing(
         {"DATABASE_URL": "sqlite:////x"}, {"SECRET_KEY": "given"}, "sqlite:////y", proxied=True

@@ -89,6 +89,9 @@ def verify(file: BinaryIO) -> dict[str, Any]:
     for name, data in members(file):
         if manifest is not None:
             raise _damaged("something follows its manifest")
+        if name in found:
+            # Who restores might take the other one.
+            raise _damaged(f"{name[:80]!r} is in it twice")
         if name == MANIFEST:
             manifest = _parse(data)
         else:
@@ -101,17 +104,19 @@ def verify(file: BinaryIO) -> dict[str, Any]:
             "restore it with the version that made it, or a newer one",
         )
     expected = manifest.get("members")
-    if found != expected:
-        names = set(found) ^ set(expected if isinstance(expected, dict) else {})
-        wrong = sorted(names or {name for name in found if found[name] != manifest["members"][name]})
-        raise _damaged(f"{wrong[0]} is not what it was")
+    if not isinstance(expected, dict):
+        raise _damaged("its manifest names no members")
+    wrong = [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]
+    if wrong:
+        raise _damaged(f"{wrong[0][:80]!r} is not what it was")
     return manifest
 
 
 def _parse(data: bytes) -> dict[str, Any]:
     try:
         manifest = json.loads(data)
-    except ValueError:
+    # Brackets by the thousand are too deep for it.
+    except (ValueError, RecursionError):
         raise _damaged("its manifest cannot be read") from None
     if not isinstance(manifest, dict):
         raise _damaged("its manifest cannot be read")

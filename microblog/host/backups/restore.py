@@ -8,7 +8,6 @@ in the next ``microblog setup`` or at the next boot.
 
 import io
 import json
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -246,8 +245,7 @@ def _get_one(path: Path = certificate.CERTIFICATE) -> str:
 
 def merge_settings(theirs: str, ours: str) -> str:
     """A backup's environment file with this machine's own settings in it."""
-    local = re.compile(rf"\s*(export\s+)?({'|'.join(LOCAL_SETTINGS)})\s*=")
-    kept = [line for line in theirs.splitlines() if not local.match(line)]
+    kept = envfile.without(theirs, LOCAL_SETTINGS).splitlines()
     values = dotenv_values(stream=io.StringIO(ours), interpolate=False)
     own = [f"{name}={envfile.quote(values[name] or '')}" for name in LOCAL_SETTINGS if values.get(name)]
     return "\n".join([*kept, *own]) + "\n"

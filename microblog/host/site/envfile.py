@@ -1,12 +1,14 @@
 """The environment file: settings and secrets, made on the machine they are for."""
 
+import io
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from microblog.errors import HostError
 from microblog.host.machine import files, layout
@@ -95,12 +97,28 @@ def change(path: Path, values: Mapping[str, str]) -> None:
 
 
 def _write(path: Path, old: str, values: Mapping[str, str], gid: int) -> None:
-    for name in values:
-        old = re.sub(rf"^[ \t]*(export[ \t]+)?{name}[ \t]*=.*\n?", "", old, flags=re.MULTILINE)
+    lines = "".join(f"{name}={quote(value)}\n" for name, value in values.items())
+    old = without(old, values)
     if old and not old.endswith("\n"):
         old += "\n"
-    lines = "".join(f"{name}={quote(value)}\n" for name, value in values.items())
     files.write(path.resolve(), old + lines, _MODE, 0, gid)
+
+
+def without(text: str, names: Collection[str]) -> str:
+    """An environment file's text less these settings, however many lines each has; the rest stays."""
+    kept = []
+    for binding in parse_stream(io.StringIO(text)):
+        piece = binding.original.string
+        if binding.key in names:
+            # The empty lines above it.
+            piece = re.match(r"(?:\s*\n)?", piece)[0]  # type: ignore[index]
+        elif binding.error:
+            # A quote that is not closed: the line it is in alone, not what it took with it.
+            piece = re.sub(
+                rf"^[ \t]*(export[ \t]+)?({'|'.join(names)})[ \t]*=.*\n?", "", piece, flags=re.MULTILINE
+            )
+        kept.append(piece)
+    return "".join(kept)
 
 
 def protect(path: Path, gid: int) -> None:
@@ -113,7 +131,12 @@ def protect(path: Path, gid: int) -> None:
 
 
 def quote(value: str) -> str:
-    """A value as python-dotenv, the one that reads the file, has it: nothing in it is anything but itself."""
+    """A value as python-dotenv, the one that reads the file, has it: nothing in it is anything but itself.
+
+    :raises HostError: if it has more than one line; the file is edited by hand, and read line by line.
+    """
+    if "".join(value.splitlines()) != value or "\0" in value:
+        raise HostError("a setting's value has more than one line", "write it in one; nothing was changed")
     if _PLAIN.fullmatch(value):
         return value
     return "'" + re.sub(r"(['\\])", r"\\\1", value) + "'"
