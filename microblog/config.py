@@ -165,10 +165,10 @@ class _Reader:
         except ValueError:
             raise self.wrong("DATABASE_URL", "is not a URL", example) from None
         # The value itself stays out of the messages: it may hold a password.
-        if url.scheme == "sqlite":
+        if value.startswith("sqlite:"):
             if url.netloc or not url.path.startswith("//"):
                 raise self.wrong("DATABASE_URL", "names no absolute path", example)
-        elif url.scheme == "mysql+pymysql":
+        elif value.startswith("mysql+pymysql://"):
             if url.netloc.count("@") > 1:
                 raise self.wrong("DATABASE_URL", "has an @ in its user or password", "write that @ as %40")
             if not url.path.strip("/"):

@@ -67,6 +67,8 @@ def test_behind_a_proxy_there_is_https_unless_told_otherwise(tmp_path):
         ("DATABASE_URL", "mysql+pymysql://u:p@ss@localhost/microblog"),
         ("DATABASE_URL", "sqlite:///relative.db"),
         ("DATABASE_URL", "sqlite://"),
+        ("DATABASE_URL", "mysql+pymysql:microblog"),
+        ("DATABASE_URL", "MYSQL+PYMYSQL://u@h/n"),
         ("SITE_NAME", "x" * 41),
         ("SITE_NAME", "two\nlines"),
         ("TRUSTED_PROXIES", "-1"),

@@ -30,8 +30,9 @@ from microblog.host.site import envfile, hsts, nginx
 )
 def test_quoted_values_are_read_back(value: str, tmp_path: Path) -> None:
     path = tmp_path / "env"
-    path.write_text(f"KEY={envfile.quote(value)}\nNEXT=x\n")
-    assert dotenv_values(path, interpolate=False) == {"KEY": value, "NEXT": "x"}
+    for following in ("x", "'x y'", '"x"'):
+        path.write_text(f"KEY={envfile.quote(value)}\nNEXT={following}\n")
+        assert dotenv_values(path, interpolate=False) == {"KEY": value, "NEXT": following.strip("'\"")}
 
 
 def test_a_quote_that_is_not_closed_loses_no_secret(tmp_path: Path) -> None:
@@ -48,6 +49,17 @@ def test_a_value_of_more_than_one_line_is_refused() -> None:
     for value in ("one\ntwo", "one\r", "one\u2028two", "nothing\0"):
         with pytest.raises(HostError, match="more than one line"):
             envfile.quote(value)
+
+
+def test_nothing_is_written_that_would_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "user_ids", lambda: (0, 0))
+    path = tmp_path / "env"
+    for text in ("'\n", "A='open\n"):
+        path.write_text(text)
+        with pytest.raises(HostError, match="B would not be read as it is written") as caught:
+            envfile.change(path, {"B": "two words"})
+        assert caught.value.hint.startswith("close it")
+        assert path.read_text() == text
 
 
 def test_a_setting_goes_with_all_of_its_lines() -> None:

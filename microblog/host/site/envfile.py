@@ -19,6 +19,8 @@ _HEADER = """\
 """
 _MODE = 0o640
 _PLAIN = re.compile(r"[\w./:@+-]*", re.ASCII)
+# What can do without quotes and has to: to python-dotenv, a \ before the last quote is that quote's.
+_BARE = re.compile(r"(?![\s'\"])(?!.*\s#).*")
 
 
 def missing(
@@ -101,6 +103,13 @@ def _write(path: Path, old: str, values: Mapping[str, str], gid: int) -> None:
     old = without(old, values)
     if old and not old.endswith("\n"):
         old += "\n"
+    read = dotenv_values(stream=io.StringIO(old + lines), interpolate=False)
+    for name, value in values.items():
+        if read.get(name) != value:
+            raise HostError(
+                f"{path}: {name} would not be read as it is written: a quote above it is not closed",
+                "close it, or write \\\\ for a \\ before it; nothing was changed",
+            )
     files.write(path.resolve(), old + lines, _MODE, 0, gid)
 
 
@@ -137,7 +146,7 @@ def quote(value: str) -> str:
     """
     if "".join(value.splitlines()) != value or "\0" in value:
         raise HostError("a setting's value has more than one line", "write it in one; nothing was changed")
-    if _PLAIN.fullmatch(value):
+    if _PLAIN.fullmatch(value) or (value.endswith("\\") and _BARE.fullmatch(value)):
         return value
     return "'" + re.sub(r"(['\\])", r"\\\1", value) + "'"
 
