@@ -426,18 +426,34 @@ def cache(names: tuple[str, ...], clear: bool, yes: bool) -> None:
 @main.command(epilog="Example: ./build.py test app")
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @click.option("--thorough", is_flag=True, help="Add the long drills.")
-def test(suites: tuple[str, ...], thorough: bool) -> None:
+@click.option(
+    "--mutate", type=click.IntRange(1), metavar="N", help="Break N places of microblog/; do the tests notice?"
+)
+@click.option("--seed", type=int, metavar="N", help="Which places; by chance if not given.")
+@click.option("--within", default="microblog", metavar="PATH", help="With --mutate: a file or folder.")
+@_json
+def test(
+    suites: tuple[str, ...],
+    thorough: bool,
+    mutate: int | None,
+    seed: int | None,
+    within: str,
+    as_json: bool,
+) -> None:
     """Run the tests: the suites named, or all.
 
     SUITE is images, app, browser, builder, package, stranger, or pi: the part of images that is the Pi's.
     """
     from builder.dev import suites as runner
 
-    runner.run(suites, thorough)
+    if mutate is not None:
+        runner.mutate(suites, mutate, seed, within, as_json)
+    else:
+        runner.run(suites, thorough)
 
 
 @main.command(epilog="Example: ./build.py bench bake --json")
-@click.argument("benchmark", metavar="[app|bake|pi]")
+@click.argument("benchmark", metavar="[app|bake|pi|site]")
 @_json
 def bench(benchmark: str, as_json: bool) -> None:
     """Run a benchmark of tests/bench/ and print its table."""

@@ -64,7 +64,7 @@ def prepare(arguments: list[str]) -> None:
         wanted += _VENV
     if verb == "test" and not asks and not mistake and os.geteuid() != 0:
         # Root installs for a suite when it begins: so each is run with what it says itself that it needs.
-        wanted += suites.needs_of(words[1:])
+        wanted += suites.needs_of([word for word in words[1:] if word in suites.SUITES])
     needs.have(wanted)
     if _inside_one_with(extras):
         return

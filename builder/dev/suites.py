@@ -1,6 +1,8 @@
 """The test suites."""
 
+import json
 import os
+import random
 import re
 import shutil
 import sys
@@ -92,6 +94,25 @@ def run(suites: Sequence[str], thorough: bool) -> None:
             say(f"Suite {name} passed in {duration(time.monotonic() - began)}")
     if failed:
         raise BuildError(f"failed: {', '.join(failed)}", f"Run one alone with: ./build.py test {failed[0]}")
+
+
+def mutate(suites: Sequence[str], count: int, seed: int | None, within: str, as_json: bool) -> None:
+    """Break the application in so many places, one at a time, and print which of them its tests notice.
+
+    :param suites: "app" alone: the others take a machine for each.
+    :param seed: which places; None: by chance.
+    :param within: a file or folder of the application's.
+    :raises BuildError: another suite is named, or the tests fail as they are.
+    """
+    if list(suites) != ["app"]:
+        raise BuildError("only the suite app is tried so", "./build.py test app --mutate 40")
+    needs.have(needs_of(suites))
+    chosen = random.randrange(10_000) if seed is None else seed  # noqa: S311 - chance, no secret
+    asked = json.dumps([count, chosen, within, as_json])
+    if attend(
+        [sys.executable, str(paths.ROOT / "tests/mutate.py"), asked], env={"PYTHONPATH": str(paths.ROOT)}
+    ):
+        raise BuildError("the mutations could not be tried", "The words above say why")
 
 
 def _run_pytest(name: str, thorough: bool) -> None:

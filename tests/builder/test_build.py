@@ -52,7 +52,7 @@ def test_help_names_every_verb_and_each_has_an_example(build):
             "build.py: there is no suite 'ap'\n"
             "  There are: images, app, browser, builder, package, stranger, pi\n",
         ),
-        (("bench", "cake"), "build.py: there is no benchmark 'cake'\n  There are: app, bake, pi\n"),
+        (("bench", "cake"), "build.py: there is no benchmark 'cake'\n  There are: app, bake, pi, site\n"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_a_way_out(build, arguments, message):

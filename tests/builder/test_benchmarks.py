@@ -1,0 +1,58 @@
+"""The benchmarks' own parts, those that need nothing installed."""
+
+import asyncio
+import importlib.util
+import re
+
+import pytest
+
+from builder.core import paths
+
+
+@pytest.fixture(scope="module")
+def site():
+    # Not by an import, that would make what it measures a need of this suite.
+    spec = importlib.util.spec_from_file_location("bench_site", paths.ROOT / "tests/bench/site.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_packages_site_of_nginx_is_moved_as_a_whole(site, tmp_path):
+    text = site._site(tmp_path, 4443)
+    assert re.findall(r"^\s*listen .*", text, re.MULTILINE) == ["    listen 127.0.0.1:4443 ssl http2;"]
+    for line in re.sub(r"(?m)^\s*#.*", "", text).splitlines():
+        for path in re.findall(r'(?<![\w."$])(/(?:etc|run|var/log|usr)/[^;"\s]*)', line):
+            assert path.startswith((str(tmp_path), str(paths.ROOT))), line
+
+
+def test_a_body_in_chunks(site):
+    async def read():
+        stream = asyncio.StreamReader()
+        stream.feed_data(b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\nnext")
+        return await site._chunks(stream), await stream.read(4)
+
+    assert asyncio.run(read()) == (b"hello world", b"next")
+
+
+def test_percentiles_and_their_table(site):
+    times = sorted(number / 1000 for number in range(1, 101))
+    assert site._percentiles(times) == {"p50_ms": 51.0, "p95_ms": 96.0, "p99_ms": 100.0}
+    assert site._percentiles([]) == {}
+    kinds = {kind: {"count": 1, **site._percentiles([0.002])} for kind in site.MIX} | {"follow": {"count": 0}}
+    figures = {
+        "readers": 1000,
+        "posts": 10_000,
+        "results": [
+            {"db": "sqlite", "server": "package", "offered": 50, "rps": 49.8, "errors": 0, "kinds": kinds}
+        ],
+        "pss_mb": [{"db": "sqlite", "server": "package", "gunicorn": 142.3, "nginx": 7.0}],
+    }
+    table = site.table(figures)
+    assert "| sqlite | package | 50 | 50 | 0 | 2 / 2 / 2 |" in table
+    assert table.endswith("| sqlite | package | 142 | 7 |")
+    assert "2 / 2 / 2 | - |" in table
+
+
+def test_the_mix_is_a_whole(site):
+    assert sum(site.MIX.values()) == 100
