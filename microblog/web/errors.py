@@ -1,12 +1,14 @@
 """Error pages."""
 
 import math
+from typing import cast
 
 from flask import Flask, render_template
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException, InternalServerError, TooManyRequests
+from werkzeug.wrappers import Response
 
 from microblog import i18n
 from microblog.database import db, is_busy
@@ -52,7 +54,7 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
     if code is None or code < 400:
         return error
     # The standard's answer, for its headers: a 405 says what is allowed.
-    response = error.get_response()
+    response = cast(Response, error.get_response())
     response.set_data(page(code, *MESSAGES.get(code, MESSAGES[400 if code < 500 else 500])))
     return response
 
@@ -69,8 +71,10 @@ def unknown_host(_error: UnknownHost) -> ResponseReturnValue:
 
 
 def too_many_requests(error: TooManyRequests) -> ResponseReturnValue:
+    title: object
+    text: object
     title, text = MESSAGES[429]
-    response = error.get_response()
+    response = cast(Response, error.get_response())
     if isinstance(error.retry_after, int):
         minutes = math.ceil(error.retry_after / 60)
         i18n.language(lookup=False)

@@ -8,7 +8,7 @@ of theirs at a server on somebody's home network (DNS rebinding).
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, request, url_for
 from werkzeug.exceptions import BadRequest
@@ -95,7 +95,7 @@ def init_app(app: Flask, config: Config) -> None:
             raise UnknownHost
 
 
-def external_url(endpoint: str, **values: str) -> str:
+def external_url(endpoint: str, **values: Any) -> str:
     """A page's whole address, for a mail."""
     hosts: Hosts = current_app.extensions["microblog.hosts"]
     path = url_for(endpoint, **values)

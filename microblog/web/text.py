@@ -34,6 +34,7 @@ def linked(text: str) -> Markup:
     parts = []
     end = 0
     for match in _LINK.finditer(text):
+        link: Markup | None
         if match["name"]:
             link, length = Markup('<a href="/user/{0}">@{0}</a>').format(match["name"]), len(match[0])
         else:
