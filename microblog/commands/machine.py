@@ -238,7 +238,7 @@ def mail(
     to the site's own domain goes where the relay, or the domain's MX, has its mailboxes. --test waits until
     another server has taken the message.
     """
-    from microblog.host.extras import mail as work
+    from microblog.host.extras import postfix as work
 
     if recipient is not None:
         click.echo(work.send_test(recipient))

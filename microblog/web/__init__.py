@@ -19,16 +19,16 @@ from microblog.web import (
     admin,
     auth,
     cards,
-    errors,
+    error_pages,
     health,
     hosts,
     housekeeping,
+    jinja,
+    last_seen,
     letters,
     navigation,
     people,
     posts,
-    presence,
-    present,
     search,
     security,
 )
@@ -117,7 +117,7 @@ def build_app(config: Config) -> Flask:
 
     database.init_app(app, config.database_url)
     indexing.init_app(app, config.elasticsearch_url)
-    presence.init_app(app)
+    last_seen.init_app(app)
     housekeeping.init_app(app)
     security.init_app(app, config)
     hosts.init_app(app, config)
@@ -127,7 +127,7 @@ def build_app(config: Config) -> Flask:
     login.init_app(app, add_context_processor=False)
     csrf.init_app(app)
     i18n.init_app(app, chosen_language)
-    present.init_app(app)
+    jinja.init_app(app)
     navigation.init_app(app)
     cards.init_app(app)
     app.extensions["microblog.translator"] = (
@@ -141,7 +141,7 @@ def build_app(config: Config) -> Flask:
     app.register_blueprint(posts.blueprint)
     app.register_blueprint(people.blueprint)
     app.register_blueprint(search.blueprint)
-    errors.init_app(app)
+    error_pages.init_app(app)
     app.cli.add_command(user.group)
     app.cli.add_command(search_command.group)
     return app

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from microblog.database import utc_now
 from microblog.i18n import language
 from microblog.models import PostRow
-from microblog.web.present import when
+from microblog.web.jinja import when
 
 # Of some 800 bytes each.
 KEPT = 2048

@@ -7,7 +7,7 @@ from flask_wtf.csrf import CSRFProtect
 
 from microblog import i18n
 from microblog.models import User
-from microblog.web import lapsed, presence
+from microblog.web import lapsed, last_seen
 
 csrf = CSRFProtect()
 login = LoginManager()
@@ -31,7 +31,7 @@ def ask_to_log_in() -> ResponseReturnValue:
 def load_user(text: str) -> User | None:
     user = User.from_id(text)
     if user is not None:
-        presence.note(user)
+        last_seen.note(user)
         if user.locale:
             i18n.use(user.locale)
     return user

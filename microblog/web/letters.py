@@ -9,7 +9,7 @@ from flask import Flask, current_app, render_template
 from microblog.config import Config
 from microblog.database import db
 from microblog.i18n import _l, language, speaking
-from microblog.mail import Mailer
+from microblog.mailer import Mailer
 from microblog.models import User, throttle, tokens
 from microblog.web import limits
 from microblog.web.hosts import bare, external_url
@@ -17,7 +17,7 @@ from microblog.web.hosts import bare, external_url
 
 def init_app(app: Flask, config: Config) -> None:
     app.config["ADMINS"] = config.admins
-    app.extensions["microblog.mail"] = (
+    app.extensions["microblog.mailer"] = (
         Mailer(config.mail, config.mail_from or sender(config.host_names), config.site_name)
         if config.mail
         else None
@@ -36,7 +36,7 @@ def sender(host_names: tuple[str, ...]) -> str:
 
 def mailer() -> Mailer | None:
     """The site's mailer; None where no mail server is configured."""
-    found: Mailer | None = current_app.extensions["microblog.mail"]
+    found: Mailer | None = current_app.extensions["microblog.mailer"]
     return found
 
 

@@ -22,7 +22,7 @@ class Post:
     """The mails that an application has sent."""
 
     def __init__(self, app, sink):
-        self.mailer = app.extensions["microblog.mail"]
+        self.mailer = app.extensions["microblog.mailer"]
         self.sink = sink
 
     def arrived(self):
@@ -44,7 +44,7 @@ def mailing(make_app, app):
         server = MailServer("127.0.0.1", sink.port)
         app = make_app(mail=server, host_names=("example.org",), https=True, admins=("root@example.org",))
         yield app, Post(app, sink)
-        assert app.extensions["microblog.mail"].wait(60)
+        assert app.extensions["microblog.mailer"].wait(60)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def make_failing(make_app, app):
 
 
 def arrived(failing, sink):
-    mailer = failing.extensions["microblog.mail"]
+    mailer = failing.extensions["microblog.mailer"]
     assert mailer is None or mailer.wait(60)
     return sink.messages
 

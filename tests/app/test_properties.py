@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from microblog import i18n
 from microblog.config import HOST_NAME, MailServer
 from microblog.database import db
-from microblog.language import detect
-from microblog.mail import Mailer
+from microblog.detection import detect
+from microblog.mailer import Mailer
 from microblog.models import User, passwords, tokens, words
 from microblog.models.post import ID_MAX, POST_MAX, Post, add_post, clean_body
 from microblog.models.search import search_page

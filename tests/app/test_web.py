@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 import microblog
 from microblog import proof
 from microblog.database import db
-from microblog.web import present
+from microblog.web import jinja
 
 STATIC = Path(microblog.__file__).parent / "static"
 
@@ -102,12 +102,12 @@ def test_pages_are_not_kept_but_static_files_are(client):
 
 
 def test_static_urls_carry_their_version(client, tmp_path):
-    version = present.file_version(STATIC / "microblog.css")
+    version = jinja.file_version(STATIC / "microblog.css")
     assert f"/static/microblog.css?v={version}" in client.get("/").text
     other = tmp_path / "other.css"
     other.write_text("a {}")
-    assert present.file_version(other) not in (None, version)
-    assert present.file_version(tmp_path / "none.css") is None
+    assert jinja.file_version(other) not in (None, version)
+    assert jinja.file_version(tmp_path / "none.css") is None
 
 
 def test_the_stylesheet_asks_for_nothing():
@@ -117,7 +117,7 @@ def test_the_stylesheet_asks_for_nothing():
 
 def test_when(monkeypatch):
     now = datetime(2025, 11, 22, 12, 0)
-    monkeypatch.setattr(present, "utc_now", lambda: now)
+    monkeypatch.setattr(jinja, "utc_now", lambda: now)
     ago = {
         timedelta(seconds=59): "now",
         timedelta(minutes=1): "1 min",
@@ -128,7 +128,7 @@ def test_when(monkeypatch):
         timedelta(days=365): "22 Nov 2024",
         timedelta(seconds=-5): "now",
     }
-    assert {delta: present.when(now - delta) for delta in ago} == ago
+    assert {delta: jinja.when(now - delta) for delta in ago} == ago
 
 
 def focused(page):

@@ -5,8 +5,8 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
 from microblog.database import db
+from microblog.detection import detect
 from microblog.i18n import _, language
-from microblog.language import detect
 from microblog.models import feeds
 from microblog.models.feeds import explore_page, home_page
 from microblog.models.paging import ID_MAX

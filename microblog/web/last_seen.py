@@ -10,14 +10,14 @@ from microblog.models.account import SEEN_AGAIN, touch
 
 
 def note(user: User) -> None:
-    """A visitor was looked up for this request; for presence alone, nobody is."""
-    g.presence = (user.id, user.last_seen, user.session_digest)
+    """A visitor was looked up for this request; for this alone, nobody is."""
+    g.last_seen = (user.id, user.last_seen, user.session_digest)
 
 
 def init_app(app: Flask) -> None:
     @app.after_request
     def keep(response: Response) -> Response:
-        user_id, last_seen, session = g.get("presence", (None, None, None))
+        user_id, last_seen, session = g.get("last_seen", (None, None, None))
         now = utc_now()
         if user_id is not None and (last_seen is None or last_seen <= now - SEEN_AGAIN):
             # The visitor has the page by then.
@@ -30,4 +30,4 @@ def _touch(app: Flask, user_id: int, session: str, now: datetime) -> None:
         try:
             touch(user_id, now, session)
         except Exception:
-            app.logger.exception("a visitor's presence could not be noted")
+            app.logger.exception("when a visitor was here could not be noted")

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from microblog import language
-from microblog.language import detect
+from microblog import detection
+from microblog.detection import detect
 
 pytest.importorskip("langdetect")
 
@@ -45,10 +45,10 @@ def test_detect(text, code):
 
 
 def test_without_langdetect(monkeypatch):
-    language._factory.cache_clear()
+    detection._factory.cache_clear()
     monkeypatch.setitem(sys.modules, "langdetect.detector_factory", None)
     try:
         assert detect("Just had a coffee in the sun, what a lovely day") is None
         assert detect("今日はいい天気ですね") == "ja"
     finally:
-        language._factory.cache_clear()
+        detection._factory.cache_clear()

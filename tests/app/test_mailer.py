@@ -6,9 +6,8 @@ import pytest
 from aiosmtpd.smtp import AuthResult
 from mail_sink import Sink
 
-from microblog import mail
 from microblog.config import MailServer
-from microblog.mail import Mailer
+from microblog.mailer import Mailer
 from microblog.web import letters
 
 
@@ -77,7 +76,7 @@ def test_failures_are_logged_without_secrets(mailer, sink, caplog):
 
 
 def test_the_queue_is_bounded(mailer, monkeypatch, caplog):
-    monkeypatch.setattr(mail, "_QUEUE_MAX", 2)
+    monkeypatch.setattr("microblog.mailer._QUEUE_MAX", 2)
     mailer = Mailer(mailer.server, mailer.sender, mailer.name)
     # One that waits until all others have been turned away.
     go, begun, done = threading.Event(), threading.Event(), []

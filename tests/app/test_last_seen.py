@@ -2,7 +2,7 @@ from datetime import timedelta
 
 from microblog.database import db, utc_now
 from microblog.models import Session, User
-from microblog.web import presence
+from microblog.web import last_seen
 
 
 def seen(app, name="susan"):
@@ -35,8 +35,8 @@ def test_the_database_is_asked_once_a_minute(client, make_user, monkeypatch):
     """Not written to by every page, and not for who is logged out."""
     make_user()
     calls = []
-    right = presence.touch
-    monkeypatch.setattr(presence, "touch", lambda *values: (calls.append(values), right(*values)))
+    right = last_seen.touch
+    monkeypatch.setattr(last_seen, "touch", lambda *values: (calls.append(values), right(*values)))
     client.get("/").close()
     assert calls == []
     client.login()
@@ -44,7 +44,7 @@ def test_the_database_is_asked_once_a_minute(client, make_user, monkeypatch):
         client.get("/").close()
     assert len(calls) == 1
     now = utc_now()
-    monkeypatch.setattr(presence, "utc_now", lambda: now + timedelta(hours=2))
+    monkeypatch.setattr(last_seen, "utc_now", lambda: now + timedelta(hours=2))
     for _ in range(2):
         client.get("/").close()
     assert len(calls) == 2
@@ -54,7 +54,7 @@ def test_a_log_in_says_when_it_was_last_used(app, client, make_user, monkeypatch
     make_user()
     client.login()
     later = utc_now() + timedelta(hours=2)
-    monkeypatch.setattr(presence, "utc_now", lambda: later)
+    monkeypatch.setattr(last_seen, "utc_now", lambda: later)
     client.get("/").close()
     with app.app_context():
         (row,) = db.session.query(Session)
