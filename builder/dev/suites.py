@@ -101,7 +101,7 @@ def mutate(suites: Sequence[str], count: int, seed: int | None, within: str, as_
 
     :param suites: "app" alone: the others take a machine for each.
     :param seed: which places; None: by chance.
-    :param within: a file or folder of the application's.
+    :param within: files or folders of the application's, with commas.
     :raises BuildError: another suite is named, or the tests fail as they are.
     """
     if list(suites) != ["app"]:

@@ -1,4 +1,5 @@
 import logging
+import re
 
 import pytest
 from app_client import Browser
@@ -142,6 +143,11 @@ def test_pages(admin, crowd):
     assert "user21" not in page
     newer = page.split('rel="prev" href="')[1].split('"')[0]
     assert "user40" in admin.get(newer).text
+    # From the last page back to the middle one.
+    oldest = admin.get(page.split('rel="next" href="')[1].split('"')[0]).text
+    assert "user00" in oldest
+    back = admin.get(oldest.split('rel="prev" href="')[1].split('"')[0]).text
+    assert re.findall(r'href="/user/(\w+)"', back) == re.findall(r'href="/user/(\w+)"', page)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,18 @@ def test_the_browsers_language(client, header, language):
     assert "Accept-Language" in response.headers["Vary"]
 
 
+def test_what_somebody_has_set_is_known_to_pages_for_everybody_too(app, client, make_user):
+    """Where nothing else has asked yet who the visitor is."""
+    make_user()
+    client.login()
+    with app.app_context():
+        User.find("susan").locale = "es"
+        db.session.commit()
+    english = {"headers": {"Accept-Language": "en"}}
+    client.get("/confirm/none", **english)
+    assert "Este enlace ya no es válido." in client.get("/settings", **english).text
+
+
 @pytest.mark.parametrize("locale, spoken", [("ru", "ru"), (None, "es"), ("xx", "es")])
 def test_what_somebody_has_set_goes_first(app, client, make_user, locale, spoken):
     make_user("susan")
