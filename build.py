@@ -430,7 +430,9 @@ def cache(names: tuple[str, ...], clear: bool, yes: bool) -> None:
     "--mutate", type=click.IntRange(1), metavar="N", help="Break N places of microblog/; do the tests notice?"
 )
 @click.option("--seed", type=int, metavar="N", help="Which places; by chance if not given.")
-@click.option("--within", default="microblog", metavar="PATH", help="With --mutate: files or folders, with commas.")
+@click.option(
+    "--within", default="microblog", metavar="PATH", help="With --mutate: files or folders, with commas."
+)
 @_json
 def test(
     suites: tuple[str, ...],

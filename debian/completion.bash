@@ -4,7 +4,7 @@
 _microblog()
 {
     local current=${COMP_WORDS[COMP_CWORD]}
-    local words="backup db doctor harden https mail restore routes search setup shell status translate user"
+    local words="backup db doctor harden https import mail restore routes search setup shell status translate user"
     local before="${COMP_WORDS[*]:1:COMP_CWORD-1}"
     case $before in
         "") ;;
@@ -13,6 +13,7 @@ _microblog()
         doctor|"doctor "*) words="--json" ;;
         harden|"harden "*) words="--check --dry-run --confirm --no-confirm --undo --json" ;;
         https|"https "*) words="--server --email --off --now" ;;
+        import|"import "*) words="--replace --dry-run" ;;
         mail|"mail "*) words="--domain --relay --user --records --test --force --dry-run --off" ;;
         restore|"restore "*) words="--check --force --json" ;;
         search) words="reindex" ;;

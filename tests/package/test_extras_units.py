@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from name_server import serve
 
-from microblog.host.extras import doors, mail, mx
+from microblog.host.extras import doors, mx, postfix
 
 MX = {
     "one.example MX": ["20 backup.example.net", "10 mx.one.example"],
@@ -37,9 +37,9 @@ def test_a_domains_mail_servers_are_asked_for(name_server: None, monkeypatch: py
     assert mx.hosts("one.example") == ["mx.one.example", "backup.example.net"]
     assert mx.hosts("none.example") == mx.hosts("nowhere.example") == []
     assert mx.hosts("null.example") == [""]
-    monkeypatch.setattr(mail.names, "machine_names", lambda: ["host.example", "one.example"])
+    monkeypatch.setattr(postfix.names, "machine_names", lambda: ["host.example", "one.example"])
     told = {
-        domain: mail._taken_elsewhere(domain) for domain in ("one.example", "self.example", "null.example")
+        domain: postfix._taken_elsewhere(domain) for domain in ("one.example", "self.example", "null.example")
     }
     assert told == {"one.example": True, "self.example": False, "null.example": False}
 

@@ -21,7 +21,7 @@ RANKS = (
 )
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 # What it may see of the application outside: settings, models and what they need, nothing of the web.
-OUTSIDE = {"", "config", "database", "errors", "host", "mail", "models", "names", "proof"}
+OUTSIDE = {"", "config", "database", "errors", "host", "mailer", "models", "names", "proof"}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -82,7 +82,8 @@ def renamed(url: str, name: str) -> str:
     from sqlalchemy.engine import make_url
 
     # str() would hide the password.
-    return make_url(url).set(database=name).render_as_string(hide_password=False)
+    text: str = make_url(url).set(database=name).render_as_string(hide_password=False)
+    return text
 
 
 def server_installed() -> bool:

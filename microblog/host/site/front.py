@@ -55,7 +55,10 @@ def look(config: Config) -> "Sight | None":
 def answers() -> bool:
     """Whether the site answers this machine's own visitors: for those, too, who may not read its key."""
     for scheme in _PORTS:
-        with suppress(OSError, http.client.HTTPException), _connect(scheme, "127.0.0.1", "localhost") as opened:
+        with (
+            suppress(OSError, http.client.HTTPException),
+            _connect(scheme, "127.0.0.1", "localhost") as opened,
+        ):
             return _request(opened, "localhost", "/healthz").status == http.client.OK
     return False
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from microblog import mail, names
+from microblog import mailer, names
 from microblog.config import Config
 from microblog.host.health.finding import Check, Finding, Plain
 from microblog.host.machine import layout, services
@@ -25,7 +25,7 @@ def _mail(config: Config) -> Iterator[Finding]:
         return
     try:
         # As the application does.
-        with mail.connect(relay, _SECONDS) as connection:
+        with mailer.connect(relay, _SECONDS) as connection:
             connection.noop()
     except smtplib.SMTPAuthenticationError as error:
         yield Finding(
