@@ -43,9 +43,12 @@ def answer(question: bytes, records: Records) -> bytes:
 
 
 def serve(udp: socket.socket, records: Records) -> None:
-    """Answer for ever; what cannot be understood is let go."""
+    """Answer until it is closed; what cannot be understood is let go."""
     while True:
-        question, who = udp.recvfrom(4096)
+        try:
+            question, who = udp.recvfrom(4096)
+        except OSError:
+            return
         try:
             udp.sendto(answer(question, records), who)
         except (ValueError, IndexError, struct.error, OSError):
