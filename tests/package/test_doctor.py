@@ -413,6 +413,8 @@ def test_what_a_visitor_does_not_notice(patient: Machine, cases: dict[str, tuple
         for name in set(cases) & set(ROWS):
             agree(found, name)
             assert ROWS[name].visitor == "the site"
+        if "settings.unknown" in found:
+            assert found["settings.unknown"]["remedy"] == "is it HOST_NAMES?"
         assert visitor(patient) == "the site"
         assert status(patient) == set().union(*(ROWS[name].status for name in set(cases) & set(ROWS)))
     finally:

@@ -73,6 +73,6 @@ def test_what_setup_would_do_is_said_and_not_done(server: Machine) -> None:
     server.run("sed", "-i", f"s|^DATABASE_URL=.*|DATABASE_URL={SQLITE}|", ENV)
     said = dry_run(server)
     assert any("its schema (SQLite, /var/lib/microblog/microblog.db)" in line for line in said)
-    assert server.run("runuser", "-u", "nobody", "microblog", "setup", "--dry-run", check=False).startswith(
-        "microblog: only root can see what setup would do"
-    )
+    assert server.run(
+        "runuser", "-u", "nobody", "--", "microblog", "setup", "--dry-run", check=False
+    ).startswith("microblog: only root can see what setup would do")
