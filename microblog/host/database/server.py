@@ -82,8 +82,7 @@ def renamed(url: str, name: str) -> str:
     from sqlalchemy.engine import make_url
 
     # str() would hide the password.
-    text: str = make_url(url).set(database=name).render_as_string(hide_password=False)
-    return text
+    return str(make_url(url).set(database=name).render_as_string(hide_password=False))
 
 
 def server_installed() -> bool:
