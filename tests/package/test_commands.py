@@ -117,17 +117,17 @@ def test_an_authoritys_certificate_is_got_renewed_and_given_up(authority: Machin
 def test_a_site_by_plain_http_goes_to_https_with_a_certificate_and_back(authority: Machine) -> None:
     """A Pi's, once it has a name in the DNS."""
 
-    def answers(status: int) -> bool:
-        return authority.get("http://blog.example.org/login").status == status
+    def answers(status: int, name: str = "blog.example.org") -> bool:
+        return authority.get(f"http://{name}/login").status == status
 
     authority.run("sh", "-c", f"echo HTTPS=false >> {ENV}; microblog setup")
-    wait_until("it is served by plain HTTP", lambda: answers(200))
+    wait_until("it is served by plain HTTP", lambda: answers(200, "localhost"))
     authority.run("microblog", "https", "blog.example.org", "--server", DIRECTORY)
     wait_until("visitors go on to HTTPS", lambda: answers(301))
-    assert "__Host-session" in authority.get("https://blog.example.org/login").headers["set-cookie"]
+    assert "__host-session" in authority.get("https://blog.example.org/login").headers["set-cookie"]
     authority.run("microblog", "https", "--off", "--now")
     wait_until("it is served by plain HTTP again", lambda: answers(200))
-    assert "__Host-session" not in authority.get("http://blog.example.org/login").headers["set-cookie"]
+    assert "__host-session" not in authority.get("http://blog.example.org/login").headers["set-cookie"]
     assert authority.run("grep", "-c", "^HTTPS=false$", ENV).strip() == "1"
 
 

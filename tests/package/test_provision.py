@@ -125,6 +125,17 @@ def test_an_identity_that_a_machine_had_goes(system: System) -> None:
     assert system.read("etc/machine-id") == ""
 
 
+def test_what_a_command_needs_is_installed_on_a_fresh_image(system: System) -> None:
+    """Whose lists of packages the bake has removed, or which are too old to be of use."""
+    for path in (system.root / "etc/apt/sources.list.d").glob("*"):
+        path.unlink()
+    system.write("etc/apt/sources.list", "deb [trusted=yes] file:/run/pool ./\n")
+    ensure = "python3 -c 'from microblog.host.machine import apt; apt.ensure(print, \"odd\")'\n"
+    said = system.provision("prepare.sh", "clean.sh", then=f"ls -A /var/lib/apt/lists\n{ensure}{ensure}")
+    assert said.count("Installing odd ...") == 1
+    assert system.there("var/lib/dpkg/info/odd.list")
+
+
 def test_no_key_of_the_bake_stays(system: System) -> None:
     """Packer's own is root's, on AWS's servers the user's ubuntu."""
     keys = [f"{home}/.ssh/authorized_keys" for home in ("root", "home/ubuntu")]
@@ -159,14 +170,14 @@ def test_ubuntus_grub_is_told_its_disk_and_snaps_come_after_the_site(system: Sys
         "Version: 2\nDescription: d\n",
     )
     system.provision("tune.sh")
-    assert "grub-dpkg" in system.read("etc/cloud/cloud.cfg.d/20-microblog.cfg")
+    assert "grub_dpkg: {enabled: true}" in system.read("etc/cloud/cloud.cfg.d/20-microblog.cfg")
     assert "site-first" in system.read("etc/systemd/system/snapd.service.d/microblog.conf")
 
 
 def test_a_base_without_grub_or_snap_gets_nothing_of_them(system: System) -> None:
     system.write("etc/cloud/cloud.cfg.d/05_base.cfg", "")
     system.provision("tune.sh")
-    assert "grub-dpkg" not in system.read("etc/cloud/cloud.cfg.d/20-microblog.cfg")
+    assert "grub_dpkg: {enabled: false}" in system.read("etc/cloud/cloud.cfg.d/20-microblog.cfg")
     assert not system.there("etc/systemd/system/snapd.service.d")
 
 
