@@ -1,6 +1,8 @@
 """Feeds of posts, newest first, at a cost that does not depend on how many posts there are.
 
-Each statement says in which order the tables are read (see :mod:`microblog.models.hints`), and is made once.
+A statement gives the numbers of a page's posts, in one row; says in which order the tables are read (see
+:mod:`microblog.models.hints`); and is made once. The posts themselves are never changed, and the same for
+everybody: each process keeps some.
 """
 
 import heapq
@@ -11,10 +13,11 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from flask import current_app
 
 from microblog.database import db
 from microblog.models.follow import Follow
-from microblog.models.hints import ByAuthor, ByNumber, InOrder
+from microblog.models.hints import ByNumber, InOrder
 from microblog.models.paging import ID_MAX, Cut, cut
 from microblog.models.post import Post, PublicPost
 from microblog.models.user import User
@@ -24,6 +27,9 @@ from microblog.models.user import User
 WINDOW = 2_000
 # Up to this many authors are asked one by one at once: that is cheaper than to look through posts.
 FEW_AUTHORS = 12
+# Posts that each process keeps, of some 700 bytes each.
+KEPT = 2048
+_KEY = "microblog.posts"
 
 
 class PostRow(NamedTuple):
@@ -77,20 +83,30 @@ def posts(ids: list[int], newer: bool = False) -> list[PostRow]:
     return read(_numbered(newer), Cut(None, newer, len(ids)), ids=ids) if ids else []
 
 
+def _texts(ids: list[int]) -> list[PostRow]:
+    """Posts that were just seen to be there, in this order."""
+    kept: dict[int, PostRow] = current_app.extensions.setdefault(_KEY, {})
+    found = {number: kept[number] for number in ids if number in kept}
+    if missing := [number for number in ids if number not in found]:
+        for row in db.session.connection().execute(_rows(), {"ids": missing}):
+            found[row.id] = kept[row.id] = PostRow._make(row)
+        if len(kept) > KEPT:
+            for number in list(kept)[: -KEPT // 2]:
+                kept.pop(number, None)
+    # Another thread may have made room, and another visitor may have deleted a post, since.
+    return [found[number] for number in ids if number in found]
+
+
+@sa.event.listens_for(Post, "after_update")
+def _forget(_mapper: Any, _connection: Any, post: Post) -> None:
+    current_app.extensions.get(_KEY, {}).pop(post.id, None)
+
+
 # The tables by the names that a feed's statement has for them.
 PUBLIC = PublicPost.__table__.alias("w")
 POSTS = Post.__table__.alias("p")
 AUTHORS = User.__table__.alias("u")
 _FOLLOWS = Follow.__table__.alias("f")
-# A post as it is read, and how each is joined to its author.
-COLUMNS = (
-    POSTS.c.id,
-    POSTS.c.body,
-    POSTS.c.created_at,
-    POSTS.c.language,
-    POSTS.c.author_id,
-    AUTHORS.c.username,
-)
 _WRITTEN = POSTS.c.author_id == AUTHORS.c.id
 SEEN = AUTHORS.c.suspended_at.is_(None)
 
@@ -101,14 +117,21 @@ def with_authors(first: Any) -> InOrder:
 
 
 def read(query: Any, at: Cut, **values: Any) -> list[PostRow]:
-    """The posts of a statement that :func:`part` made."""
+    """The posts of a statement that :func:`page` made."""
     bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
-    rows = db.session.connection().execute(query, {**values, "bound": bound, "limit": at.limit})
-    return [PostRow._make(row) for row in rows]
+    values = {**values, "bound": bound, "limit": at.limit}
+    numbers = db.session.connection().execute(query, values).scalar_one()
+    return _texts(sorted(map(int, numbers.split(",")), reverse=not at.newer)) if numbers else []
 
 
-def part(query: Any, number: Any, newer: bool) -> Any:
-    """A statement's rows next to :bound, as many as :limit, by this column."""
+def page(query: Any, number: Any, newer: bool) -> Any:
+    """The numbers next to :bound, as many as :limit, of what ``query`` selects from, in one text."""
+    found = _part(query, number, newer).subquery("page")
+    return sa.select(sa.func.group_concat(found.c.id, type_=sa.String))
+
+
+def _part(query: Any, number: Any, newer: bool) -> Any:
+    query = query.with_only_columns(number.label("id"))
     bound, limit = sa.bindparam("bound", type_=sa.BigInteger), sa.bindparam("limit", type_=sa.Integer)
     if newer:
         return query.where(number > bound).order_by(number).limit(limit)
@@ -140,24 +163,35 @@ def kind(at: Cut) -> Cut:
 
 
 @cache
+def _rows() -> Any:
+    columns = (POSTS.c.id, POSTS.c.body, POSTS.c.created_at, POSTS.c.language, POSTS.c.author_id)
+    query = sa.select(*columns, AUTHORS.c.username).select_from(ByNumber(POSTS, AUTHORS, _WRITTEN))
+    return query.where(POSTS.c.id.in_(sa.bindparam("ids", expanding=True)))
+
+
+@cache
 def _everybody(newer: bool) -> Any:
     # Of everybody's posts, those that are to be found alone are looked at: thousands of a suspended
     # account's would else be passed by, one by one, for each reader.
     first = with_authors(ByNumber(PUBLIC, POSTS, POSTS.c.id == PUBLIC.c.post_id))
-    return part(sa.select(*COLUMNS).select_from(first).where(SEEN), PUBLIC.c.post_id, newer)
+    return page(sa.select(POSTS.c.id).select_from(first).where(SEEN), PUBLIC.c.post_id, newer)
 
 
 @cache
 def _by(newer: bool) -> Any:
-    mine = POSTS.c.author_id == sa.bindparam("author")
-    query = sa.select(*COLUMNS).select_from(ByAuthor(POSTS, AUTHORS, _WRITTEN))
-    return part(query.where(mine), POSTS.c.id, newer)
+    return page(_of(sa.bindparam("author", type_=sa.Integer)), POSTS.c.id, newer)
+
+
+def _of(author: Any) -> Any:
+    """What one author wrote, to be read by the index that has it in order."""
+    hint = "FORCE INDEX (ix_posts_author_id_id)"
+    return sa.select(POSTS.c.id).where(POSTS.c.author_id == author).with_hint(POSTS, hint, "mysql")
 
 
 @cache
 def _numbered(newer: bool) -> Any:
-    query = sa.select(*COLUMNS).select_from(ByNumber(POSTS, AUTHORS, _WRITTEN))
-    return part(query.where(SEEN, POSTS.c.id.in_(sa.bindparam("ids", expanding=True))), POSTS.c.id, newer)
+    query = sa.select(POSTS.c.id).select_from(ByNumber(POSTS, AUTHORS, _WRITTEN))
+    return page(query.where(SEEN, POSTS.c.id.in_(sa.bindparam("ids", expanding=True))), POSTS.c.id, newer)
 
 
 def _home(reader_id: int, following: int, at: Cut) -> list[PostRow]:
@@ -174,9 +208,9 @@ def _recent(at: Cut) -> Any:
     """From the posts next to the cut: is the author followed? Most of the time a page is soon full."""
     reader = sa.bindparam("reader", type_=sa.Integer)
     follows = sa.exists().where(_FOLLOWS.c.follower_id == reader, _FOLLOWS.c.followed_id == POSTS.c.author_id)
-    query = sa.select(*COLUMNS).select_from(ByNumber(POSTS, AUTHORS, _WRITTEN))
+    query = sa.select(POSTS.c.id).select_from(ByNumber(POSTS, AUTHORS, _WRITTEN))
     query = query.where(SEEN, sa.or_(POSTS.c.author_id == reader, follows))
-    return part(query.where(within(POSTS.c.id, sa.select(sa.func.max(Post.id)), at)), POSTS.c.id, at.newer)
+    return page(query.where(within(POSTS.c.id, sa.select(sa.func.max(Post.id)), at)), POSTS.c.id, at.newer)
 
 
 def _merged(reader_id: int, at: Cut) -> list[PostRow]:
@@ -216,7 +250,7 @@ def _next_of_each(count: int, newer: bool) -> Any:
     """The posts next to a cut of each of so many authors."""
     parts = []
     for place in range(count):
-        mine = POSTS.c.author_id == sa.bindparam(f"author{place}", type_=sa.Integer)
+        author = sa.bindparam(f"author{place}", type_=sa.Integer)
         # Within one of its own: SQLite sorts and cuts only all parts together.
-        parts.append(sa.select(part(sa.select(POSTS.c.id).where(mine), POSTS.c.id, newer).subquery().c.id))
+        parts.append(sa.select(_part(_of(author), POSTS.c.id, newer).subquery().c.id))
     return sa.union_all(*parts)

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, utc_now
 from microblog.models.paging import Cut, cut
-from microblog.models.user import User, changed, lock_accounts
+from microblog.models.user import WHOLE, User, changed, lock_accounts
 
 # Accounts that are changed at once.
 _CHUNK = 500
@@ -139,15 +140,18 @@ def _expire(*ids: int) -> None:
             db.session.expire(user, ["following_count", "followers_count"])
 
 
-# Asked by every profile: made once, so that SQLAlchemy knows it again without looking.
-_FOLLOWS = sa.select(Follow.__table__.c.follower_id).where(
-    Follow.__table__.c.follower_id == sa.bindparam("one"),
-    Follow.__table__.c.followed_id == sa.bindparam("other"),
-)
+def find_followed(name: str, follower_id: int) -> tuple[User | None, bool]:
+    """The account with this name, if there is one, and whether somebody follows it."""
+    row = db.session.execute(_followed(), {"key": name.lower(), "follower": follower_id}).first()
+    return (row[0], row[1] is not None) if row else (None, False)
 
 
-def is_following(follower_id: int, followed_id: int) -> bool:
-    return db.session.execute(_FOLLOWS, {"one": follower_id, "other": followed_id}).first() is not None
+@cache
+def _followed() -> Any:
+    """Asked by every profile: made once, so that SQLAlchemy knows it again without looking."""
+    theirs = sa.and_(Follow.followed_id == User.id, Follow.follower_id == sa.bindparam("follower"))
+    query = sa.select(User, Follow.followed_id).outerjoin(Follow, theirs).options(WHOLE)
+    return query.where(User.name_key == sa.bindparam("key"))
 
 
 def followers_page(user: User, before: int | None = None, after: int | None = None) -> PeoplePage:

@@ -26,16 +26,6 @@ class ByNumber(InOrder):
     hints: ClassVar[dict[str, str]] = {"mysql": " FORCE INDEX (PRIMARY)", "sqlite": " NOT INDEXED"}
 
 
-class ByAuthor(InOrder):
-    """Likewise, and the left side, which is posts, author by author."""
-
-    inherit_cache = True
-    hints: ClassVar[dict[str, str]] = {
-        "mysql": " FORCE INDEX (ix_posts_author_id_id)",
-        "sqlite": " INDEXED BY ix_posts_author_id_id",
-    }
-
-
 @compiles(InOrder, "mysql")
 @compiles(InOrder, "mariadb")
 @compiles(InOrder, "sqlite")

@@ -107,11 +107,11 @@ def _find_sqlite(wanted: list[str], at: Cut) -> list[PostRow]:
 
 @lru_cache
 def _matching_sqlite(newer: bool) -> Any:
-    query = sa.select(*feeds.COLUMNS).select_from(
+    query = sa.select(feeds.POSTS.c.id).select_from(
         feeds.with_authors(InOrder(_FTS, feeds.POSTS, feeds.POSTS.c.id == _FTS.c.rowid))
     )
     match = _FTS.c.public_posts_fts.match(sa.bindparam("match", type_=sa.String))
-    return feeds.part(query.where(match, feeds.SEEN), _FTS.c.rowid, newer)
+    return feeds.page(query.where(match, feeds.SEEN), _FTS.c.rowid, newer)
 
 
 def _find_mysql(wanted: list[str], at: Cut) -> list[PostRow]:
@@ -129,19 +129,19 @@ def _find_mysql(wanted: list[str], at: Cut) -> list[PostRow]:
 def _near(count: int, at: Cut) -> Any:
     """The posts in a window that hold so many words."""
     first = ByNumber(PUBLIC, feeds.POSTS, feeds.POSTS.c.id == PUBLIC.c.post_id)
-    query = sa.select(*feeds.COLUMNS).select_from(feeds.with_authors(first)).where(feeds.SEEN)
+    query = sa.select(feeds.POSTS.c.id).select_from(feeds.with_authors(first)).where(feeds.SEEN)
     for place in range(count):
         # All of it is of plain letters: as bytes, they are compared in half the time.
         word = sa.cast(sa.bindparam(f"word{place}", type_=sa.String), sa.LargeBinary)
         query = query.where(sa.func.instr(PUBLIC.c.words, word) > 0)
     inside = feeds.within(PUBLIC.c.post_id, sa.select(sa.func.max(PublicPost.post_id)), at)
-    return feeds.part(query.where(inside), PUBLIC.c.post_id, at.newer)
+    return feeds.page(query.where(inside), PUBLIC.c.post_id, at.newer)
 
 
 @lru_cache
 def _matching_mysql(newer: bool) -> Any:
-    query = sa.select(*feeds.COLUMNS).select_from(
+    query = sa.select(feeds.POSTS.c.id).select_from(
         feeds.with_authors(InOrder(PUBLIC, feeds.POSTS, feeds.POSTS.c.id == PUBLIC.c.post_id))
     )
     match = mysql.match(PUBLIC.c.words, against=sa.bindparam("match", type_=sa.String)).in_boolean_mode()
-    return feeds.part(query.where(match, feeds.SEEN), PUBLIC.c.post_id, newer)
+    return feeds.page(query.where(match, feeds.SEEN), PUBLIC.c.post_id, newer)

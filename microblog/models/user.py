@@ -39,8 +39,9 @@ def clean_about(text: str | None) -> str:
     return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text).strip()
 
 
-# What a page needs only where it is about an account, and that is all of it.
+# What a page needs only where it is about an account; and how to read it at once.
 _LATE = "late"
+WHOLE = sa.orm.undefer_group(_LATE)
 
 
 def _late(column: Any) -> Any:
@@ -145,8 +146,7 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
 
 @cache
 def _by(column: str) -> Any:
-    query = sa.select(User).options(sa.orm.undefer_group(_LATE))
-    return query.where(getattr(User, column) == sa.bindparam("key"))
+    return sa.select(User).options(WHOLE).where(getattr(User, column) == sa.bindparam("key"))
 
 
 @cache

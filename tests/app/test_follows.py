@@ -11,10 +11,10 @@ from microblog.models.account import delete_account, export_account, suspend, to
 from microblog.models.feeds import WINDOW, explore_page, home_page, profile_page
 from microblog.models.follow import (
     PeoplePage,
+    find_followed,
     follow,
     followers_page,
     following_page,
-    is_following,
     unfollow,
 )
 from microblog.models.post import add_post, delete_post, find_post
@@ -38,8 +38,9 @@ def test_follow_and_unfollow(people):
     assert follow(susan, david) is True
     assert follow(susan, david) is False
     db.session.commit()
-    assert is_following(susan.id, david.id)
-    assert not is_following(david.id, susan.id)
+    assert find_followed("DAVID", susan.id) == (david, True)
+    assert find_followed("susan", david.id) == (susan, False)
+    assert find_followed("nobody", david.id) == (None, False)
     assert (counts(susan), counts(david)) == ((0, 0, 1), (0, 1, 0))
     assert unfollow(susan, david) is True
     assert unfollow(susan, david) is False

@@ -8,8 +8,8 @@ from microblog.database import db
 from microblog.i18n import _
 from microblog.models import User
 from microblog.models.feeds import profile_page
+from microblog.models.follow import find_followed, followers_page, following_page
 from microblog.models.follow import follow as start_following
-from microblog.models.follow import followers_page, following_page, is_following
 from microblog.models.follow import unfollow as stop_following
 from microblog.models.user import USERNAME, USERNAME_MAX
 from microblog.web import limits
@@ -22,12 +22,10 @@ blueprint = Blueprint("people", __name__)
 @blueprint.get("/user/<username>")
 @login_required
 def profile(username: str) -> ResponseReturnValue:
-    user = find(username)
+    found, follows = find_followed(username, current_user.id) if is_name(username) else (None, False)
+    user = visible(found)
     return render_template(
-        "people/profile.html",
-        user=user,
-        page=profile_page(user, **cursor()),
-        follows=is_following(current_user.id, user.id),
+        "people/profile.html", user=user, page=profile_page(user, **cursor()), follows=follows
     )
 
 
@@ -101,7 +99,11 @@ def find(username: str) -> User:
     One that is suspended is there for administrators alone.
     """
     # Only a name: User.find would find an e-mail address too, and tell whose it is.
-    user = User.find(username) if is_name(username) else None
+    return visible(User.find(username) if is_name(username) else None)
+
+
+def visible(user: User | None) -> User:
+    """An account that was looked up, or a page that says there is none."""
     if user is None or (user.suspended_at and not current_user.is_admin):
         abort(404)
     return user
