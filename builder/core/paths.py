@@ -61,9 +61,18 @@ def make_own(directory: Path) -> Path:
 
     :raises BuildError: who asks may not write there, or to what is in it.
     """
+
+    def nearest() -> Path:
+        return next(path for path in (directory, *directory.parents) if path.exists())
+
+    if os.statvfs(nearest()).f_flag & os.ST_RDONLY:
+        raise BuildError(
+            f"{directory} can't be written to: its file system is read-only",
+            "Copy the checkout to a place that can be written to, and work there",
+        )
     with contextlib.suppress(PermissionError):
         directory.mkdir(parents=True, exist_ok=True)
-    there = next(path for path in (directory, *directory.parents) if path.exists())
+    there = nearest()
     foreign = [path for path in (there, *there.glob(".*.lock")) if not os.access(path, os.W_OK)]
     if foreign or there != directory:
         owner = foreign[0].owner() if foreign else there.owner()

@@ -35,30 +35,42 @@ def wrong(verb: str, arguments: Sequence[str]) -> str:
 
     :param arguments: of build.py, the verb among them.
     """
+    function = _functions()[verb]
+    given, mistake = _read(verb, arguments)
+    if mistake:
+        return mistake
+    takes = _calls(function, "argument")
+    if len(given) < sum(not _is_optional(call) for call in takes):
+        return f"{verb} needs more: {' '.join(_arguments(function))}"
+    if len(given) > len(takes) and not any(_takes_any(call) for call in takes):
+        return f"{verb} takes no more than {len(takes)} arguments"
+    return ""
+
+
+def given(verb: str, arguments: Sequence[str]) -> list[str]:
+    """What a verb is given that is no option and no option's value. Arguments as of :func:`wrong`."""
+    return _read(verb, arguments)[0]
+
+
+def _read(verb: str, arguments: Sequence[str]) -> tuple[list[str], str]:
     known = {"--debug": False}
-    least, most = 0, 0.0
-    given = -1
+    found: list[str] | None = None
     words = iter(arguments)
     for word in words:
         name, equals, _ = word.partition("=")
-        if given < 0 and word == verb:
-            given = 0
-            function = _functions()[verb]
-            known = {_names(call)[0]: not _named(call, "is_flag") for call in _calls(function, "option")}
-            for call in _calls(function, "argument"):
-                least += not _is_optional(call)
-                most += float("inf") if _takes_any(call) else 1
+        if found is None and word == verb:
+            found = []
+            options = _calls(_functions()[verb], "option")
+            known = {_names(call)[0]: not _named(call, "is_flag") for call in options}
         elif word == "--":
-            given += len(list(words))
+            found = [*(found or []), *words]
         elif not word.startswith("-") or word == "-":
-            given += 1
+            found = [*(found or []), word]
         elif name not in known:
-            return f"there is no option {name}"
+            return found or [], f"there is no option {name}"
         elif known[name] and not equals and next(words, None) is None:
-            return f"{name} needs a value"
-    if given < least:
-        return f"{verb} needs more: {' '.join(_arguments(_functions()[verb]))}"
-    return f"{verb} takes no more than {most:.0f} arguments" if given > most else ""
+            return found or [], f"{name} needs a value"
+    return found or [], ""
 
 
 def _functions() -> dict[str, ast.FunctionDef]:

@@ -29,6 +29,7 @@ _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 # The date inside the package where git knows none: 2026-01-01.
 _FALLBACK_EPOCH = 1767225600
 _LOG = "microblog.build.log"
+_ROOM = 100 << 20
 # What dpkg-checkbuilddeps asks for by name is in the tree's Build-Depends, or essential to all builds.
 _BUILD_PACKAGE = Program("dpkg-buildpackage", "dpkg-dev")
 NEEDS = (
@@ -99,6 +100,10 @@ def _inputs_beside(result: Path) -> Path:
 
 
 def _make(result: Path, wanted: Inputs) -> None:
+    cache.need_space(DIST, _ROOM, "building the package", "Free some space there")
+    cache.need_space(
+        Path(tempfile.gettempdir()), _ROOM, "building the package", "Name another: export TMPDIR=DIR"
+    )
     with (
         step("Building the package", f"Built {result.name}"),
         tempfile.TemporaryDirectory(prefix="microblog-deb-") as scratch,

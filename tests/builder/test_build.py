@@ -12,11 +12,13 @@ import termios
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import facts_of
 
-from builder import make
+from builder import bootstrap, make
+from builder.core import cache as caching
 from builder.core import needs, paths
 from builder.core.errors import BuildError
 from builder.deb import package
@@ -277,6 +279,15 @@ def test_a_package_that_was_cut_short_is_not_up_to_date(packaged, damage):
     damage(deb)
     assert package.build().read_bytes() == b"a package" * 1000
     assert len(packaged) == 2
+
+
+def test_no_space_for_the_package_or_for_python_is_one_clear_line(packaged, cache, monkeypatch):
+    monkeypatch.setattr(caching.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(BuildError, match=r"building the package needs 0\.1 GB in .*dist, 0\.0 GB are free"):
+        package.build()
+    with pytest.raises(BuildError, match=r"installing Python packages needs 1\.1 GB in"):
+        bootstrap._environment(("build", "test"))
+    assert not list(cache.glob("venv*/"))
 
 
 def test_two_builds_at_once_make_it_once(packaged, monkeypatch, capfd):

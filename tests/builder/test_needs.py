@@ -362,6 +362,16 @@ def test_a_directory_of_somebody_else_is_named(checkout, monkeypatch):
         paths.make_own(checkout / "out")
 
 
+def test_a_checkout_that_is_read_only_is_no_matter_of_its_owner(checkout, monkeypatch):
+    real = os.statvfs(checkout)
+    values = [*real[:8], real.f_flag | os.ST_RDONLY, real.f_namemax]
+    monkeypatch.setattr(paths.os, "statvfs", lambda _: os.statvfs_result(values))
+    with pytest.raises(BuildError, match="out can't be written to: its file system is read-only") as error:
+        paths.make_own(checkout / "out")
+    assert error.value.hint == "Copy the checkout to a place that can be written to, and work there"
+    assert not (checkout / "out").exists()
+
+
 def test_what_is_made_up_here_is_nothing_that_the_suite_needs():
     made_up = {"grain", "mill", "new", "no-such-package", "old", "other", "oven", "tongue"}
     needed = [need for need in needs.of_folder("tests/builder") if not need.optional]

@@ -36,6 +36,7 @@ def test_asking_installs_nothing(bare):
         (("imags",), 2),
         (("images", "--fersh"), 2),
         (("boot",), 2),
+        (("test", "ap"), 1),
     ):
         done = system.run("./build.py", *arguments)
         assert done.returncode == code, done.stderr
