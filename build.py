@@ -75,6 +75,11 @@ _packer = click.option(
     callback=lambda _context, _option, given: _choose_packer(given),
     help="The Packer to use. Else the one in PATH; where there is none, HashiCorp's is fetched.",
 )
+_keep_failed = click.option(
+    "--keep-failed",
+    is_flag=True,
+    help="Leave the machine, or the chroot, of what fails until Ctrl-C, and say how to get in.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 
 
@@ -145,6 +150,7 @@ def repo(output: Path | None, key: str | None, url: str | None) -> None:
 @click.argument("names", nargs=-1, metavar="[IMAGE]...")
 @click.option("--fresh", is_flag=True, help="Repeat every step, whatever is there.")
 @click.option("--no-check", is_flag=True, help="Stop after the bake.")
+@_keep_failed
 @click.option("--base", "insist", metavar="NAME", help="Bake on this base, and on no other.")
 @click.option(
     "--base-file",
@@ -161,6 +167,7 @@ def images(
     names: tuple[str, ...],
     fresh: bool,
     no_check: bool,
+    keep_failed: bool,
     insist: str | None,
     given: Path | None,
     signer: str | None,
@@ -186,7 +193,14 @@ def images(
             definition.load_base_for(image, insist)
     if len(wanted) == 1:
         conductor.require(wanted[0])
-    asked = Request(insist=insist, given=given, accelerator=accel, fresh=fresh, checked=not no_check)
+    asked = Request(
+        insist=insist,
+        given=given,
+        accelerator=accel,
+        fresh=fresh,
+        checked=not no_check,
+        keep_failed=keep_failed,
+    )
     attempts = [conductor.attempt(name, asked) for name in wanted]
     good = [attempt.result for attempt in attempts if attempt.result and not attempt.error]
     if as_json:
@@ -243,12 +257,16 @@ def boot(
 @click.option(
     "--board", is_flag=True, help="Instead, start a card on QEMU's Raspberry Pi 3 and watch its console."
 )
+@_keep_failed
 @click.option("--sign", "signer", metavar="KEY", help="Sign SHA256SUMS, as images --sign does.")
 @_accelerator
 @_json
-def check(image: str, thorough: bool, board: bool, signer: str | None, accel: str, as_json: bool) -> None:
+def check(
+    image: str, thorough: bool, board: bool, keep_failed: bool, signer: str | None, accel: str, as_json: bool
+) -> None:
     """Boot a baked IMAGE (a name or a file) and run its tests over SSH."""
     from builder import make as conductor
+    from builder.core.request import Request
     from builder.results import library, sign
     from builder.vm import board as raspberry
 
@@ -259,7 +277,8 @@ def check(image: str, thorough: bool, board: bool, signer: str | None, accel: st
         shown = raspberry.watch(found)
         click.echo(json.dumps(shown) if as_json else raspberry.table(shown))
         return
-    result = conductor.check(found.image, accel, thorough)
+    asked = Request(accelerator=accel, thorough=thorough, keep_failed=keep_failed)
+    result = conductor.check(found.image, asked)
     if signer:
         sign.sign(result.sums, signer)
     click.echo(json.dumps(result.facts.as_dict()["check"]) if as_json else result.image)

@@ -106,7 +106,7 @@ def produce(name: str, asked: Request = USUAL) -> Result:
         else:
             result = _bake(target, made_from, image, chosen, deb, choice(), seconds, asked)
         if asked.checked and (asked.fresh or not tests.is_done(result.facts, asked.thorough)):
-            result = check(result.image, asked.accelerator, asked.thorough)
+            result = check(result.image, asked)
         return result
 
 
@@ -189,14 +189,14 @@ def _told(chosen: CachedBase) -> manifest.Base:
     )
 
 
-def check(image: Path, accelerator: str = "auto", thorough: bool = False) -> Result:
+def check(image: Path, asked: Request = USUAL) -> Result:
     """Boot an image, run its tests, and note in its manifest that they passed.
 
     :raises BuildError: a test fails.
     """
     found = library.find(str(image))
     log = log_directory(found.image)
-    passed = tests.run(found.image, accelerator, log, thorough)
+    passed = tests.run(found.image, asked.accelerator, log, asked.thorough, asked.keep_failed)
     seconds = {**found.facts.seconds, "check": passed.seconds}
     facts = dataclasses.replace(found.facts, check=passed, seconds=seconds)
     facts.write(found.image)

@@ -50,6 +50,12 @@ variable "provision" {
   description = "The scripts under provision/, in order."
 }
 
+variable "keep_failed" {
+  type        = bool
+  description = "After a script that failed, wait: somebody wants to look."
+  default     = false
+}
+
 variable "qemu" {
   type        = string
   description = "The emulator."
@@ -160,7 +166,7 @@ build {
     inline           = [for script in var.provision : file("${path.root}/provision/${script}")]
     inline_shebang   = "/bin/sh -eu"
     environment_vars = ["PACKAGES=${join(" ", var.packages)}"]
-    execute_command  = "{{ .Vars }} sh {{ .Path }}"
+    execute_command  = "{{ .Vars }} sh {{ .Path }}${var.keep_failed ? " || { echo 'phase: kept'; sleep infinity; }" : ""}"
     remote_folder    = "/run"
     skip_clean       = true
   }

@@ -49,6 +49,12 @@ variable "qemu_cpu" {
   default     = "cortex-a72"
 }
 
+variable "keep_failed" {
+  type        = bool
+  description = "After a script that failed, wait: somebody wants to look."
+  default     = false
+}
+
 source "null" "pi" {
   communicator = "none"
 }
@@ -72,6 +78,7 @@ build {
       "FILES=${path.root}/files",
       "SCRIPTS=${join(" ", var.provision)}",
       "QEMU_CPU=${var.qemu_cpu}",
+      "KEEP_FAILED=${var.keep_failed ? "yes" : ""}",
     ]
   }
 }

@@ -5,7 +5,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +14,7 @@ from builder.bake import method, packer, pool
 from builder.bases.cached import CachedBase
 from builder.core import cache, inputs, paths
 from builder.core.inputs import Inputs
-from builder.core.progress import Step, step
+from builder.core.progress import Step, say, step
 from builder.core.request import USUAL, Request
 from builder.core.work import Work
 from builder.defs.definition import Image
@@ -73,8 +73,9 @@ def _laid_down(scripts: Sequence[str]) -> list[Path]:
 class _Progress:
     """Turns Packer's stream into phases and a line of progress."""
 
-    def __init__(self, now: Step) -> None:
-        self._now = now
+    def __init__(self, now: Step, way_in: Callable[[], str]) -> None:
+        """:param way_in: the command by which somebody gets into what failed and is kept."""
+        self._now, self._way_in = now, way_in
         self._phase = "boot"
         self._since = time.monotonic()
         self.phases: dict[str, float] = {}
@@ -90,6 +91,10 @@ class _Progress:
         apt = _APT_STATUS.search(text)
         if apt:
             self._now.update(f"{self._phase}: {apt[2]}", float(apt[1]) / 100)
+        elif text.endswith("phase: kept"):
+            self.enter("kept")
+            say("A script failed. What it has left is kept until Ctrl-C. To get in:")
+            say(f"  {self._way_in()}")
         elif "phase: " in text:
             self.enter(text.rpartition("phase: ")[2])
         elif "Gracefully halting" in text:
@@ -146,7 +151,7 @@ def install(
     wanted = dataclasses.replace(image, packages=[*(["microblog"] if deb else []), *image.packages])
     variables = templates / "variables.pkrvars.json"
     given = method.load(image.method).prepare(wanted, base, accelerator, work.logging(".tools.log"))
-    variables.write_text(json.dumps(given))
+    variables.write_text(json.dumps({**given, "keep_failed": asked.keep_failed}))
     _lay_out(template, packer.version(executable), templates)
     prepared = time.monotonic()
 
@@ -154,7 +159,7 @@ def install(
     packer.call(executable, "validate", templates, options, _ignore, work.log)
     what = image.name if deb else f"what {image.name} needs"
     with step(f"Baking {what}", f"Baked {what}") as now:
-        progress = _Progress(now)
+        progress = _Progress(now, lambda: method.load(image.method).way_in(work))
         packer.call(executable, "build", templates, options, progress.hear, work.log)
         progress.enter("")
         bake_seconds = now.seconds

@@ -32,6 +32,12 @@ class Pack(Protocol):
     def __call__(self, image: Image, work: Work, to: Path) -> list[Path]: ...
 
 
+class WayIn(Protocol):
+    """The command by which somebody gets into what failed and is kept; empty if it is not there."""
+
+    def __call__(self, work: Work) -> str: ...
+
+
 @dataclass(frozen=True)
 class Method:
     """One way to bake, as an image's definition names it."""
@@ -39,6 +45,7 @@ class Method:
     prepare: Prepare
     flatten: Flatten
     pack: Pack
+    way_in: WayIn
     suffix: str
     """What the image's name ends with."""
     emulates: bool

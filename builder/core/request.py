@@ -20,6 +20,8 @@ class Request:
     """Boot what is made, and run its tests."""
     thorough: bool = False
     """With the drills that are too long for every day."""
+    keep_failed: bool = False
+    """Leave the machine, or the chroot, of what failed as it is, for somebody to look at."""
 
 
 USUAL = Request()

@@ -79,11 +79,14 @@ def without_proxy() -> dict[str, str]:
     return {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
-def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> Check:
+def run(
+    image: Path, accelerator: str, logs: Path, thorough: bool = False, keep_failed: bool = False
+) -> Check:
     """Run tests/images on an image. pytest's lines go to stderr as they come.
 
     :param logs: a directory for the machine's console and the results.
     :param thorough: with the drills that are too long for every day.
+    :param keep_failed: after a test that failed, leave the machines running until Ctrl-C.
     :return: what the manifest says of it.
     :raises ChecksFailed: a test fails, or none ran.
     """
@@ -97,7 +100,7 @@ def run(image: Path, accelerator: str, logs: Path, thorough: bool = False) -> Ch
         [sys.executable, "-m", "pytest", "-v", f"--rootdir={paths.ROOT}", "-c", paths.ROOT / "setup.cfg",
          f"--color={'yes' if sys.stderr.isatty() else 'no'}", "-p", "no:cacheprovider", _TESTS.path,
          "--image", image.resolve(), "--accel", accelerator, "--logs", logs, f"--junitxml={results}",
-         *(["--thorough"] if thorough else [])],
+         *(["--thorough"] if thorough else []), *(["--keep-failed"] if keep_failed else [])],
         stdout=sys.stderr.fileno(),
         env={"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(paths.ROOT), **without_proxy()},
     )  # fmt: skip

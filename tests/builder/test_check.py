@@ -4,11 +4,13 @@ import os
 import re
 import subprocess
 import sys
+import types
 
 import pytest
 from conftest import facts_of
 
 from builder.core import paths
+from builder.results import library
 from builder.vm import check
 
 _TESTS = """
@@ -112,3 +114,38 @@ def test_machines_run_side_by_side_where_there_is_room(processors, memory_mb, ro
     monkeypatch.setattr(lab, "_EMULATORS_MB", 0)
     lab.side_by_side.cache_clear()
     assert lab.side_by_side(memory_mb) is room
+
+
+def test_machines_of_a_failed_check_are_kept_until_ctrl_c(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(paths.ROOT / "tests" / "images")
+    import lab
+
+    image = tmp_path / "image.qcow2"
+    image.write_bytes(b"an image")
+    kept = lab.Lab(library.Result(image, tmp_path, tmp_path, facts_of(image)), "tcg", tmp_path, tmp_path)
+    ended = types.SimpleNamespace(process=types.SimpleNamespace(poll=lambda: 0))
+    runs = types.SimpleNamespace(
+        process=types.SimpleNamespace(poll=lambda: None),
+        directory=tmp_path / "first",
+        ssh=["ssh", "-p", "22", "u@h"],
+    )
+    kept._begun = [ended, runs]
+    waited = []
+
+    def pause():
+        waited.append(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lab.signal, "pause", pause)
+    kept.let_somebody_look()
+    assert waited
+    assert "first: ssh -p 22 u@h" in capsys.readouterr().err
+
+
+def test_keep_failed_reaches_the_tests(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(check, "attend", lambda command, **_: asked.append(command) or 5)
+    for keep in (False, True):
+        with pytest.raises(check.ChecksFailed):
+            check.run(tmp_path / "image.qcow2", "tcg", tmp_path, keep_failed=keep)
+    assert ["--keep-failed" in command for command in asked] == [False, True]

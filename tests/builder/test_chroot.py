@@ -3,15 +3,18 @@
 import json
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from builder.bake import packer
+from builder.bake import method, packer
 from builder.core import paths
 from builder.core.command import program
+from builder.core.work import Work
 
 _SCRIPTS = {
     "one.sh": "set -eu\necho one > /run/packages\n",
@@ -67,6 +70,54 @@ def test_the_scripts_run_in_the_chroot(place):
     assert str(place) not in Path("/proc/mounts").read_text().replace("\\040", " ")
 
 
+def _given(place: Path, **more) -> dict[str, str]:
+    disk, size = _disk(place)
+    given = {
+        "DISK": disk, "OFFSET": 1 << 20, "SIZE": size, "FIRMWARE": place / "firmware", "POOL": place / "pool",
+        "OUTPUT": place / "packer", "PACKAGES": "microblog", "PROVISION": place / "provision",
+        "FILES": place / "files", "SCRIPTS": "one.sh two.sh", "QEMU_CPU": "max", **more,
+    }  # fmt: skip
+    return {**os.environ, **{name: str(value) for name, value in given.items()}}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a chroot is root's")
+def test_what_failed_is_kept_for_somebody_to_look_at(place):
+    (place / "provision/two.sh").write_text("echo trace > /trace\nfalse\n")
+    running = subprocess.Popen(
+        ["sh", paths.PACKER / "chroot.sh"], env=_given(place, KEEP_FAILED="yes"),
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert running.stdout.readline() == "phase: kept\n"
+        command = shlex.split(method.load("chroot").way_in(Work.at(place)))
+        inside = [*command[:-1], "/bin/sh", "-c", "read -r line < /trace; echo $line"]
+        assert subprocess.check_output(inside, text=True) == "trace\n"
+    finally:
+        # As Packer's whole session is told when somebody presses Ctrl-C.
+        os.killpg(running.pid, signal.SIGTERM)
+        running.wait(60)
+    assert method.load("chroot").way_in(Work.at(place)) == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a chroot is root's")
+def test_what_failed_goes_if_nobody_wants_to_look(place):
+    (place / "provision/two.sh").write_text("false\n")
+    done = subprocess.run(["sh", paths.PACKER / "chroot.sh"], env=_given(place), check=False)
+    assert done.returncode == 1
+
+
+def test_the_way_into_a_machine_is_found_on_qemus_command_line(place):
+    """A process with QEMU's arguments stands in for it."""
+    line = f"-netdev user,hostfwd=tcp:127.0.0.1:4022-:22 -drive file={place}/packer/image.qcow2"
+    with subprocess.Popen(["sh", "-c", "read line", *shlex.split(line)], stdin=subprocess.PIPE) as running:
+        found = method.load("machine").way_in(Work.at(place))
+        running.communicate(b"")
+    assert found.startswith("ssh -F /dev/null -i ")
+    assert " -p 4022 " in found
+    assert shlex.split(found)[4] == str(place / "key")
+    assert method.load("machine").way_in(Work.at(place)) == ""
+
+
 def test_packer_hands_it_what_it_needs(place, tmp_path):
     templates, told = place / "templates", place / "told"
     templates.mkdir()
@@ -74,13 +125,14 @@ def test_packer_hands_it_what_it_needs(place, tmp_path):
     for folder in ("provision", "files"):
         (templates / folder).symlink_to(place / folder)
     (templates / "chroot.sh").write_text(
-        'cd "$PROVISION"\ncat $SCRIPTS "$FILES/pi/three" > "$OUTPUT.told"\necho "$DISK" >> "$OUTPUT.told"\n'
+        'cd "$PROVISION"\ncat $SCRIPTS "$FILES/pi/three" > "$OUTPUT.told"\n'
+        'echo "$DISK$KEEP_FAILED" >> "$OUTPUT.told"\n'
     )
     variables = {
         "disk": "the disk", "offset": 0, "size": 0, "firmware": "f", "pool": "p", "output": str(told),
-        "packages": ["microblog", "ufw"], "provision": list(_SCRIPTS),
+        "packages": ["microblog", "ufw"], "provision": list(_SCRIPTS), "keep_failed": True,
     }  # fmt: skip
     file = tmp_path / "variables.pkrvars.json"
     file.write_text(json.dumps(variables))
     packer.call(packer.find(), "build", templates, {"var_file": str(file)}, lambda _: None, tmp_path / "log")
-    assert (place / "told.told").read_text() == "".join(_SCRIPTS.values()) + "three\nthe disk\n"
+    assert (place / "told.told").read_text() == "".join(_SCRIPTS.values()) + "three\nthe diskyes\n"

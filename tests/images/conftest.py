@@ -55,7 +55,20 @@ def identity(running: machine.Machine) -> dict[str, str]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--image", required=True, help="the baked image, a file with its manifest")
     parser.addoption("--accel", default="auto", choices=emulator.ACCELERATORS)
+    parser.addoption("--keep-failed", action="store_true", help="leave the machines until Ctrl-C")
     parser.addoption("--logs", type=Path, required=True, help="where the machines' consoles are kept")
+
+
+_LAB = pytest.StashKey[Lab]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Before the last test's machines are ended."""
+    made = item.config.stash.get(_LAB, None)
+    if nextitem is None and made and item.session.testsfailed and item.config.getoption("--keep-failed"):
+        with item.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            made.let_somebody_look()
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +88,8 @@ def lab(
         image.facts.architecture,
         lambda: kernel.of_image(image.image, Work.at(work)),
     )
-    yield Lab(image, accelerator, work, pytestconfig.getoption("--logs"))
+    made = pytestconfig.stash[_LAB] = Lab(image, accelerator, work, pytestconfig.getoption("--logs"))
+    yield made
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,18 @@
 """Machines booted from the image, side by side where this computer has room for them."""
 
+import contextlib
 import functools
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from builder.core.progress import say
 from builder.results import library
 from builder.vm import machine
 
@@ -97,6 +101,14 @@ class Lab:
 
     def _running(self) -> list[machine.Machine]:
         return [one for one in self._begun if one.process.poll() is None]
+
+    def let_somebody_look(self) -> None:
+        """Say how to get into the machines that still run, and leave them until Ctrl-C."""
+        say("Tests failed. The machines are kept until Ctrl-C; to get into one:")
+        for one in self._running():
+            say(f"  {one.directory.name}: {shlex.join(one.ssh)}")
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
 
     def power_off(self) -> None:
         """End all machines."""

@@ -1,12 +1,14 @@
 """Bake in a machine: Packer boots the base in QEMU and works over SSH; a qcow2 file comes out."""
 
 import os
+import re
+import shlex
 from pathlib import Path
 
 from builder.bake import packer, pool
 from builder.bake.method import Method
 from builder.bases.cached import CachedBase
-from builder.core import paths
+from builder.core import paths, processes
 from builder.core.command import program
 from builder.core.work import Work
 from builder.defs.definition import Image
@@ -14,6 +16,8 @@ from builder.disk import media
 from builder.disk.compact import compact
 from builder.disk.formats.qcow2 import virtual_size
 from builder.vm import emulator, seed
+
+_FORWARD = re.compile(r"hostfwd=tcp:127\.0\.0\.1:(\d+)-:22\b")
 
 
 def prepare(image: Image, base: CachedBase, accelerator: str, work: Work) -> dict[str, object]:
@@ -66,4 +70,18 @@ def pack(image: Image, work: Work, to: Path) -> list[Path]:
     return [packed]
 
 
-METHOD = Method(prepare, flatten, pack, media.QCOW2, emulates=True, needs_root=False)
+def way_in(work: Work) -> str:
+    """By SSH: which port Packer has taken stands on QEMU's command line, as does the work."""
+    for process in processes.all_of():
+        line = " ".join(process.arguments)
+        found = _FORWARD.search(line)
+        if found and str(work / "packer") in line:
+            options = ("UserKnownHostsFile=/dev/null", "StrictHostKeyChecking=no", "IdentitiesOnly=yes")
+            return shlex.join(
+                ["ssh", "-F", "/dev/null", "-i", str(work / "key"), "-p", found[1],
+                 *(word for option in options for word in ("-o", option)), "root@127.0.0.1"]
+            )  # fmt: skip
+    return ""
+
+
+METHOD = Method(prepare, flatten, pack, way_in, media.QCOW2, emulates=True, needs_root=False)
