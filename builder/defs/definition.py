@@ -111,7 +111,7 @@ class Image(Definition):
 # How an image is baked, and the layout of the bases that it can be baked on so.
 _LAYOUTS = {"machine": "cloud", "chroot": "card"}
 # Layouts that are composed for some architectures alone.
-_COMPOSED = {"cloud": ("amd64",), "card": ("arm64",)}
+_COMPOSED = {"cloud": ("amd64", "arm64"), "card": ("arm64",)}
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _PACKAGE = r"[a-z0-9][a-z0-9+.-]*"
 # What the values of fields, or those in a list, look like; and what that is called.

@@ -11,32 +11,42 @@ cat > "$root/boot/grub-early.cfg" <<-'END'
 	search --no-floppy --label cloudimg-rootfs --set=root
 	set prefix=($root)/boot/grub
 END
-mkdir -p "$root/boot/grub/i386-pc" "$root/boot/efi"
-cp "$root"/usr/lib/grub/i386-pc/*.mod "$root"/usr/lib/grub/i386-pc/*.lst "$root/boot/grub/i386-pc/"
-cp "$root/usr/lib/grub/i386-pc/boot.img" "$root/boot/grub/i386-pc/"
-chroot "$root" grub-mkimage --format i386-pc --output /boot/grub/i386-pc/core.img \
-    --config /boot/grub-early.cfg --prefix /boot/grub \
-    biosdisk part_gpt ext2 search search_label normal configfile
+mkdir -p "$root/boot/efi"
+if [ -d "$root/usr/lib/grub/i386-pc" ]; then
+    console=ttyS0 terminal='console serial'
+    mkdir -p "$root/boot/grub/i386-pc"
+    cp "$root"/usr/lib/grub/i386-pc/*.mod "$root"/usr/lib/grub/i386-pc/*.lst "$root/boot/grub/i386-pc/"
+    cp "$root/usr/lib/grub/i386-pc/boot.img" "$root/boot/grub/i386-pc/"
+    chroot "$root" grub-mkimage --format i386-pc --output /boot/grub/i386-pc/core.img \
+        --config /boot/grub-early.cfg --prefix /boot/grub \
+        biosdisk part_gpt ext2 search search_label normal configfile
+else
+    # 64-bit ARM has no BIOS, and its firmware's console is the serial one.
+    console=ttyAMA0 terminal=console
+    mkdir -p "$root/boot/grub"
+fi
 rm "$root/boot/grub-early.cfg"
 
 # A menu that needs no probing of the build machine; the first kernel upgrade
 # replaces it with update-grub's.
-cat > "$root/boot/grub/grub.cfg" <<-'END'
+serial='serial --unit=0 --speed=115200'
+[ "$terminal" != console ] || serial=
+cat > "$root/boot/grub/grub.cfg" <<-END
 	set timeout=0
-	serial --unit=0 --speed=115200
-	terminal_output console serial
+	$serial
+	terminal_output $terminal
 	menuentry 'Debian GNU/Linux' {
 	    search --no-floppy --label cloudimg-rootfs --set=root
-	    linux /vmlinuz root=LABEL=cloudimg-rootfs ro console=tty0 console=ttyS0
+	    linux /vmlinuz root=LABEL=cloudimg-rootfs ro console=tty0 console=$console
 	    initrd /initrd.img
 	}
 END
 mkdir -p "$root/etc/default/grub.d"
-cat > "$root/etc/default/grub.d/50-cloudimg.cfg" <<-'END'
+cat > "$root/etc/default/grub.d/50-cloudimg.cfg" <<-END
 	GRUB_CMDLINE_LINUX_DEFAULT=""
-	GRUB_CMDLINE_LINUX="console=tty0 console=ttyS0"
+	GRUB_CMDLINE_LINUX="console=tty0 console=$console"
 	GRUB_TIMEOUT=0
-	GRUB_TERMINAL="console serial"
+	GRUB_TERMINAL="$terminal"
 END
 cat > "$root/etc/fstab" <<-'END'
 	LABEL=cloudimg-rootfs / ext4 defaults,discard,errors=remount-ro 0 1

@@ -32,9 +32,18 @@ _BOOT_DRIVE_CHECK = 0x66
 _CORE_BLOCKLIST = 0x1F4
 _NOP_NOP = b"\x90\x90"
 
+_BIOS = "./boot/grub/i386-pc"
+# What the firmware looks for on a disk that it does not know (UEFI 2.10, 3.5.1.1), by the loader that
+# the system has of its architecture.
 _EFI_FILES = {
-    "EFI/BOOT/BOOTX64.EFI": "./usr/lib/shim/shimx64.efi.signed",
-    "EFI/BOOT/grubx64.efi": "./usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+    "./usr/lib/shim/shimx64.efi.signed": {
+        "EFI/BOOT/BOOTX64.EFI": "./usr/lib/shim/shimx64.efi.signed",
+        "EFI/BOOT/grubx64.efi": "./usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+    },
+    "./usr/lib/shim/shimaa64.efi.signed": {
+        "EFI/BOOT/BOOTAA64.EFI": "./usr/lib/shim/shimaa64.efi.signed",
+        "EFI/BOOT/grubaa64.efi": "./usr/lib/grub/arm64-efi-signed/grubaa64.efi.signed",
+    },
 }
 _EFI_GRUB_CFG = """\
 search --no-floppy --label cloudimg-rootfs --set=root
@@ -43,14 +52,25 @@ configfile $prefix/grub.cfg
 """
 
 
+_PACKAGES = "Is grub-cloud-amd64 among its packages, or grub-efi-arm64-signed and shim-signed?"
+
+
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
     try:
         stream = tar.extractfile(name)
     except KeyError:
         stream = None
     if stream is None:
-        raise BuildError(f"the composed system has no {name[1:]}", "Is grub-cloud-amd64 among its packages?")
+        raise BuildError(f"the composed system has no {name[1:]}", _PACKAGES)
     return stream.read()
+
+
+def _efi_files(tar: tarfile.TarFile) -> dict[str, str]:
+    there = set(tar.getnames())
+    for loader, files in _EFI_FILES.items():
+        if loader in there:
+            return files
+    raise BuildError("the composed system has no boot loader for UEFI", _PACKAGES)
 
 
 def _partition(image: Path, seed: str, work: Work) -> None:
@@ -116,18 +136,17 @@ def _install_efi(image: Path, files: dict[str, bytes], work: Work) -> None:
 
 
 def assemble(root_tar: Path, image: Path, size: int, seed: str, work: Work) -> None:
-    """Write a raw disk image that boots from BIOS and from UEFI.
+    """Write a raw disk image that boots from UEFI, and from BIOS where its architecture has one.
 
-    :param root_tar: the root file system; /boot/grub/i386-pc holds boot.img and core.img.
+    :param root_tar: the root file system; for BIOS, /boot/grub/i386-pc holds boot.img and core.img.
     :param image: the sparse file to write.
     :param size: of the disk, in bytes.
     :param seed: what the partitions' and the file system's identifiers are derived from.
     :raises BuildError: a tool fails, or the root does not fit.
     """
     with tarfile.open(root_tar) as tar:
-        boot = _member(tar, "./boot/grub/i386-pc/boot.img")
-        core = _member(tar, "./boot/grub/i386-pc/core.img")
-        efi = {name: _member(tar, source) for name, source in _EFI_FILES.items()}
+        bios = [_member(tar, f"{_BIOS}/{name}.img") for name in ("boot", "core") if _BIOS in tar.getnames()]
+        efi = {name: _member(tar, source) for name, source in _efi_files(tar).items()}
     efi["EFI/debian/grub.cfg"] = _EFI_GRUB_CFG.encode()
 
     with image.open("wb") as out:
@@ -135,5 +154,6 @@ def assemble(root_tar: Path, image: Path, size: int, seed: str, work: Work) -> N
     _partition(image, seed, work)
 
     rootfs.write(root_tar, image, ROOT_START, size - ROOT_START - _TAIL, "cloudimg-rootfs", seed, work)
-    _install_bios_grub(image, boot, core)
+    if bios:
+        _install_bios_grub(image, *bios)
     _install_efi(image, efi, work)
