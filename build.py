@@ -151,6 +151,13 @@ def repo(output: Path | None, key: str | None, url: str | None) -> None:
 @click.option("--fresh", is_flag=True, help="Repeat every step, whatever is there.")
 @click.option("--no-check", is_flag=True, help="Stop after the bake.")
 @_keep_failed
+@click.option(
+    "--overlay",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Lay the files of DIR into the image: DIR/etc/motd is /etc/motd.",
+)
+@click.option("--package", "packages", metavar="NAME", multiple=True, help="Install this, too. Repeatable.")
 @click.option("--base", "insist", metavar="NAME", help="Bake on this base, and on no other.")
 @click.option(
     "--base-file",
@@ -168,6 +175,8 @@ def images(
     fresh: bool,
     no_check: bool,
     keep_failed: bool,
+    overlay: Path | None,
+    packages: tuple[str, ...],
     insist: str | None,
     given: Path | None,
     signer: str | None,
@@ -188,7 +197,7 @@ def images(
     wanted = names or tuple(definition.names("images"))
     # Before the first of them takes its time.
     for name in wanted:
-        image = definition.load_image(name)
+        image = definition.with_packages(definition.load_image(name), packages)
         if insist:
             definition.load_base_for(image, insist)
     if len(wanted) == 1:
@@ -200,6 +209,8 @@ def images(
         fresh=fresh,
         checked=not no_check,
         keep_failed=keep_failed,
+        overlay=overlay,
+        packages=packages,
     )
     attempts = [conductor.attempt(name, asked) for name in wanted]
     good = [attempt.result for attempt in attempts if attempt.result and not attempt.error]

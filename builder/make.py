@@ -81,7 +81,7 @@ def produce(name: str, asked: Request = USUAL) -> Result:
 
     :raises BuildError: a step fails; what earlier steps made stays, and the next run goes on from there.
     """
-    image = require(name, asked.insist)
+    image = definition.with_packages(require(name, asked.insist), asked.packages)
     packer.ready(paths.PACKER / f"{image.template}.pkr.hcl")
     paths.make_own(paths.OUT)
     with cache.lock(paths.OUT / f".{name}.lock", f"making the image {name}"):
@@ -98,7 +98,7 @@ def produce(name: str, asked: Request = USUAL) -> Result:
 
         chosen = _timed(seconds, "layer", lambda: layer.obtain(image, below, deb, choice, asked))
         stem = f"microblog-{package.version()}-{name}-{chosen.name}-{chosen.architecture}"
-        made_from = bake.made_from(image, chosen, deb)
+        made_from = bake.made_from(image, chosen, deb, asked)
         target = paths.OUT / f"{stem}{method.load(image.method).suffix}"
         result = _existing(target, made_from) if not asked.fresh else None
         if result:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from builder.bake import method, packer, pool
+from builder.bake import method, overlay, packer, pool
 from builder.bases.cached import CachedBase
 from builder.core import cache, inputs, paths
 from builder.core.inputs import Inputs
@@ -40,14 +40,15 @@ class Baked:
     """From Packer's start to its end."""
 
 
-def made_from(image: Image, base: CachedBase, deb: Path) -> Inputs:
+def made_from(image: Image, base: CachedBase, deb: Path, asked: Request = USUAL) -> Inputs:
     """All that an image is baked from."""
     values = {
         "image": dataclasses.asdict(image),
         "base": {"name": base.name, "digest": base.digest, "sha256": base.sha256},
         "deb": {"name": deb.name, "sha256": cache.sha256_file(deb)},
     }
-    return inputs.of(values, sources(image), code(image))
+    laid = [asked.overlay, paths.PACKER / "provision" / overlay.SCRIPT] if asked.overlay else []
+    return inputs.of(values, [*sources(image), *laid], code(image))
 
 
 def sources(image: Image) -> list[Path]:
@@ -149,6 +150,9 @@ def install(
     began = time.monotonic()
     pool.prepare(base, deb, image.packages, work / "pool", work.logging(".pool.log"), asked)
     wanted = dataclasses.replace(image, packages=[*(["microblog"] if deb else []), *image.packages])
+    if asked.overlay:
+        overlay.pack(asked.overlay, work / "pool")
+        wanted = dataclasses.replace(wanted, provision=overlay.scripts(wanted.provision))
     variables = templates / "variables.pkrvars.json"
     given = method.load(image.method).prepare(wanted, base, accelerator, work.logging(".tools.log"))
     variables.write_text(json.dumps({**given, "keep_failed": asked.keep_failed}))

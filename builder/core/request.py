@@ -22,6 +22,10 @@ class Request:
     """With the drills that are too long for every day."""
     keep_failed: bool = False
     """Leave the machine, or the chroot, of what failed as it is, for somebody to look at."""
+    overlay: Path | None = None
+    """A directory whose files are laid into the image."""
+    packages: tuple[str, ...] = ()
+    """Installed beside the definition's."""
 
 
 USUAL = Request()

@@ -6,6 +6,7 @@ import re
 import sys
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -239,6 +240,17 @@ def load_image(name: str) -> Image:
     for script in image.provision:
         _must_exist(path, paths.PACKER / "provision" / script)
     return image
+
+
+def with_packages(image: Image, packages: Sequence[str]) -> Image:
+    """The same image with more packages in it.
+
+    :raises BuildError: what is named can't be a package.
+    """
+    for name in packages:
+        if not re.fullmatch(_PACKAGE, name):
+            raise BuildError(f"{name!r} is not a package's name", "Name packages as apt does: --package vim")
+    return dataclasses.replace(image, packages=[*image.packages, *packages])
 
 
 def load_base_for(image: Image, name: str) -> Base:

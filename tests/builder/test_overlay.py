@@ -1,0 +1,105 @@
+"""More in an image without a fork: files of one's own, packages of one's own."""
+
+import os
+import subprocess
+import tarfile
+
+import pytest
+
+from builder.bake import bake, overlay
+from builder.bases.cached import CachedBase
+from builder.core import paths
+from builder.core.errors import BuildError
+from builder.core.request import Request
+from builder.defs import definition
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A directory as somebody keeps it: by a umask of their own."""
+    directory = tmp_path / "of mine"
+    (directory / "etc").mkdir(parents=True, mode=0o700)
+    (directory / "usr/local/bin").mkdir(parents=True)
+    (directory / "bin").mkdir()
+    (directory / "etc/motd").write_text("welcome\n")
+    (directory / "etc/motd").chmod(0o600)
+    (directory / "usr/local/bin/tool").write_text("#!/bin/sh\n")
+    (directory / "usr/local/bin/tool").chmod(0o700)
+    (directory / "bin/other").write_text("x")
+    (directory / "etc/link").symlink_to("motd")
+    return directory
+
+
+def test_files_are_roots_and_everybodys_to_read(mine, tmp_path):
+    overlay.pack(mine, tmp_path)
+    with tarfile.open(tmp_path / "overlay.tar") as archive:
+        found = {one.name: one for one in archive}
+    assert {(one.uid, one.gid, one.uname) for one in found.values()} == {(0, 0, "root")}
+    assert found["etc/motd"].mode == 0o644
+    assert found["usr/local/bin/tool"].mode == 0o755
+    assert found["etc"].mode == 0o755
+    assert found["etc/link"].linkname == "motd"
+
+
+def test_what_is_no_file_is_refused(mine, tmp_path):
+    os.mkfifo(mine / "pipe")
+    with pytest.raises(BuildError, match="pipe is no file, folder or link"):
+        overlay.pack(mine, tmp_path)
+
+
+def test_the_script_lays_them_and_leaves_what_is_there(mine, tmp_path):
+    """/bin is a link, /etc has a mode of its own: both stay."""
+    root, pool = tmp_path / "root", tmp_path / "pool"
+    (root / "usr/bin").mkdir(parents=True)
+    (root / "etc").mkdir(mode=0o711)
+    (root / "bin").symlink_to("usr/bin")
+    (root / "etc/motd").write_text("old")
+    pool.mkdir()
+    overlay.pack(mine, pool)
+    script = (paths.PACKER / "provision" / overlay.SCRIPT).read_text()
+    script = script.replace("-C / ", f"-C '{root}' ").replace(
+        "/run/pool/overlay.tar", f"'{pool}/overlay.tar'"
+    )
+    subprocess.run(["sh", "-eu", "-c", script], check=True, stdout=subprocess.DEVNULL)
+    assert (root / "etc/motd").read_text() == "welcome\n"
+    assert (root / "bin").is_symlink()
+    assert (root / "usr/bin/other").read_text() == "x"
+    assert (root / "etc").stat().st_mode & 0o777 == 0o711
+    assert (root / "usr/local/bin/tool").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("name", ["cloud", "pi"])
+def test_it_comes_last_but_for_the_tidying_up(name):
+    assert overlay.scripts(definition.load_image(name).provision)[-2:] == ["overlay.sh", "clean.sh"]
+
+
+def test_what_is_laid_counts_for_the_image(mine, tmp_path):
+    (tmp_path / "a.deb").write_bytes(b"")
+    below = CachedBase(tmp_path, "base", "amd64", "u", "k", "s", "m")
+    image = definition.load_image("cloud")
+
+    def made_from(asked):
+        return bake.made_from(image, below, tmp_path / "a.deb", asked)
+
+    one = made_from(Request(overlay=mine))
+    assert {"of mine/etc/motd", "packer/provision/overlay.sh"} <= set(one.files)
+    assert made_from(Request()).digest != one.digest
+    (mine / "etc/motd").write_text("another\n")
+    assert made_from(Request(overlay=mine)).digest != one.digest
+
+
+def test_packages_are_added_to_the_definitions():
+    image = definition.load_image("cloud")
+    assert definition.with_packages(image, ["vim"]).packages == [*image.packages, "vim"]
+    with pytest.raises(BuildError, match="'--purge' is not a package's name"):
+        definition.with_packages(image, ["--purge"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(("--package", "a b"), "is not a package's name"), (("--overlay", "/no/such"), "does not exist")],
+)
+def test_what_can_not_be_is_refused_at_once(build, options, said):
+    done = build("images", "cloud", *options)
+    assert done.returncode != 0
+    assert said in done.stderr
