@@ -55,7 +55,7 @@ def sources(image: Image) -> list[Path]:
     """The files, besides its definition and code, that decide how an image is baked."""
     return [
         *(paths.PACKER / name for name in (f"{image.template}.pkr.hcl", *_COMMON)),
-        *(paths.PACKER / "provision" / name for name in image.provision),
+        *(paths.script(name) for name in image.provision),
         *_laid_down(image.provision),
     ]  # fmt: skip
 
@@ -177,6 +177,7 @@ def _ignore(_: packer.Line) -> None:
 def _lay_out(template: Path, version: tuple[int, ...], templates: Path) -> None:
     """Put together the directory that Packer reads."""
     (templates / template.name).symlink_to(template)
-    for name in ("provision", "files", "chroot.sh"):
+    packer.lay_out_scripts(templates)
+    for name in ("files", "chroot.sh"):
         (templates / name).symlink_to(paths.PACKER / name)
     packer.name_plugins(template, version, templates)

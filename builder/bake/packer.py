@@ -110,6 +110,15 @@ def name_plugins(template: Path, found: tuple[int, ...], templates: Path) -> Non
         (templates / _PLUGINS_TEMPLATE.removesuffix(".j2")).write_text(text)
 
 
+def lay_out_scripts(templates: Path) -> None:
+    """Put the scripts that provision where templates look for them: provision/ beside them."""
+    folder = templates / "provision"
+    folder.mkdir()
+    for place in paths.script_folders():
+        for script in place.glob("*.sh"):
+            (folder / script.name).symlink_to(script)
+
+
 def _plugin_dir() -> Path:
     """The user's where he says so; else the cache, so that no plugin of his own gets into a bake."""
     return Path(os.environ.get("PACKER_PLUGIN_PATH") or paths.cache_dir() / "packer-plugins")

@@ -30,8 +30,7 @@ _LAYOUTS = Folder("builder/disk/layouts")
 
 def scripts(base: ComposedBase) -> list[Path]:
     """The files, besides the definition and code, that a composed base depends on."""
-    bases = paths.DEFINITIONS / "bases"
-    return [bases / name for name in (base.prepare, base.customize, "mke2fs.conf") if name]
+    return [paths.base_file(name) for name in (base.prepare, base.customize, "mke2fs.conf") if name]
 
 
 def code(base: ComposedBase) -> list[ModuleType]:
@@ -75,7 +74,7 @@ def _hook(kind: str, script: str) -> list[str]:
     if not script:
         return []
     # Its text, not its name: in a user's namespace nobody may enter the user's directories.
-    return [f"--{kind}-hook={(paths.DEFINITIONS / 'bases' / script).read_text()}"]
+    return [f"--{kind}-hook={paths.base_file(script).read_text()}"]
 
 
 def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Work) -> None:

@@ -56,6 +56,46 @@ def _own(path: Path, hint: str) -> Path:
     return path
 
 
+def own_definitions() -> list[Path]:
+    """Where the user keeps definitions of their own, beside the checkout's: ``MICROBLOG_DEFINITIONS``.
+
+    It is laid out as images/ is, with a folder provision/ of scripts besides.
+
+    :raises BuildError: it is not there.
+    """
+    named = os.environ.get("MICROBLOG_DEFINITIONS")
+    if not named:
+        return []
+    path = Path(named).absolute()
+    if not path.is_dir():
+        raise BuildError(f"MICROBLOG_DEFINITIONS names {path}, which is no directory", "Make it, or unset it")
+    return [path]
+
+
+def base_file(name: str) -> Path:
+    """A file beside the definitions of bases: the checkout's, or one of the user's own."""
+    return _first(name, [top / "bases" for top in (DEFINITIONS, *own_definitions())])
+
+
+def script(name: str) -> Path:
+    """A script that provisions: the checkout's, or one of the user's own."""
+    return _first(name, script_folders())
+
+
+def script_folders() -> list[Path]:
+    """The folders of those."""
+    return [PACKER / "provision", *(top / "provision" for top in own_definitions())]
+
+
+def _first(name: str, folders: list[Path]) -> Path:
+    """Of files of one name the first; where there is none, where the last would be."""
+    there = [folder / name for folder in folders]
+    found = [path for path in there if path.is_file()]
+    if len(found) > 1:
+        raise BuildError(f"there are two files {name}: {found[0]} and {found[1]}", "Give yours another name")
+    return (found or there[-1:])[0]
+
+
 def make_own(directory: Path) -> Path:
     """A directory of results, made if missing.
 

@@ -154,11 +154,12 @@ def size_in_bytes(text: str) -> int:
 
 def names(kind: str) -> list[str]:
     """The names of all definitions. :param kind: ``images`` or ``bases``."""
-    return sorted(path.stem for path in _directory(kind).glob("*.toml"))
+    return sorted({path.stem for top in _directories(kind) for path in top.glob("*.toml")})
 
 
-def _directory(kind: str) -> Path:
-    return paths.DEFINITIONS if kind == "images" else paths.DEFINITIONS / "bases"
+def _directories(kind: str) -> list[Path]:
+    tops = [paths.DEFINITIONS, *paths.own_definitions()]
+    return tops if kind == "images" else [top / "bases" for top in tops]
 
 
 def _guess(word: str, known: list[str]) -> str:
@@ -169,7 +170,10 @@ def _guess(word: str, known: list[str]) -> str:
 def _read(kind: str, name: str) -> tuple[Path, dict[str, Any]]:
     if name not in names(kind):
         raise BuildError(f"there is no {kind.rstrip('s')} {name!r}", _guess(name, names(kind)))
-    path = _directory(kind) / f"{name}.toml"
+    there = [path for top in _directories(kind) if (path := top / f"{name}.toml").is_file()]
+    if len(there) > 1:
+        raise BuildError(f"{name} is defined twice: {there[0]} and {there[1]}", "Give yours another name")
+    path = there[0]
     try:
         return path, tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -238,7 +242,7 @@ def load_image(name: str) -> Image:
         load_base_for(image, base)
     _must_exist(path, paths.PACKER / f"{image.template}.pkr.hcl")
     for script in image.provision:
-        _must_exist(path, paths.PACKER / "provision" / script)
+        _must_exist(path, paths.script(script))
     return image
 
 
@@ -284,7 +288,7 @@ def load_base(name: str) -> Base:
     base = _fill(_METHODS[method], path, values)
     if isinstance(base, ComposedBase):
         for script in filter(None, (base.prepare, base.customize)):
-            _must_exist(path, path.with_name(script))
+            _must_exist(path, paths.base_file(script))
         if base.architecture not in _COMPOSED[base.layout]:
             raise BuildError(
                 f"{path}: a {base.layout} is composed for {' or '.join(_COMPOSED[base.layout])},"

@@ -42,8 +42,8 @@ def build(provider: str, image: Image, region: str, secrets: dict[str, str], dry
     with cache.scratch(paths.OUT / "work") as work:
         templates = work / "templates"
         templates.mkdir()
-        for path in (paths.PACKER / "provision", template):
-            (templates / path.name).symlink_to(path)
+        packer.lay_out_scripts(templates)
+        (templates / template.name).symlink_to(template)
         packer.name_plugins(template, packer.version(executable), templates)
         file = templates / "variables.pkrvars.json"
         file.write_text(json.dumps(variables))

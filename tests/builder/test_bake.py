@@ -138,19 +138,21 @@ def test_what_is_not_of_the_stream_is_left_out(raw):
     assert packer.parse(raw) is None
 
 
-def test_phases_are_told_from_the_stream():
+def test_phases_are_told_from_the_stream(capsys):
     class Now:
         said = []
 
         def update(self, detail="", fraction=None):
             self.said.append((detail, fraction))
 
-    progress = bake._Progress(Now())
+    progress = bake._Progress(Now(), lambda: "ssh there")
     for text in ("phase: install", "pmstatus:nginx:40.5:Unpacking nginx (amd64)"):
         progress.hear(packer.Line("ui", ["message", f"    qemu.cloud: {text}"]))
     assert Now.said[-1] == ("install: Unpacking nginx (amd64)", 0.405)
     progress.enter("")
     assert set(progress.phases) == {"boot", "install"}
+    progress.hear(packer.Line("ui", ["message", "    null.pi: phase: kept"]))
+    assert "  ssh there\n" in capsys.readouterr().err
 
 
 def test_key_follows_every_input(small, tmp_path, monkeypatch):

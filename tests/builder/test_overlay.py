@@ -57,9 +57,8 @@ def test_the_script_lays_them_and_leaves_what_is_there(mine, tmp_path):
     pool.mkdir()
     overlay.pack(mine, pool)
     script = (paths.PACKER / "provision" / overlay.SCRIPT).read_text()
-    script = script.replace("-C / ", f"-C '{root}' ").replace(
-        "/run/pool/overlay.tar", f"'{pool}/overlay.tar'"
-    )
+    script = script.replace("-C / ", f"-C '{root}' ")
+    script = script.replace("/run/pool/overlay.tar", f"'{pool}/overlay.tar'")
     subprocess.run(["sh", "-eu", "-c", script], check=True, stdout=subprocess.DEVNULL)
     assert (root / "etc/motd").read_text() == "welcome\n"
     assert (root / "bin").is_symlink()
