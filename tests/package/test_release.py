@@ -106,8 +106,8 @@ def test_the_last_release_becomes_this_version(
 # What the last release's image of the Raspberry Pi has beside the package, and its owner on the card.
 PI = """
 mkdir -p /boot/firmware /etc/microblog
-sysctl -qw net.ipv4.ip_unprivileged_port_start=80
-printf 'net.ipv4.ip_unprivileged_port_start = 80\n' > /etc/sysctl.d/60-microblog.conf
+printf 'net.ipv4.ip_unprivileged_port_start = 80\nnet.ipv6.bindv6only = 1\n' > /etc/sysctl.d/60-microblog.conf
+sysctl -q -p /etc/sysctl.d/60-microblog.conf
 printf 'BIND=127.0.0.1:8000,0.0.0.0:80,[::]:80\nWEB_CONCURRENCY=2\n' > /etc/microblog/microblog.env
 """
 CARD = {
