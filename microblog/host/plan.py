@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.database import kinds, memory, schema, server
+from microblog.host.handmade import found
 from microblog.host.machine import layout, privileges, services
 from microblog.host.site import certificate, envfile, maintenance, nginx, supervisor
 
@@ -19,13 +20,15 @@ def plan() -> list[str]:
     :raises HostError: if not run by root, who alone sees it all.
     """
     privileges.require_root("see what setup would do", "sudo microblog setup --dry-run")
-    found: list[str] = []
+    if by_hand := found.in_the_way():
+        return by_hand.lines()
+    told: list[str] = []
     try:
         for line in _steps():
-            found.append(f"Would {line}")
+            told.append(f"Would {line}")
     except HostError as error:
-        found.append(f"Would stop there: {error.message}{f' ({error.hint})' if error.hint else ''}")
-    return found or ["Nothing would be done"]
+        told.append(f"Would stop there: {error.message}{f' ({error.hint})' if error.hint else ''}")
+    return told or ["Nothing would be done"]
 
 
 def _steps() -> Iterator[str]:

@@ -111,6 +111,12 @@ SEEN: dict[str, tuple[str, str, set[str]]] = {
         " && supervisorctl start microblog",
         set(),
     ),
+    "site.by_hand": (
+        "rm /etc/supervisor/conf.d/microblog.conf && printf '[program:microblog]\ncommand=/bin/sleep 9d\n'"
+        " > /etc/supervisor/conf.d/microblog.conf && supervisorctl update",
+        "rm /etc/supervisor/conf.d/microblog.conf; supervisorctl update; microblog setup --enable",
+        {"application.down"},
+    ),
     "site.off": (
         "rm /etc/supervisor/conf.d/microblog.conf && supervisorctl update",
         "microblog setup --enable",

@@ -66,6 +66,15 @@ def test_what_setup_would_do_is_said_and_not_done(server: Machine) -> None:
     wait_until("the site answers", server.answers)
     assert dry_run(server) == ["Nothing would be done"]
 
+    # A deployment by hand in its place.
+    (server.root / "etc/supervisor/conf.d/microblog.conf").unlink()
+    (server.root / "etc/supervisor/conf.d/microblog.conf").write_text(
+        "[program:microblog]\ncommand=/bin/true\n"
+    )
+    assert dry_run(server)[0].startswith("A site deployed by hand has this one's place: ")
+    server.run("rm", "/etc/supervisor/conf.d/microblog.conf")
+    server.run("microblog", "setup", "--enable")
+
     # Where setup would stop.
     server.run("sh", "-c", f"echo TRUSTED_PROXIES=x >> {ENV}")
     assert dry_run(server)[-1].startswith("Would stop there: TRUSTED_PROXIES is 'x'")

@@ -183,7 +183,7 @@ def _firewall(config: Config) -> Iterator[Finding]:
         return
     wanted = layout.open_ports(config.bind)
     if nginx.installed() and nginx.links():
-        wanted |= {80, 443}
+        wanted |= {80, 443} if config.https else {80}
     for port in sorted(wanted - _allowed(said)):
         yield Finding(
             "firewall.closed",

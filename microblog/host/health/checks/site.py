@@ -118,6 +118,17 @@ def _nginx() -> Iterator[Finding]:
         )
 
 
+def _by_hand() -> Iterator[Finding]:
+    if path := supervisor.theirs():
+        yield Finding(
+            "site.by_hand",
+            "error",
+            "Somebody else's program has this site's name.",
+            f"supervisor has it from {path}; nothing of it was touched, and this site is not started.",
+            "microblog import takes a deployment by hand over; else rename it; then: microblog setup",
+        )
+
+
 def _program() -> Iterator[Finding]:
     """It may answer, and still not be what it should."""
     processes, state = supervisor.running(), supervisor.program_state()
@@ -152,5 +163,5 @@ def _proxies(config: Config) -> Iterator[Finding]:
         )
 
 
-PLAIN: tuple[Plain, ...] = (_settings, _maintenance, _application, _program, _nginx)
+PLAIN: tuple[Plain, ...] = (_settings, _maintenance, _by_hand, _application, _program, _nginx)
 CHECKS: tuple[Check, ...] = (_database, _proxies)
