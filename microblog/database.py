@@ -39,6 +39,12 @@ TABLE_OPTIONS = {
 }
 
 
+def field(*arguments: Any, **options: Any) -> Any:
+    """A column of a model. On the class it is one, and on what was read a value: no one type is both, and
+    SQLAlchemy 1.4 knows no ``Mapped``."""
+    return sa.Column(*arguments, **options)
+
+
 # The full-text index of searches, which SQLAlchemy has no words for: the migrations make it.
 _FULLTEXT = ("public_posts_fts", "ft_public_posts_words")
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, utc_now
 from microblog.models.paging import Cut, cut
 from microblog.models.user import WHOLE, User, changed, lock_accounts
 
@@ -20,13 +20,13 @@ class Follow(db.Model):  # type: ignore[name-defined, misc]
 
     __tablename__ = "follows"
 
-    follower_id = sa.Column(
+    follower_id = field(
         sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
-    followed_id = sa.Column(
+    followed_id = field(
         sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
-    created_at = sa.Column(sa.DateTime, nullable=False, default=utc_now)
+    created_at = field(sa.DateTime, nullable=False, default=utc_now)
 
     # Both lists of people in order, without sorting.
     __table_args__ = (

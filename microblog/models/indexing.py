@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from flask import Flask, current_app
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from microblog.database import TABLE_OPTIONS, db, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, utc_now
 from microblog.elasticsearch import REST, Elasticsearch, Unavailable
 from microblog.models.paging import pieces
 
@@ -33,10 +33,10 @@ class Change(db.Model):  # type: ignore[name-defined, misc]
 
     __tablename__ = "search_changes"
 
-    id = sa.Column(sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True)
+    id = field(sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True)
     # Of a post that may be gone.
-    post_id = sa.Column(sa.BigInteger, nullable=False)
-    created_at = sa.Column(sa.DateTime, nullable=False, default=utc_now)
+    post_id = field(sa.BigInteger, nullable=False)
+    created_at = field(sa.DateTime, nullable=False, default=utc_now)
 
     __table_args__ = TABLE_OPTIONS
 
@@ -47,13 +47,13 @@ class IndexState(db.Model):  # type: ignore[name-defined, misc]
     __tablename__ = "search_index"
     __table_args__ = TABLE_OPTIONS
 
-    id = sa.Column(sa.Integer, primary_key=True, autoincrement=False)
+    id = field(sa.Integer, primary_key=True, autoincrement=False)
     # Which index: another server, or another way to store words, begins anew.
-    which = sa.Column(sa.String(64), nullable=False)
+    which = field(sa.String(64), nullable=False)
     # All posts up to this number were sent once.
-    filled_to = sa.Column(sa.BigInteger, nullable=False)
-    is_whole = sa.Column(sa.Boolean, nullable=False)
-    leased_until = sa.Column(sa.DateTime, nullable=False)
+    filled_to = field(sa.BigInteger, nullable=False)
+    is_whole = field(sa.Boolean, nullable=False)
+    leased_until = field(sa.DateTime, nullable=False)
 
 
 def init_app(app: Flask, url: str) -> None:

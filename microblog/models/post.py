@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, utc_now
 from microblog.models import indexing, words
 from microblog.models.paging import ID_MAX, pieces
 from microblog.models.user import User, changed, lock_accounts
@@ -25,12 +25,12 @@ class Post(db.Model):  # type: ignore[name-defined, misc]
 
     __tablename__ = "posts"
 
-    id = sa.Column(BigId, primary_key=True)
-    author_id = sa.Column(sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
-    body = sa.Column(sa.String(POST_MAX), nullable=False)
-    created_at = sa.Column(sa.DateTime, nullable=False, default=utc_now)
+    id = field(BigId, primary_key=True)
+    author_id = field(sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
+    body = field(sa.String(POST_MAX), nullable=False)
+    created_at = field(sa.DateTime, nullable=False, default=utc_now)
     # Its ISO 639-1 code; None: not known.
-    language = sa.Column(sa.String(8))
+    language = field(sa.String(8))
 
     # One author's posts in order, without sorting. A number is never given again: a page that was
     # opened before a post was deleted has a button that deletes this number.
@@ -48,11 +48,11 @@ class PublicPost(db.Model):  # type: ignore[name-defined, misc]
 
     __tablename__ = "public_posts"
 
-    post_id = sa.Column(
+    post_id = field(
         BigId, sa.ForeignKey("posts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
     # As microblog.models.words writes them. The migrations make their full-text index.
-    words = sa.Column(sa.Text, nullable=False)
+    words = field(sa.Text, nullable=False)
 
     __table_args__ = TABLE_OPTIONS
 

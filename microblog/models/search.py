@@ -143,5 +143,7 @@ def _matching_mysql(newer: bool) -> Any:
     query = sa.select(feeds.POSTS.c.id).select_from(
         feeds.with_authors(InOrder(PUBLIC, feeds.POSTS, feeds.POSTS.c.id == PUBLIC.c.post_id))
     )
-    match = mysql.match(PUBLIC.c.words, against=sa.bindparam("match", type_=sa.String)).in_boolean_mode()
-    return feeds.page(query.where(match, feeds.SEEN), PUBLIC.c.post_id, newer)
+    # SQLAlchemy gives this function no types.
+    match: Any = mysql.match
+    holds = match(PUBLIC.c.words, against=sa.bindparam("match", type_=sa.String)).in_boolean_mode()
+    return feeds.page(query.where(holds, feeds.SEEN), PUBLIC.c.post_id, newer)

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, utc_now
 
 # As long as the remember-me cookie; and without it, as long as Flask takes a session's cookie.
 REMEMBERED = timedelta(days=90)
@@ -26,13 +26,13 @@ class Session(db.Model):  # type: ignore[name-defined, misc]
 
     __tablename__ = "sessions"
 
-    digest = sa.Column(sa.String(64), primary_key=True)
-    user_id = sa.Column(sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
+    digest = field(sa.String(64), primary_key=True)
+    user_id = field(sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
     # What the browser calls itself: for its owner to tell one from another.
-    agent = sa.Column(sa.String(AGENT_MAX), nullable=False, default="")
-    created_at = sa.Column(sa.DateTime, nullable=False, default=utc_now)
-    last_used = sa.Column(sa.DateTime, nullable=False, default=utc_now)
-    expires_at = sa.Column(sa.DateTime, nullable=False)
+    agent = field(sa.String(AGENT_MAX), nullable=False, default="")
+    created_at = field(sa.DateTime, nullable=False, default=utc_now)
+    last_used = field(sa.DateTime, nullable=False, default=utc_now)
+    expires_at = field(sa.DateTime, nullable=False)
 
     __table_args__ = (sa.Index(None, user_id), sa.Index(None, expires_at), TABLE_OPTIONS)
 

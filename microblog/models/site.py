@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db
+from microblog.database import TABLE_OPTIONS, db, field
 
 REGISTRATION = "registration"
 
@@ -13,8 +13,8 @@ class Setting(db.Model):  # type: ignore[name-defined, misc]
     __tablename__ = "settings"
     __table_args__ = TABLE_OPTIONS
 
-    name = sa.Column(sa.String(32), primary_key=True)
-    value = sa.Column(sa.String(255), nullable=False)
+    name = field(sa.String(32), primary_key=True)
+    value = field(sa.String(255), nullable=False)
 
 
 def registration_open() -> bool:

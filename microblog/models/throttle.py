@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.dialects import mysql, sqlite
 
-from microblog.database import TABLE_OPTIONS, db, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, utc_now
 
 # Rows that are removed in one statement.
 _CHUNK = 500
@@ -26,9 +26,9 @@ class Attempts(db.Model):  # type: ignore[name-defined, misc]
 
     __tablename__ = "attempts"
 
-    digest = sa.Column(sa.String(64), primary_key=True)
-    made = sa.Column(sa.Integer, nullable=False)
-    expires_at = sa.Column(sa.DateTime, nullable=False)
+    digest = field(sa.String(64), primary_key=True)
+    made = field(sa.Integer, nullable=False)
+    expires_at = field(sa.DateTime, nullable=False)
 
     __table_args__ = (sa.Index(None, expires_at), TABLE_OPTIONS)
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, utc_now
 from microblog.models.user import EMAIL_MAX, User
 
 LIFETIME = timedelta(minutes=10)
@@ -26,12 +26,12 @@ class Token(db.Model):  # type: ignore[name-defined, misc]
 
     __tablename__ = "tokens"
 
-    digest = sa.Column(sa.String(64), primary_key=True)
-    user_id = sa.Column(sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
-    purpose = sa.Column(sa.String(16), nullable=False)
-    email = sa.Column(sa.String(EMAIL_MAX), nullable=True)
-    bound_to = sa.Column(sa.String(64), nullable=False)
-    expires_at = sa.Column(sa.DateTime, nullable=False)
+    digest = field(sa.String(64), primary_key=True)
+    user_id = field(sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
+    purpose = field(sa.String(16), nullable=False)
+    email = field(sa.String(EMAIL_MAX), nullable=True)
+    bound_to = field(sa.String(64), nullable=False)
+    expires_at = field(sa.DateTime, nullable=False)
 
     __table_args__ = (sa.Index(None, user_id), sa.Index(None, expires_at), TABLE_OPTIONS)
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 import sqlalchemy.orm
 from flask_login import UserMixin
 
-from microblog.database import TABLE_OPTIONS, db, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, utc_now
 from microblog.models import passwords, sessions
 
 USERNAME_MIN = 3
@@ -60,24 +60,24 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
     # A number is never given again: what was made for an account is not for the next one.
     __table_args__ = {"sqlite_autoincrement": True, **TABLE_OPTIONS}
 
-    id = sa.Column(sa.Integer, primary_key=True)
-    username = sa.Column(sa.String(USERNAME_MAX), nullable=False)
-    name_key = _late(sa.Column(sa.String(USERNAME_MAX), nullable=False, unique=True))
-    email = _late(sa.Column(sa.String(EMAIL_MAX), nullable=False, unique=True))
-    password_hash = _late(sa.Column(sa.String(255), nullable=False))
-    created_at = _late(sa.Column(sa.DateTime, nullable=False, default=utc_now))
-    about = _late(sa.Column(sa.String(ABOUT_MAX), nullable=False, default="", server_default=""))
+    id = field(sa.Integer, primary_key=True)
+    username = field(sa.String(USERNAME_MAX), nullable=False)
+    name_key = _late(field(sa.String(USERNAME_MAX), nullable=False, unique=True))
+    email = _late(field(sa.String(EMAIL_MAX), nullable=False, unique=True))
+    password_hash = _late(field(sa.String(255), nullable=False))
+    created_at = _late(field(sa.DateTime, nullable=False, default=utc_now))
+    about = _late(field(sa.String(ABOUT_MAX), nullable=False, default="", server_default=""))
     # The interface's language; None: what the browser prefers.
-    locale = sa.Column(sa.String(8))
-    is_admin = sa.Column(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
-    suspended_at = sa.Column(sa.DateTime)
-    last_seen = sa.Column(sa.DateTime)
+    locale = field(sa.String(8))
+    is_admin = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
+    suspended_at = field(sa.DateTime)
+    last_seen = field(sa.DateTime)
     # Kept in the transactions that change them: no page counts rows.
-    posts_count = _late(sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0")))
-    followers_count = _late(sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0")))
-    following_count = sa.Column(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
+    posts_count = _late(field(sa.Integer, nullable=False, default=0, server_default=sa.text("0")))
+    followers_count = _late(field(sa.Integer, nullable=False, default=0, server_default=sa.text("0")))
+    following_count = field(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
     # Whether a link in a mail to it was opened. Else somebody else may have it: it may be theirs.
-    email_confirmed = _late(sa.Column(sa.Boolean, nullable=False, default=True, server_default=sa.text("1")))
+    email_confirmed = _late(field(sa.Boolean, nullable=False, default=True, server_default=sa.text("1")))
 
     # Of the log-in that this account was looked up by.
     secret = ""

@@ -33,10 +33,11 @@ def linked(text: str) -> Markup:
     """
     parts = []
     end = 0
+    link: Markup | None
     for match in _LINK.finditer(text):
-        link: Markup | None
         if match["name"]:
-            link, length = Markup('<a href="/user/{0}">@{0}</a>').format(match["name"]), len(match[0])
+            link = Markup('<a href="/user/{0}">@{0}</a>').format(match["name"])
+            length = len(match[0])
         else:
             url = without_punctuation(match["url"])
             link, length = external(url), len(url)
