@@ -47,6 +47,7 @@ SERVERS = {
     "package": ["--config", "python:microblog.gunicorn_config"],
     "4 sync workers": ["--workers", "4", "--worker-class", "sync"],
 }
+_LOGS = ("nginx.log", "microblog.error.log")
 # Seconds after which a visitor is gone.
 _PATIENCE = 60
 # An account may write 100 posts an hour.
@@ -83,24 +84,47 @@ def measure(python: str = app.PYTHON) -> dict[str, Any]:
 
     :param python: that runs gunicorn.
     :return: ``results``, one for each database, server and rate: requests a second that were offered and
-        done, ``errors``, and by kind how many there were and their milliseconds (p50, p95, p99); ``pss_mb``:
-        memory of gunicorn and of nginx, shared pages counted once, after the last.
+        done, ``errors`` and ``why``, by kind how many there were and their milliseconds (p50, p95, p99), and
+        ``cpu_ms``, what a request took of a processor's time, by whom; ``servers``: of each, the memory of
+        gunicorn and of nginx, shared pages counted once, after the last, and what nginx had to say.
     :raises BuildError: a program is missing, or a page is not what it should be.
     """
     results: list[dict[str, Any]] = []
-    memory: list[dict[str, Any]] = []
+    servers: list[dict[str, Any]] = []
     for name in DATABASES:
         for server, options in SERVERS.items():
             # Afresh for each: what the one's readers have written is not the other's.
             with app._database(name, POSTS) as url:
                 _everybodys_author(url)
-                with _serve(url, python, options) as (port, masters):
-                    found = asyncio.run(_visit(port, f"{name}, {server}"))
+                with _serve(url, python, options) as (port, masters, work):
+                    found = asyncio.run(_visit(port, f"{name}, {server}", {**masters, **_database_server()}))
                     results += [{"db": name, "server": server, **one} for one in found]
-                    memory.append({"db": name, "server": server} | {
-                        part: round(app._pss(pid), 1) for part, pid in masters.items()
-                    })  # fmt: skip
-    return {"readers": READERS, "posts": POSTS, "results": results, "pss_mb": memory}
+                    memory = {part: round(app._pss(pid), 1) for part, pid in masters.items()}
+                    servers.append({"db": name, "server": server, **memory, "said": _said(work)})
+    return {"readers": READERS, "posts": POSTS, "results": results, "servers": servers}
+
+
+def _database_server() -> dict[str, int]:
+    """The process of the database's server, which is a child of this one."""
+    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        if Path(f"/proc/{pid}/comm").read_text().strip() in ("mariadbd", "mysqld"):
+            return {"database": int(pid)}
+    return {}
+
+
+def _said(work: Path) -> list[str]:
+    """What nginx had to complain of, each once."""
+    lines = [line for name in _LOGS for line in (work / name).read_text(errors="replace").splitlines()]
+    return sorted({re.sub(r"^.*?: (\*\d+ )?|, client: .*|while .*", "", line) for line in lines})[:5]
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of a processor's time that a process and its children have taken (proc(5), stat)."""
+    total = 0
+    for one in (str(pid), *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def _everybodys_author(url: str) -> None:
@@ -127,8 +151,8 @@ def _everybodys_author(url: str) -> None:
 
 
 @contextmanager
-def _serve(url: str, python: str, options: list[str]) -> Iterator[tuple[int, dict[str, int]]]:
-    """nginx and gunicorn: the port, and both masters' process ids."""
+def _serve(url: str, python: str, options: list[str]) -> Iterator[tuple[int, dict[str, int], Path]]:
+    """nginx and gunicorn: the port, both masters' process ids, and the folder of their logs."""
     with tempfile.TemporaryDirectory(prefix="microblog-bench-") as scratch:
         work = Path(scratch)
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -153,7 +177,10 @@ def _serve(url: str, python: str, options: list[str]) -> Iterator[tuple[int, dic
             }
             try:
                 _wait(port, running, work)
-                yield port, {name: process.pid for name, process in running.items()}
+                # What it said while gunicorn was not up yet.
+                for name in _LOGS:
+                    (work / name).write_text("")
+                yield port, {name: process.pid for name, process in running.items()}, work
             finally:
                 for process in running.values():
                     process.terminate()
@@ -320,7 +347,7 @@ def _token(page: bytes) -> str:
     return found[1].decode()
 
 
-async def _visit(port: int, what: str) -> list[dict[str, Any]]:
+async def _visit(port: int, what: str, parts: dict[str, int]) -> list[dict[str, Any]]:
     context = _context()
     readers = [Reader(number, f"user{number % app.USERS}", port, context) for number in range(READERS)]
     author = Reader(READERS, AUTHOR, port, context)
@@ -334,7 +361,7 @@ async def _visit(port: int, what: str) -> list[dict[str, Any]]:
         with step(
             f"Offering {rate} requests a second ({what})", f"Offered {rate} requests a second ({what})"
         ):
-            figures = await _at(rate, readers, author)
+            figures = await _at(rate, readers, author, parts)
         found.append(figures)
         say(f"  {figures['rps']:.0f} a second, {figures['errors']} errors, {figures['all']}")
     for reader in (*readers, author):
@@ -343,11 +370,12 @@ async def _visit(port: int, what: str) -> list[dict[str, Any]]:
     return found
 
 
-async def _at(rate: int, readers: list[Reader], author: Reader) -> dict[str, Any]:
+async def _at(rate: int, readers: list[Reader], author: Reader, parts: dict[str, int]) -> dict[str, Any]:
     """All readers at work, so that together they ask so often where the site keeps up."""
     took: dict[str, list[float]] = {kind: [] for kind in MIX}
     errors: list[str] = []
     think = len(readers) / rate
+    before = {"readers": time.process_time(), **{part: _cpu(pid) for part, pid in parts.items()}}
     began = time.monotonic()
     # The first pause of each is part of what is measured: there are as many in it as later.
     ends = began + SECONDS
@@ -369,6 +397,7 @@ async def _at(rate: int, readers: list[Reader], author: Reader) -> dict[str, Any
 
     await asyncio.gather(writes(), *map(at_work, readers))
     seconds = max(time.monotonic(), ends) - began
+    after = {"readers": time.process_time(), **{part: _cpu(pid) for part, pid in parts.items()}}
     every = sorted(took for kind in took.values() for took in kind)
     return {
         "offered": rate,
@@ -376,6 +405,9 @@ async def _at(rate: int, readers: list[Reader], author: Reader) -> dict[str, Any
         "errors": len(errors),
         "why": sorted(set(errors))[:5],
         "all": _percentiles(every),
+        "cpu_ms": {
+            part: round((after[part] - before[part]) * 1000 / max(len(every), 1), 2) for part in after
+        },
         "kinds": {kind: {"count": len(times), **_percentiles(sorted(times))} for kind, times in took.items()},
     }
 
@@ -408,6 +440,7 @@ def table(figures: dict[str, Any]) -> str:
         shown = [f"{times[name]:.0f}" for name in ("p50_ms", "p95_ms", "p99_ms") if name in times]
         return " / ".join(shown) or "-"
 
+    parts = ("gunicorn", "database", "nginx", "readers")
     lines = [
         f"{figures['readers']:,} readers, {figures['posts']:,} posts; ms: p50 / p95 / p99",
         "",
@@ -420,9 +453,22 @@ def table(figures: dict[str, Any]) -> str:
             f"| {row['db']} | {row['server']} | {row['offered']} | {row['rps']:.0f} | {row['errors']} |"
             f" {kinds} |"
         )
-    lines += ["", "| database | gunicorn | MB of gunicorn | MB of nginx |", "|---|---|--:|--:|"]
+    lines += [
+        "",
+        f"| database | gunicorn | offered | processor ms a request: {' | '.join(parts)} |",
+        f"|---|---|--:|{'--:|' * len(parts)}",
+    ]
+    for row in figures["results"]:
+        took = " | ".join(f"{row['cpu_ms'].get(part, 0):.1f}" for part in parts)
+        lines.append(f"| {row['db']} | {row['server']} | {row['offered']} | {took} |")
+    lines += [
+        "",
+        "| database | gunicorn | MB of gunicorn | MB of nginx | nginx said |",
+        "|---|---|--:|--:|---|",
+    ]
     lines += [
         f"| {row['db']} | {row['server']} | {row['gunicorn']:.0f} | {row['nginx']:.0f} |"
-        for row in figures["pss_mb"]
+        f" {'; '.join(row['said']) or 'nothing'} |"
+        for row in figures["servers"]
     ]
     return "\n".join(lines)

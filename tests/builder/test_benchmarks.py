@@ -44,13 +44,22 @@ def test_percentiles_and_their_table(site):
         "readers": 1000,
         "posts": 10_000,
         "results": [
-            {"db": "sqlite", "server": "package", "offered": 50, "rps": 49.8, "errors": 0, "kinds": kinds}
+            {
+                "db": "sqlite",
+                "server": "package",
+                "offered": 50,
+                "rps": 49.8,
+                "errors": 0,
+                "kinds": kinds,
+                "cpu_ms": {"gunicorn": 4.21, "nginx": 0.3, "readers": 0.9},
+            }
         ],
-        "pss_mb": [{"db": "sqlite", "server": "package", "gunicorn": 142.3, "nginx": 7.0}],
+        "servers": [{"db": "sqlite", "server": "package", "gunicorn": 142.3, "nginx": 7.0, "said": []}],
     }
     table = site.table(figures)
     assert "| sqlite | package | 50 | 50 | 0 | 2 / 2 / 2 |" in table
-    assert table.endswith("| sqlite | package | 142 | 7 |")
+    assert table.endswith("| sqlite | package | 142 | 7 | nothing |")
+    assert "| sqlite | package | 50 | 4.2 | 0.0 | 0.3 | 0.9 |" in table
     assert "2 / 2 / 2 | - |" in table
 
 
