@@ -24,6 +24,16 @@ def test_a_picture(client):
 def test_a_name_has_one_picture_and_names_differ():
     assert avatars.draw("Susan") == avatars.draw("susan")
     assert len({avatars.draw(f"s{number}") for number in range(300)}) > 150
+    # Of one version and the next.
+    parts = (
+        'fill="hsl(120,46%,32%)"',
+        'fill="hsl(150,52%,25%)" transform="rotate(90 32 32)"',
+        "M0 0h24v64H0z",
+    )
+    assert all(part in avatars.draw("susan") for part in parts)
+    every = "".join(avatars.draw(f"s{number}") for number in range(300))
+    assert {int(hue) for hue in re.findall(r'height="64" fill="hsl\((\d+)', every)} == set(avatars.HUES)
+    assert avatars.HUES == (8, 28, 45, 75, 120, 155, 180, 205, 230, 262, 295, 330)
 
 
 @pytest.mark.parametrize("name", ["<svg>", "a b", "é", "x" * 33, "%00", "a.b", "..%2Fx"])

@@ -66,6 +66,7 @@ def test_nobody(susan, path):
 def test_who_follows_whom(susan):
     assert susan.submit("/user/david/follow", page="/user/david").headers["Location"] == "/user/david"
     page = susan.get("/user/david").text
+    assert "You follow david now." in page
     assert "1 follower<" in page
     assert 'action="/user/david/unfollow"' in page
     assert (
@@ -75,12 +76,18 @@ def test_who_follows_whom(susan):
     assert 'href="/user/david"' in susan.get("/user/susan/following").text
     # Again, or the other way round without need: nothing happens.
     susan.submit("/user/david/follow", page="/user/david")
-    assert "1 follower<" in susan.get("/user/david").text
-    for _ in range(2):
+    page = susan.get("/user/david").text
+    assert "1 follower<" in page
+    assert "You follow david now." not in page
+    for said in (True, False):
         susan.submit("/user/david/unfollow", page="/")
-    assert "0 followers" in susan.get("/user/david").text
+        page = susan.get("/user/david").text
+        assert ("You no longer follow david." in page) == said
+        assert "0 followers" in page
     susan.submit("/user/susan/follow", page="/")
-    assert "0 followers" in susan.get("/user/susan").text
+    page = susan.get("/user/susan").text
+    assert "You cannot follow yourself." in page
+    assert "0 followers" in page
 
 
 def test_the_suspended_are_gone_except_for_administrators(app, susan, write):

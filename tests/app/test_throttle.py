@@ -1,5 +1,6 @@
 import threading
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy
@@ -270,6 +271,17 @@ def test_what_has_expired_goes_by_time(app, client, make_user, clock, monkeypatc
     fresh.test_client().get("/login").close()
     with app.app_context():
         assert db.session.query(Attempts).count() == 3
+
+
+def test_the_house_is_kept_now_and_then_not_after_every_page(app, monkeypatch):
+    clock, cleaned = [1000.0], []
+    monkeypatch.setattr(housekeeping, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(housekeeping, "clean", cleaned.append)
+    fresh = build_app(Config(secret_key="k" * 32, database_url=app.config["SQLALCHEMY_DATABASE_URI"]))
+    for moment, times in ((1001.0, 0), (1601.0, 1), (1602.0, 1), (2202.0, 2)):
+        clock[0] = moment
+        fresh.test_client().get("/healthz").close()
+        assert len(cleaned) == times
 
 
 def test_old_log_ins_and_links_go(app, client, make_user):
