@@ -54,6 +54,10 @@ def test_help_names_every_verb_and_each_has_an_example(build):
             "build.py: there is no suite 'ap'\n"
             "  There are: images, app, browser, builder, package, stranger, pi\n",
         ),
+        (
+            ("test", "builder", "--mutate", "3"),
+            "build.py: only the suite app is tried so\n  ./build.py test app --mutate 40\n",
+        ),
         (("bench", "cake"), "build.py: there is no benchmark 'cake'\n  There are: app, bake, pi, site\n"),
     ],
 )
