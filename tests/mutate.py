@@ -315,15 +315,23 @@ def _coverage(root: Path) -> dict[tuple[str, int], list[str]]:
 
 
 def _spread(root: Path, found: dict[tuple[str, int], list[str]]) -> dict[tuple[str, int], list[str]]:
-    """The lines of a statement of several belong to its first; coverage may name just one of them."""
+    """The lines of a statement of several belong to its first, coverage may name just one of them; and what a
+    function keeps (a cache) shows in tests that did not run it themselves."""
     for path in (root / "microblog").rglob("*.py"):
         file = str(path.relative_to(root))
+        whole = sorted({test for place, tests in found.items() if place[0] == file for test in tests})
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.stmt) and (file, node.lineno) in found:
                 body = getattr(node, "body", None)
                 end = body[0].lineno - 1 if body else node.end_lineno or node.lineno
                 for line in range(node.lineno, end + 1):
                     found.setdefault((file, line), found[file, node.lineno])
+            if isinstance(node, ast.FunctionDef) and any(
+                "cache" in ast.unparse(one) for one in node.decorator_list
+            ):
+                for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
+                    if (file, line) in found:
+                        found[file, line] = sorted(whole, key=lambda test: _order(file, test))
     return found
 
 
