@@ -13,8 +13,8 @@ from microblog.host.backups import archive
 from microblog.host.database import rows
 from microblog.host.handmade import convert, found, read, take
 from microblog.models import Post, User
+from microblog.models.feeds import home_page
 from microblog.models.passwords import check_password
-from microblog.models.post import home_page
 from microblog.models.search import search_page
 
 
