@@ -52,24 +52,24 @@ class _Session(requests.Session):
 def dated(url: str) -> list[str]:
     """The dated addresses that an address of the latest stands for, the newest first.
 
-    Either it holds ``{date}`` in the name of a directory, and the listing of that directory's parent
-    has the dates; or its server redirects it to the one that there is.
+    Either it holds ``{date}`` in the name of a directory (and maybe again behind it), and the listing of
+    that directory's parent has the dates; or its server redirects it to the one that there is.
 
     :raises BuildError: it can't be reached, or there is none.
     """
     url = mirrored(url)
     if _DATE not in url:
         return [_attempts(url, lambda: _final(url))]
-    before, _, behind = url.partition(_DATE)
+    before = url.partition(_DATE)[0]
     parent, _, stem = before.rpartition("/")
     listing = small(f"{parent}/").decode(errors="replace")
-    dates = re.findall(rf'href="(?:[^"]*/)?{re.escape(stem)}(\d{{8}}(?:\.\d+)?)/?"', listing)
+    dates = re.findall(rf'href="(?:[^"]*/)?{re.escape(stem)}(\d{{8}}(?:[.-]\d+)?)/?"', listing)
     if not dates:
         raise BuildError(
             f"{parent}/ lists no {stem}YYYYMMDD", "Did the publisher move it? See its definition"
         )
-    dates = sorted(set(dates), key=lambda text: [int(part) for part in text.split(".")], reverse=True)
-    return [f"{before}{date}{behind}" for date in dates]
+    dates = sorted(set(dates), key=lambda text: [int(part) for part in re.split("[.-]", text)], reverse=True)
+    return [url.replace(_DATE, date) for date in dates]
 
 
 def small(url: str) -> bytes:

@@ -20,6 +20,8 @@ _TAMPERED = "Do not use it: it was changed on the way or at its source. Compare 
 _ANOTHER_DAY = (
     "Either it is of another day than these checksums, or it was changed on the way: do not use it then"
 )
+_KINDS = {64: "sha256", 128: "sha512"}
+"""Of checksums, by the number of their hexadecimal digits."""
 _DATES = 3
 """How many of the newest are looked at for one that is published whole."""
 
@@ -84,12 +86,12 @@ def _newest(base: DownloadedBase, store: Path, urls: list[str]) -> Verified:
 
 def _of_some_day(base: DownloadedBase, store: Path, urls: list[str], given: Path) -> Verified:
     """A file that was given, as the checksums of the day that it is of have it."""
-    found = cache.sha256_file(given)
+    found = {cache.sum_file(given, kind) for kind in _KINDS.values()}
     for url in urls:
         directory = _directory(store, url)
         with contextlib.suppress(NotThere):
             sums, _ = _have_sums(base, url, directory, given.name, None)
-            if _sum_of(sums, given.name) == found:
+            if _sum_of(sums, given.name) in found:
                 return _checked(base, store, url, given)
     raise BuildError(
         f"{given} is none that its publisher offers by now",
@@ -113,11 +115,15 @@ def _forget_others(store: Path, verified: Verified) -> Verified:
 
 def _have_sums(
     base: DownloadedBase, url: str, kept: Path, name: str, given: Path | None
-) -> tuple[Path, Path]:
-    """The publisher's checksums and the signature, checked where it is theirs."""
-    sums, signed = (kept / pattern.replace(FILE, name) for pattern in (base.sums, base.signature))
-    for small in (sums, signed):
-        _have_small(url, small.name, kept, given)
+) -> tuple[Path, Path | None]:
+    """The publisher's checksums and the signature, checked where it is theirs; None where there is none."""
+    for small in _beside(base, name):
+        _have_small(url, small, kept, given)
+    sums = kept / base.sums.replace(FILE, name)
+    if not base.signed:
+        say(f"WARNING: {base.name}: its publisher signs nothing. That {sums.name} came by https is all")
+        return sums, None
+    signed = kept / base.signature.replace(FILE, name)
     if base.signs_sums:
         with _forgotten_if_wrong(sums, signed):
             signature.verify(sums, signed, base.key)
@@ -140,14 +146,14 @@ def _checked(base: DownloadedBase, store: Path, url: str, given: Path | None) ->
     with _forgotten_if_wrong(kept), step(f"Checking {name}", f"Checked {name}"):
         if signed and not base.signs_sums:
             signature.verify(file, signed, base.key)
-        found = cache.sha256_file(file)
+        found = cache.sum_file(file, _KINDS[len(wanted)])
         if found != wanted:
             raise _WrongError(
                 f"{given or url} has the checksum {found[:16]}..., not {wanted[:16]}... as "
                 + ("its publisher says" if base.sums else "its definition says"),
                 _ANOTHER_DAY if given else _TAMPERED,
             )
-    source = {**({"url": url} if url else {"file": name}), "sha256": found}
+    source = {**({"url": url} if url else {"file": name}), "sha256": cache.sha256_file(file)}
     return Verified(file, {**source, "signed_by": base.key} if base.key else source)
 
 
@@ -162,9 +168,10 @@ def _have_small(url: str, name: str, kept: Path, given: Path | None) -> None:
 
 
 def _sum_of(sums: Path, name: str) -> str:
-    """The SHA-256 that a file of checksums has for a name (sha256sum(1): HEX, space, space or *, NAME)."""
+    """The SHA-256 or SHA-512 that a file of checksums has for a name (sha256sum(1): HEX, space, space or
+    *, NAME)."""
     for line in sums.read_text(errors="replace").splitlines():
-        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line.strip())
+        match = re.fullmatch(r"([0-9a-fA-F]{64}|[0-9a-fA-F]{128}) [ *](?:\./)?(.+)", line.strip())
         if match and match[2] == name:
             return match[1].lower()
     raise NotThere(

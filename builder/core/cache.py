@@ -21,7 +21,12 @@ _HALF_MADE_SECONDS = 86400
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
+    return sum_file(path, "sha256")
+
+
+def sum_file(path: Path, kind: str) -> str:
+    """As :func:`sha256_file`, of another kind that hashlib has."""
+    digest = hashlib.new(kind)
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)

@@ -73,6 +73,8 @@ class DownloadedBase(Definition):
     """The detached signature of these or of the image, which it is named after: ``SHA256SUMS.gpg``."""
     key: str = ""
     """The fingerprint of the key that signs, 40 hexadecimal digits."""
+    signed: bool = True
+    """False of a publisher who signs nothing: his checksums, by https, are then all that there is."""
     layout: str = "cloud"
     """How the disk is laid out: ``cloud`` or ``card``."""
     disk_size: str = ""
@@ -198,7 +200,9 @@ def _fill(cls: type[_Definition], path: Path, values: dict[str, Any]) -> _Defini
             if field.default is field.default_factory is dataclasses.MISSING:
                 raise BuildError(f"{path}: the field {name!r} is missing", f"Add a line: {name} = ...")
         elif not _is_a(values[name], hints[name]):
-            wanted = {str: "a string", int: "a whole number"}.get(hints[name], "a list of strings")
+            wanted = {str: "a string", int: "a whole number", bool: "true or false"}.get(
+                hints[name], "a list of strings"
+            )
             raise BuildError(f"{path}: {name} must be {wanted}, not {values[name]!r}", "Mend that line")
         else:
             _must_look_right(path, name, values[name])
@@ -310,6 +314,19 @@ def _must_be_checkable(path: Path, base: DownloadedBase) -> None:
     if base.sha256 and not re.fullmatch("[0-9a-f]{64}", base.sha256):
         raise BuildError(f"{path}: sha256 is not 64 hexadecimal digits", "Copy it from the publisher's sums")
     signed = (base.sums, base.signature, base.key)
+    if not base.signed:
+        if (
+            base.sha256
+            or signed != (base.sums, "", "")
+            or not base.sums
+            or not base.url.startswith("https://")
+        ):
+            raise BuildError(
+                f"{path}: signed = false goes with sums at an address that begins with https://, and with no"
+                " sha256, signature or key",
+                "Where there is a signature, give it",
+            )
+        return
     if bool(base.sha256) == any(signed) or (any(signed) and not all(signed)):
         raise BuildError(
             f"{path} does not say how its image is checked",

@@ -143,3 +143,21 @@ def test_a_base_of_another_layout_is_refused_at_once(build, image, base, why):
     fitting = second.partition("There are: ")[2].split(", ")
     assert all(definition.load_base_for(definition.load_image(image), name) for name in fitting)
     assert base not in fitting
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("https://", "http://"),
+        ('sums = "SHA512SUMS"\n', ""),
+        ("signed = false", f'signed = false\nkey = "{"A" * 40}"'),
+        ("signed = false", "signed = true"),
+        ("signed = false", 'signed = "no"'),
+    ],
+)
+def test_what_nobody_signs_is_said_to_be_so_and_comes_by_https(definitions, old, new):
+    assert not definition.load_base("debian-13-genericcloud").signed
+    path = definitions / "bases/debian-13-genericcloud.toml"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(BuildError):
+        definition.load_base("debian-13-genericcloud")

@@ -507,3 +507,36 @@ def test_a_file_at_hand_needs_its_base_named(build):
     done = build("images", "cloud", "--base-file", "x.img")
     assert done.returncode == 1
     assert "--base-file needs --base" in done.stderr
+
+
+def _unsigned(server, content, date, listed=None):
+    """As Debian publishes: dates of another form, twice in the address, SHA-512 and no signature."""
+    name = f"debian-amd64-{date}.qcow2"
+    line = f"{hashlib.sha512(content if listed is None else listed).hexdigest()}  {name}\n"
+    server.files |= {f"/trixie/{date}/{name}": content, f"/trixie/{date}/SHA512SUMS": line.encode()}
+    links = server.files.get("/trixie/", b"").decode()
+    server.files["/trixie/"] = f'{links}<a href="{date}/">{date}/</a>'.encode()
+    return definition.DownloadedBase(
+        name="plain", description="", architecture="amd64", user="u", sums="SHA512SUMS", signed=False,
+        url=f"{server.url}/trixie/{{date}}/debian-amd64-{{date}}.qcow2",
+    )  # fmt: skip
+
+
+def test_a_publisher_who_signs_nothing_is_said_to(server, cache, capfd):
+    _unsigned(server, b"old", "20261109-2100")
+    _unsigned(server, b"older", "20261108-2300")
+    got = upstream.obtain(_unsigned(server, b"new", "20261110-1999"))
+    assert got.file.read_bytes() == b"new"
+    assert got.source == {
+        "url": f"{server.url}/trixie/20261110-1999/debian-amd64-20261110-1999.qcow2",
+        "sha256": hashlib.sha256(b"new").hexdigest(),
+    }
+    assert "its publisher signs nothing" in capfd.readouterr().err
+
+
+def test_what_is_not_what_its_sha512_says_is_refused(server, cache):
+    wanted = _unsigned(server, b"changed", "20261110-1999", listed=b"new")
+    with pytest.raises(BuildError, match="has the checksum") as error:
+        upstream.obtain(wanted)
+    assert "Do not use it" in error.value.hint
+    assert _kept(cache) == []
