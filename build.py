@@ -158,6 +158,7 @@ def repo(output: Path | None, key: str | None, url: str | None) -> None:
     help="Lay the files of DIR into the image: DIR/etc/motd is /etc/motd.",
 )
 @click.option("--package", "packages", metavar="NAME", multiple=True, help="Install this, too. Repeatable.")
+@click.option("--snapshot", metavar="DAY", default="", help="Packages as the archive had them, as 20260131.")
 @click.option("--base", "insist", metavar="NAME", help="Bake on this base, and on no other.")
 @click.option(
     "--base-file",
@@ -177,6 +178,7 @@ def images(
     keep_failed: bool,
     overlay: Path | None,
     packages: tuple[str, ...],
+    snapshot: str,
     insist: str | None,
     given: Path | None,
     signer: str | None,
@@ -186,6 +188,7 @@ def images(
     """Bake, boot and check images: all of them, or those named."""
     from builder import make as conductor
     from builder import report
+    from builder.bases import snapshot as archive
     from builder.core.request import Request
     from builder.defs import definition
     from builder.results import sign
@@ -211,7 +214,10 @@ def images(
         keep_failed=keep_failed,
         overlay=overlay,
         packages=packages,
+        snapshot=snapshot,
     )
+    if snapshot:
+        archive.moment(snapshot)
     attempts = [conductor.attempt(name, asked) for name in wanted]
     good = [attempt.result for attempt in attempts if attempt.result and not attempt.error]
     if as_json:

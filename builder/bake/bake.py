@@ -47,6 +47,8 @@ def made_from(image: Image, base: CachedBase, deb: Path, asked: Request = USUAL)
         "base": {"name": base.name, "digest": base.digest, "sha256": base.sha256},
         "deb": {"name": deb.name, "sha256": cache.sha256_file(deb)},
     }
+    if asked.snapshot:
+        values["snapshot"] = {"day": asked.snapshot}
     laid = [asked.overlay, paths.PACKER / "provision" / overlay.SCRIPT] if asked.overlay else []
     return inputs.of(values, [*sources(image), *laid], code(image))
 

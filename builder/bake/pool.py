@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from builder.bases import snapshot
 from builder.bases.cached import CachedBase
 from builder.core import cache, inputs, paths
 from builder.core.command import output, program
@@ -41,7 +42,7 @@ class Archived(NamedTuple):
     sha256: str
 
 
-def question(base: CachedBase, deb: Path | None, packages: Sequence[str]) -> Inputs:
+def question(base: CachedBase, deb: Path | None, packages: Sequence[str], asked: Request = USUAL) -> Inputs:
     """What decides which packages are needed, but for the archive's indexes."""
     dpkg_deb = program("dpkg-deb", "dpkg")
     fields = output([dpkg_deb, "--field", deb, "Depends", "Recommends", "Pre-Depends"]) if deb else ""
@@ -49,6 +50,7 @@ def question(base: CachedBase, deb: Path | None, packages: Sequence[str]) -> Inp
         "base": {"name": base.name, "digest": base.digest, "sha256": base.sha256},
         "deb": fields,
         "packages": sorted(packages),
+        **({"snapshot": asked.snapshot} if asked.snapshot else {}),
     }
     return inputs.of(values, code=[Path(__file__)])
 
@@ -65,7 +67,7 @@ def needed(
     """
     store = _store()
     store.mkdir(parents=True, exist_ok=True)
-    made_from = question(base, deb, packages)
+    made_from = question(base, deb, packages, asked)
     stem, day = made_from.digest[:16], time.strftime("%Y-%m-%d", time.gmtime())
     with cache.lock(store / "lock", "downloading packages"):
         # None at all is an answer too: a composed base has all of them in it.
@@ -79,7 +81,7 @@ def needed(
             scratch(store, log) as asking,
         ):
             try:
-                found = _resolve(base, deb, packages, store, asking, now)
+                found = _resolve(base, deb, packages, store, asking, now, asked.snapshot)
             except _UnreachableError as error:
                 earlier = None if asked.fresh else _earlier(store, stem)
                 if earlier is None:
@@ -241,6 +243,7 @@ def _resolve(
     store: Path,
     work: Work,
     now: Step,
+    day: str,
 ) -> list[Archived]:
     """Let apt download what the base lacks, into the pool."""
     config, pins, archives = work / "apt.conf", work / "preferences", work / "archives"
@@ -268,7 +271,8 @@ APT::Architecture "{base.architecture}";
 APT::Architectures {{ {" ".join(f'"{name}";' for name in sorted(architectures))} }};
 APT::Get::Never-Include-Phased-Updates "true";
 APT::Sandbox::User "root";
-Dir::Etc "{base.apt}";
+Acquire::Check-Valid-Until "{"false" if day else "true"}";
+Dir::Etc "{_sources(base, work, day)}";
 Dir::Etc::main "/dev/null";
 Dir::Etc::parts "/dev/null";
 Dir::Etc::preferences "{pins}";
@@ -301,6 +305,18 @@ Dir::Cache::archives "{archives}";
         if not _place(store, one).exists():
             _keep(archives / one.name, _place(store, one), one, hint)
     return wanted
+
+
+def _sources(base: CachedBase, work: Work, day: str) -> Path:
+    """The base's /etc/apt, whose archives are those of a day if there is one."""
+    if not day:
+        return base.apt
+    etc = work / "etc"
+    shutil.copytree(base.apt, etc, symlinks=True)
+    for file in [etc / "sources.list", *etc.glob("sources.list.d/*")]:
+        if file.is_file():
+            file.write_text(snapshot.sources(file.read_text(errors="replace"), day))
+    return etc
 
 
 def _keep(file: Path, to: Path, package: Archived, hint: str) -> None:

@@ -16,11 +16,13 @@ from builder.deb import package
 from builder.defs.definition import Base, ComposedBase, DownloadedBase, Image, load_base, load_base_for
 
 
-def made_from(base: Base, include: Sequence[str] = ()) -> Inputs:
+def made_from(base: Base, include: Sequence[str] = (), asked: Request = USUAL) -> Inputs:
     """All that a base is made from."""
     values: dict[str, object] = {"base": dataclasses.asdict(base)}
     if isinstance(base, ComposedBase):
         values["besides"] = sorted(set(include) - set(base.packages))
+        if asked.snapshot:
+            values["snapshot"] = asked.snapshot
         files, code = compose.scripts(base), compose.code(base)
     else:
         files, code = [paths.DEFINITIONS / "bases" / downloaded.BAKE_TARGET], [downloaded]
@@ -69,7 +71,7 @@ def get(
     """
     if asked.given and not isinstance(base, DownloadedBase):
         raise BuildError(f"the base {base.name} is not one that is downloaded", "Leave out --base-file")
-    wanted = made_from(base, include)
+    wanted = made_from(base, include, asked)
     store = store or paths.cache_dir() / "bases"
     with cache.lock(store / f"{base.name}.lock", f"preparing the base {base.name}"):
         directory = cached.directory_for(store, base.name, wanted)
@@ -78,7 +80,7 @@ def get(
             if found:
                 say(f"Base {base.name} is in the cache")
                 return found
-        _make(base, include, wanted, store, directory, asked.given)
+        _make(base, include, wanted, store, directory, asked)
         made = from_cache(directory)
         if made is None:
             raise BuildError(f"the base {base.name} changed while it was written", "Is the disk sound?")
@@ -87,7 +89,7 @@ def get(
 
 
 def _make(
-    base: Base, include: Sequence[str], wanted: Inputs, store: Path, directory: Path, given: Path | None
+    base: Base, include: Sequence[str], wanted: Inputs, store: Path, directory: Path, asked: Request
 ) -> None:
     log = store / f"{base.name}.log"
     log.unlink(missing_ok=True)
@@ -95,9 +97,9 @@ def _make(
         raw = work / "base.raw"
         source = None
         if isinstance(base, ComposedBase):
-            compose.compose(base, include, raw, work)
+            compose.compose(base, include, raw, work, asked)
         else:
-            source = downloaded.fetch(base, raw, work, given)
+            source = downloaded.fetch(base, raw, work, asked.given)
         with step(f"Packing {base.name}", f"Packed {base.name}"):
             facts = CachedBase(
                 directory=directory,

@@ -1,5 +1,6 @@
 """Compose a base from a Debian archive's packages: mmdebstrap, then the disk layout."""
 
+import dataclasses
 import os
 import sys
 import tempfile
@@ -7,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from builder.bases import interpreter
+from builder.bases import interpreter, snapshot
 from builder.core import cache, paths
 from builder.core.command import program
 from builder.core.needs import File, Folder, Program
 from builder.core.progress import step
+from builder.core.request import USUAL, Request
 from builder.core.work import Work
 from builder.defs.definition import ComposedBase, size_in_bytes
 
@@ -25,6 +27,7 @@ NEEDS = (
     # An ordinary user's namespaces.
     Program("newuidmap", "uidmap"),
 )
+_DEBIAN = "http://deb.debian.org/debian"
 _LAYOUTS = Folder("builder/disk/layouts")
 
 
@@ -38,12 +41,15 @@ def code(base: ComposedBase) -> list[ModuleType]:
     return [sys.modules[__name__], _LAYOUTS.load(base.layout)]
 
 
-def archives(base: ComposedBase) -> list[str]:
+def archives(base: ComposedBase, asked: Request = USUAL) -> list[str]:
     """The archives of a base whose definition names a mirror, as lines of a sources.list; else none.
 
-    mmdebstrap knows Debian's own, with their updates and security updates; of a mirror it takes what it
-    is given.
+    mmdebstrap knows Debian's own, with their updates and security updates; of a mirror, or of a day, it
+    takes what it is given.
     """
+    if asked.snapshot:
+        today = archives(dataclasses.replace(base, mirror=base.mirror or _DEBIAN))
+        return [snapshot.sources(line, asked.snapshot) for line in today]
     if not base.mirror:
         return []
     signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
@@ -77,7 +83,21 @@ def _hook(kind: str, script: str) -> list[str]:
     return [f"--{kind}-hook={paths.base_file(script).read_text()}"]
 
 
-def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Work) -> None:
+def _of_a_day(base: ComposedBase, asked: Request) -> list[str]:
+    """What mmdebstrap is told besides, where packages are those of an earlier day: an old index is good, and
+    the machine's own archives are today's."""
+    if not asked.snapshot:
+        return []
+    today = "\n".join(archives(dataclasses.replace(base, mirror=base.mirror or _DEBIAN)))
+    return [
+        '--aptopt=Acquire::Check-Valid-Until "false"',
+        f"--customize-hook=cat > \"$1/etc/apt/sources.list\" <<'END'\n{today}\nEND",
+    ]
+
+
+def compose(
+    base: ComposedBase, include: Sequence[str], image: Path, work: Work, asked: Request = USUAL
+) -> None:
     """Write a raw disk image of the base.
 
     An ordinary user needs user namespaces and a range in /etc/subuid; mmdebstrap's
@@ -103,7 +123,8 @@ def compose(base: ComposedBase, include: Sequence[str], image: Path, work: Work)
              f"--include={','.join([*base.packages, *include])}",
              '--aptopt=Acquire::Languages "none"',
              *_hook("extract", base.prepare), *_hook("customize", base.customize),
-             base.suite, tar, *archives(base)],
+             *_of_a_day(base, asked),
+             base.suite, tar, *archives(base, asked)],
             # Half-done trees go with the scratch directory; an ordinary user's
             # namespace cannot enter it, and mmdebstrap then cleans up /tmp itself.
             env={**interpreter.environment(base.architecture),

@@ -26,6 +26,8 @@ class Request:
     """A directory whose files are laid into the image."""
     packages: tuple[str, ...] = ()
     """Installed beside the definition's."""
+    snapshot: str = ""
+    """A day, as 20260131: packages are taken as the archive had them then; of today if empty."""
 
 
 USUAL = Request()

@@ -200,7 +200,7 @@ def test_the_next_base_is_used_loudly(definitions, offered, deb, capfd):
     offered("good")
     offered("bad", url="http://127.0.0.1:9/none")
     path = definitions / "cloud.toml"
-    path.write_text(path.read_text().replace('["ubuntu-22.04", "debian-12"]', '["bad", "good"]'))
+    path.write_text(path.read_text().replace('["ubuntu-22.04", "debian-12", "debian-13"]', '["bad", "good"]'))
     assert base.obtain(definition.load_image("cloud"), deb).name == "good"
     said = capfd.readouterr().err
     assert "WARNING: the base bad can't be had" in said
@@ -211,7 +211,7 @@ def test_insisting_takes_no_other(definitions, offered, deb):
     offered("good")
     offered("bad", url="http://127.0.0.1:9/none")
     path = definitions / "cloud.toml"
-    path.write_text(path.read_text().replace('["ubuntu-22.04", "debian-12"]', '["bad", "good"]'))
+    path.write_text(path.read_text().replace('["ubuntu-22.04", "debian-12", "debian-13"]', '["bad", "good"]'))
     with pytest.raises(BuildError, match="can't be downloaded"):
         base.obtain(definition.load_image("cloud"), deb, Request("bad"))
 

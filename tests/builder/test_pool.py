@@ -15,7 +15,7 @@ from builder.bake import pool
 from builder.bases.cached import CachedBase
 from builder.core.cache import sha256_file
 from builder.core.errors import BuildError
-from builder.core.request import Request
+from builder.core.request import USUAL
 from builder.core.work import Work
 
 _CONTROL = """Package: {}
@@ -101,12 +101,12 @@ def lacks(tmp_path, archive, cache):
     deb = tmp_path / "microblog_1_all.deb"
     subprocess.run(["dpkg-deb", "--build", tree.parent, deb], check=True, capture_output=True)
 
-    asked = itertools.count()
+    numbers = itertools.count()
 
-    def ask(of, packages=(), fresh=False):
-        to = ask.to = tmp_path / f"to-{next(asked)}"
+    def ask(of, packages=(), fresh=False, asked=USUAL):
+        to = ask.to = tmp_path / f"to-{next(numbers)}"
         to.mkdir()
-        pool.prepare(of, deb, packages, to, Work.at(tmp_path), Request(fresh=fresh))
+        pool.prepare(of, deb, packages, to, Work.at(tmp_path), dataclasses.replace(asked, fresh=fresh))
         return {path.name for path in to.glob("*.deb")} - {deb.name}
 
     return ask
@@ -146,7 +146,7 @@ def test_distributions_have_packages_of_one_name(old, lacks, archive, tmp_path):
     (archive.directory / "dists/stable/main/binary-arm64/Packages").write_text("")
     archive.index["arm64"].clear()
     archive("tool", 3, within="another distribution's")
-    lacks(dataclasses.replace(old, key="another"))
+    lacks(dataclasses.replace(old, digest="another"))
     assert _contents(lacks.to / "tool_3_arm64.deb") == 1
 
 
@@ -175,7 +175,7 @@ def test_the_next_day_without_a_network_has_the_day_befores_packages(old, lacks,
     with pytest.raises(BuildError, match="apt-get failed"):
         lacks(old, fresh=True)
     with pytest.raises(BuildError, match="apt-get failed"):
-        lacks(dataclasses.replace(old, key="another"))
+        lacks(dataclasses.replace(old, digest="another"))
 
 
 @pytest.mark.parametrize("folder", ["debs", "zstd"])
