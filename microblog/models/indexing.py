@@ -113,10 +113,10 @@ def is_current() -> bool:
 
 
 def begin_anew() -> None:
-    """Let the engine's index be made afresh, by who sends next."""
+    """Let the engine's index be made afresh, by who sends next; who sends now stops."""
     db.session.rollback()
     with db.engine.begin() as connection:
-        connection.execute(sa.delete(IndexState.__table__))
+        connection.execute(sa.update(IndexState.__table__).values(which="", filled_to=0, is_whole=False))
 
 
 def catch_up() -> bool:
@@ -131,18 +131,17 @@ def catch_up() -> bool:
         return False
     try:
         (state,) = _rows(sa.select(IndexState.which, IndexState.filled_to, IndexState.is_whole))
-        filled_to = state.filled_to
-        if state.which != _which(found):
+        if state.which == _which(found):
+            goes_on = state.is_whole or _fill(found, state.filled_to)
+        else:
             found.recreate()
-            filled_to = 0
-            _save(which=_which(found), filled_to=filled_to, is_whole=False)
-        if not state.is_whole or filled_to != state.filled_to:
-            _fill(found, filled_to)
-        while _send_changes(found):
-            _save(leased_until=utc_now() + _LEASE)
+            _save(which=_which(found), filled_to=0, is_whole=False)
+            goes_on = _fill(found, 0)
+        while goes_on and _send_changes(found):
+            goes_on = _go_on(found)
     finally:
         _save(leased_until=utc_now())
-    return True
+    return goes_on
 
 
 def pending() -> int:
@@ -174,6 +173,18 @@ def _save(**values: Any) -> None:
         connection.execute(sa.update(IndexState.__table__).values(values))
 
 
+def _go_on(found: Elasticsearch, **values: Any) -> bool:
+    """Note how far the index is, and hold the lease.
+
+    :return: False if it is to be made afresh, or for another server, since.
+    """
+    table = IndexState.__table__
+    row = sa.update(table).where(table.c.which == _which(found))
+    with db.engine.begin() as connection:
+        done = connection.execute(row.values(leased_until=utc_now() + _LEASE, **values))
+        return bool(done.rowcount)
+
+
 def _lease() -> bool:
     """Whether this process is the one that sends, for a while."""
     table, now = IndexState.__table__, utc_now()
@@ -190,14 +201,18 @@ def _lease() -> bool:
     return True
 
 
-def _fill(found: Elasticsearch, filled_to: int) -> None:
-    """Send the posts that were there before, oldest first."""
+def _fill(found: Elasticsearch, filled_to: int) -> bool:
+    """Send the posts that were there before, oldest first.
+
+    :return: False if that is to begin anew.
+    """
     from microblog.models.post import Post
 
     for rows in pieces(_rows, sa.select(Post.id), Post.id, bound=filled_to, size=CHUNK):
         _send(found, [row.id for row in rows])
-        _save(filled_to=rows[-1].id, leased_until=utc_now() + _LEASE)
-    _save(is_whole=True)
+        if not _go_on(found, filled_to=rows[-1].id):
+            return False
+    return _go_on(found, is_whole=True)
 
 
 def _send_changes(found: Elasticsearch) -> bool:

@@ -222,6 +222,30 @@ def test_reindex(susan, double, monkeypatch, chunk):
     assert len(found("number")[0]) == 5
 
 
+@pytest.mark.parametrize("turn", [1, 3])
+def test_reindex_while_another_process_sends(susan, double, monkeypatch, turn):
+    """Who sends then stops, and does not say that what it sent was all."""
+    monkeypatch.setattr(indexing, "CHUNK", 2)
+    posts = write(susan, *(f"number {number}" for number in range(5)))
+    indexing.begin_anew()
+    send, turns = elasticsearch.Elasticsearch.send, []
+
+    def send_and_be_told(self, *arguments):
+        send(self, *arguments)
+        turns.append(1)
+        if len(turns) == turn:
+            # As another process: this one's transaction is none of its own.
+            double.indices["posts"] = {}
+            indexing.begin_anew()
+
+    monkeypatch.setattr(elasticsearch.Elasticsearch, "send", send_and_be_told)
+    assert not indexing.catch_up()
+    assert not indexing.is_current()
+    indexing.settle()
+    assert set(double.indices["posts"]) == {str(post.id) for post in posts}
+    assert indexing.is_current()
+
+
 def test_the_command(make_app, double, app):
     with make_app().app_context():
         db.session.add(User("susan", "susan@example.org", "password"))
