@@ -166,3 +166,31 @@ def test_a_link_leads_to_the_address_that_was_used(make_app, monkeypatch):
 def test_a_whole_name_of_the_dns_ends_with_a_full_stop(make_app, host):
     assert make_app(host_names=("example.org",)).extensions["microblog.hosts"].accepts(host)
     assert not make_app(host_names=("example.com",)).extensions["microblog.hosts"].accepts(host)
+
+
+@pytest.mark.parametrize("https", [False, True])
+def test_cookies_are_for_this_site_and_its_scheme(make_app, app, make_user, https):
+    """Secure ones would not come back to a site at home, which has no HTTPS: nobody could log in."""
+    make_user()
+    prefix, base = ("__Host-", "https://localhost") if https else ("", "http://localhost")
+    browser = Browser(make_app(https=https), base_url=base)
+    sent = browser.login(remember_me="y").headers.getlist("Set-Cookie")
+    assert {cookie.partition("=")[0] for cookie in sent} == {
+        f"{prefix}{name}" for name in ("session", "remember", "known")
+    }
+    for cookie in sent:
+        flags = {flag.strip() for flag in cookie.split(";")[1:]}
+        assert ("Secure" in flags) == https
+        assert {"HttpOnly", "Path=/"} <= flags
+        assert flags & {"SameSite=Lax", "SameSite=Strict"}
+
+
+def test_a_cookie_has_what_an_extension_forgot(app):
+    response = app.response_class()
+    response.set_cookie("some", "1")
+    assert "SameSite=Lax" in response.headers["Set-Cookie"]
+    assert "Secure" not in response.headers["Set-Cookie"]
+    response = app.response_class()
+    # As Flask-Login deletes its own.
+    response.delete_cookie("__Host-remember")
+    assert "Secure" in response.headers["Set-Cookie"]

@@ -54,13 +54,13 @@ _PATIENCE = 60
 _AUTHOR_MOST = 90
 # As many people log in at once.
 _AT_ONCE = 20
-# As Debian's /etc/nginx/nginx.conf has it, but for its log, its user, and where it writes.
+# As Debian's /etc/nginx/nginx.conf has it, but for its user, where it writes, and that it logs warnings.
 _NGINX = """
 daemon off;
 user root;
 worker_processes auto;
 pid {work}/nginx.pid;
-error_log {work}/nginx.log;
+error_log {work}/nginx.log warn;
 events {{ worker_connections 768; }}
 http {{
     sendfile on;
@@ -197,6 +197,7 @@ def _site(work: Path, port: int) -> str:
         ("/run/microblog/socket/gunicorn.sock", f"{work}/gunicorn.sock"),
         ("/run/microblog/", f"{work}/"),
         ("/etc/microblog/tls/", f"{work}/"),
+        ("/var/log/nginx/microblog.error.log;", f"{work}/microblog.error.log warn;"),
         ("/var/log/nginx/", f"{work}/"),
         ("/usr/lib/python3/dist-packages/", f"{paths.ROOT}/"),
         ("/usr/share/microblog", f"{paths.ROOT}/debian/nginx"),
