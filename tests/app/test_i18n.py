@@ -60,6 +60,13 @@ def test_what_somebody_has_set_is_known_to_pages_for_everybody_too(app, client, 
     english = {"headers": {"Accept-Language": "en"}}
     client.get("/confirm/none", **english)
     assert "Este enlace ya no es válido." in client.get("/settings", **english).text
+    # An error page asks nobody: it has what the view has found out by then.
+    page = client.get("/user/nobody", **english)
+    assert page.status_code == 404
+    assert 'lang="es"' in page.text
+    # And a button whose page is too old.
+    client.post("/user/susan/follow", **english)
+    assert "Esta página" in client.get("/settings", **english).text
 
 
 @pytest.mark.parametrize("locale, spoken", [("ru", "ru"), (None, "es"), ("xx", "es")])
