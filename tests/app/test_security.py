@@ -1,6 +1,6 @@
 import pytest
 from app_client import Browser
-from flask import request
+from flask import request, session
 from werkzeug.test import create_environ, run_wsgi_app
 
 from microblog import names
@@ -194,3 +194,13 @@ def test_a_cookie_has_what_an_extension_forgot(app):
     # As Flask-Login deletes its own.
     response.delete_cookie("__Host-remember")
     assert "Secure" in response.headers["Set-Cookie"]
+
+
+def test_what_is_kept_for_everybody_has_nobodys_cookie_whoever_sets_it(app):
+    with app.test_request_context():
+        for public in (True, False):
+            response = app.response_class()
+            response.cache_control.public = public
+            response.set_cookie("some", "1")
+            app.session_interface.save_session(app, session, response)
+            assert ("Set-Cookie" in response.headers) != public
