@@ -129,6 +129,9 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
     def find(name: str) -> "User | None":
         """The account with this name, or with this e-mail address."""
         key = name.lower()
+        if key.endswith(" "):
+            # To MySQL, spaces at an end are none.
+            return None
         query = _by("email" if "@" in key else "name_key")
         user: User | None = db.session.execute(query, {"key": key}).scalar_one_or_none()
         return user

@@ -191,6 +191,8 @@ NAMES = st.one_of(
 
 
 @given(name=NAMES)
+@example("susan ")
+@example("susan@example.org  ")
 def test_a_name_is_found_in_any_case_and_no_other(app, make_user, name):
     with app.app_context():
         if User.find("susan") is None:
