@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from builder import bootstrap
-from builder.core import first_process, surroundings
-from builder.core.errors import BuildError
+# Python leaves it out where it is told to be careful (PYTHONSAFEPATH).
+sys.path[:0] = [str(Path(__file__).resolve().parent)]
+
+from builder import bootstrap  # noqa: E402
+from builder.core import first_process, surroundings  # noqa: E402
+from builder.core.errors import BuildError  # noqa: E402
 
 
 def _fail(error: BuildError) -> None:
@@ -188,6 +191,7 @@ def images(
     """Bake, boot and check images: all of them, or those named."""
     from builder import make as conductor
     from builder import report
+    from builder.bake import method
     from builder.bases import snapshot as archive
     from builder.core.request import Request
     from builder.defs import definition
@@ -201,10 +205,12 @@ def images(
     # Before the first of them takes its time.
     for name in wanted:
         image = definition.with_packages(definition.load_image(name), packages)
-        if insist:
+        if insist and given:
+            definition.must_be_downloaded(definition.load_base_for(image, insist))
+        elif insist:
             definition.load_base_for(image, insist)
     if len(wanted) == 1:
-        conductor.require(wanted[0])
+        method.require(wanted[0])
     asked = Request(
         insist=insist,
         given=given,
@@ -501,4 +507,8 @@ def bench(benchmark: str, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        # What --help says has no place to go: a full disk.
+        _fail(BuildError(f"stdout can't be written: {error.strerror}"))

@@ -61,6 +61,8 @@ def prepare(arguments: list[str]) -> None:
             sys.exit(0 if asks else 2)
         wanted = []
     else:
+        if verb == "images":
+            _look_at(usage.given(verb, arguments))
         wanted = packer_release.settle(needs.of_verb(verb), arguments)
     if not _whole(_place(extras)):
         wanted += _VENV
@@ -75,6 +77,24 @@ def prepare(arguments: list[str]) -> None:
         return
     python = _environment(extras) / "bin" / "python"
     os.execv(python, [str(python), str(paths.ROOT / "build.py"), *arguments])  # noqa: S606
+
+
+def _look_at(images: list[str]) -> None:
+    """Say of what can't be baked that it can't, before anything is installed for it.
+
+    :raises BuildError: there is no such image, or the only one takes root.
+    """
+    try:
+        from builder.bake import method
+        from builder.defs import definition
+    except ModuleNotFoundError:
+        # Python 3.10 has nothing yet to read a definition with.
+        return
+    for name in images:
+        if len(images) == 1:
+            method.require(name)
+        else:
+            definition.load_image(name)
 
 
 def _inside_one_with(extras: tuple[str, ...]) -> bool:

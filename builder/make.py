@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,28 +59,12 @@ def attempt(name: str, asked: Request = USUAL) -> Attempt:
     return Attempt(name, round(time.monotonic() - began, 1), result, error)
 
 
-def require(name: str, insist: str | None = None) -> definition.Image:
-    """An image's definition, if it can be baked by who asks.
-
-    :param insist: the base that it is to be baked on.
-    :raises BuildError: there is none, it can't be baked on that base, or it takes root.
-    """
-    image = definition.load_image(name)
-    if insist:
-        definition.load_base_for(image, insist)
-    if method.load(image.method).needs_root and os.geteuid() != 0:
-        raise BuildError(
-            f"{name} is baked in a chroot, which needs root", f"Run as root: ./build.py images {name}"
-        )
-    return image
-
-
 def produce(name: str, asked: Request = USUAL) -> Result:
     """Have a baked image, and unless told otherwise a checked one.
 
     :raises BuildError: a step fails; what earlier steps made stays, and the next run goes on from there.
     """
-    image = definition.with_packages(require(name, asked.insist), asked.packages)
+    image = definition.with_packages(method.require(name, asked.insist), asked.packages)
     packer.ready(paths.PACKER / f"{image.template}.pkr.hcl")
     paths.make_own(paths.OUT)
     with cache.lock(paths.OUT / f".{name}.lock", f"making the image {name}"):

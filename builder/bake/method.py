@@ -1,13 +1,16 @@
 """How an image can be baked: what Packer's template is given, and what is made of its result."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
 from builder.bases.cached import CachedBase
+from builder.core.errors import BuildError
 from builder.core.needs import Folder
 from builder.core.work import Work
+from builder.defs import definition
 from builder.defs.definition import Image
 
 
@@ -65,3 +68,19 @@ def load(name: str) -> Method:
 def code(name: str) -> ModuleType:
     """The module that has it."""
     return _METHODS.load(name)
+
+
+def require(name: str, insist: str | None = None) -> Image:
+    """An image's definition, if it can be baked by who asks.
+
+    :param insist: the base that it is to be baked on.
+    :raises BuildError: there is none, it can't be baked on that base, or it takes root.
+    """
+    image = definition.load_image(name)
+    if insist:
+        definition.load_base_for(image, insist)
+    if load(image.method).needs_root and os.geteuid() != 0:
+        raise BuildError(
+            f"{name} is baked in a chroot, which needs root", f"Run as root: ./build.py images {name}"
+        )
+    return image

@@ -147,7 +147,8 @@ def settle(wanted: list[Need], arguments: list[str]) -> list[Need]:
         _checked(given)
     if given or others == wanted or at_hand():
         return others
-    if "images" in arguments or "--native" in arguments:
+    bakes = not {"images", "--native"}.isdisjoint(arguments)
+    if bakes or arguments[:2] in (["bench", "bake"], ["bench", "pi"]):
         if not needs.may_be_had(PACKER.package):
             _reach(f"{_address()}_SHA256SUMS")
         return wanted

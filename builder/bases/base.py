@@ -13,7 +13,14 @@ from builder.core.progress import say, step
 from builder.core.request import USUAL, Request
 from builder.core.work import scratch
 from builder.deb import package
-from builder.defs.definition import Base, ComposedBase, DownloadedBase, Image, load_base, load_base_for
+from builder.defs.definition import (
+    Base,
+    ComposedBase,
+    Image,
+    load_base,
+    load_base_for,
+    must_be_downloaded,
+)
 
 
 def made_from(base: Base, include: Sequence[str] = (), asked: Request = USUAL) -> Inputs:
@@ -69,8 +76,8 @@ def get(
     :param store: where it is kept; the cache, if not given.
     :raises BuildError: it can't be made or downloaded.
     """
-    if asked.given and not isinstance(base, DownloadedBase):
-        raise BuildError(f"the base {base.name} is not one that is downloaded", "Leave out --base-file")
+    if asked.given:
+        must_be_downloaded(base)
     wanted = made_from(base, include, asked)
     store = store or paths.cache_dir() / "bases"
     with cache.lock(store / f"{base.name}.lock", f"preparing the base {base.name}"):

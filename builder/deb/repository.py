@@ -29,6 +29,8 @@ def make(folder: Path | None = None, key: str | None = None, url: str | None = N
     :return: the folder.
     :raises BuildError: a tool is missing or fails.
     """
+    if key is not None:
+        _require(key)
     deb = package.build()
     folder = (folder or paths.DIST / "repository").absolute()
     environment = dict(os.environ)
@@ -48,11 +50,18 @@ def make(folder: Path | None = None, key: str | None = None, url: str | None = N
             _run([*reprepro, "remove", SUITE, "microblog"], environment)
         _run([*reprepro, "includedeb", SUITE, str(deb)], environment)
         armoured = _run([program("gpg", "gnupg"), "--batch", "--armor", "--export", key], environment)
-        if not armoured:
-            raise BuildError(f"there is no key {key}", "gpg --list-secret-keys shows those there are")
         (folder / KEY_FILE).write_text(armoured)
         (folder / SOURCES_FILE).write_text(sources(url or folder.as_uri(), armoured))
     return folder
+
+
+def _require(key: str) -> None:
+    """:raises BuildError: nothing can be signed by that key."""
+    listing = subprocess.run(
+        [program("gpg", "gnupg"), "--batch", "--list-secret-keys", key], capture_output=True, check=False
+    )
+    if listing.returncode:
+        raise BuildError(f"there is no key {key} to sign by", "gpg --list-secret-keys shows those there are")
 
 
 def sources(url: str, armoured: str) -> str:

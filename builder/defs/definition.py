@@ -278,6 +278,12 @@ def load_base_for(image: Image, name: str) -> Base:
     return base
 
 
+def must_be_downloaded(base: Base) -> None:
+    """:raises BuildError: it is composed: no file of anybody's can be in its place."""
+    if not isinstance(base, DownloadedBase):
+        raise BuildError(f"the base {base.name} is not one that is downloaded", "Leave out --base-file")
+
+
 def load_base(name: str) -> Base:
     """Read images/bases/NAME.toml.
 

@@ -107,10 +107,9 @@ def build():
         done = subprocess.run(
             [sys.executable, paths.ROOT / "build.py", *arguments],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
             text=True,
             check=False,
-            **options,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
         done.stderr = _PROGRESS.sub("", done.stderr)
         return done

@@ -17,7 +17,8 @@ from types import SimpleNamespace
 import pytest
 from conftest import facts_of
 
-from builder import bootstrap, make
+from builder import bootstrap
+from builder.bake import method
 from builder.core import cache as caching
 from builder.core import needs, paths
 from builder.core.errors import BuildError
@@ -46,7 +47,7 @@ def test_help_names_every_verb_and_each_has_an_example(build):
     ("arguments", "message"),
     [
         (("images", "clod"), "build.py: there is no image 'clod'\n  Did you mean cloud?\n"),
-        (("images", "--base", "debian"), "build.py: there is no base 'debian'\n  Did you mean debian-12?\n"),
+        (("images", "--base", "debian12"), "build.py: there is no base 'debian12'\n  Did you mean debian-12?\n"),
         (("boot", "clod"), "build.py: there is no image 'clod'\n  Did you mean cloud?\n"),
         (("check", "none.qcow2"), "build.py: there is no none.qcow2\n  Bake one with: ./build.py images\n"),
         (
@@ -107,11 +108,41 @@ def test_without_qemu_it_names_the_package(monkeypatch):
 
 
 def test_what_takes_root_is_refused_before_anything_is_made(monkeypatch):
-    monkeypatch.setattr(make.os, "geteuid", lambda: 1000)
-    assert make.require("cloud").name == "cloud"
+    monkeypatch.setattr(method.os, "geteuid", lambda: 1000)
+    assert method.require("cloud").name == "cloud"
     with pytest.raises(BuildError, match="pi is baked in a chroot, which needs root") as error:
-        make.require("pi")
+        method.require("pi")
     assert error.value.hint == "Run as root: ./build.py images pi"
+
+
+@pytest.mark.parametrize(("name", "message"), [("clod", "there is no image 'clod'"), ("pi", "needs root")])
+def test_what_can_not_be_baked_is_said_before_anything_is_installed(monkeypatch, name, message):
+    monkeypatch.setattr(method.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(needs, "have", lambda _: pytest.fail("something was to be installed"))
+    with pytest.raises(BuildError, match=message):
+        bootstrap.prepare(["images", name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("images cloud --base debian-12 --base-file LICENSE", "not one that is downloaded"),
+        ("repo --key NOPE", "there is no key NOPE"),
+    ],
+)
+def test_what_can_not_be_used_is_said_before_anything_is_made(build, arguments, message):
+    done = build(*arguments.split())
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[0]
+
+
+def test_a_careful_python_and_a_full_disk_are_no_tracebacks(build):
+    done = build("--help", env={**os.environ, "PYTHONSAFEPATH": "1"})
+    assert done.returncode == 0
+    with Path("/dev/full").open("w") as full:
+        done = build("--help", stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == "build.py: stdout can't be written: No space left on device\n"
 
 
 def test_an_image_that_is_not_baked_yet(definitions):
