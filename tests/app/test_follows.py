@@ -334,6 +334,38 @@ def test_a_home_of_many_quiet_people_takes_few_queries(crowd, monkeypatch, older
     assert len(statements) <= 4
 
 
+@pytest.mark.parametrize("followed", [0, 10, 50])
+def test_a_home_page_takes_six_queries_at_most(app, make_user, client, monkeypatch, followed):
+    """The visitor's own included, whomever they follow, and though no post was shown before."""
+    monkeypatch.setattr(feeds, "WINDOW", 5)
+    make_user("reader")
+    client.login("reader")
+    with app.app_context():
+        people = [User(f"quiet{number}", f"quiet{number}@example.org", "p") for number in range(60)]
+        db.session.add_all(people)
+        db.session.flush()
+        for person in people:
+            add_post(person, "long ago")
+        for person in people[:followed]:
+            follow(User.find("reader"), person)
+        db.session.commit()
+        engine = db.engine
+    app.extensions.pop("microblog.posts", None)
+    statements = []
+
+    def note(*arguments):
+        statements.append(arguments[2])
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        page = client.get("/").text
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
+    assert page.count('<article class="post">') == min(followed, Page.SIZE)
+    # When they were last here is noted after the page, at most once a minute.
+    assert len([text for text in statements if text.startswith("SELECT")]) <= 6
+
+
 def test_counts_hold_when_follows_meet_deletions(app, people):
     """Many at once: what the counts say is what is there."""
     names = [f"user{number}" for number in range(8)]

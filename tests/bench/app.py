@@ -1,7 +1,8 @@
 """How fast the application answers, whatever has been written: gunicorn and the distribution's
 Python and libraries, as the product runs them, and wrk.
 
-1,000 accounts that follow 50 others each, one more that follows all of them, and as many posts as
+1,000 accounts that follow 50 others each, one more that follows all of them, one that follows ten, one that
+follows 5,000 who have each written once, long ago, and one whom 100,000 follow; and as many posts as
 MICROBLOG_BENCH_POSTS says (10000,100000,1000000), in a MariaDB with its own defaults and in SQLite
 (MICROBLOG_BENCH_DATABASES, mariadb,sqlite). Of MICROBLOG_BENCH_ROUNDS (4) over all pages, with
 MICROBLOG_BENCH_SECONDS (3) for each, the best counts: what else runs on a machine only makes it slower.
@@ -53,9 +54,18 @@ SECONDS = int(os.environ.get("MICROBLOG_BENCH_SECONDS", "3"))
 ROUNDS = int(os.environ.get("MICROBLOG_BENCH_ROUNDS", "4"))
 # As many as the workers of two cores have threads.
 CONNECTIONS = 16
-READERS = {"ordinary": "user1", "everybody": "omnivore"}
+READERS = {
+    "ordinary": "user1",
+    "of ten": "selective",
+    "everybody": "omnivore",
+    "of quiet people": "librarian",
+    "followed by many": "star",
+}
 USERS = 1_000
 FOLLOWED = 50
+# They wrote the first of all posts.
+QUIET = 5_000
+FANS = 100_000
 PASSWORD = "a password for the benchmark"
 SECRET_KEY = "a secret key for the benchmark alone"
 # What every request says: one that changes is another visitor.
@@ -132,7 +142,9 @@ def _users() -> Iterator[tuple[Any, ...]]:
     from werkzeug.security import generate_password_hash
 
     password = generate_password_hash(PASSWORD, method="pbkdf2:sha256:1")
-    names = [f"user{number}" for number in range(USERS)] + [READERS["everybody"]]
+    names = [f"user{number}" for number in range(USERS)]
+    names += [name for reader, name in READERS.items() if reader != "ordinary"]
+    names += [f"quiet{number}" for number in range(QUIET)] + [f"fan{number}" for number in range(FANS)]
     for number, name in enumerate(names, 1):
         yield number, name, name, f"{name}@example.org", password, "2025-01-01 00:00:00"
 
@@ -142,8 +154,15 @@ def _follows() -> Iterator[tuple[int, int, str]]:
         others = [number for number in range(1, USERS + 1) if number != follower]
         for followed in random.Random(follower).sample(others, FOLLOWED):  # noqa: S311
             yield follower, followed, "2025-01-01 00:00:00"
-    for followed in range(1, USERS + 1):
-        yield USERS + 1, followed, "2025-01-01 00:00:00"
+    ten, everybody, librarian, star = range(USERS + 1, USERS + 5)
+    quiet = range(star + 1, star + 1 + QUIET)
+    users = range(1, USERS + 1)
+    groups = {ten: users[:10], everybody: users, librarian: quiet, star: users[:FOLLOWED]}
+    for follower, group in groups.items():
+        for followed in group:
+            yield follower, followed, "2025-01-01 00:00:00"
+    for follower in range(quiet[-1] + 1, quiet[-1] + 1 + FANS):
+        yield follower, star, "2025-01-01 00:00:00"
 
 
 def _public_posts(count: int) -> Iterator[tuple[int, str]]:
@@ -167,7 +186,8 @@ def _posts(count: int) -> Iterator[tuple[int, str, str]]:
                 drawn = iter(dice.choices(words, weights, k=100_000))
                 word = next(drawn)
             body.append(word)
-        yield dice.randint(1, USERS), " ".join(body)[:140], str(moment + timedelta(seconds=number))
+        author = USERS + len(READERS) + number if number < QUIET else dice.randint(1, USERS)
+        yield author, " ".join(body)[:140], str(moment + timedelta(seconds=number))
 
 
 # Of the counts that the application keeps.
