@@ -7,7 +7,10 @@ from sqlalchemy.exc import OperationalError
 
 from microblog.config import MailServer
 from microblog.models import throttle
+from microblog.models.post import clean_body
 from microblog.web import error_mail
+from microblog.web.account import forms as account_forms
+from microblog.web.posts import forms as posts_forms
 
 ADMINS = ("root@example.org", "susan@example.org")
 
@@ -106,3 +109,18 @@ def test_what_visitors_cause_is_not_mailed(make_failing):
     for path in ("/nowhere", "/logout"):
         Browser(failing).get(path)
     assert arrived(failing, make_failing.sink) == []
+
+
+def marked(function):
+    """The fingerprint of the error that this ends with."""
+    with pytest.raises(TypeError) as caught:
+        function()
+    return error_mail.fingerprint(caught.value)
+
+
+def test_which_errors_are_the_same():
+    """Those of one place in our code, by whatever way it was reached and however deep in a library it was."""
+    here = marked(lambda: clean_body(5))
+    assert marked(lambda: clean_body(6)) == here
+    assert marked(lambda: posts_forms.clean(5)) == here
+    assert marked(lambda: account_forms.clean(5)) != here
