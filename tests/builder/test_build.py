@@ -47,7 +47,10 @@ def test_help_names_every_verb_and_each_has_an_example(build):
     ("arguments", "message"),
     [
         (("images", "clod"), "build.py: there is no image 'clod'\n  Did you mean cloud?\n"),
-        (("images", "--base", "debian12"), "build.py: there is no base 'debian12'\n  Did you mean debian-12?\n"),
+        (
+            ("images", "--base", "debian12"),
+            "build.py: there is no base 'debian12'\n  Did you mean debian-12?\n",
+        ),
         (("boot", "clod"), "build.py: there is no image 'clod'\n  Did you mean cloud?\n"),
         (("check", "none.qcow2"), "build.py: there is no none.qcow2\n  Bake one with: ./build.py images\n"),
         (
