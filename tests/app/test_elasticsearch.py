@@ -268,3 +268,18 @@ def test_no_thread_before_the_workers_fork(app, make_app, double):
     assert sender._thread is None
     app.test_client().get("/login")
     assert sender._thread is not None
+
+
+@pytest.mark.parametrize(
+    "status, good", [(200, True), (201, True), (404, True), (409, True), (400, False), (429, False)]
+)
+def test_what_it_refuses_of_several_is_not_done(monkeypatch, status, good):
+    """What was to be forgotten and is not there is forgotten, and a later version stays."""
+    engine = elasticsearch.Elasticsearch("http://localhost:9200")
+    items = [{"index": {"status": status, "error": "some"}}, {"delete": {"status": 200}}]
+    monkeypatch.setattr(engine, "_ask", lambda *_: {"errors": True, "items": items})
+    if good:
+        engine._bulk([{}], 1)
+    else:
+        with pytest.raises(elasticsearch.Unavailable, match="refused: some"):
+            engine._bulk([{}], 1)

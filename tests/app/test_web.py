@@ -82,11 +82,21 @@ def test_errors_are_logged(app, monkeypatch, caplog, client, make_user):
 
 
 @pytest.mark.parametrize(
-    "method, path, code", [("get", "/nowhere", 404), ("get", "/logout", 405), ("post", "/login", 400)]
+    "method, path, code, says",
+    [
+        ("get", "/nowhere", 404, "This page does not exist, or not any more."),
+        ("get", "/logout", 405, "This page cannot be used in this way."),
+        ("get", "/admin", 403, "This page is not for you to see."),
+        ("post", "/login", 400, "This page was open for too long."),
+    ],
 )
-def test_error_pages(client, method, path, code):
+def test_error_pages(client, make_user, method, path, code, says):
+    make_user()
+    if code == 403:
+        client.login()
     response = getattr(client, method)(path)
     assert response.status_code == code
+    assert says in response.text
     assert "Go home" in response.text
 
 
