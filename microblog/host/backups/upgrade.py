@@ -99,9 +99,11 @@ def _undo(config: Config, error: HostError, say: Callable[[str], None], *, chang
     maintenance.on()
     supervisor.disable()
     path = Path(json.loads(layout.UPGRADING.read_text())["backup"])
-    if not kinds.of(config.database_url).ours:
+    database = kinds.of(config.database_url)
+    if database.elsewhere or not database.may_have_second():
         # Others may be writing to it at this moment: their posts must stay.
-        kept = f"the database, on another server, is as the upgrade left it; a backup is in {path}"
+        whose = "on another server" if database.elsewhere else "beside which its user may make none"
+        kept = f"the database, {whose}, is as the upgrade left it; a backup is in {path}"
     else:
         if changed:
             from microblog.host.backups import restore
