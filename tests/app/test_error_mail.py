@@ -8,8 +8,8 @@ from sqlalchemy.exc import OperationalError
 from microblog.config import MailServer
 from microblog.models import throttle
 from microblog.models.post import clean_body
+from microblog.models.user import clean_about
 from microblog.web import error_mail
-from microblog.web.account import forms as account_forms
 from microblog.web.posts import forms as posts_forms
 
 ADMINS = ("root@example.org", "susan@example.org")
@@ -123,4 +123,4 @@ def test_which_errors_are_the_same():
     here = marked(lambda: clean_body(5))
     assert marked(lambda: clean_body(6)) == here
     assert marked(lambda: posts_forms.clean(5)) == here
-    assert marked(lambda: account_forms.clean(5)) != here
+    assert marked(lambda: clean_about(5)) != here
