@@ -86,14 +86,15 @@ def posts(ids: list[int], newer: bool = False) -> list[PostRow]:
 def _texts(ids: list[int]) -> list[PostRow]:
     """Posts that were just seen to be there, in this order."""
     kept: dict[int, PostRow] = current_app.extensions.setdefault(_KEY, {})
-    found = {number: kept[number] for number in ids if number in kept}
+    # Each is asked for once: another thread may be making room.
+    found = {number: post for number in ids if (post := kept.get(number))}
     if missing := [number for number in ids if number not in found]:
         for row in db.session.connection().execute(_rows(), {"ids": missing}):
             found[row.id] = kept[row.id] = PostRow._make(row)
         if len(kept) > KEPT:
             for number in list(kept)[: -KEPT // 2]:
                 kept.pop(number, None)
-    # Another thread may have made room, and another visitor may have deleted a post, since.
+    # Another visitor may have deleted a post since.
     return [found[number] for number in ids if number in found]
 
 

@@ -368,6 +368,16 @@ def test_a_home_page_takes_six_queries_at_most(app, make_user, client, monkeypat
     assert len([text for text in statements if text.startswith("SELECT")]) <= 6
 
 
+def test_posts_are_kept_up_to_a_number(crowd, app, monkeypatch):
+    monkeypatch.setattr(feeds, "KEPT", 10)
+    pages = [explore_page()]
+    while pages[-1].older is not None:
+        pages.append(explore_page(before=pages[-1].older))
+    assert len(app.extensions["microblog.posts"]) <= 10 + Page.SIZE
+    monkeypatch.setattr(feeds, "KEPT", 1_000)
+    assert explore_page() == explore_page() == pages[0]
+
+
 def test_counts_hold_when_follows_meet_deletions(app, people):
     """Many at once: what the counts say is what is there."""
     names = [f"user{number}" for number in range(8)]
