@@ -438,11 +438,12 @@ def publish(
     Tokens are in the environment: DIGITALOCEAN_TOKEN, LINODE_TOKEN, or AWS_ACCESS_KEY_ID and
     AWS_SECRET_ACCESS_KEY. Lightsail takes no images: for it a launch script is printed.
     """
+    from builder.ship import native as there
     from builder.ship import publish as ship
 
     options = ship.Options(region, bucket, url, dry, native, only_prepare, remove)
-    lines = ship.run(provider, image, options)
-    for line in lines:
+    run = there.run if native else ship.run
+    for line in run(provider, image, options):
         click.echo(line)
 
 

@@ -9,11 +9,31 @@ from builder.core import cache, paths
 from builder.core.errors import BuildError
 from builder.core.progress import step
 from builder.deb import package
+from builder.defs import definition
 from builder.defs.definition import Image
-from builder.ship import cloud, published
+from builder.ship import cloud, publish, published
 
 # In a server on the internet the packages come from the distribution's archive.
 _SCRIPTS = {"install.sh": "native.sh"}
+
+
+def run(provider: str, name: str, options: publish.Options) -> list[str]:
+    """Let Packer's own builder for a cloud make the snapshot there, on the cloud's Ubuntu 22.04.
+
+    :param name: of the image, which need not be baked.
+    :return: lines to print: the snapshot's id, then how a server is started from it.
+    :raises BuildError: the options mean nothing together, a credential is missing, or Packer fails.
+    """
+    publish.checked(provider, name, options)
+    found = publish.load(provider)
+    image = definition.load_image(name)
+    if image.method != "machine":
+        raise BuildError(f"{name} is an SD card, which no cloud starts", "Publish the image cloud")
+    if not options.dry_run:
+        publish.require(found)
+    region = options.region or found.region
+    made = build(provider, image, region, {} if options.dry_run else found.native(), options.dry_run)
+    return [made, "", *publish.how_to_launch(found, made, region)]
 
 
 def build(provider: str, image: Image, region: str, secrets: dict[str, str], dry: bool) -> str:

@@ -13,7 +13,7 @@ from builder.disk import media
 from builder.disk.formats import raw_gz, vmdk
 from builder.disk.formats.qcow2 import virtual_size
 from builder.results import library
-from builder.ship import native, publish_options, published
+from builder.ship import publish_options, published
 from builder.ship.cloud import USER_DATA, Cloud, Order, ScriptOnly, find
 
 _FORMATS = {one.suffix: one for one in (raw_gz.FORMAT, vmdk.FORMAT)}
@@ -53,20 +53,29 @@ def run(provider: str, image: str, options: Options) -> list[str]:
 
     :raises BuildError: the options mean nothing together; or as the one that is done.
     """
-    found = find(provider)
+    found = checked(provider, image, options)
     if isinstance(found, ScriptOnly):
-        publish_options.check_script(provider, options.given, image)
         return [found.script(options.url)]
-    publish_options.check(provider, options.given, found.takes, image)
     if options.remove:
         return run_remove(provider, image, options.region, options.dry_run)
     if options.prepare:
         return only_prepared(provider, image)
-    if options.native:
-        return run_native(provider, image, options.region, options.dry_run)
     return run_cloud(
         provider, image, region=options.region, bucket=options.bucket, url=options.url, dry=options.dry_run
     )
+
+
+def checked(provider: str, image: str, options: Options) -> "Cloud | ScriptOnly":
+    """The provider, of whom all that is asked for means something.
+
+    :raises BuildError: it does not.
+    """
+    found = find(provider)
+    if isinstance(found, ScriptOnly):
+        publish_options.check_script(provider, options.given, image)
+    else:
+        publish_options.check(provider, options.given, found.takes, image)
+    return found
 
 
 def prepare(image: library.Result, ending: str) -> Path:
@@ -165,27 +174,11 @@ def run_cloud(
     finally:
         if dry:
             order.ledger.forget()
-    return [made, "", *_how_to_launch(cloud, made, order.region)]
+    return [made, "", *how_to_launch(cloud, made, order.region)]
 
 
-def run_native(provider: str, name: str, region: str = "", dry: bool = False) -> list[str]:
-    """Let Packer's own builder for a cloud make the snapshot there, on the cloud's Ubuntu 22.04.
-
-    :param name: of the image, which need not be baked.
-    :return: as :func:`run_cloud`.
-    """
-    cloud = load(provider)
-    image = definition.load_image(name)
-    if image.method != "machine":
-        raise BuildError(f"{name} is an SD card, which no cloud starts", "Publish the image cloud")
-    if not dry:
-        require(cloud)
-    region = region or cloud.region
-    made = native.build(provider, image, region, {} if dry else cloud.native(), dry)
-    return [made, "", *_how_to_launch(cloud, made, region)]
-
-
-def _how_to_launch(cloud: Cloud, made: str, region: str) -> list[str]:
+def how_to_launch(cloud: Cloud, made: str, region: str) -> list[str]:
+    """Lines that say how a server is started from a snapshot."""
     command, call = cloud.launch(made, region)
     return [
         f"A server from it, with domain, administrator, key and database as in {USER_DATA}:",

@@ -511,7 +511,7 @@ def test_aws_losing_an_answer_is_looked_for(account, monkeypatch, operation):
 
 def test_a_native_image_goes_with_its_snapshot(account, native_packer):
     _, ec2 = account
-    publish.run_native("aws", "cloud")
+    _natively("aws", "cloud")
     volume = ec2.create_volume(Size=1, AvailabilityZone="us-east-1a")["VolumeId"]
     snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
     disks = [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot}}]
@@ -651,6 +651,10 @@ def test_combinations_that_mean_nothing_are_refused(arguments, message):
     assert second
 
 
+def _natively(provider, image, dry=False):
+    return native.run(provider, image, publish.Options(native=True, dry_run=dry))
+
+
 @pytest.fixture
 def native_packer(definitions, cache, tmp_path, monkeypatch):
     """Packer as if it ran: what it is given, and the snapshot that it names."""
@@ -673,7 +677,7 @@ def native_packer(definitions, cache, tmp_path, monkeypatch):
 
 
 def test_a_native_snapshot_is_found_by_remove(service, native_packer):
-    made, *_ = publish.run_native(service.name, "cloud")
+    made, *_ = _natively(service.name, "cloud")
     assert made == "77"
     name = native_packer[-1][1]["name"]
     service.images["77"] = {"id": 77, "name": name, "label": name, "status": "available"}
@@ -685,7 +689,7 @@ def test_a_native_snapshot_is_found_by_remove(service, native_packer):
 def test_a_native_bake_that_fails_may_have_left_something(service, native_packer):
     native_packer.append("fail")
     with pytest.raises(BuildError, match="packer build failed") as error:
-        publish.run_native(service.name, "cloud")
+        _natively(service.name, "cloud")
     assert "--remove" in error.value.hint
     service.late(_name_noted())
     service.remove()
@@ -695,10 +699,10 @@ def test_a_native_bake_that_fails_may_have_left_something(service, native_packer
 def test_native_bakes_the_image_that_is_named(service, native_packer, definitions):
     text = (definitions / "cloud.toml").read_text()
     (definitions / "small.toml").write_text(text.replace("packages = [", 'packages = ["tree", '))
-    publish.run_native(service.name, "small")
+    _natively(service.name, "small")
     assert "tree" in native_packer[-1][1]["packages"]
     with pytest.raises(BuildError, match="pi is an SD card"):
-        publish.run_native(service.name, "pi")
+        _natively(service.name, "pi")
 
 
 @pytest.mark.parametrize("provider", ["digitalocean", "linode", "aws"])
@@ -710,7 +714,7 @@ def test_the_native_template_is_valid(provider, cache, definitions, tmp_path, mo
     deb.write_bytes(b"")
     monkeypatch.setattr(package, "build", lambda _: deb)
     monkeypatch.setenv("PKR_VAR_token", TOKEN)
-    assert publish.run_native(provider, "cloud", dry=True)[0] == "ID"
+    assert _natively(provider, "cloud", dry=True)[0] == "ID"
     assert "native.sh" in capfd.readouterr().err
     assert _ledgers() == []
 
