@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -509,7 +510,13 @@ def bench(benchmark: str, as_json: bool) -> None:
 
 if __name__ == "__main__":
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
     except OSError as error:
-        # What --help says has no place to go: a full disk.
+        # What was printed has no place to go: a full disk, or nobody who reads it. Python would try again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
         _fail(BuildError(f"stdout can't be written: {error.strerror}"))

@@ -26,7 +26,8 @@ PACKAGES = (
     "python3-aiosmtpd,python3-babel,python3-hypothesis,python3-pytest,python3-setuptools,git,openssl"
 )
 # What a run reads of the checkout.
-NEEDED = ("builder", "microblog", "tests/app", "tests/conftest.py", "tests/database_servers.py", "setup.cfg")
+TESTS = ("tests/app", "tests/conftest.py", "tests/database_servers.py", "tests/handmade.py")
+NEEDED = ("builder", "microblog", *TESTS, "setup.cfg")
 COMMAND = [
     *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"),
     *("-m", "not once", "tests/app"),

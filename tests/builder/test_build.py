@@ -146,6 +146,11 @@ def test_a_careful_python_and_a_full_disk_are_no_tracebacks(build):
         done = build("--help", stdout=full)
     assert done.returncode == 1
     assert done.stderr == "build.py: stdout can't be written: No space left on device\n"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = build("--help", stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_an_image_that_is_not_baked_yet(definitions):
@@ -372,9 +377,15 @@ except KeyboardInterrupt:
 
 def test_a_closed_terminal_ends_it_as_ctrl_c_does(tmp_path):
     ours, theirs = pty.openpty()
+
+    def take_terminal():
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        # These tests may be meant to outlast theirs.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
     process = subprocess.Popen(
         [sys.executable, "-c", _WORK, tmp_path], cwd=paths.ROOT, stdin=theirs, stdout=theirs, stderr=theirs,
-        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        start_new_session=True, preexec_fn=take_terminal,
     )  # fmt: skip
     os.close(theirs)
     _until(lambda: (tmp_path / "up").exists(), "it works")

@@ -338,7 +338,10 @@ def test_what_bakes_nothing_is_asked_for_no_packer(release, monkeypatch):
     monkeypatch.setattr(packer_release, "SERVER", "https://127.0.0.1:9")
     assert not _settle("publish", "linode")
     assert not _settle("check", "cloud")
-    assert _settle("bench", "bake")
+    assert _settle("bench", "app")
+    for arguments in (["bench", "bake"], ["bench", "pi"]):
+        with pytest.raises(BuildError, match="there is no Packer"):
+            _settle(*arguments)
     with pytest.raises(BuildError, match="there is no Packer"):
         _settle("publish", "linode", "--native")
 

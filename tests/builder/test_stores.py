@@ -97,7 +97,11 @@ def test_what_is_used_stays(filled, lock, kept_name):
 def test_an_environment_that_a_process_runs_in_stays(filled):
     python = filled / "venv-build-1/python"
     python.symlink_to(sys.executable)
-    running = subprocess.Popen([python, "-c", "input()"], stdin=subprocess.PIPE)
+    running = subprocess.Popen(
+        [python, "-c", "print('up', flush=True); input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    # The kernel tells a program's name some moments after it was begun.
+    assert running.stdout.readline() == b"up\n"
     try:
         _, stay = stores.clear(stores.choose(["venv-*"]))
         assert _names(stay) == ["venv-build-1"]
