@@ -20,6 +20,7 @@ from microblog.web import (
     auth,
     cards,
     error_pages,
+    feed_pages,
     health,
     hosts,
     housekeeping,
@@ -130,6 +131,7 @@ def build_app(config: Config) -> Flask:
     jinja.init_app(app)
     navigation.init_app(app)
     cards.init_app(app)
+    feed_pages.init_app(app)
     app.extensions["microblog.translator"] = (
         Translator(config.translator_key, config.translator_region) if config.translator_key else None
     )

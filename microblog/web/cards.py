@@ -4,13 +4,12 @@ from functools import lru_cache
 
 from flask import Flask, current_app, request
 from flask_login import current_user
-from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup, escape
 
 from microblog.database import utc_now
 from microblog.i18n import language
 from microblog.models import PostRow
-from microblog.web.jinja import when
+from microblog.web.jinja import csrf_token, when
 
 # Of some 800 bytes each.
 KEPT = 2048
@@ -36,7 +35,7 @@ def cards(posts: list[PostRow]) -> Markup:
             else ""
         )
         translate = bool(translates and post.language and post.language != reads)
-        pieces.append(_card(post, reads, when(post.created_at, now), delete, translate))
+        pieces.append(_card(post, reads, when(post.created_at, now, reads), delete, translate))
     text = "".join(pieces)
     if _HIDDEN in text:
         text = text.replace(_HIDDEN, _hidden())
@@ -46,7 +45,7 @@ def cards(posts: list[PostRow]) -> Markup:
 def _hidden() -> str:
     """The fields of this reader's forms: the token, and where they lead back to."""
     return (
-        f'<input type="hidden" name="csrf_token" value="{escape(generate_csrf())}">'
+        f'<input type="hidden" name="csrf_token" value="{csrf_token()}">'
         f'<input type="hidden" name="next" value="{escape(request.full_path)}">'
     )
 

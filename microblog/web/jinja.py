@@ -6,13 +6,15 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, url_for
+from flask import Flask, current_app, g, get_flashed_messages, session, url_for
 from flask_login import current_user
+from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup, escape
 from wtforms import Field
 
 from microblog.database import utc_now
 from microblog.i18n import _, _l, language
+from microblog.models.post import POST_MAX
 from microblog.web.text import linked
 
 MONTHS = (
@@ -25,7 +27,14 @@ def init_app(app: Flask) -> None:
     # nginx serves static files itself; where there is none, they may be kept as long.
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 30 * 24 * 3600
     app.jinja_env.globals.update(
-        avatar=avatar, current_user=current_user, field_attributes=field_attributes, moment=moment
+        action=action,
+        avatar=avatar,
+        current_user=current_user,
+        field_attributes=field_attributes,
+        moment=moment,
+        notices=notices,
+        pager=pager,
+        POST_MAX=POST_MAX,
     )
     app.jinja_env.filters.update(day=day, emphasise=emphasise, linked=linked, utc=utc, when=when)
     static = Path(str(app.static_folder))
@@ -75,26 +84,92 @@ def avatar(name: str, size: int = 44) -> Markup:
     )
 
 
+def csrf_token() -> str:
+    """What a form proves with that it is from a page of this session. It is of plain letters."""
+    if "csrf_token" not in g and (own := session.get("csrf_token")):
+        # Where Flask-WTF keeps it for a page.
+        g.csrf_token = _signed(str(current_app.secret_key), own)
+    token: str = generate_csrf()
+    return token
+
+
+@lru_cache(maxsize=4096)
+def _signed(_key: str, _own: str) -> str:
+    # The same for each session, and good as long as that is.
+    token: str = generate_csrf()
+    return token
+
+
+def notices() -> Markup:
+    """What the visitor is told once."""
+    line = Markup('<p class="notice" role="status">{}</p>\n')
+    return Markup("").join(line.format(message) for message in get_flashed_messages())
+
+
+def action(path: str, label: str, look: str = "btn btn-quiet") -> Markup:
+    """A button that changes something, as a form of its own."""
+    return Markup(
+        '<form method="post" action="{}">\n  <input type="hidden" name="csrf_token" value="{}">\n'
+        '  <button class="{}">{}</button>\n</form>'
+    ).format(path, csrf_token(), look, label)
+
+
+def pager(page: Any, path: str) -> Markup:
+    """To the newer and the older part of a list.
+
+    :param path: where the list is, less the cursor.
+    """
+    if page.newer is None and page.older is None:
+        return Markup("")
+    text = _pager(language(), page.newer is not None, page.older is not None)
+    start = escape(f"{path}{'&' if '?' in path else '?'}")
+    newer, older = f"{start}after={page.newer}", f"{start}before={page.older}"
+    return Markup(text.replace("\0newer", newer).replace("\0older", older))  # noqa: S704 - escaped
+
+
+@lru_cache(maxsize=64)
+def _pager(_language: str, newer: bool, older: bool) -> str:
+    # The same for each language, but for where its links lead.
+    text = Markup('<nav class="pager" aria-label="{}">\n').format(_("Pages"))
+    if newer:
+        text += Markup(
+            '  <a class="btn btn-quiet" rel="prev" href="\0newer"><span aria-hidden="true">←</span> {}</a>\n'
+        ).format(_("Newer"))
+    if older:
+        text += Markup(
+            '  <a class="btn btn-quiet ms-auto" rel="next" href="\0older">{} '
+            '<span aria-hidden="true">→</span></a>\n'
+        ).format(_("Older"))
+    return str(text) + "</nav>\n"
+
+
 def moment(at: datetime) -> Markup:
     """A moment, readable as it is; static/microblog.js puts it into the reader's own time zone."""
     text = escape(when(at))
     return Markup(f'<time datetime="{at.isoformat()}Z" title="{utc(at)}">{text}</time>')  # noqa: S704 - escaped
 
 
-def when(moment: datetime, now: datetime | None = None) -> str:
+def when(moment: datetime, now: datetime | None = None, reads: str | None = None) -> str:
     """How long ago that was, or its date. Needs no time zone for what is recent.
 
     :param now: the time, where it is known.
+    :param reads: the language, where it is known.
     """
-    now = now or utc_now()
-    minutes = int((now - moment).total_seconds() // 60)
+    now, reads = now or utc_now(), reads or language()
+    passed = now - moment
+    if passed.days < 1:
+        return _ago(reads, passed.seconds // 60 if passed.days == 0 else 0)
+    return _date(reads, moment.year, moment.month, moment.day, moment.year != now.year)
+
+
+@lru_cache(maxsize=3 * 24 * 60)
+def _ago(_language: str, minutes: int) -> str:
+    # The same for each language.
     if minutes < 1:
         return _("now")
     if minutes < 60:
         return _("%(minutes)s min", minutes=minutes)
-    if minutes < 24 * 60:
-        return _("%(hours)s h", hours=minutes // 60)
-    return _date(language(), moment.year, moment.month, moment.day, moment.year != now.year)
+    return _("%(hours)s h", hours=minutes // 60)
 
 
 def day(moment: datetime) -> str:

@@ -5,13 +5,13 @@ from functools import lru_cache
 
 from flask import Flask, current_app, request
 from flask_login import current_user
-from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
 from microblog.i18n import language
+from microblog.web.jinja import csrf_token
 
 # Stand for what differs from one reader to the next.
-_NAME, _TOKEN = "\0name", "\0token"
+_NAME, _TOKEN = "\0name\0", "\0token\0"
 
 
 def init_app(app: Flask) -> None:
@@ -22,9 +22,19 @@ def navigation() -> Markup:
     """The bar, for this visitor."""
     if not current_user.is_authenticated:
         return Markup(_kept(language(), request.endpoint, "visitor"))  # noqa: S704 - made by a template
-    text = _kept(language(), request.endpoint, "administrator" if current_user.is_admin else "member")
+    text = _kept(language(), request.endpoint, who())
     # Both are of plain letters.
-    return Markup(text.replace(_NAME, current_user.username).replace(_TOKEN, generate_csrf()))  # noqa: S704
+    return Markup(text.replace(_NAME, current_user.username).replace(_TOKEN, csrf_token()))  # noqa: S704
+
+
+def unfilled() -> Markup:
+    """Likewise, with NUL characters around ``name`` and ``token`` where these go."""
+    return Markup(_kept(language(), request.endpoint, who()))  # noqa: S704 - made by a template
+
+
+def who() -> str:
+    """What the bar knows of a member."""
+    return "administrator" if current_user.is_admin else "member"
 
 
 @lru_cache(maxsize=512)

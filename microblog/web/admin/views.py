@@ -38,7 +38,7 @@ def overview() -> ResponseReturnValue:
         "admin/overview.html",
         page=accounts_page(text, **inside),
         text=text,
-        more={"q": text} if text else {},
+        path=url_for("admin.overview", q=text or None),
         open=registration_open(),
     )
 

@@ -1,19 +1,21 @@
 """Profiles, and following."""
 
-from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, url_for
+from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
+from markupsafe import Markup
 
 from microblog.database import db
 from microblog.i18n import _
 from microblog.models import User
 from microblog.models.feeds import profile_page
-from microblog.models.follow import find_followed, followers_page, following_page
+from microblog.models.follow import PeoplePage, find_followed, followers_page, following_page
 from microblog.models.follow import follow as start_following
 from microblog.models.follow import unfollow as stop_following
 from microblog.models.user import USERNAME, USERNAME_MAX
 from microblog.web import limits
 from microblog.web.cursor import cursor
+from microblog.web.feed_pages import feed_page
 from microblog.web.people import avatars
 
 blueprint = Blueprint("people", __name__)
@@ -24,27 +26,28 @@ blueprint = Blueprint("people", __name__)
 def profile(username: str) -> ResponseReturnValue:
     found, follows = find_followed(username, current_user.id) if is_name(username) else (None, False)
     user = visible(found)
-    return render_template(
-        "people/profile.html", user=user, page=profile_page(user, **cursor()), follows=follows
-    )
+    about = Markup(render_template("people/about.html", user=user, follows=follows))  # noqa: S704
+    parts = {"username": user.username, "about": about}
+    return feed_page("people/profile.html", profile_page(user, **cursor()), f"/user/{user.username}", parts)
 
 
 @blueprint.get("/user/<username>/followers")
 @login_required
 def followers(username: str) -> ResponseReturnValue:
     user = find(username)
-    return render_template(
-        "people/list.html", user=user, title=_("Followers"), page=followers_page(user, **cursor())
-    )
+    return people_page(_("Followers"), user, followers_page(user, **cursor()))
 
 
 @blueprint.get("/user/<username>/following")
 @login_required
 def following(username: str) -> ResponseReturnValue:
     user = find(username)
-    return render_template(
-        "people/list.html", user=user, title=_("Following"), page=following_page(user, **cursor())
-    )
+    return people_page(_("Following"), user, following_page(user, **cursor()))
+
+
+def people_page(title: str, user: User, page: PeoplePage) -> str:
+    path = url_for(str(request.endpoint), username=user.username)
+    return render_template("people/list.html", title=title, user=user, page=page, path=path)
 
 
 @blueprint.post("/user/<username>/follow")

@@ -10,10 +10,11 @@ from microblog.i18n import _, language
 from microblog.models import feeds
 from microblog.models.feeds import explore_page, home_page
 from microblog.models.paging import ID_MAX
-from microblog.models.post import POST_MAX, add_post, delete_post, find_post
+from microblog.models.post import add_post, delete_post, find_post
 from microblog.translator import TranslatorError
 from microblog.web import lapsed, limits
 from microblog.web.cursor import cursor
+from microblog.web.feed_pages import feed_page
 from microblog.web.posts.forms import PostForm
 from microblog.web.security import safe_path
 
@@ -32,19 +33,19 @@ def home() -> ResponseReturnValue:
         add_post(current_user, form.body.data, detect(form.body.data))
         db.session.commit()
         return redirect(url_for("posts.home"))
-    return render_template(
+    return feed_page(
         "posts/home.html",
+        home_page(current_user, **cursor()),
+        "/",
         written=(form.body.data if form else lapsed.kept_text()) or "",
         problem=form.body.errors[0] if form and form.body.errors else None,
-        most=POST_MAX,
-        page=home_page(current_user, **cursor()),
     )
 
 
 @blueprint.get("/explore")
 @login_required
 def explore() -> ResponseReturnValue:
-    return render_template("posts/explore.html", page=explore_page(**cursor()))
+    return feed_page("posts/explore.html", explore_page(**cursor()), "/explore")
 
 
 @blueprint.post("/post/<int:number>/delete")

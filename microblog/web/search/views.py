@@ -1,5 +1,7 @@
 """The search page."""
 
+from urllib.parse import quote_plus
+
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_login import login_required
@@ -7,6 +9,7 @@ from flask_login import login_required
 from microblog.models.post import POST_MAX, clean_body
 from microblog.models.search import search_page
 from microblog.web.cursor import cursor
+from microblog.web.feed_pages import feed_page
 
 blueprint = Blueprint("search", __name__)
 
@@ -16,5 +19,8 @@ blueprint = Blueprint("search", __name__)
 def results() -> ResponseReturnValue:
     # Nothing longer than a post can be found in one.
     text = clean_body(request.args.get("q", "")[: POST_MAX + 1])[:POST_MAX]
-    page = search_page(text, **cursor()) if text else None
-    return render_template("search/results.html", text=text, page=page)
+    if not text:
+        return render_template("search/results.html")
+    page = search_page(text, **cursor())
+    path = f"/search?q={quote_plus(text)}"
+    return feed_page("search/results.html", page, path, {"text": text}, fallback=page.fallback)

@@ -1,0 +1,109 @@
+"""Pages of posts that are kept but for their parts: a part is this reader's, and of this moment."""
+
+import re
+
+import pytest
+import sqlalchemy as sa
+from app_client import Browser, token
+
+from microblog.database import db
+from microblog.models import User
+from microblog.models.account import suspend
+from microblog.models.post import add_post
+from microblog.web import feed_pages
+
+PATHS = [
+    "/",
+    "/explore",
+    "/user/susan",
+    "/search?q=word",
+    "/search?q=word+%3Cb%3E%00name%00",
+    "/explore?before=MIDDLE",
+]
+
+
+@pytest.fixture
+def browsers(app, make_user):
+    """Susan, who wrote more than a page, and David, who reads in another language."""
+    make_user("susan")
+    make_user("david")
+    with app.app_context():
+        User.find("david").locale = "es"
+        for number in range(25):
+            add_post(User.find("susan"), f"a word, <b> and \u0001name\u0001 {number}")
+        db.session.commit()
+    found = {name: Browser(app) for name in ("susan", "david")}
+    for name, browser in found.items():
+        browser.login(name)
+    return found
+
+
+def change(app, name, **values):
+    """As another process would."""
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(sa.update(User.__table__).where(User.__table__.c.username == name).values(values))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", ["susan", "david"])
+def test_a_kept_page_is_as_one_made_afresh(browsers, path, name, monkeypatch):
+    if "MIDDLE" in path:
+        numbers = re.findall(r"/post/(\d+)/delete", browsers["susan"].get("/explore").text)
+        path = path.replace("MIDDLE", numbers[5])
+    kept = [browsers[name].get(path).text for _ in range(2)]
+    # As where something is seldom so.
+    monkeypatch.setattr(feed_pages, "any", lambda _values: True, raising=False)
+    afresh = browsers[name].get(path).text
+    assert f'<span class="top-name">{name}</span>' in afresh
+    assert "\0" not in afresh
+    assert kept == [afresh, afresh]
+
+
+def test_a_page_is_made_once_for_all_readers(browsers, monkeypatch):
+    browsers["susan"].get("/explore")
+    monkeypatch.delattr(feed_pages, "render_template")
+    assert browsers["susan"].get("/explore").status_code == 200
+
+
+def test_what_one_is_told_is_on_a_kept_page_once(browsers):
+    susan = browsers["susan"]
+    susan.get("/")
+    susan.submit("/settings", {"about": "", "locale": ""})
+    assert susan.get("/").text.count('class="notice"') == 1
+    assert susan.get("/").text.count('class="notice"') == 0
+
+
+def test_another_process_changes_who_the_reader_is(app, browsers):
+    assert 'href="/user/susan"' in browsers["susan"].get("/").text
+    change(app, "susan", username="Sue", name_key="sue", is_admin=True)
+    for _ in range(2):
+        page = browsers["susan"].get("/").text
+        assert ('<span class="top-name">Sue</span>' in page, 'href="/admin"' in page) == (True, True)
+        assert 'src="/avatar/Sue.svg" alt="" width="44"' in page.partition("<textarea")[0]
+    change(app, "Sue", is_admin=False, locale="ru")
+    page = browsers["susan"].get("/").text
+    assert ("/admin" in page, "Обзор" in page) == (False, True)
+
+
+def test_a_profile_is_of_now(app, browsers):
+    browsers["david"].get("/user/susan")
+    change(app, "susan", about="new words", followers_count=77)
+    page = browsers["david"].get("/user/susan").text
+    assert ("new words" in page, "77" in page) == (True, True)
+    with app.app_context():
+        suspend(User.find("susan"))
+        db.session.commit()
+    assert browsers["david"].get("/user/susan").status_code == 404
+    assert "<article" not in browsers["david"].get("/explore").text
+
+
+def test_each_session_has_its_own_token_and_it_stays_good(browsers):
+    tokens = {name: token(browsers[name].get("/")) for name in browsers}
+    assert tokens["susan"] != tokens["david"]
+    assert token(browsers["susan"].get("/explore")) == tokens["susan"]
+    for name, other in (("susan", "david"), ("david", "susan")):
+        sent = {"body": f"by {name}", "csrf_token": tokens[other]}
+        browsers[name].client.post("/", data=sent)
+        assert f"by {name}" not in browsers["susan"].get("/user/" + name).text.partition('class="feed"')[2]
+        browsers[name].client.post("/", data={**sent, "csrf_token": tokens[name]})
+        assert f"by {name}" in browsers["susan"].get("/user/" + name).text
