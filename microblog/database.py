@@ -55,6 +55,20 @@ def is_modelled(_object: object, name: str | None, _type: str, reflected: bool, 
     return not (reflected and name is not None and name.startswith((*_FULLTEXT, "sqlite_")))
 
 
+@contextmanager
+def reading() -> Iterator[Any]:
+    """A connection for statements that read rows, not objects.
+
+    The session's, if this request has one: what was written in it is seen. Else one of its own, for as long
+    as the statements take: to begin and end a session costs as much as to ask the database.
+    """
+    if db.session.registry.has():
+        yield db.session.connection()
+    else:
+        with db.engine.connect() as connection:
+            yield connection
+
+
 def utc_now() -> datetime:
     """Now, as it is stored: UTC, without a zone, in whole seconds (MySQL's DATETIME rounds fractions up)."""
     return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)

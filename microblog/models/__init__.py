@@ -4,6 +4,7 @@ from microblog.models.feeds import Page, PostRow
 from microblog.models.follow import Follow
 from microblog.models.indexing import Change, IndexState
 from microblog.models.post import Post, PublicPost
+from microblog.models.reader import Reader
 from microblog.models.sessions import Session
 from microblog.models.site import Setting
 from microblog.models.throttle import Attempts
@@ -19,6 +20,7 @@ __all__ = [
     "Post",
     "PostRow",
     "PublicPost",
+    "Reader",
     "Session",
     "Setting",
     "Token",

@@ -6,7 +6,6 @@ everybody: each process keeps some.
 """
 
 import heapq
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -15,11 +14,12 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from flask import current_app
 
-from microblog.database import db
+from microblog.database import reading
 from microblog.models.follow import Follow
 from microblog.models.hints import ByNumber, InOrder
 from microblog.models.paging import ID_MAX, Cut, cut
 from microblog.models.post import Post, PublicPost
+from microblog.models.reader import Reader
 from microblog.models.user import User
 
 # A home feed looks through this many of the latest posts. Who follows one author in a hundred
@@ -63,7 +63,7 @@ class Page:
     SIZE = 20
 
 
-def home_page(user: User, before: int | None = None, after: int | None = None) -> Page:
+def home_page(user: Reader | User, before: int | None = None, after: int | None = None) -> Page:
     """What somebody reads at home: their own posts, and those of whom they follow."""
     return Page(*cut(lambda at: _home(user.id, user.following_count, at), before, after, Page.SIZE))
 
@@ -73,9 +73,9 @@ def explore_page(before: int | None = None, after: int | None = None) -> Page:
     return Page(*cut(lambda at: read(_everybody(at.newer), at), before, after, Page.SIZE))
 
 
-def profile_page(user: User, before: int | None = None, after: int | None = None) -> Page:
+def profile_page(author_id: int, before: int | None = None, after: int | None = None) -> Page:
     """What one author writes."""
-    return Page(*cut(lambda at: read(_by(at.newer), at, author=user.id), before, after, Page.SIZE))
+    return Page(*cut(lambda at: read(_by(at.newer), at, author=author_id), before, after, Page.SIZE))
 
 
 def posts(ids: list[int], newer: bool = False) -> list[PostRow]:
@@ -89,7 +89,9 @@ def _texts(ids: list[int]) -> list[PostRow]:
     # Each is asked for once: another thread may be making room.
     found = {number: post for number in ids if (post := kept.get(number))}
     if missing := [number for number in ids if number not in found]:
-        for row in db.session.connection().execute(_rows(), {"ids": missing}):
+        with reading() as connection:
+            rows = connection.execute(_rows(), {"ids": missing}).all()
+        for row in rows:
             found[row.id] = kept[row.id] = PostRow._make(row)
         if len(kept) > KEPT:
             for number in list(kept)[: -KEPT // 2]:
@@ -121,7 +123,8 @@ def read(query: Any, at: Cut, **values: Any) -> list[PostRow]:
     """The posts of a statement that :func:`page` made."""
     bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
     values = {**values, "bound": bound, "limit": at.limit}
-    numbers = db.session.connection().execute(query, values).scalar_one()
+    with reading() as connection:
+        numbers = connection.execute(query, values).scalar_one()
     return _texts(sorted(map(int, numbers.split(",")), reverse=not at.newer)) if numbers else []
 
 
@@ -216,14 +219,13 @@ def _recent(at: Cut) -> Any:
 
 def _merged(reader_id: int, at: Cut) -> list[PostRow]:
     """From the authors: each one's posts next to the cut, by an index, and of these the first ones."""
-    connection = db.session.connection()
     values = {"bound": at.bound if at.bound is not None else (0 if at.newer else ID_MAX), "limit": at.limit}
     # Only those whose posts next to the cut are the nearest can have a post on the page.
-    nearest = connection.execute(_nearest_authors(at.newer), {**values, "reader": reader_id}).scalars()
-    authors = {f"author{place}": author for place, author in enumerate([reader_id, *nearest])}
-    found: Iterable[int] = connection.execute(
-        _next_of_each(len(authors), at.newer), {**values, **authors}
-    ).scalars()
+    with reading() as connection:
+        nearest = connection.execute(_nearest_authors(at.newer), {**values, "reader": reader_id}).scalars()
+        authors = {f"author{place}": author for place, author in enumerate([reader_id, *nearest])}
+        next_ones = connection.execute(_next_of_each(len(authors), at.newer), {**values, **authors})
+        found: list[int] = next_ones.scalars().all()
     first = heapq.nsmallest if at.newer else heapq.nlargest
     return posts(first(at.limit, found), at.newer)
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, field, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, reading, utc_now
 from microblog.models.paging import Cut, cut
-from microblog.models.user import WHOLE, User, changed, lock_accounts
+from microblog.models.reader import Reader
+from microblog.models.user import User, changed, lock_accounts
 
 # Accounts that are changed at once.
 _CHUNK = 500
@@ -63,7 +64,7 @@ class PeoplePage:
     SIZE = 50
 
 
-def follow(follower: User, followed: User) -> bool:
+def follow(follower: Reader | User, followed: User) -> bool:
     """Let ``follower`` follow ``followed``; the caller commits. Nobody can follow themselves, or who is
     suspended.
 
@@ -83,7 +84,7 @@ def follow(follower: User, followed: User) -> bool:
     return True
 
 
-def unfollow(follower: User, followed: User) -> bool:
+def unfollow(follower: Reader | User, followed: User) -> bool:
     """End that; the caller commits.
 
     :return: False if nothing changed.
@@ -140,18 +141,23 @@ def _expire(*ids: int) -> None:
             db.session.expire(user, ["following_count", "followers_count"])
 
 
-def find_followed(name: str, follower_id: int) -> tuple[User | None, bool]:
-    """The account with this name, if there is one, and whether somebody follows it."""
-    row = db.session.execute(_followed(), {"key": name.lower(), "follower": follower_id}).first()
-    return (row[0], row[1] is not None) if row else (None, False)
+def find_profile(name: str, follower_id: int) -> Any:
+    """What a profile says of the account with this name, if there is one: a row, with ``is_followed`` by
+    ``follower_id`` or not."""
+    with reading() as connection:
+        return connection.execute(_profile(), {"key": name.lower(), "follower": follower_id}).first()
 
 
 @cache
-def _followed() -> Any:
+def _profile() -> Any:
     """Asked by every profile: made once, so that SQLAlchemy knows it again without looking."""
-    theirs = sa.and_(Follow.followed_id == User.id, Follow.follower_id == sa.bindparam("follower"))
-    query = sa.select(User, Follow.followed_id).outerjoin(Follow, theirs).options(WHOLE)
-    return query.where(User.name_key == sa.bindparam("key"))
+    users, follows = User.__table__, Follow.__table__
+    theirs = sa.and_(follows.c.followed_id == users.c.id, follows.c.follower_id == sa.bindparam("follower"))
+    says = (users.c.about, users.c.created_at, users.c.last_seen, users.c.suspended_at)
+    counts = (users.c.posts_count, users.c.followers_count, users.c.following_count)
+    is_followed = follows.c.followed_id.is_not(None).label("is_followed")
+    query = sa.select(users.c.id, users.c.username, *says, *counts, is_followed)
+    return query.select_from(users.outerjoin(follows, theirs)).where(users.c.name_key == sa.bindparam("key"))
 
 
 def followers_page(user: User, before: int | None = None, after: int | None = None) -> PeoplePage:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from microblog.database import TABLE_OPTIONS, db, field, utc_now
 from microblog.models import indexing, words
 from microblog.models.paging import ID_MAX, pieces
+from microblog.models.reader import Reader
 from microblog.models.user import User, changed, lock_accounts
 
 # In characters: emoji count as one, or as the few they are made of.
@@ -104,7 +105,7 @@ def _is_visible(letter: str) -> bool:
     return unicodedata.category(letter)[0] not in "CZM" and letter not in _BLANK
 
 
-def add_post(author: User, body: str, language: str | None = None) -> Post:
+def add_post(author: Reader | User, body: str, language: str | None = None) -> Post:
     """Write a post; the caller commits.
 
     :param body: as :func:`clean_body` gives it.

@@ -49,6 +49,11 @@ def _late(column: Any) -> Any:
     return sa.orm.deferred(column, group=_LATE)
 
 
+def session_id(number: int, secret: str) -> str:
+    """What a browser's cookie holds of a log-in."""
+    return f"{number}.{secret}"
+
+
 class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
     """Somebody with an account.
 
@@ -79,7 +84,7 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
     # Whether a link in a mail to it was opened. Else somebody else may have it: it may be theirs.
     email_confirmed = _late(field(sa.Boolean, nullable=False, default=True, server_default=sa.text("1")))
 
-    # Of the log-in that this account was looked up by.
+    # Of the log-in that was begun with it.
     secret = ""
 
     def __init__(self, username: str, email: str, password: str) -> None:
@@ -106,24 +111,12 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
 
     def get_id(self) -> str:
         """What the session's and the remember-me cookie hold: the number, and the log-in's secret."""
-        return f"{self.id}.{self.secret}"
+        return session_id(self.id, self.secret)
 
     @property
     def session_digest(self) -> str:
         """Which log-in this is."""
         return sessions.digest(self.secret)
-
-    @staticmethod
-    def from_id(text: str) -> "User | None":
-        """The account that :meth:`get_id` gave ``text`` for, if that log-in is good and it is active."""
-        number, _, secret = text.partition(".")
-        if not (number.isascii() and number.isdigit() and len(number) <= 10):
-            return None
-        values = {"digest": sessions.digest(secret), "now": utc_now(), "number": int(number)}
-        user: User | None = db.session.execute(_by_session(), values).scalar_one_or_none()
-        if user is not None:
-            user.secret = secret
-        return user
 
     @staticmethod
     def find(name: str) -> "User | None":
@@ -150,18 +143,6 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
 @cache
 def _by(column: str) -> Any:
     return sa.select(User).options(WHOLE).where(getattr(User, column) == sa.bindparam("key"))
-
-
-@cache
-def _by_session() -> Any:
-    """Asked by every page: made once, so that SQLAlchemy knows it again without looking."""
-    session = sessions.Session
-    return (
-        sa.select(User)
-        .join(session, session.user_id == User.id)
-        .where(session.digest == sa.bindparam("digest"), session.expires_at > sa.bindparam("now"))
-        .where(User.id == sa.bindparam("number"), User.suspended_at.is_(None))
-    )
 
 
 def lock_accounts(*ids: int) -> dict[int, bool]:

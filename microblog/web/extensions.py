@@ -1,12 +1,14 @@
 """Flask's extensions, bound to the application when it is made. The database has its own module."""
 
-from flask import redirect, request, url_for
+from flask import abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 
 from microblog import i18n
-from microblog.models import User
+from microblog.database import db
+from microblog.models import Reader, User
+from microblog.models.user import WHOLE
 from microblog.web import lapsed, last_seen
 
 csrf = CSRFProtect()
@@ -28,12 +30,21 @@ def ask_to_log_in() -> ResponseReturnValue:
 
 
 @login.user_loader
-def load_user(text: str) -> User | None:
-    user = User.from_id(text)
+def load_user(text: str) -> Reader | None:
+    user = Reader.from_id(text)
     if user is not None:
         last_seen.note(user)
         if user.locale:
             i18n.use(user.locale)
+    return user
+
+
+def own_account() -> User:
+    """The visitor's account, to change it or to read all of it."""
+    user = db.session.get(User, current_user.id, options=[WHOLE])
+    if user is None:
+        # It was deleted since this request began.
+        abort(404)
     return user
 
 

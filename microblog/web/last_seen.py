@@ -5,11 +5,11 @@ from datetime import datetime
 from flask import Flask, Response, g
 
 from microblog.database import utc_now
-from microblog.models import User
+from microblog.models import Reader
 from microblog.models.account import SEEN_AGAIN, touch
 
 
-def note(user: User) -> None:
+def note(user: Reader) -> None:
     """A visitor was looked up for this request; for this alone, nobody is."""
     g.last_seen = (user.id, user.last_seen, user.session_digest)
 

@@ -495,7 +495,7 @@ def test_remember_me_ends_on_the_server(app, browsers, monkeypatch):
     cookie = only(cookies(browsers[0]), "remember")
     for days, still in ((89, True), (91, False), (3 * 365, False)):
         later = utc_now() + timedelta(days=days)
-        monkeypatch.setattr("microblog.models.user.utc_now", lambda later=later: later)
+        monkeypatch.setattr("microblog.models.reader.utc_now", lambda later=later: later)
         assert good(app, cookie) is still
 
 

@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from app_client import Browser, token
 
 from microblog.database import db
-from microblog.models import User
+from microblog.models import Reader, User
 from microblog.models.account import suspend
+from microblog.models.feeds import home_page
 from microblog.models.post import add_post
 from microblog.web import feed_pages
 
@@ -63,6 +64,31 @@ def test_a_page_is_made_once_for_all_readers(browsers, monkeypatch):
     browsers["susan"].get("/explore")
     monkeypatch.delattr(feed_pages, "render_template")
     assert browsers["susan"].get("/explore").status_code == 200
+
+
+@pytest.mark.parametrize("path", PATHS[:4])
+def test_to_read_needs_no_session_of_sqlalchemys(browsers, path, monkeypatch):
+    browsers["susan"].get(path)
+    monkeypatch.setattr(db.session.registry, "createfunc", None)
+    assert browsers["susan"].get(path).status_code == 200
+
+
+def test_who_has_a_session_reads_what_was_written_in_it(app, browsers):
+    with app.app_context():
+        user = User.find("susan")
+        add_post(user, "not committed yet")
+        db.session.flush()
+        assert home_page(user).posts[0].body == "not committed yet"
+        db.session.rollback()
+        assert home_page(user).posts[0].body != "not committed yet"
+
+
+def test_a_reader_cannot_be_changed_by_mistake(app, browsers):
+    with browsers["susan"].client.session_transaction() as session, app.app_context():
+        reader = Reader.from_id(session["_user_id"])
+        assert reader.username == "susan"
+        with pytest.raises(AttributeError):
+            reader.locale = "ru"
 
 
 def test_what_one_is_told_is_on_a_kept_page_once(browsers):

@@ -20,7 +20,7 @@ from microblog.config import HOST_NAME, MailServer
 from microblog.database import db
 from microblog.detection import detect
 from microblog.mailer import Mailer
-from microblog.models import User, passwords, tokens, words
+from microblog.models import Reader, User, passwords, tokens, words
 from microblog.models.post import ID_MAX, POST_MAX, Post, add_post, clean_body
 from microblog.models.search import search_page
 from microblog.models.user import EMAIL, USERNAME, clean_about
@@ -67,7 +67,7 @@ def test_a_post_is_counted_as_it_is_stored(text):
     assert clean_body(unicodedata.normalize("NFD", body)) == body
 
 
-class Reader(HTMLParser):
+class Parser(HTMLParser):
     """What a browser makes of it: the text that was written, and links alone."""
 
     def __init__(self):
@@ -109,7 +109,7 @@ class Reader(HTMLParser):
 def test_links_change_no_text_and_let_no_markup_through(text):
     # As both, what is cleaned before, is stored.
     text = clean_about(text)
-    reader = Reader()
+    reader = Parser()
     reader.feed(str(linked(text)))
     reader.close()
     assert reader.written == text
@@ -224,7 +224,7 @@ def test_who_registers_has_a_name_that_can_be_linked_to(app, name):
 
 @given(text=TEXTS)
 def test_what_is_no_log_in_and_no_token_is_nobodys(context, text):
-    assert User.from_id(text) is None
+    assert Reader.from_id(text) is None
     assert tokens.find(text, tokens.RESET) is None
 
 

@@ -3,11 +3,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 import microblog
 from microblog import proof
-from microblog.database import db
 from microblog.web import jinja
 
 STATIC = Path(microblog.__file__).parent / "static"
@@ -73,7 +73,7 @@ def test_errors_are_logged(app, monkeypatch, caplog, client, make_user):
         raise OperationalError("SELECT", {}, Exception("the disk is full"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(db.session, "execute", fail)
+        patch.setattr(sa.engine.Connection, "execute", fail)
         patch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
         response = client.get("/explore")
     assert response.status_code == 500

@@ -14,13 +14,14 @@ from microblog.models.throttle import forgive
 from microblog.models.user import ABOUT_MAX, clean_about
 from microblog.web import limits
 from microblog.web.auth.forms import Length, email_field, new_password_field, repeated_field
+from microblog.web.extensions import own_account
 
 
 def own_password(_form: FlaskForm, field: Field) -> None:
     """A validator: the visitor's own password."""
     key = limits.PASSWORD.key(current_user.id)
     limits.check(key)
-    if not check_password(current_user.password_hash, field.data or ""):
+    if not check_password(own_account().password_hash, field.data or ""):
         raise ValidationError(_l("This is not your password."))
     forgive(key)
 

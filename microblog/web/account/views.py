@@ -25,6 +25,7 @@ from microblog.web import browsers, letters, limits
 from microblog.web.account.export import as_json
 from microblog.web.account.forms import ConfirmForm, DeleteForm, EmailForm, PasswordForm, ProfileForm
 from microblog.web.auth.views import is_remembered, start_session
+from microblog.web.extensions import own_account
 
 blueprint = Blueprint("account", __name__)
 
@@ -32,16 +33,17 @@ blueprint = Blueprint("account", __name__)
 @blueprint.route("/settings", methods=["GET", "POST"])
 @login_required
 def settings() -> ResponseReturnValue:
-    form = ProfileForm(obj=current_user)
+    user = own_account()
+    form = ProfileForm(obj=user)
     if form.validate_on_submit():
-        current_user.about = form.about.data
-        current_user.locale = form.locale.data or None
+        user.about = form.about.data
+        user.locale = form.locale.data or None
         db.session.commit()
         # The answer to what was just chosen is in that language.
-        i18n.use(current_user.locale or i18n.preferred())
+        i18n.use(user.locale or i18n.preferred())
         flash(_("Your settings are saved."))
         return redirect(url_for("account.settings"))
-    return render_template("account/settings.html", form=form, sends=letters.mailer() is not None)
+    return render_template("account/settings.html", user=user, form=form, sends=letters.mailer() is not None)
 
 
 @blueprint.route("/settings/email", methods=["GET", "POST"])
@@ -55,8 +57,8 @@ def email() -> ResponseReturnValue:
     if form.validate_on_submit():
         new = form.email.data.lower()
         if letters.mailer() is None:
-            return _set_email(current_user, new)
-        letters.ask_for_proof(current_user, new)
+            return _set_email(own_account(), new)
+        letters.ask_for_proof(own_account(), new)
         flash(_("A link is on its way to %(email)s. Open it within ten minutes.", email=new))
         return redirect(url_for("account.settings"))
     return _page(_("Change your e-mail address"), form, [form.email, form.password])
@@ -66,10 +68,11 @@ def email() -> ResponseReturnValue:
 @login_required
 def proof() -> ResponseReturnValue:
     """Ask once more for a proof of the address that was given at registration."""
-    if letters.mailer() is None or current_user.email_confirmed:
+    user = own_account()
+    if letters.mailer() is None or user.email_confirmed:
         abort(404)
-    letters.ask_for_proof(current_user, current_user.email)
-    flash(_("A link is on its way to %(email)s. Open it within ten minutes.", email=current_user.email))
+    letters.ask_for_proof(user, user.email)
+    flash(_("A link is on its way to %(email)s. Open it within ten minutes.", email=user.email))
     return redirect(url_for("account.settings"))
 
 
@@ -132,7 +135,7 @@ def password() -> ResponseReturnValue:
     """Change the password. All other sessions end with the old one."""
     form = PasswordForm()
     if form.validate_on_submit():
-        user: User = current_user._get_current_object()
+        user = own_account()
         user.set_password(form.new.data)
         db.session.commit()
         start_session(user, remember=is_remembered())
@@ -146,7 +149,7 @@ def password() -> ResponseReturnValue:
 @login_required
 def export() -> ResponseReturnValue:
     """All one's own data, as a file."""
-    user: User = current_user._get_current_object()
+    user = own_account()
     response = Response(as_json(user), mimetype="application/json")
     response.headers["Content-Disposition"] = f'attachment; filename="microblog-{user.username}.json"'
     return response
@@ -157,7 +160,7 @@ def export() -> ResponseReturnValue:
 def delete() -> ResponseReturnValue:
     form = DeleteForm()
     if form.validate_on_submit():
-        user: User = current_user._get_current_object()
+        user = own_account()
         # Else nobody could do what only they can, but on the server's command line.
         if is_last_admin(user):
             flash(_("You are the last administrator. Let somebody else be one first."))

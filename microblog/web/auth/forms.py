@@ -12,6 +12,7 @@ from microblog.i18n import _, _l
 from microblog.models import User
 from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
 from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
+from microblog.web.extensions import own_account
 
 
 class Length(validators.Length):
@@ -36,8 +37,8 @@ def hard_to_guess(form: Form, field: Field) -> None:
     Whose it will be, a form's ``owner`` says, or its fields, or else it is the visitor's.
     """
     about = [form[name].data or "" for name in ("username", "email") if name in form]
-    owner = getattr(form, "owner", current_user)
-    if owner.is_authenticated:
+    owner = getattr(form, "owner", None) or (own_account() if current_user.is_authenticated else None)
+    if owner is not None:
         about += [owner.username, owner.email]
     if easy_to_guess(field.data or "", current_app.config["SITE_NAME"], *filter(None, about)):
         raise ValidationError(_l("Too easy to guess. Three or four words make a good password."))

@@ -1,5 +1,7 @@
 """Profiles, and following."""
 
+from typing import Any
+
 from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
@@ -9,7 +11,7 @@ from microblog.database import db
 from microblog.i18n import _
 from microblog.models import User
 from microblog.models.feeds import profile_page
-from microblog.models.follow import PeoplePage, find_followed, followers_page, following_page
+from microblog.models.follow import PeoplePage, find_profile, followers_page, following_page
 from microblog.models.follow import follow as start_following
 from microblog.models.follow import unfollow as stop_following
 from microblog.models.user import USERNAME, USERNAME_MAX
@@ -24,11 +26,12 @@ blueprint = Blueprint("people", __name__)
 @blueprint.get("/user/<username>")
 @login_required
 def profile(username: str) -> ResponseReturnValue:
-    found, follows = find_followed(username, current_user.id) if is_name(username) else (None, False)
-    user = visible(found)
-    about = Markup(render_template("people/about.html", user=user, follows=follows))  # noqa: S704
+    user = visible(find_profile(username, current_user.id) if is_name(username) else None)
+    about = Markup(render_template("people/about.html", user=user))  # noqa: S704 - a template escapes
     parts = {"username": user.username, "about": about}
-    return feed_page("people/profile.html", profile_page(user, **cursor()), f"/user/{user.username}", parts)
+    return feed_page(
+        "people/profile.html", profile_page(user.id, **cursor()), f"/user/{user.username}", parts
+    )
 
 
 @blueprint.get("/user/<username>/followers")
@@ -102,10 +105,11 @@ def find(username: str) -> User:
     One that is suspended is there for administrators alone.
     """
     # Only a name: User.find would find an e-mail address too, and tell whose it is.
-    return visible(User.find(username) if is_name(username) else None)
+    user: User = visible(User.find(username) if is_name(username) else None)
+    return user
 
 
-def visible(user: User | None) -> User:
+def visible(user: Any) -> Any:
     """An account that was looked up, or a page that says there is none."""
     if user is None or (user.suspended_at and not current_user.is_admin):
         abort(404)

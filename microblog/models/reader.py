@@ -1,0 +1,64 @@
+"""Who reads a page: what each page needs to know of an account, at a fraction of an account's cost."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from flask_login import UserMixin
+
+from microblog.database import reading, utc_now
+from microblog.models import sessions
+from microblog.models.user import User, session_id
+
+
+@dataclass(frozen=True, eq=False)
+class Reader(UserMixin):  # type: ignore[misc]
+    """An account that is logged in and active. It cannot be changed: a :class:`User` can.
+
+    :ivar locale: the interface's language, if one is set.
+    :ivar last_seen: in UTC, without a zone.
+    :ivar secret: of the log-in.
+    """
+
+    id: int
+    username: str
+    locale: str | None
+    is_admin: bool
+    last_seen: datetime | None
+    following_count: int
+    secret: str
+
+    def get_id(self) -> str:
+        """What the session's and the remember-me cookie hold."""
+        return session_id(self.id, self.secret)
+
+    @property
+    def session_digest(self) -> str:
+        """Which log-in this is."""
+        return sessions.digest(self.secret)
+
+    @staticmethod
+    def from_id(text: str) -> "Reader | None":
+        """The account that ``get_id`` gave ``text`` for, if that log-in is good and it is active."""
+        number, _, secret = text.partition(".")
+        if not (number.isascii() and number.isdigit() and len(number) <= 10):
+            return None
+        values = {"digest": sessions.digest(secret), "now": utc_now(), "number": int(number)}
+        with reading() as connection:
+            row = connection.execute(_by_session(), values).first()
+        return Reader(*row, secret) if row else None
+
+
+@cache
+def _by_session() -> Any:
+    """Asked by every page: made once, so that SQLAlchemy knows it again without looking."""
+    users, log_ins = User.__table__, sessions.Session.__table__
+    columns = (users.c.username, users.c.locale, users.c.is_admin, users.c.last_seen, users.c.following_count)
+    return (
+        sa.select(users.c.id, *columns)
+        .select_from(sa.join(log_ins, users, log_ins.c.user_id == users.c.id))
+        .where(log_ins.c.digest == sa.bindparam("digest"), log_ins.c.expires_at > sa.bindparam("now"))
+        .where(users.c.id == sa.bindparam("number"), users.c.suspended_at.is_(None))
+    )
