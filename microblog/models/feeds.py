@@ -110,6 +110,9 @@ PUBLIC = PublicPost.__table__.alias("w")
 POSTS = Post.__table__.alias("p")
 AUTHORS = User.__table__.alias("u")
 _FOLLOWS = Follow.__table__.alias("f")
+# SQLAlchemy makes an alias's columns when they are first asked for. A thread that asks meanwhile finds none.
+for _table in (PUBLIC, POSTS, AUTHORS, _FOLLOWS):
+    _table.c.keys()
 _WRITTEN = POSTS.c.author_id == AUTHORS.c.id
 SEEN = AUTHORS.c.suspended_at.is_(None)
 

@@ -1,6 +1,9 @@
 """Pages of posts that are kept but for their parts: a part is this reader's, and of this moment."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +16,7 @@ from microblog.models.feeds import home_page
 from microblog.models.post import add_post
 from microblog.web import feed_pages
 
+ROOT = Path(__file__).resolve().parents[2]
 PATHS = [
     "/",
     "/explore",
@@ -133,3 +137,22 @@ def test_each_session_has_its_own_token_and_it_stays_good(browsers):
         assert f"by {name}" not in browsers["susan"].get("/user/" + name).text.partition('class="feed"')[2]
         browsers[name].client.post("/", data={**sent, "csrf_token": tokens[name]})
         assert f"by {name}" in browsers["susan"].get("/user/" + name).text
+
+
+# SQLAlchemy makes an alias's columns when they are first asked for; a thread that asks meanwhile finds none.
+_COMPLETE = """
+from sqlalchemy import Table
+from sqlalchemy.sql.selectable import AliasedReturnsRows
+from microblog.models import feeds
+make = AliasedReturnsRows._populate_column_collection
+def made(alias, *arguments, **options):
+    assert not isinstance(alias.element, Table), f"{alias.name} was not complete"
+    make(alias, *arguments, **options)
+AliasedReturnsRows._populate_column_collection = made
+feeds._everybody(False), feeds._nearest_authors(False), feeds._recent(feeds.Cut(None, False, 0)), feeds._rows()
+"""
+
+
+def test_the_first_readers_of_a_process_may_come_at_once():
+    done = subprocess.run([sys.executable, "-c", _COMPLETE], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr.decode()) == (0, "")
