@@ -149,7 +149,8 @@ def made(alias, *arguments, **options):
     assert not isinstance(alias.element, Table), f"{alias.name} was not complete"
     make(alias, *arguments, **options)
 AliasedReturnsRows._populate_column_collection = made
-feeds._everybody(False), feeds._nearest_authors(False), feeds._recent(feeds.Cut(None, False, 0)), feeds._rows()
+feeds._everybody(False), feeds._nearest_authors(False)
+feeds._recent(feeds.Cut(None, False, 0)), feeds._rows()
 """
 
 
