@@ -1,11 +1,15 @@
 """The web side: how the application is put together."""
 
+import copy
 import logging
+import time
+from functools import lru_cache, partial
 from typing import Any
 
 import flask
 from flask import Flask, request
 from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import BadSignature, SignatureExpired
 from sqlalchemy.exc import DBAPIError
 
 from microblog import database, i18n
@@ -55,6 +59,29 @@ class Response(flask.Response):
         super().set_cookie(key, *args, **kwargs)
 
 
+class _Signer:
+    """Flask's, that reads a cookie once: the same one comes with each page, and what it says is signed.
+
+    :param signer: an itsdangerous serializer with a time.
+    """
+
+    def __init__(self, signer: Any) -> None:
+        self.dumps = signer.dumps
+        # Of a kilobyte each. What is not well signed is an error, and not kept.
+        self._read = lru_cache(maxsize=1024)(partial(signer.loads, return_timestamp=True))
+
+    def loads(self, text: str, max_age: int) -> dict[str, Any]:
+        try:
+            data, signed_at = self._read(text)
+        except (ValueError, OverflowError, OSError):
+            # itsdangerous 2.0 stumbles over the year 16536, even of a wrong signature.
+            raise BadSignature("signed at no time") from None
+        if not 0 <= int(time.time()) - int(signed_at.timestamp()) <= max_age:
+            raise SignatureExpired("too old, or from times to come")
+        # Flask changes the list of what a visitor is to be told, in its place.
+        return copy.deepcopy(data) if any(isinstance(value, list | dict) for value in data.values()) else data
+
+
 class Sessions(SecureCookieSessionInterface):
     """Flask's, for what differs from one visitor to the next."""
 
@@ -64,7 +91,7 @@ class Sessions(SecureCookieSessionInterface):
         # Made once: that takes longer than to read a session with it.
         key, signer = self._signer
         if signer is None or key != app.secret_key:
-            signer = super().get_signing_serializer(app)
+            signer = _Signer(super().get_signing_serializer(app))
             self._signer = app.secret_key, signer
         return signer
 
