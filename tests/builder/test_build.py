@@ -333,7 +333,10 @@ def test_no_space_for_the_package_or_for_python_is_one_clear_line(packaged, cach
     assert not list(cache.glob("venv*/"))
 
 
-def test_two_builds_at_once_make_it_once(packaged, monkeypatch, capfd):
+def test_two_builds_at_once_make_it_once(packaged, monkeypatch):
+    # Not read from stderr: what is written while that is read would be lost.
+    said: list[str] = []
+    monkeypatch.setattr(caching, "say", said.append)
     begun, go_on = threading.Event(), threading.Event()
     real = package._build_in
 
@@ -347,7 +350,7 @@ def test_two_builds_at_once_make_it_once(packaged, monkeypatch, capfd):
     for one in both:
         one.start()
     begun.wait(60)
-    _until(lambda: "Waiting for another build.py" in capfd.readouterr().err, "the second waits")
+    _until(lambda: any("Waiting for another build.py" in line for line in said), "the second waits")
     go_on.set()
     for one in both:
         one.join()

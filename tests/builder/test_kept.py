@@ -81,7 +81,10 @@ def test_what_another_process_uses_is_not_removed(store):
     assert store.there() == []
 
 
-def test_what_another_process_uses_is_not_replaced(store, tmp_path, capfd):
+def test_what_another_process_uses_is_not_replaced(store, tmp_path, monkeypatch):
+    # Not read from stderr: what is written while that is read would be lost.
+    said: list[str] = []
+    monkeypatch.setattr(kept, "say", said.append)
     directory = store("some", "a")
     other = _another_process(directory)
     new = tmp_path / "new"
@@ -89,7 +92,7 @@ def test_what_another_process_uses_is_not_replaced(store, tmp_path, capfd):
     (new / "disk").write_bytes(b"new")
     replacing = threading.Thread(target=kept.replace, args=(new, directory))
     replacing.start()
-    while "Waiting for another" not in capfd.readouterr().err:
+    while not any("Waiting for another" in line for line in said):
         time.sleep(0.05)
     assert (directory / "disk").stat().st_size == 100_000
     other.communicate("\n")
