@@ -6,15 +6,14 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from flask_login import UserMixin
 
 from microblog.database import reading, utc_now
 from microblog.models import sessions
-from microblog.models.user import User, session_id
+from microblog.models.user import User
 
 
 @dataclass(frozen=True, eq=False)
-class Reader(UserMixin):  # type: ignore[misc]
+class Reader(sessions.LoggedIn):
     """An account that is logged in and active. It cannot be changed: a :class:`User` can.
 
     :ivar locale: the interface's language, if one is set.
@@ -29,15 +28,6 @@ class Reader(UserMixin):  # type: ignore[misc]
     last_seen: datetime | None
     following_count: int
     secret: str
-
-    def get_id(self) -> str:
-        """What the session's and the remember-me cookie hold."""
-        return session_id(self.id, self.secret)
-
-    @property
-    def session_digest(self) -> str:
-        """Which log-in this is."""
-        return sessions.digest(self.secret)
 
     @staticmethod
     def from_id(text: str) -> "Reader | None":

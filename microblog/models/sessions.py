@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from flask_login import UserMixin
 
 from microblog.database import TABLE_OPTIONS, db, field, utc_now
 
@@ -35,6 +36,19 @@ class Session(db.Model):  # type: ignore[name-defined, misc]
     expires_at = field(sa.DateTime, nullable=False)
 
     __table_args__ = (sa.Index(None, user_id), sa.Index(None, expires_at), TABLE_OPTIONS)
+
+
+class LoggedIn(UserMixin):  # type: ignore[misc]
+    """An account in one of its sessions: it has the account's ``id``, and the ``secret`` of the log-in."""
+
+    def get_id(self: Any) -> str:
+        """What the session's and the remember-me cookie hold."""
+        return f"{self.id}.{self.secret}"
+
+    @property
+    def session_digest(self: Any) -> str:
+        """Which log-in this is."""
+        return digest(self.secret)
 
 
 def start(user_id: int, agent: str, remembered: bool) -> str:

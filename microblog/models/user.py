@@ -6,7 +6,6 @@ from typing import Any
 
 import sqlalchemy as sa
 import sqlalchemy.orm
-from flask_login import UserMixin
 
 from microblog.database import TABLE_OPTIONS, db, field, utc_now
 from microblog.models import passwords, sessions
@@ -49,12 +48,7 @@ def _late(column: Any) -> Any:
     return sa.orm.deferred(column, group=_LATE)
 
 
-def session_id(number: int, secret: str) -> str:
-    """What a browser's cookie holds of a log-in."""
-    return f"{number}.{secret}"
-
-
-class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
+class User(sessions.LoggedIn, db.Model):  # type: ignore[name-defined, misc]
     """Somebody with an account.
 
     ``username`` is as its owner writes it; ``name_key`` is the same in lower case, by which it
@@ -108,15 +102,6 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined, misc]
     def start_session(self, agent: str, remembered: bool) -> None:
         """Log this account in, with a browser that calls itself so; the caller commits."""
         self.secret = sessions.start(self.id, agent, remembered)
-
-    def get_id(self) -> str:
-        """What the session's and the remember-me cookie hold: the number, and the log-in's secret."""
-        return session_id(self.id, self.secret)
-
-    @property
-    def session_digest(self) -> str:
-        """Which log-in this is."""
-        return sessions.digest(self.secret)
 
     @staticmethod
     def find(name: str) -> "User | None":
