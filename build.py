@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -46,12 +47,29 @@ def _listen() -> None:
         signal.signal(signal.SIGHUP, _interrupt)
 
 
+@contextlib.contextmanager
+def _answered() -> Iterator[None]:
+    """What was printed is written by the end, or it is said that it is not."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        # It has no place to go: a full disk, or nobody who reads it. Python would try again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            sys.exit(1)
+        _fail(BuildError(f"stdout can't be written: {error.strerror}"))
+
+
 if __name__ == "__main__":
     surroundings.settle()
     first_process.stand_aside()
     _listen()
     try:
-        bootstrap.prepare(sys.argv[1:])
+        with _answered():
+            bootstrap.prepare(sys.argv[1:])
     except BuildError as error:
         _fail(error)
     except KeyboardInterrupt:
@@ -509,14 +527,5 @@ def bench(benchmark: str, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        try:
-            main()
-        finally:
-            sys.stdout.flush()
-    except OSError as error:
-        # What was printed has no place to go: a full disk, or nobody who reads it. Python would try again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        if isinstance(error, BrokenPipeError):
-            sys.exit(1)
-        _fail(BuildError(f"stdout can't be written: {error.strerror}"))
+    with _answered():
+        main()

@@ -18,20 +18,30 @@ def stand_aside() -> None:
     """
     if os.getpid() != 1:
         return
-    # None is lost that comes before there is somebody to hand it to.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDED_ON)
+    # None of these is lost, whenever it comes: they are blocked, and fetched one by one.
+    waited_for = {*_HANDED_ON, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
     child = os.fork()
     if child == 0:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, waited_for)
         return
-    for number in _HANDED_ON:
-        signal.signal(number, lambda number, _: os.kill(child, number))
-    if sys.stdin.isatty():
-        # Ctrl-C reaches both by itself.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
+    # One that is ignored, as SIGCHLD is by itself, would not be fetched.
+    for each in waited_for:
+        signal.signal(each, lambda *_: None)
     while True:
-        ended, status = os.wait()
+        number = signal.sigwait(waited_for)
+        if number == signal.SIGCHLD:
+            _wait_for_those_that_ended(child)
+        # A terminal's Ctrl-C reaches both by itself.
+        elif number != signal.SIGINT or not sys.stdin.isatty():
+            os.kill(child, number)
+
+
+def _wait_for_those_that_ended(child: int) -> None:
+    """Wait for every process that has ended; end as the child did, if it is one of them."""
+    ended = -1
+    while ended:
+        ended, status = os.waitpid(-1, os.WNOHANG)
         if ended == child:
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else 128 - code)

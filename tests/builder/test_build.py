@@ -139,16 +139,19 @@ def test_what_can_not_be_used_is_said_before_anything_is_made(build, arguments, 
     assert message in done.stderr.splitlines()[0]
 
 
-def test_a_careful_python_and_a_full_disk_are_no_tracebacks(build):
-    done = build("--help", env={**os.environ, "PYTHONSAFEPATH": "1"})
+@pytest.mark.parametrize("prepared", [True, False])
+def test_a_careful_python_and_a_full_disk_are_no_tracebacks(build, prepared, tmp_path):
+    # Where nothing is installed yet, bootstrap answers.
+    places = {} if prepared else {"MICROBLOG_CACHE": str(tmp_path / "empty")}
+    done = build("--help", env={**os.environ, **places, "PYTHONSAFEPATH": "1"})
     assert done.returncode == 0
     with Path("/dev/full").open("w") as full:
-        done = build("--help", stdout=full)
+        done = build("--help", env={**os.environ, **places}, stdout=full)
     assert done.returncode == 1
     assert done.stderr == "build.py: stdout can't be written: No space left on device\n"
     reader, writer = os.pipe()
     os.close(reader)
-    done = build("--help", stdout=writer)
+    done = build("--help", env={**os.environ, **places}, stdout=writer)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, "")
 

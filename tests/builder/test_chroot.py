@@ -109,7 +109,11 @@ def test_what_failed_goes_if_nobody_wants_to_look(place):
 def test_the_way_into_a_machine_is_found_on_qemus_command_line(place):
     """A process with QEMU's arguments stands in for it."""
     line = f"-netdev user,hostfwd=tcp:127.0.0.1:4022-:22 -drive file={place}/packer/image.qcow2"
-    with subprocess.Popen(["sh", "-c", "read line", *shlex.split(line)], stdin=subprocess.PIPE) as running:
+    with subprocess.Popen(
+        ["sh", "-c", "echo up; read line", *shlex.split(line)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as running:
+        # Right after exec its command line may still be empty.
+        assert running.stdout.readline() == b"up\n"
         found = method.load("machine").way_in(Work.at(place))
         running.communicate(b"")
     assert found.startswith("ssh -F /dev/null -i ")
