@@ -151,23 +151,44 @@ def _mysql_options() -> dict[str, Any]:
     }
 
 
-# Deadlock; and MariaDB's word that a row was changed since the transaction began (its error 1020).
-_AGAIN = {1213, 1020}
-# A lock was waited for in vain.
-_WAITED = {1205}
+# The database's numbers (https://mariadb.com/kb/en/mariadb-error-code-reference/). It undid the transaction:
+# a deadlock, or in Galera another node's commit; a row was changed since the transaction began (MariaDB), or
+# another member's came first (MySQL's group replication); a lock was waited for in vain.
+_CONFLICT = {1213, 1020, 3101, 1205}
+# The server has too many connections, shuts down, or ended this one; it is not, or no longer, the one that
+# takes changes; in Galera it is not part of the cluster. And PyMySQL's own: no server, or no longer.
+_LOST = {1040, 1053, 1927, 1290, 1792, 1836, 4031, 1047, 1180, 2002, 2003, 2006, 2013, 2014, 2055}
+# Such a one may do for others, but no longer for who heard it: a proxy leads to another one.
+CUT_OFF = frozenset({1053, 1290, 1792, 1836, 1047, 1180})
 
 
 def is_conflict(error: DBAPIError) -> bool:
     """Whether the database undid a transaction for another one's sake: done again, it may well succeed."""
-    return _code(error) in _AGAIN
+    return code(error) in _CONFLICT
+
+
+def is_lost(error: DBAPIError) -> bool:
+    """Whether the server went away: there may be another one, or it comes back."""
+    return not is_conflict(error) and (code(error) in _LOST or bool(error.connection_invalidated))
 
 
 def is_busy(error: DBAPIError) -> bool:
     """Whether somebody else kept the database for too long: later, it may well succeed."""
-    return _code(error) in _AGAIN | _WAITED or "database is locked" in str(error.orig)
+    return is_conflict(error) or "database is locked" in str(error.orig)
 
 
-def _code(error: DBAPIError) -> object:
+def may_be_done(error: DBAPIError) -> bool:
+    """Whether it was a COMMIT that was not answered, so that nobody knows whether it was done."""
+    # In a conflict it was not. Any other error may be of a server whose cluster has done it all the same.
+    return bool(getattr(error.orig, AT_COMMIT, False)) and not is_conflict(error)
+
+
+# How a connection marks an error of its COMMIT.
+AT_COMMIT = "at_commit"
+
+
+def code(error: DBAPIError) -> object:
+    """The number that the database gave its error."""
     arguments = getattr(error.orig, "args", ())
     return arguments[0] if arguments else None
 

@@ -12,7 +12,9 @@ import sqlalchemy as sa
 from pymysql.connections import Connection
 from pymysql.constants import SERVER_STATUS
 from pymysql.err import MySQLError
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+
+from microblog import database
 
 # Statements that need no transaction: they change nothing, or are about transactions.
 _ALONE = (b"SELECT", b"SHOW", b"SET", b"EXPLAIN", b"BEGIN", b"COMMIT", b"ROLLBACK", b"START")
@@ -42,7 +44,11 @@ class LazyConnection(Connection):  # type: ignore[misc]
 
     def commit(self) -> None:
         if self._in_transaction:
-            super().commit()
+            try:
+                super().commit()
+            except MySQLError as error:
+                setattr(error, database.AT_COMMIT, True)
+                raise
 
     def rollback(self) -> None:
         if self._in_transaction:
@@ -60,6 +66,13 @@ def prepare(engine: "sa.engine.Engine") -> None:
     @sa.event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> LazyConnection:
         return LazyConnection(*arguments, **options)
+
+    @sa.event.listens_for(engine, "handle_error")
+    def leave(context: Any) -> None:
+        """A server that is cut off from its cluster still answers: with nothing but that."""
+        error = context.sqlalchemy_exception
+        if isinstance(error, DBAPIError) and database.code(error) in database.CUT_OFF:
+            context.is_disconnect = True
 
     @sa.event.listens_for(engine, "checkin")
     def note_time(_connection: Any, record: Any) -> None:

@@ -1,7 +1,9 @@
 """Posts: write and remove them."""
 
+import hashlib
 import re
 import unicodedata
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +18,11 @@ from microblog.models.user import User, changed, lock_accounts
 POST_MAX = 140
 # Letters and symbols, to Unicode, of which nothing is drawn: Hangul's fillers, Braille's empty pattern.
 _BLANK = "\u115f\u1160\u3164\uffa0\u2800"
+
+# How long a page with a form to write may be open and still be known to have sent it.
+_SENT = timedelta(days=7)
+# Rows that are removed in one statement.
+_CHUNK = 500
 
 # SQLite counts rows up by itself only in a column that is exactly INTEGER.
 BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -56,6 +63,20 @@ class PublicPost(db.Model):  # type: ignore[name-defined, misc]
     words = field(sa.Text, nullable=False)
 
     __table_args__ = TABLE_OPTIONS
+
+
+class SentForm(db.Model):  # type: ignore[name-defined, misc]
+    """A form that has become a post: sent again, by an impatient click or for want of an answer, it is
+    known."""
+
+    __tablename__ = "sent_forms"
+
+    digest = field(sa.String(64), primary_key=True)
+    # Of a post that may be gone.
+    post_id = field(sa.BigInteger, nullable=False)
+    created_at = field(sa.DateTime, nullable=False, default=utc_now)
+
+    __table_args__ = (sa.Index(None, created_at), TABLE_OPTIONS)
 
 
 @sa.event.listens_for(Post, "after_insert")
@@ -119,6 +140,37 @@ def add_post(author: Reader | User, body: str, language: str | None = None) -> P
     db.session.flush()
     indexing.changed(post.id)
     return post
+
+
+def add_post_once(author: Reader | User, token: str, body: str, language: str | None = None) -> int:
+    """Write a post, unless the same was written from the same form before; the caller commits.
+
+    :param token: the form's. The same with another text is another post: who goes back to a page that was
+        sent, and writes there, means it.
+    :return: the post's number. It may have been deleted since.
+    """
+    digest = hashlib.sha256(f"{author.id}\n{token}\n{body}".encode("utf-8", "replace")).hexdigest()
+    # What is sent twice at once comes one after the other, and in a cluster the later commit fails.
+    lock_accounts(author.id)
+    sent = SentForm.__table__
+    number = db.session.execute(sa.select(sent.c.post_id).where(sent.c.digest == digest)).scalar()
+    if number is None:
+        number = add_post(author, body, language).id
+        db.session.execute(sa.insert(sent).values(digest=digest, post_id=number, created_at=utc_now()))
+    return int(number)
+
+
+def sweep() -> None:
+    """Forget the forms that were sent long ago."""
+    sent = SentForm.__table__
+    old = sent.c.created_at <= utc_now() - _SENT
+    while True:
+        with db.engine.connect() as connection:
+            digests = sorted(connection.execute(sa.select(sent.c.digest).where(old).limit(_CHUNK)).scalars())
+        if not digests:
+            return
+        with db.engine.begin() as connection:
+            connection.execute(sa.delete(sent).where(sent.c.digest.in_(digests), old))
 
 
 def delete_post(post: Post) -> bool:

@@ -9,12 +9,14 @@ import hmac
 import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from flask import current_app
+from flask import current_app, g
 from sqlalchemy.dialects import mysql, sqlite
 
+from microblog import units
 from microblog.database import TABLE_OPTIONS, db, field, utc_now
 
 # Rows that are removed in one statement.
@@ -63,14 +65,25 @@ def attempt(*keys: Key) -> int:
         address cannot use up a limit that others share.
     :return: 0, or the seconds to wait.
     """
+    counted: set[str] = g.setdefault("counted", set())
     for key in keys:
-        if wait := _count(key):
+        # A request that is begun again is still the one attempt.
+        if units.is_again() and key.digest in counted:
+            continue
+        counted.add(key.digest)
+        if wait := units.run(partial(_count, key), twice=True):
             return wait
     return 0
 
 
 def forgive(*keys: Key) -> None:
     """Take an attempt back that turned out to be right."""
+    # Taken back twice, it would be more than was counted.
+    units.run(partial(_forgive, keys))
+    g.get("counted", set()).difference_update(key.digest for key in keys)
+
+
+def _forgive(keys: tuple[Key, ...]) -> None:
     with db.engine.begin() as connection:
         for key in keys:
             connection.execute(

@@ -10,9 +10,8 @@ import flask
 from flask import Flask, request
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import BadSignature, SignatureExpired
-from sqlalchemy.exc import DBAPIError
 
-from microblog import database, i18n
+from microblog import database, i18n, units
 from microblog.commands import search as search_command
 from microblog.commands import user
 from microblog.config import Config
@@ -38,9 +37,6 @@ from microblog.web import (
     security,
 )
 from microblog.web.extensions import chosen_language, csrf, login
-
-# How often a view is called before its conflicts with others are its visitor's.
-_TRIES = 4
 
 
 class Response(flask.Response):
@@ -108,16 +104,15 @@ class Sessions(SecureCookieSessionInterface):
 class Application(Flask):
     """Flask's, with logs that hold no secrets, and patience with a database that is shared."""
 
+    def preprocess_request(self, *args: Any) -> Any:
+        """What comes before a view only reads."""
+        return units.run(partial(super().preprocess_request, *args), twice=True)
+
     def dispatch_request(self, *args: Any) -> Any:
-        """A view whose transaction was undone for another one's sake is called again."""
-        for _ in range(_TRIES - 1):
-            try:
-                return super().dispatch_request(*args)
-            except DBAPIError as error:
-                if not database.is_conflict(error):
-                    raise
-                database.db.session.rollback()
-        return super().dispatch_request(*args)
+        """A view is a unit of work: it commits once, and what it does to the session comes after that."""
+        view = self.view_functions.get(request.endpoint or "")
+        twice = request.method in ("GET", "HEAD") or units.is_safe_twice(view)
+        return units.run(partial(super().dispatch_request, *args), twice=twice)
 
     def log_exception(self, exc_info: Any) -> None:
         # The view's rule, not the address: that may be the secret, as a reset link's is.

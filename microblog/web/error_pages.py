@@ -3,15 +3,15 @@
 import math
 from typing import cast
 
-from flask import Flask, render_template
+from flask import Flask, current_app, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException, InternalServerError, TooManyRequests
 from werkzeug.wrappers import Response
 
-from microblog import i18n
-from microblog.database import db, is_busy
+from microblog import i18n, units
+from microblog.database import db, is_busy, is_lost
 from microblog.i18n import _l, _n
 from microblog.web import error_mail, lapsed
 from microblog.web.hosts import UnknownHost
@@ -30,6 +30,10 @@ MESSAGES = {
     ),
     503: (_l("Not now"), _l("The site is busy or being looked after. Please try again in a moment.")),
 }
+PERHAPS_MESSAGE = (
+    _l("Not now"),
+    _l("It may have been done all the same. Please look before you try again."),
+)
 CSRF_MESSAGE = (
     _l("Please try again"),
     _l("This page was open for too long. Go back, reload it and send it again."),
@@ -86,15 +90,25 @@ def too_many_requests(error: TooManyRequests) -> ResponseReturnValue:
 
 
 def server_error(error: InternalServerError) -> ResponseReturnValue:
+    original = error.original_exception
+    passing = original if isinstance(original, DBAPIError) else None
+    # What is safe twice may be tried again without a look.
+    perhaps = passing is not None and not _is_safe_twice() and units.is_done(passing)
     # Flask has logged it. The session may be stuck in a transaction that failed.
     db.session.rollback()
-    original = error.original_exception
-    if isinstance(original, DBAPIError) and is_busy(original):
+    if passing and (is_busy(passing) or is_lost(passing)):
         lapsed.keep_text()
-        return page(503, *MESSAGES[503]), 503, {"Retry-After": "10"}
+        if is_lost(passing):
+            error_mail.report(passing)
+        return page(503, *(PERHAPS_MESSAGE if perhaps else MESSAGES[503])), 503, {"Retry-After": "10"}
     if original is not None:
         error_mail.report(original)
     return page(500, *MESSAGES[500]), 500
+
+
+def _is_safe_twice() -> bool:
+    view = current_app.view_functions.get(request.endpoint or "")
+    return request.method in ("GET", "HEAD") or units.is_safe_twice(view)
 
 
 def page(code: int, title: object, text: object) -> str:

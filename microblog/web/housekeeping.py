@@ -6,7 +6,8 @@ import time
 from flask import Flask, Response
 from sqlalchemy.exc import SQLAlchemyError
 
-from microblog.models import sessions, throttle, tokens
+from microblog import units
+from microblog.models import post, sessions, throttle, tokens
 
 # Seconds from one time to the next, in each process.
 EVERY = 600.0
@@ -30,10 +31,10 @@ def init_app(app: Flask) -> None:
 
 
 def clean(app: Flask) -> None:
-    """Remove attempts, log-ins and links that are over."""
+    """Remove attempts, log-ins, links and tokens of forms that are over."""
     with app.app_context():
-        for part in (throttle, sessions, tokens):
+        for part in (throttle, sessions, tokens, post):
             try:
-                part.sweep()
+                units.run(part.sweep, twice=True)
             except SQLAlchemyError as error:
                 app.logger.warning("what has expired is removed later: %s", type(error).__name__)

@@ -7,7 +7,7 @@ kept, and one more click does it.
 
 from urllib.parse import urlsplit
 
-from flask import flash, redirect, request, session, url_for
+from flask import flash, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
@@ -15,7 +15,9 @@ from microblog.i18n import _
 from microblog.models.post import POST_MAX, clean_body
 from microblog.web.security import safe_path
 
-_DRAFT = "draft"
+# A post, and its form's token: it may have been saved all the same.
+_DRAFT, _TOKEN = "draft", "draft_once"
+_TOKEN_MAX = 64
 # What is kept goes into a cookie, which has 4 KB.
 _DRAFT_MAX = POST_MAX * 3
 
@@ -71,6 +73,7 @@ def keep_text() -> None:
         text = clean_body(request.form.get("body", ""))[:_DRAFT_MAX]
         if text:
             session[_DRAFT] = text
+            session[_TOKEN] = (request.form.get("once") or g.get("once", ""))[:_TOKEN_MAX]
 
 
 def kept_text() -> str | None:
@@ -80,9 +83,14 @@ def kept_text() -> str | None:
     return text
 
 
+def kept_token() -> str | None:
+    """Its form's token, once."""
+    token: str | None = session.pop(_TOKEN) if _TOKEN in session else None
+    return token
+
+
 def renew_session() -> None:
     """Forget the session but for that post: nothing that somebody else may have planted lives on."""
-    text = session.get(_DRAFT)
+    kept = {name: session[name] for name in (_DRAFT, _TOKEN) if name in session}
     session.clear()
-    if text:
-        session[_DRAFT] = text
+    session.update(kept)

@@ -3,8 +3,9 @@
 from datetime import datetime
 
 from flask import Flask, Response, g
+from sqlalchemy.exc import DBAPIError
 
-from microblog.database import utc_now
+from microblog.database import is_busy, is_lost, utc_now
 from microblog.models import Reader
 from microblog.models.account import SEEN_AGAIN, touch
 
@@ -29,5 +30,8 @@ def _touch(app: Flask, user_id: int, session: str, now: datetime) -> None:
     with app.app_context():
         try:
             touch(user_id, now, session)
-        except Exception:
+        except Exception as error:
+            # Whom the database has no time for is noted with the next page.
+            if isinstance(error, DBAPIError) and (is_busy(error) or is_lost(error)):
+                return
             app.logger.exception("when a visitor was here could not be noted")

@@ -1,6 +1,7 @@
 """Pages of posts that are kept but for their parts: a part is this reader's, and of this moment."""
 
 import re
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,7 @@ def test_a_kept_page_is_as_one_made_afresh(browsers, path, name, monkeypatch):
     if "MIDDLE" in path:
         numbers = re.findall(r"/post/(\d+)/delete", browsers["susan"].get("/explore").text)
         path = path.replace("MIDDLE", numbers[5])
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda _size: "once")
     kept = [browsers[name].get(path).text for _ in range(2)]
     # As where something is seldom so.
     monkeypatch.setattr(feed_pages, "any", lambda _values: True, raising=False)

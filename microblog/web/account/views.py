@@ -16,7 +16,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required, logout_user
 from sqlalchemy.exc import IntegrityError
 
-from microblog import i18n
+from microblog import i18n, units
 from microblog.database import db
 from microblog.i18n import _
 from microblog.models import User, sessions, tokens
@@ -31,6 +31,7 @@ blueprint = Blueprint("account", __name__)
 
 
 @blueprint.route("/settings", methods=["GET", "POST"])
+@units.safe_twice
 @login_required
 def settings() -> ResponseReturnValue:
     user = own_account()
@@ -89,6 +90,7 @@ def log_ins() -> ResponseReturnValue:
 
 
 @blueprint.post("/settings/sessions/end")
+@units.safe_twice
 @login_required
 def end_log_ins() -> ResponseReturnValue:
     """Log out of one browser, or of all."""
@@ -137,7 +139,6 @@ def password() -> ResponseReturnValue:
     if form.validate_on_submit():
         user = own_account()
         user.set_password(form.new.data)
-        db.session.commit()
         start_session(user, remember=is_remembered())
         letters.tell_change(user, user.email, "password")
         flash(_("Your password is changed. All other devices are logged out."))
@@ -165,10 +166,10 @@ def delete() -> ResponseReturnValue:
         if is_last_admin(user):
             flash(_("You are the last administrator. Let somebody else be one first."))
             return redirect(url_for("account.settings"))
-        session.clear()
-        logout_user()
         delete_account(user)
         db.session.commit()
+        session.clear()
+        logout_user()
         flash(_("Your account is deleted. Goodbye."))
         return redirect(url_for("posts.home"))
     text = _("Your posts go with it. This cannot be undone.")

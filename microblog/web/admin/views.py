@@ -4,6 +4,7 @@ from flask import Blueprint, abort, current_app, flash, redirect, render_templat
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
+from microblog import units
 from microblog.database import db
 from microblog.i18n import _
 from microblog.models import User, account
@@ -44,6 +45,7 @@ def overview() -> ResponseReturnValue:
 
 
 @blueprint.post("/user/<username>/suspend")
+@units.safe_twice
 def suspend(username: str) -> ResponseReturnValue:
     user = _find(username)
     if user.is_admin:
@@ -54,6 +56,7 @@ def suspend(username: str) -> ResponseReturnValue:
 
 
 @blueprint.post("/user/<username>/unsuspend")
+@units.safe_twice
 def unsuspend(username: str) -> ResponseReturnValue:
     user = _find(username)
     account.unsuspend(user)
@@ -71,12 +74,14 @@ def delete_post(post_id: int) -> ResponseReturnValue:
 
 
 @blueprint.post("/registration/close")
+@units.safe_twice
 def close_registration() -> ResponseReturnValue:
     set_registration(False)
     return _done("closed", "registration", _("Registration is closed."))
 
 
 @blueprint.post("/registration/open")
+@units.safe_twice
 def open_registration() -> ResponseReturnValue:
     set_registration(True)
     return _done("opened", "registration", _("Registration is open."))

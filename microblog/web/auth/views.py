@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_user, logout_user
 from sqlalchemy.exc import IntegrityError
 
-from microblog import i18n
+from microblog import i18n, units
 from microblog.database import db
 from microblog.i18n import _
 from microblog.models import User, sessions
@@ -45,14 +45,14 @@ def register() -> ResponseReturnValue:
         try:
             release_email(user.email)
             db.session.add(user)
-            db.session.commit()
+            db.session.flush()
+            start_session(user, remember=False)
         except IntegrityError:
             # Somebody took the name since it was checked: the form sees it now.
             db.session.rollback()
             if form.validate():
                 raise
         else:
-            start_session(user, remember=False)
             if not user.email_confirmed:
                 letters.ask_for_proof(user, user.email)
                 flash(_("A link is on its way to %(email)s. Open it within ten minutes.", email=user.email))
@@ -61,7 +61,9 @@ def register() -> ResponseReturnValue:
     return render_template("auth/register.html", form=form)
 
 
+# Two log-ins at once are as good as one.
 @blueprint.route("/login", methods=["GET", "POST"])
+@units.safe_twice
 def login() -> ResponseReturnValue:
     if current_user.is_authenticated:
         return redirect(url_for("posts.home"))
@@ -83,6 +85,7 @@ def login() -> ResponseReturnValue:
 
 
 @blueprint.post("/logout")
+@units.safe_twice
 def logout() -> ResponseReturnValue:
     if current_user.is_authenticated:
         # Cookies that somebody may have copied are worth nothing from now on.
@@ -95,9 +98,10 @@ def logout() -> ResponseReturnValue:
 
 
 def start_session(user: User, remember: bool) -> None:
-    lapsed.renew_session()
+    """Log somebody in here, and commit that with all that was done before."""
     user.start_session(request.user_agent.string, remember)
     db.session.commit()
+    lapsed.renew_session()
     login_user(user, remember=remember)
     i18n.use(None)
 

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 from markupsafe import Markup
 
+from microblog import units
 from microblog.database import db
 from microblog.i18n import _
 from microblog.models import User
@@ -54,6 +55,7 @@ def people_page(title: str, user: User, page: PeoplePage) -> str:
 
 
 @blueprint.post("/user/<username>/follow")
+@units.safe_twice
 @login_required
 def follow(username: str) -> ResponseReturnValue:
     user = find(username)
@@ -67,6 +69,7 @@ def follow(username: str) -> ResponseReturnValue:
 
 
 @blueprint.post("/user/<username>/unfollow")
+@units.safe_twice
 @login_required
 def unfollow(username: str) -> ResponseReturnValue:
     # Who is suspended can be left as well.

@@ -1,7 +1,7 @@
 """What may be written as a post."""
 
 from flask_wtf import FlaskForm
-from wtforms import Field, TextAreaField
+from wtforms import Field, HiddenField, TextAreaField
 from wtforms.validators import DataRequired, ValidationError
 
 from microblog.i18n import _, _l
@@ -15,6 +15,9 @@ def clean(value: str | None) -> str | None:
 class PostForm(FlaskForm):
     # Shown by posts/home.html itself.
     body = TextAreaField(filters=[clean], validators=[DataRequired(_l("Write something first."))])
+
+    # Of this page alone: what is sent from it twice is one post.
+    once = HiddenField()
 
     # Not WTForms' Length: that gives the field a maxlength, by which browsers count an emoji twice.
     def validate_body(self, field: Field) -> None:

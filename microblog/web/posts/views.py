@@ -1,16 +1,30 @@
 """The feeds; writing, deleting and translating posts."""
 
-from flask import Blueprint, abort, current_app, flash, jsonify, redirect, render_template, request, url_for
+import secrets
+
+from flask import (
+    Blueprint,
+    abort,
+    current_app,
+    flash,
+    g,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
+from microblog import units
 from microblog.database import db
 from microblog.detection import detect
 from microblog.i18n import _, language
 from microblog.models import feeds
 from microblog.models.feeds import explore_page, home_page
 from microblog.models.paging import ID_MAX
-from microblog.models.post import add_post, delete_post, find_post
+from microblog.models.post import add_post_once, delete_post, find_post
 from microblog.translator import TranslatorError
 from microblog.web import lapsed, limits
 from microblog.web.cursor import cursor
@@ -22,6 +36,7 @@ blueprint = Blueprint("posts", __name__)
 
 
 @blueprint.route("/", methods=["GET", "POST"])
+@units.safe_twice
 def home() -> ResponseReturnValue:
     if not current_user.is_authenticated:
         # Who wrote a post and is logged out by now gets to log in.
@@ -30,13 +45,16 @@ def home() -> ResponseReturnValue:
     form = PostForm() if request.method == "POST" else None
     if form and form.validate_on_submit():
         limits.check(limits.POST.key(current_user.id))
-        add_post(current_user, form.body.data, detect(form.body.data))
+        # Where the page's has none, this request is one.
+        token = form.once.data or g.setdefault("once", secrets.token_urlsafe(12))
+        add_post_once(current_user, token, form.body.data, detect(form.body.data))
         db.session.commit()
         return redirect(url_for("posts.home"))
     return feed_page(
         "posts/home.html",
         home_page(current_user, **cursor()),
         "/",
+        {"once": lapsed.kept_token() or secrets.token_urlsafe(12)},
         written=(form.body.data if form else lapsed.kept_text()) or "",
         problem=form.body.errors[0] if form and form.body.errors else None,
     )

@@ -1,0 +1,286 @@
+"""Units of work on a real server: conflicts, connections that are killed, answers that are lost."""
+
+import re
+import threading
+import time
+from types import SimpleNamespace
+
+import database_servers
+import flask_migrate
+import pytest
+import sqlalchemy as sa
+from app_client import PASSWORD, SECRET_KEY, Browser, token
+from database_proxy import Proxy
+from sqlalchemy.exc import OperationalError
+
+from microblog import create_app, units
+from microblog.config import Config
+from microblog.database import db, utc_now
+from microblog.models import Post, User, post, throttle
+from microblog.models.follow import Follow
+from microblog.models.sessions import Session
+from microblog.web import limits
+
+NEEDS = database_servers.NEEDS
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    """A MariaDB, and the application behind a proxy to it."""
+    with database_servers.mariadb() as server:
+        url = server.create("units")
+        # A socket's path is short.
+        proxy = Proxy(server.socket.with_name("proxy"), server.socket)
+        settings = {
+            "secret_key": SECRET_KEY,
+            "database_url": url.replace(str(server.socket), str(proxy.path)),
+        }
+        app = create_app(Config(**settings))
+        with app.app_context():
+            flask_migrate.upgrade()
+        yield SimpleNamespace(server=server, proxy=proxy, app=app)
+        proxy.close()
+
+
+@pytest.fixture
+def site(engine, monkeypatch):
+    """With Susan, who is logged in, and David."""
+    app = engine.app
+    monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
+    monkeypatch.setattr(units, "_outage", units._Outage())
+    with app.app_context():
+        for name in ("susan", "david"):
+            db.session.add(User(name, f"{name}@example.org", PASSWORD))
+            db.session.flush()
+        db.session.commit()
+    browser = Browser(app)
+    browser.login()
+    browser.get("/").close()
+    engine.proxy.lost = engine.proxy.refused = 0
+    yield SimpleNamespace(**vars(engine), susan=browser)
+    engine.proxy.lose, engine.proxy.refuse = b"", 0
+    with app.app_context():
+        for table in reversed(db.metadata.sorted_tables):
+            db.session.execute(table.delete())
+        db.session.commit()
+
+
+@pytest.fixture
+def other(engine):
+    """Another one who uses the database: a connection that is in a transaction."""
+    connection = engine.server.connect("units")
+    connection.begin()
+    yield connection
+    connection.close()
+
+
+def posts(site):
+    with site.app.app_context():
+        return sorted(row.body for row in db.session.query(Post))
+
+
+def in_background(work):
+    """:return: a thread, and where its result will be."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(work()))
+    thread.start()
+    return thread, found
+
+
+def waiting(site):
+    """The number of the connection that waits for a lock, once there is one."""
+    query = "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+    ends = time.monotonic() + 60
+    with site.server.connect() as connection, connection.cursor() as cursor:
+        while time.monotonic() < ends:
+            # What it tells is a tenth of a second old, and older while it is asked all the time.
+            time.sleep(0.2)
+            cursor.execute(query)
+            if row := cursor.fetchone():
+                return row[0]
+    raise AssertionError("nobody waits")
+
+
+def lock(other, name):
+    with other.cursor() as cursor:
+        cursor.execute("UPDATE users SET about = CONCAT(about, '.') WHERE name_key = %s", (name,))
+
+
+def test_a_deadlock(site, other):
+    page = site.susan.get("/explore")
+    lock(other, "david")
+    thread, found = in_background(lambda: site.susan.post("/user/david/follow", {"csrf_token": token(page)}))
+    waiting(site)
+    # Who has changed less is undone: that is the visitor's.
+    lock(other, "susan")
+    other.commit()
+    thread.join(60)
+    assert found[0].status_code == 302
+    with site.app.app_context():
+        assert db.session.query(Follow).count() == 1
+        assert User.find("david").followers_count == 1
+        # It was one attempt.
+        key = limits.FOLLOW.key(User.find("susan").id)
+        assert db.session.get(throttle.Attempts, key.digest).made == 1
+
+
+def test_a_connection_that_is_killed(site, other):
+    lock(other, "susan")
+    thread, found = in_background(lambda: site.susan.write("at the second go"))
+    with site.server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"KILL {waiting(site)}")
+    other.commit()
+    thread.join(60)
+    assert found[0].status_code == 302
+    assert posts(site) == ["at the second go"]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["unheard", "unanswered"])
+@pytest.mark.parametrize("body", ["only once", "😀"])
+def test_a_post_whose_commit_nobody_knows_of(site, before, body):
+    page = site.susan.get("/")
+    form = {"csrf_token": token(page), "once": once(page), "body": body}
+    # The first to commit is the count of attempts.
+    site.proxy.before = before
+    arm(site, b"INSERT INTO sent_forms")
+    assert site.susan.post("/", form).status_code == 302
+    assert site.proxy.lost == 1
+    assert posts(site) == [body]
+    with site.app.app_context():
+        assert User.find("susan").posts_count == 1
+    # Also where the browser sends no token.
+    arm(site, b"INSERT INTO sent_forms")
+    assert site.susan.write(f"{body} 2").status_code == 302
+    assert site.proxy.lost == 2
+    assert posts(site) == [body, f"{body} 2"]
+
+
+def once(page):
+    return re.search(r'name="once" value="([^"]+)"', page.text)[1]
+
+
+def arm(site, statement):
+    """Lose the COMMIT that comes next after this statement."""
+    proxy = site.proxy
+    right = proxy.meets
+
+    def meets(said):
+        if statement in said:
+            proxy.lose, proxy.meets = b"COMMIT", right
+        return False
+
+    proxy.meets = meets
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["unheard", "unanswered"])
+def test_what_is_not_safe_twice_is_not_done_twice(site, before):
+    """A new account: who asked is told that it may be there, and it is there once, or not at all."""
+    browser = Browser(site.app)
+    site.proxy.before = before
+    arm(site, b"INSERT INTO users")
+    answer = browser.register("maria")
+    assert site.proxy.lost == 1
+    assert answer.status_code == 503
+    assert "It may have been done all the same" in answer.text
+    with site.app.app_context():
+        assert db.session.query(User).filter_by(username="maria").count() == (0 if before else 1)
+        assert db.session.query(Session).count() == (1 if before else 2)
+
+
+@pytest.mark.parametrize("path, column", [("/user/david/follow", "followers_count"), ("/logout", None)])
+def test_what_is_safe_twice(site, path, column):
+    page = site.susan.get("/explore")
+    site.proxy.before = False
+    arm(site, b"INSERT IGNORE INTO follows" if column else b"DELETE FROM sessions")
+    assert site.susan.post(path, {"csrf_token": token(page)}).status_code == 302
+    assert site.proxy.lost == 1
+    with site.app.app_context():
+        assert User.find("david").followers_count == (1 if column else 0)
+        assert db.session.query(Session).count() == (1 if column else 0)
+
+
+def test_two_clicks_are_one_post(site):
+    page = site.susan.get("/")
+    form = {"csrf_token": token(page), "once": once(page), "body": "impatient"}
+    cookies = page.request.headers["Cookie"]
+    start = threading.Barrier(4)
+
+    def send():
+        start.wait(60)
+        client = site.app.test_client(use_cookies=False)
+        return client.post("/", data=form, headers={"Cookie": cookies}).status_code
+
+    threads = [in_background(send) for _ in range(4)]
+    for thread, _ in threads:
+        thread.join(60)
+    assert [found[0] for _, found in threads] == [302] * 4
+    assert posts(site) == ["impatient"]
+    # Who goes back to that page, and writes something else there, means it.
+    assert site.susan.post("/", {**form, "body": "another one"}).status_code == 302
+    assert posts(site) == ["another one", "impatient"]
+
+
+def test_a_server_that_is_away_for_a_moment(site):
+    with site.app.app_context():
+        db.engine.dispose()
+    site.proxy.refuse = 2
+    assert site.susan.get("/explore").status_code == 200
+    assert site.proxy.refused == 2
+
+
+def test_a_server_that_stays_away(site, monkeypatch):
+    """Bounded: who comes later does not wait for as long."""
+    waits = []
+    monkeypatch.setattr(units.time, "sleep", waits.append)
+    with site.app.app_context():
+        db.engine.dispose()
+    site.proxy.refuse = 1000
+    answer = site.susan.get("/explore")
+    assert answer.status_code == 503
+    assert "Not now" in answer.text
+    assert len(waits) <= 2 * units.TRIES
+    assert sum(waits) < 20
+    units._outage._since -= 2 * units.PATIENCE
+    waits.clear()
+    assert site.susan.get("/explore").status_code == 503
+    assert waits == []
+
+
+def test_old_forms_are_forgotten(site):
+    site.susan.write("long ago")
+    with site.app.app_context():
+        forms = post.SentForm.__table__
+        post.sweep()
+        assert db.session.query(post.SentForm).count() == 1
+        with db.engine.begin() as connection:
+            connection.execute(sa.update(forms).values(created_at=utc_now() - 2 * post._SENT))
+        post.sweep()
+        assert db.session.query(post.SentForm).count() == 0
+    assert posts(site) == ["long ago"]
+
+
+class Fault(Exception):
+    pass
+
+
+def error(number):
+    return OperationalError("COMMIT", {}, Fault(number, "x"))
+
+
+@pytest.mark.parametrize(
+    "number, tries", [(1213, units.TRIES), (1205, units.TRIES), (2013, units.TRIES), (1146, 1)]
+)
+def test_a_unit_is_begun_so_often(site, monkeypatch, number, tries):
+    monkeypatch.setattr(units.time, "sleep", lambda _seconds: None)
+    begun = []
+
+    def work():
+        begun.append(1)
+        raise error(number)
+
+    with site.app.app_context():
+        for _ in range(2):
+            # Within another one, it is not begun more often.
+            with pytest.raises(OperationalError):
+                units.run(lambda: units.run(work))
+    assert len(begun) == 2 * tries
