@@ -324,6 +324,12 @@ SETTINGS = (
     ),
     Setting("WEB_CONCURRENCY", "gunicorn's workers", "by processors and memory"),
     Setting("WEB_THREADS", "threads of each worker", "4"),
+    Setting(
+        "DRAIN_SECONDS",
+        "how long the application goes on serving once it is told to end, at most 30, while `/readyz` tells"
+        " balancers so",
+        "0: it ends at once",
+    ),
     Setting("MAIL_SERVER", "who takes the site's mail; see [accounts](accounts.md#mail)", "no mail is sent"),
     Setting("MAIL_PORT", "its port", "25, or 465 with MAIL_USE_SSL"),
     Setting("MAIL_USERNAME", "the name there", "no log-in"),

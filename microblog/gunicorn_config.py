@@ -1,7 +1,7 @@
 """How gunicorn serves the application; supervisor names this module on its command line.
 
-``WEB_CONCURRENCY`` (workers), ``WEB_THREADS`` (threads of each) and ``BIND``, in the
-environment file or the environment, overrule what is found here.
+``WEB_CONCURRENCY`` (workers), ``WEB_THREADS`` (threads of each), ``DRAIN_SECONDS`` and ``BIND``, in
+the environment file or the environment, overrule what is found here.
 https://docs.gunicorn.org/en/stable/settings.html
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from microblog import ipv6
+from microblog import draining, ipv6
 from microblog.config import ENV_FILE, SOCKET
 
 # What a worker adds beside the preloaded application it shares, and its share
@@ -71,6 +71,8 @@ preload_app = True
 worker_tmp_dir = "/dev/shm"  # noqa: S108
 timeout = 60
 graceful_timeout = 20
+# How long balancers have to notice that this machine ends. Supervisor gives it all not much longer.
+_DRAIN_MOST = 30
 # nginx keeps the access log; errors go to supervisor's.
 accesslog = None
 errorlog = "-"
@@ -88,6 +90,7 @@ def when_ready(server: Any) -> None:
     # glibc gives each thread heaps of its own, in each worker; one serves threads that take turns.
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    draining.before_the_end(min(_positive(_environment.get("DRAIN_SECONDS", "")), _DRAIN_MOST))
     # A collection would write to every object it looks at, and so copy its page.
     gc.collect()
     gc.freeze()

@@ -150,7 +150,7 @@ class Machine:
             self._alive()
             now.update(f"waiting for {self.url}; the console says: {self._console()}")
             try:
-                with direct.open(f"{self.url}/healthz", timeout=20) as answer:
+                with direct.open(f"{self.url}/readyz", timeout=20) as answer:
                     if answer.status == 200:
                         return time.monotonic() - self.started
             except (urllib.error.URLError, OSError):

@@ -1,25 +1,57 @@
-"""A health check for supervisors and load balancers."""
+"""Health checks, for supervisors and load balancers: whether this machine is alive, and whether it can serve.
+
+The first asks nobody: a database that is away for a moment is away for all machines, and to end them all
+would not bring it back.
+"""
 
 import sqlalchemy as sa
 from flask import Blueprint, Response, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 
-from microblog import proof
-from microblog.database import db
+from microblog import draining, proof, revisions
+from microblog.database import reading
 
 blueprint = Blueprint("health", __name__)
+
+_GOOD = "microblog.schema_is_good"
 
 
 @blueprint.get("/healthz")
 def healthz() -> ResponseReturnValue:
-    """200 while the database answers, else 503."""
-    try:
-        db.session.execute(sa.text("SELECT 1"))
-    except SQLAlchemyError as error:
-        current_app.logger.error("health check: the database does not answer: %s", error)
-        return jsonify(status="database unreachable"), 503
+    """200: the application answers."""
     return jsonify(status="ok")
+
+
+@blueprint.get("/readyz")
+def readyz() -> ResponseReturnValue:
+    """200 while visitors may be sent here: the database answers, its schema is as new as this version, and
+    the application is not about to end. Else 503."""
+    if draining.is_on():
+        return jsonify(status="draining"), 503
+    try:
+        problem = _problem()
+    except SQLAlchemyError as error:
+        current_app.logger.error("not ready: the database does not answer: %s", error)
+        problem = "database unreachable"
+    return (jsonify(status=problem), 503) if problem else jsonify(status="ok")
+
+
+def _problem() -> str:
+    with reading() as connection:
+        if current_app.extensions.get(_GOOD):
+            connection.execute(sa.text("SELECT 1"))
+            return ""
+        # A table that is not there is an error as well; then there is no schema.
+        present = {
+            str(row[0]) for row in connection.execute(sa.text("SELECT version_num FROM alembic_version"))
+        }
+    everything, heads = revisions.known()
+    # One that is newer was made by a version that lets this one go on.
+    if not present or (present <= everything and present != heads):
+        return "schema not up to date"
+    current_app.extensions[_GOOD] = True
+    return ""
 
 
 @blueprint.after_request

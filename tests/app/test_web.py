@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 import microblog
-from microblog import proof
+from microblog import draining, proof
+from microblog.database import db
 from microblog.web import jinja
 
 STATIC = Path(microblog.__file__).parent / "static"
@@ -42,12 +43,55 @@ def test_healthz_proves_who_answers(client):
     assert client.get("/healthz", headers={proof.HEADER: "x" * 65}).headers[proof.HEADER] == ""
 
 
-def test_healthz_without_a_database(make_app, tmp_path):
+def test_readyz_without_a_database(make_app, tmp_path):
+    """The machine is alive, and has nothing to serve from."""
     app = make_app(database_url=f"sqlite:///{tmp_path}/no/such/folder/x.db")
-    response = app.test_client().get("/healthz")
-    assert response.status_code == 503
-    assert response.get_json()["status"] != "ok"
+    response = app.test_client().get("/readyz")
+    assert (response.status_code, response.get_json()) == (503, {"status": "database unreachable"})
     assert "Set-Cookie" not in response.headers
+    assert app.test_client().get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "present, status",
+    [
+        (["0003"], "schema not up to date"),
+        ([], "schema not up to date"),
+        # Another machine has migrated for a newer version, which lets this one serve.
+        (["9001"], "ok"),
+    ],
+)
+def test_readyz_with_another_schema(app, make_app, present, status):
+    with app.app_context():
+        table = sa.table("alembic_version", sa.column("version_num"))
+        was = list(db.session.execute(sa.select(table)).scalars())
+
+        def put(revisions):
+            with db.engine.begin() as connection:
+                connection.execute(sa.delete(table))
+                for revision in revisions:
+                    connection.execute(sa.insert(table).values(version_num=revision))
+
+        put(present)
+        client = make_app().test_client()
+        try:
+            assert client.get("/readyz").get_json() == {"status": status}
+        finally:
+            put(was)
+        assert client.get("/readyz").get_json() == {"status": "ok"}
+
+
+def test_readyz_while_draining(client, monkeypatch):
+    assert client.get("/readyz").status_code == 200
+    monkeypatch.setattr(draining, "_FLAG", bytearray(1))
+    draining.begin()
+    answer = client.get("/readyz", headers={proof.HEADER: "who are you?"})
+    assert (answer.status_code, answer.get_json()) == (503, {"status": "draining"})
+    key = client.client.application.config["SECRET_KEY"]
+    assert proof.holds(key, "who are you?", answer.headers[proof.HEADER])
+    # Who is here is served.
+    assert client.get("/login").status_code == 200
+    assert client.get("/healthz").status_code == 200
 
 
 def test_an_error_page_without_a_database(make_app, tmp_path, client, make_user):

@@ -53,7 +53,7 @@ class Visitor:
 
     def _is_answered(self) -> bool:
         try:
-            return self.get("/healthz").status_code == 200
+            return self.get("/readyz").status_code == 200
         except requests.ConnectionError:
             # Where no nginx stands before the application, nobody answers while that starts.
             return False

@@ -170,7 +170,9 @@ class Machine:
 
     def answers(self) -> bool:
         """Whether the site, through nginx, reaches its database."""
-        return self.get("https://localhost/healthz").status == 200
+        status = self.get("https://localhost/readyz").status
+        # Versions before 0.2 say it elsewhere.
+        return (self.get("https://localhost/healthz").status if status == 404 else status) == 200
 
     def stop(self) -> None:
         """Shut it down in order."""

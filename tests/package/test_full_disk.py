@@ -40,7 +40,7 @@ def test_setup_on_a_full_disk_goes_on_when_there_is_room(small: Machine, url: st
     for kib in (0, 40, 200):
         small.leave_free(kib)
         is_one_line(small, small.run("microblog", "setup", check=False))
-        assert small.get("https://localhost/healthz").status != 200
+        assert small.get("https://localhost/readyz").status != 200
     small.leave_free(ROOM_KIB)
     small.run("microblog", "setup")
     assert small.answers()

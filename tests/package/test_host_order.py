@@ -21,7 +21,19 @@ RANKS = (
 )
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 # What it may see of the application outside: settings, models and what they need, nothing of the web.
-OUTSIDE = {"", "config", "database", "errors", "host", "ipv6", "mailer", "models", "names", "proof"}
+OUTSIDE = {
+    "",
+    "config",
+    "database",
+    "errors",
+    "host",
+    "ipv6",
+    "mailer",
+    "models",
+    "names",
+    "proof",
+    "revisions",
+}
 
 
 def imports(path: Path) -> Iterator[str]:

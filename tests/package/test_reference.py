@@ -47,7 +47,7 @@ def test_every_command_and_option_is_told_and_explained() -> None:
 
 def test_settings_are_told_and_asked_for() -> None:
     """What the reader asks for is what the table has, and no more."""
-    asked = {"WEB_CONCURRENCY", "WEB_THREADS"}
+    asked = {"WEB_CONCURRENCY", "WEB_THREADS", "DRAIN_SECONDS"}
 
     class Recorder(config._Reader):
         def get(self, key: str) -> str:

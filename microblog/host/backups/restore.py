@@ -34,7 +34,7 @@ _FORMAT = 2
 # What is this machine's own and not the site's.
 LOCAL_SETTINGS = (
     *("DATABASE_URL", "TRUSTED_PROXIES", "PROXY_NETWORKS", "HTTPS"),
-    *("BIND", "WEB_CONCURRENCY", "WEB_THREADS"),
+    *("BIND", "WEB_CONCURRENCY", "WEB_THREADS", "DRAIN_SECONDS"),
 )
 
 

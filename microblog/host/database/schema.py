@@ -8,9 +8,8 @@ import microblog
 from microblog.errors import HostError
 from microblog.host.database import kinds, server
 from microblog.host.machine import files, layout, privileges
+from microblog.revisions import known as known
 
-_REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=\s*(.*)$", re.MULTILINE)
-_QUOTED = re.compile(r"""["']([^"']+)["']""")
 _EXCEPTION = re.compile(r"(\w+\.)*\w*(Error|Exception|Timeout)\b.*:")
 _LOG = layout.LOGS / "migration.log"
 
@@ -18,21 +17,6 @@ _LOG = layout.LOGS / "migration.log"
 def migrations() -> Path:
     """The directory of the migrations of the installed version."""
     return Path(microblog.__file__).parent / "migrations" / "versions"
-
-
-def known(directory: Path) -> tuple[set[str], set[str]]:
-    """The revisions in a directory of migrations, and those of them that nothing builds on.
-
-    Read, not imported: Alembic would take seconds to come up on a slow machine.
-
-    :return: all, heads.
-    """
-    all_revisions: set[str] = set()
-    built_on: set[str] = set()
-    for path in directory.glob("*.py"):
-        for down, value in _REVISION.findall(path.read_text(encoding="utf-8")):
-            (built_on if down else all_revisions).update(_QUOTED.findall(value))
-    return all_revisions, all_revisions - built_on
 
 
 def ensure(

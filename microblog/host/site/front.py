@@ -59,7 +59,7 @@ def answers() -> bool:
             suppress(OSError, http.client.HTTPException),
             _connect(scheme, "127.0.0.1", "localhost") as opened,
         ):
-            return _request(opened, "localhost", "/healthz").status == http.client.OK
+            return _request(opened, "localhost", "/readyz").status == http.client.OK
     return False
 
 
@@ -123,9 +123,9 @@ def _context() -> ssl.SSLContext:
 
 def _ask(opened: socket.socket, name: str, url: str, config: Config) -> Sight:
     question = secrets.token_hex(16)
-    response = _request(opened, name, "/healthz", {proof.HEADER: question})
+    response = _request(opened, name, "/readyz", {proof.HEADER: question})
     ours = proof.holds(config.secret_key, question, response.headers.get(proof.HEADER, ""))
     # The way from HTTP to HTTPS is nginx's own.
-    if (response.headers.get("Location") or "").startswith(f"https://{name}/healthz"):
+    if (response.headers.get("Location") or "").startswith(f"https://{name}/readyz"):
         return Sight(url, http.client.OK, True)
     return Sight(url, response.status, ours)

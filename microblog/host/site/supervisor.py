@@ -28,11 +28,11 @@ _LOOK_EVERY_SECONDS = 5.0
 # One that answers that it is not well may still be connecting to its database.
 _UNWELL_SECONDS = 30
 # What it is given to end, and some more (stopwaitsecs).
-_END_SECONDS = 40
+_END_SECONDS = 70
 # Made by the package's scripts: the program runs with what an upgrade has since replaced.
 _RENEWED = layout.RUN / "restart"
 # Beside the statuses that HTTP knows.
-_NOT_OURS = -1
+_NOT_OURS, _UNKNOWN = -1, -2
 _BROKEN = 500
 
 
@@ -277,11 +277,19 @@ class _Connection(http.client.HTTPConnection):
 
 def _health() -> int:
     """The status of its health check; 0 where nobody answers, :data:`_NOT_OURS` where a stranger does."""
+    status = _ask("/readyz")
+    # A version from before 0.2 knows the other one alone.
+    return _ask("/healthz") if status == _UNKNOWN else status
+
+
+def _ask(path: str) -> int:
     connection = _Connection(layout.app_address())
     question = secrets.token_hex(16)
     try:
-        connection.request("GET", "/healthz", headers={"Host": "localhost", proof.HEADER: question})
+        connection.request("GET", path, headers={"Host": "localhost", proof.HEADER: question})
         response = connection.getresponse()
+        if response.status == http.client.NOT_FOUND:
+            return _UNKNOWN if path == "/readyz" else _NOT_OURS
         key, said = _key(), response.headers.get(proof.HEADER, "")
         # One that is broken may prove nothing any more.
         if key and not proof.holds(key, question, said) and response.status < _BROKEN:
