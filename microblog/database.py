@@ -51,8 +51,10 @@ _FULLTEXT = ("public_posts_fts", "ft_public_posts_words")
 
 def is_modelled(_object: object, name: str | None, _type: str, reflected: bool, _other: object) -> bool:
     """Whether Alembic is to compare this part of a database with the models."""
-    # sqlite_sequence: SQLite's own.
-    return not (reflected and name is not None and name.startswith((*_FULLTEXT, "sqlite_")))
+    # sqlite_sequence: SQLite's own. migration_lease: there before the first migration.
+    return not (
+        reflected and name is not None and name.startswith((*_FULLTEXT, "sqlite_", "migration_lease"))
+    )
 
 
 @contextmanager
@@ -227,23 +229,9 @@ def _sole_on_sqlite(connection: sa.engine.Connection) -> Iterator[None]:
 
 @contextmanager
 def _sole_on_mysql(connection: sa.engine.Connection) -> Iterator[None]:
-    """A named lock of the server's, which it gives back itself if this connection dies.
+    """A row that says whose turn it is: its statements cannot be undone together, so whoever takes over
+    from a machine that died finishes what it had begun."""
+    from microblog import lease
 
-    Such locks are one server's own: in a cluster, all machines must migrate through the
-    same member, as behind any proxy that sends writes to one.
-    """
-    # Past SQLAlchemy, so that no transaction begins here: Alembic begins its own.
-    cursor: Any = connection.connection.cursor()
-    # The names are the whole server's, which may hold several sites. They have up to 64
-    # characters; MySQL 9.7 has no MD5 any more.
-    name = "CONCAT('microblog migration ', LEFT(SHA2(DATABASE(), 256), 32))"
-    cursor.execute(f"SELECT GET_LOCK({name}, {MIGRATION_WAIT})")
-    if cursor.fetchone()[0] != 1:
-        raise TimeoutError(
-            f"another migration of this database has been running for {MIGRATION_WAIT} seconds"
-        )
-    try:
+    with lease.held(connection, MIGRATION_WAIT):
         yield
-    finally:
-        cursor.execute(f"SELECT RELEASE_LOCK({name})")
-        cursor.close()

@@ -423,7 +423,10 @@ frontend https
     http-request set-header X-Forwarded-Proto https
     default_backend site
 backend site
-    server one 10.99.0.1:80
+    option httpchk
+    http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host localhost hdr X-Forwarded-Proto https
+    http-check expect status 200
+    server one 10.99.0.1:80 check
 """
 # Log-ins through it from an address, with a password, until one is turned away or let in.
 GUESS = r"""

@@ -113,7 +113,7 @@ def put_back(path: Path, config: Config, say: Callable[[str], None]) -> None:
         manifest = _check(file)
         beside = _stage(file, manifest, config, say, newest=False)
     # What the upgrade made goes with it.
-    strays = sorted(set(beside.live_tables()) - set(manifest["rows"]) - {rows.REVISIONS})
+    strays = sorted(set(beside.live_tables()) - set(manifest["rows"]) - {rows.REVISIONS, rows.LEASE})
     _commit(path, {}, strays)
     finish(say)
 

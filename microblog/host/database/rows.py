@@ -18,8 +18,8 @@ from microblog.errors import HostError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-# Kept by Alembic: the schema that rows are loaded into has its own.
-REVISIONS = "alembic_version"
+# Kept by Alembic, and by who migrates: the schema that rows are loaded into has its own.
+REVISIONS, LEASE = "alembic_version", "migration_lease"
 # A constraint's or a value's errors: MariaDB's check (4025), MySQL's (3819), and those of both: a duplicate,
 # null, a reference to nothing, bad characters, out of range, too long.
 _BAD_ROW = {4025, 3819, 1062, 1048, 1452, 1366, 1264, 1406}
@@ -75,7 +75,10 @@ def tables(opened: "sa.engine.Connection") -> "list[sa.Table]":
 
     inspector = sa.inspect(opened)
     # sqlite_sequence is SQLite's own.
-    names = {name for name in inspector.get_table_names() if not name.startswith("sqlite_")} - {REVISIONS}
+    names = {name for name in inspector.get_table_names() if not name.startswith("sqlite_")} - {
+        REVISIONS,
+        LEASE,
+    }
     if opened.dialect.name == "sqlite":
         virtual = opened.exec_driver_sql(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%'"

@@ -27,6 +27,8 @@ _NOT_YET = {2002, 2003, 2006, 2013, 1053, 1040}
 _UNKNOWN_DATABASE, _NO_SUCH_TABLE = 1049, 1146
 # Where Alembic keeps the schema's revision.
 REVISIONS = "alembic_version"
+# What a migration makes before that.
+_LEASE = "migration_lease"
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 # Of PyMySQL's options, those that a target has fields for, or that are always the same.
 _ASKED = {"host", "port", "user", "password", "passwd", "database", "db", "unix_socket", "charset"}
@@ -173,7 +175,7 @@ def tables(connection: Any, name: str) -> list[str]:
     """The tables of a database; none where there is no such database."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (name,))
-        return sorted(str(row[0]) for row in cursor.fetchall())
+        return sorted({str(row[0]) for row in cursor.fetchall()} - {_LEASE})
 
 
 def refuse_strangers(where: str, found: "set[str] | list[str]") -> None:
