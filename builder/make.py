@@ -80,7 +80,9 @@ def produce(name: str, asked: Request = USUAL) -> Result:
             return emulator.choose(asked.accelerator, below.architecture, lambda: below.kernel)
 
         chosen = _timed(seconds, "layer", lambda: layer.obtain(image, below, deb, choice, asked))
-        stem = f"microblog-{package.version()}-{name}-{chosen.name}-{chosen.architecture}"
+        # A base of another architecture than its like's has that in its name.
+        system = chosen.name.removesuffix(f"-{chosen.architecture}")
+        stem = f"microblog-{package.version()}-{name}-{system}-{chosen.architecture}"
         made_from = bake.made_from(image, chosen, deb, asked)
         target = paths.OUT / f"{stem}{method.load(image.method).suffix}"
         result = _existing(target, made_from) if not asked.fresh else None

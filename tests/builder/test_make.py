@@ -78,3 +78,14 @@ def test_what_was_asked_for_reaches_the_bake(conducted, tmp_path):
     produce(keep_failed=True, overlay=tmp_path)
     assert baked[0][2].keep_failed
     assert baked[0][2].overlay == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("base", "architecture", "ends"),
+    [("debian-12", "amd64", "debian-12-amd64"), ("debian-12-arm64", "arm64", "debian-12-arm64")],
+)
+def test_the_architecture_is_in_the_name_once(conducted, tmp_path, monkeypatch, base, architecture, ends):
+    _, produce = conducted
+    below = CachedBase(tmp_path, base, architecture, "debian", "d", "1" * 64, "2026-01-01T00:00:00Z")
+    monkeypatch.setattr(make.base, "obtain", lambda *_: below)
+    assert produce().image.name == f"microblog-{make.package.version()}-cloud-{ends}.qcow2"
