@@ -148,7 +148,8 @@ def settle(wanted: list[Need], arguments: list[str]) -> list[Need]:
     if given or others == wanted or at_hand():
         return others
     bakes = not {"images", "--native"}.isdisjoint(arguments)
-    if bakes or arguments[:2] in (["bench", "bake"], ["bench", "pi"]):
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    if bakes or words[:2] in (["bench", "bake"], ["bench", "pi"]):
         if not needs.may_be_had(PACKER.package):
             _reach(f"{_address()}_SHA256SUMS")
         return wanted

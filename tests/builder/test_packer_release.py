@@ -339,7 +339,12 @@ def test_what_bakes_nothing_is_asked_for_no_packer(release, monkeypatch):
     assert not _settle("publish", "linode")
     assert not _settle("check", "cloud")
     assert _settle("bench", "app")
-    for arguments in (["bench", "bake"], ["bench", "pi"]):
+    for arguments in (
+        ["bench", "bake"],
+        ["bench", "pi"],
+        ["--debug", "bench", "bake"],
+        ["bench", "--json", "pi"],
+    ):
         with pytest.raises(BuildError, match="there is no Packer"):
             _settle(*arguments)
     with pytest.raises(BuildError, match="there is no Packer"):
