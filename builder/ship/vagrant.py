@@ -10,7 +10,7 @@ import json
 import tarfile
 import urllib.parse
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import jinja2
 
@@ -86,23 +86,32 @@ _PROVIDERS: dict[str, _Box] = {
     "virtualbox": _virtualbox,
 }
 PROVIDERS = tuple(_PROVIDERS)
+_OVF_IS_FOR = "amd64"
 
 
 def make(name: str, providers: tuple[str, ...]) -> list[Path]:
     """Make boxes of a baked image, beside it.
 
     :param name: of the image, or its file.
-    :param providers: for which; all if none is named.
+    :param providers: for which; all that start a machine of its architecture if none is named.
     :return: the boxes' paths, and the catalogue's.
     :raises BuildError: there is no such image, or it does not boot in such a machine.
     """
     image = library.find(name)
     if not image.image.name.endswith(".qcow2"):
         raise BuildError(f"{image.image.name} is an SD card's image", "Vagrant takes the image cloud")
+    architecture = image.facts.architecture
+    fitting = [one for one in PROVIDERS if architecture == _OVF_IS_FOR or one != "virtualbox"]
+    for provider in providers:
+        if provider not in fitting:
+            raise BuildError(
+                f"{image.image.name} is for {architecture}, and {provider}'s box a machine of {_OVF_IS_FOR}",
+                f"Name another with --provider: {', '.join(fitting)}",
+            )
     log = library.log_directory(image.image) / "vagrant.log"
     stem = image.image.name.removesuffix(".qcow2")
     made = {}
-    for provider in providers or PROVIDERS:
+    for provider in providers or fitting:
         box = image.image.with_name(f"{stem}-{provider}.box")
         with (
             scratch(image.image.parent / "work", log) as work,
@@ -112,6 +121,8 @@ def make(name: str, providers: tuple[str, ...]) -> list[Path]:
             seed.write(seed_disk, seed.files(_user_data(), f"vagrant-{stem}", None), work)
             (work / "Vagrantfile").write_text((_TEMPLATES / f"Vagrantfile.{provider}").read_text())
             files = _PROVIDERS[provider](image.image, seed_disk, work)
+            told = json.loads((work / "metadata.json").read_text())
+            (work / "metadata.json").write_text(json.dumps({**told, "architecture": architecture}))
             _pack(files, work / "box")
             (work / "box").replace(box)
         made[provider] = box
@@ -131,12 +142,15 @@ def _pack(files: list[Path], to: Path) -> None:
 def _catalogue(image: library.Result, made: dict[str, Path]) -> Path:
     """What ``vagrant box add FILE`` reads: a version, and its boxes with their checksums."""
     catalogue = image.image.with_name(CATALOGUE)
-    boxes = [
+    boxes: list[dict[str, Any]] = [
         {
             "name": provider,
             "url": box.resolve().as_uri(),
             "checksum_type": "sha256",
             "checksum": cache.sha256_file(box),
+            # Known to Vagrant 2.4 and newer, by the names that Debian has for them.
+            "architecture": image.facts.architecture,
+            "default_architecture": image.facts.architecture == _OVF_IS_FOR,
         }
         for provider, box in made.items()
     ]
@@ -147,12 +161,20 @@ def _catalogue(image: library.Result, made: dict[str, Path]) -> Path:
     for earlier, box in _still_there(catalogue):
         if all(box["url"] != other["url"] for of in versions.values() for other in of):
             versions.setdefault(earlier, []).append(box)
-    told = [{"version": one, "providers": versions[one]} for one in versions]
+    # An older Vagrant takes the last of a provider's.
+    told: list[dict[str, Any]] = [
+        {"version": one, "providers": sorted(versions[one], key=_is_usual)} for one in versions
+    ]
     cache.write_json(catalogue, {"name": "microblog", "description": "Microblog", "versions": told})
     return catalogue
 
 
-def _still_there(catalogue: Path) -> list[tuple[str, dict[str, str]]]:
+def _is_usual(box: dict[str, Any]) -> bool:
+    """Whether a box is of the architecture that a catalogue without architectures is of."""
+    return bool(box.get("default_architecture", True))
+
+
+def _still_there(catalogue: Path) -> list[tuple[str, dict[str, Any]]]:
     """Of an earlier catalogue the boxes that are what it says they are, each with its version."""
     try:
         versions = json.loads(catalogue.read_text())["versions"]

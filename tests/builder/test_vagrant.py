@@ -164,3 +164,41 @@ def test_a_newer_build_takes_the_place_of_the_boxes_that_it_replaces(baked):
     assert _offered(catalogue) == {
         ("0.1.0.202601030304", "libvirt"), ("0.1.0.202601020304", "virtualbox")
     }  # fmt: skip
+
+
+@pytest.fixture
+def arm64(baked):
+    """The image is for another processor."""
+    file = paths.OUT / f"{STEM}.manifest.json"
+    file.write_text(file.read_text().replace('"architecture": "amd64"', '"architecture": "arm64"', 1))
+
+
+def test_the_catalogue_names_the_architecture(baked, boxes):
+    told = json.loads((paths.OUT / vagrant.CATALOGUE).read_text())
+    for box in told["versions"][0]["providers"]:
+        assert (box["architecture"], box["default_architecture"]) == ("amd64", True)
+    for here in boxes.values():
+        assert json.loads((here / "metadata.json").read_text())["architecture"] == "amd64"
+
+
+def test_another_processors_box_is_libvirts_alone(arm64):
+    box, catalogue = vagrant.make("cloud", ())
+    assert box.stem.endswith("-libvirt")
+    (one,) = json.loads(catalogue.read_text())["versions"][0]["providers"]
+    assert (one["architecture"], one["default_architecture"]) == ("arm64", False)
+    with pytest.raises(BuildError, match="is for arm64, and virtualbox's box a machine of amd64"):
+        vagrant.make("cloud", ("virtualbox",))
+
+
+def test_an_older_vagrant_which_takes_the_last_gets_the_usual_architecture(baked):
+    box, _ = vagrant.make("cloud", ("libvirt",))
+    other = box.with_name("other.box")
+    box.rename(other)
+    catalogue = paths.OUT / vagrant.CATALOGUE
+    told = json.loads(catalogue.read_text())
+    (one,) = told["versions"][0]["providers"]
+    one.update(url=other.resolve().as_uri(), architecture="arm64", default_architecture=False)
+    catalogue.write_text(json.dumps(told))
+    vagrant.make("cloud", ("libvirt",))
+    both = json.loads(catalogue.read_text())["versions"][0]["providers"]
+    assert [one["architecture"] for one in both] == ["arm64", "amd64"]
