@@ -192,8 +192,8 @@ def _site(work: Path, port: int) -> str:
     """The package's site of nginx, in another place."""
     text = (paths.ROOT / "debian/nginx/microblog").read_text()
     for old, new in (
-        ("    listen 80;\n", ""),
-        ("listen 443 ssl http2;", f"listen 127.0.0.1:{port} ssl http2;"),
+        ("    include /run/microblog/nginx-plain*.conf;\n", ""),
+        ("include /run/microblog/nginx-tls*.conf;", f"listen 127.0.0.1:{port} ssl http2;"),
         ("/run/microblog/socket/gunicorn.sock", f"{work}/gunicorn.sock"),
         ("/run/microblog/", f"{work}/"),
         ("/etc/microblog/tls/", f"{work}/"),

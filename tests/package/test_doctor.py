@@ -223,6 +223,12 @@ UNSEEN: tuple[dict[str, tuple[str, str]], ...] = (
             f"mv {SUPERVISOR}.kept {SUPERVISOR}",
         ),
         ("proxies.count", *setting("TRUSTED_PROXIES=0")),
+        (
+            "nginx.listens",
+            "echo 'server { listen [::]:80 ipv6only=off; server_name x.example; }'"
+            " > /etc/nginx/conf.d/x.conf",
+            "rm /etc/nginx/conf.d/x.conf",
+        ),
         ("visitors.one_address", BALANCED, ": > /var/log/nginx/microblog.access.log"),
         (
             "certificate.end",

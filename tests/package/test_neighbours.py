@@ -120,6 +120,73 @@ def test_other_sites_are_not_shadowed(server: Machine) -> None:
     assert doctor(server)["visitors.elsewhere"]["severity"] == "error"
 
 
+# One socket for IPv4 and IPv6, as many write it.
+DUAL = """
+server {
+    listen [::]:80 ipv6only=off default_server; listen [::]:443 ssl ipv6only=off default_server;
+    server_name own.example; root /var/www/own;
+    ssl_certificate /root/cert.pem; ssl_certificate_key /root/key.pem;
+}
+"""
+# An address of its own, as hosting panels do; the machine's others are another program's.
+AT_AN_ADDRESS = "server { listen 10.1.2.3:80; server_name shop.example; root /var/www/other; }\n"
+UNIT = "[Service]\n{}\n[Install]\nWantedBy=multi-user.target\n"
+ADDRESSES = "[Unit]\nBefore=nginx.service\n" + UNIT.format(
+    "Type=oneshot\nExecStart=/bin/sh -c 'ip address add 10.1.2.3 dev lo; ip address add 10.1.2.4 dev lo'"
+)
+# As a HAProxy that ends TLS; slow to come up at a boot.
+IN_FRONT = UNIT.format("ExecStartPre=/bin/sleep 5\nExecStart=/usr/bin/python3 -m http.server --bind {} {}")
+OWN_PAIR = (
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=own.example"
+    " -keyout /root/key.pem -out /root/cert.pem 2> /dev/null"
+)
+
+
+def restarted(server: Machine) -> None:
+    """A reload keeps the sockets that there are; a start has to get them all."""
+    server.run("systemctl", "restart", "nginx")
+    wait_until("the site answers", lambda: "see it" in visitors(server))
+
+
+def test_nginx_starts_again_beside_sites_that_listen_otherwise(server: Machine) -> None:
+    begin_anew(server)
+    sites, units = server.root / "etc/nginx/sites-enabled", server.root / "etc/systemd/system"
+    (sites / "default").unlink()
+    (sites / "dual").write_text(DUAL)
+    server.run("sh", "-ec", f"{OWN_PAIR}; systemctl restart nginx; microblog setup")
+    restarted(server)
+    for address in ("127.0.0.1", "[::1]"):
+        assert "This is own" in server.get(f"http://{address}/").body
+        assert "This is own" in server.get(f"https://{address}/").body
+        answer = server.get("https://testhost/healthz", "--resolve", f"testhost:443:{address}")
+        assert answer.status == 200
+    assert "Nothing is wrong" in server.run("microblog", "doctor")
+
+    # Another comes, with an address of its own; port 80 of the rest, and 443, are other programs'.
+    (sites / "dual").unlink()
+    assert doctor(server).keys() == {"nginx.listens"}
+    (sites / "shop").write_text(AT_AN_ADDRESS)
+    (units / "address.service").write_text(ADDRESSES)
+    (units / "front80.service").write_text(IN_FRONT.format("10.1.2.4", 80))
+    (units / "front443.service").write_text(IN_FRONT.format("::", 443))
+    server.run("sh", "-ec", "systemctl stop nginx; systemctl enable --now address front80 front443")
+    in_front = ("http://10.1.2.4/", "http://[::1]:443/")
+
+    def others_serve() -> bool:
+        return all("Directory listing" in server.get(url).body for url in in_front)
+
+    wait_until("they serve", others_serve)
+    said = server.run("microblog", "setup", check=False)
+    assert "Nginx listens for the site as its other sites do: listen 10.1.2.3:80;" in said, said
+    for again in (lambda: None, server.reboot):
+        again()
+        wait_until("they serve", others_serve)
+        assert server.run("systemctl", "is-active", "nginx").strip() == "active"
+        assert "This is other" in server.get("http://10.1.2.3/", "-H", "Host: anybody.example").body
+        answer = server.get("http://10.1.2.3/x", "-H", "Host: testhost")
+        assert answer.headers["location"] == "https://testhost/x"
+
+
 def test_nginx_follows_where_the_application_listens(server: Machine) -> None:
     server.run("sh", "-c", f"echo BIND=127.0.0.1:8001 >> {ENV}")
     said = server.run("microblog", "setup")

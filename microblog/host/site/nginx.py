@@ -1,6 +1,6 @@
 """nginx: the site's link, its names, where it passes visitors on; and whose place it takes.
 
-What is in ``/run/microblog/nginx-*.conf`` is made by each setup: addresses of both kinds, names,
+What is in ``/run/microblog/nginx-*.conf`` is made by each setup: where to listen, names,
 gunicorn's address, whether visitors go on to HTTPS and for how long browsers may insist on it. The
 site in ``sites-available`` is the same on every machine.
 """
@@ -15,6 +15,7 @@ from microblog import ipv6, names
 from microblog.config import SOCKET, Config
 from microblog.errors import HostError
 from microblog.host.machine import files, layout, ledger, services
+from microblog.host.site import listen
 
 UNIT = "nginx.service"
 _BINARY = Path("/usr/sbin/nginx")
@@ -31,14 +32,12 @@ _WELCOME_PAGE = "index.nginx-debian.html"
 _REPLACED = layout.ETC / "replaced-nginx-default"
 # There while nginx runs with an older configuration or certificate than it is given.
 _STALE = layout.RUN / "nginx-stale"
-_LISTEN = {
-    layout.RUN / "nginx-plain6.conf": "listen [::]:80;\n",
-    layout.RUN / "nginx-tls6.conf": "listen [::]:443 ssl http2;\n",
-}
 _NAMES = layout.RUN / "nginx-names.conf"
 _APP = layout.RUN / "nginx-app.conf"
 _REAL = layout.RUN / "nginx-real.conf"
 _HTTP = layout.RUN / "nginx-http.conf"
+# Ports that are another program's; 'microblog setup --enable' forgets them.
+_LEFT = layout.ETC / "nginx-left"
 _COMMAND = "nginx"
 # Servers of web sites, beside which ours is set up rather than in their place.
 OTHER_SERVERS = frozenset(
@@ -76,6 +75,7 @@ def switched_off() -> bool:
 
 def switch_on() -> None:
     """Have the next :func:`ensure` link the site again."""
+    _LEFT.unlink(missing_ok=True)
     for path in (_FIRST, _LAST):
         ledger.forget(_COMMAND, path)
 
@@ -87,15 +87,15 @@ def ensure(config: Config) -> list[str]:
     :raises HostError: if nginx does not accept the configuration; everything is then as it was.
     """
     _take_over_earlier()
-    done = []
-    if _write_listen():
-        done.append("nginx listens on IPv6 too" if ipv6.available() else "nginx listens on IPv4 alone")
+    done = [*_write_listen()]
     elsewhere = claimed()
     included, lost = _included(config, elsewhere)
     names_text, names_news = included.pop(_NAMES)
     done += [news for path, (text, news) in included.items() if put(path, text)]
     if to_be_linked():
         done += _enable()
+        # Among the others, it may have addresses of theirs.
+        done += _write_listen()
     if put(_NAMES, names_text):
         done.append(names_news)
     if lost:
@@ -243,18 +243,67 @@ def is_welcome() -> bool:
 
 def claimed() -> set[str]:
     """The names of nginx's other sites."""
-    said = services.run(str(_BINARY), "-T", "-q")
-    if said.returncode:
-        return set()
     found: set[str] = set()
-    for section in re.split(r"^# configuration file ", said.stdout, flags=re.MULTILINE)[1:]:
-        path, _, text = section.partition(":\n")
-        if path in {str(link) for link in links()} or path.startswith(f"{layout.RUN}/"):
-            continue
-        text = re.sub(r"(?m)#.*$", "", text)
+    for text in _others():
         for listed in re.findall(r"(?<![\w$])server_name\s+([^;]*);", text):
             found.update(word.strip("\"'").lower().removeprefix(".") for word in listed.split())
     return found - {"_", ""}
+
+
+def _others() -> tuple[str, str]:
+    """nginx's configuration less this site's and comments: what it reads before the site, and what later."""
+    said = services.run(str(_BINARY), "-T", "-q")
+    before: list[str] = []
+    later: list[str] = []
+    found = before
+    for section in re.split(r"^# configuration file ", "" if said.returncode else said.stdout, flags=re.M)[
+        1:
+    ]:
+        path, _, text = section.partition(":\n")
+        if path in {str(link) for link in links()}:
+            found = later
+        elif not path.startswith(f"{layout.RUN}/"):
+            found.append(re.sub(r"(?m)#.*$", "", text))
+    return "".join(before), "".join(later)
+
+
+def listens() -> dict[Path, str]:
+    """Where the site is to listen: what it includes for that."""
+    said = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", services.run(str(_BINARY), "-v").stdout)
+    version = tuple(map(int, said.groups())) if said else ()
+    # Read where it is not linked yet, it is the last; and if not, it is looked at again.
+    before, later = _others()
+    found = listen.files(before, later, ipv6=ipv6.available(), version=version, left=_left())
+    # A site that was kept from an older version has those of IPv4 in itself.
+    own = _now(AVAILABLE)
+    return {
+        layout.RUN / name: "" if "4" in name and re.search(r"(?m)^\s*listen\s+(80|443 ssl)", own) else text
+        for name, text in found.items()
+    }
+
+
+def _left() -> set[int]:
+    """The web's ports that another program has, or had when somebody looked: at a boot it may come later
+    than nginx, which would take its place, or find its own taken and serve nobody."""
+    known = set(map(int, _now(_LEFT).split()))
+    for port in (80, 443):
+        if holders := services.holders(port):
+            known = known - {port} if "nginx" in holders else known | {port}
+    return known
+
+
+def _remember_left() -> None:
+    text = "".join(f"{port}\n" for port in sorted(_left()))
+    if text != _now(_LEFT):
+        if text:
+            files.write(_LEFT, text, 0o644)
+        else:
+            _LEFT.unlink()
+
+
+def listens_as_others() -> bool:
+    """Whether the site listens as it is to by now."""
+    return all(_now(path) == text for path, text in listens().items())
 
 
 def own_names(config: Config, elsewhere: set[str]) -> tuple[list[str], list[str]]:
@@ -338,22 +387,22 @@ def _now(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _write_listen() -> bool:
-    """Have nginx listen on IPv6 where there is any: without, "listen [::]" stops nginx.
+def _write_listen() -> list[str]:
+    """Have nginx listen where there is anything to listen at: "listen [::]" without IPv6 stops nginx.
 
     In /run, because the next boot's kernel may be another.
 
-    :return: whether anything changed.
+    :return: what is news.
     """
-    changed = False
-    for path, text in _LISTEN.items():
-        if not ipv6.available():
-            if path.exists():
-                mark_stale()
-                path.unlink()
-                changed = True
-        elif not path.exists():
-            mark_stale()
-            files.write(path, text, 0o644)
-            changed = True
-    return changed
+    _remember_left()
+    wanted = listens()
+    before = "".join(map(_now, wanted))
+    for path, text in wanted.items():
+        put(path, text)
+    now = "".join(map(_now, wanted))
+    if before == now:
+        return []
+    # /run is empty at each boot: then it is no news.
+    if not before:
+        return [f"nginx listens on {'IPv6 too' if ipv6.available() else 'IPv4 alone'}"]
+    return [f"nginx listens for the site as its other sites do: {' '.join(now.split())}"]

@@ -116,6 +116,14 @@ def _nginx() -> Iterator[Finding]:
             "It was never linked into /etc/nginx/sites-enabled.",
             "microblog setup",
         )
+    elif not nginx.listens_as_others():
+        yield Finding(
+            "nginx.listens",
+            "error",
+            "The site does not listen as nginx's other sites do.",
+            "They have changed since; at its next start nginx may find its ports taken, and serve nobody.",
+            "microblog setup",
+        )
 
 
 def _by_hand() -> Iterator[Finding]:
