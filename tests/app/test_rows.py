@@ -10,10 +10,12 @@ from microblog.config import Config
 from microblog.database import db
 from microblog.errors import HostError
 from microblog.host.backups import upgrade
+from microblog.host.backups.restore import COUNTED
 from microblog.host.database import rows
 from microblog.host.health import status
 from microblog.host.machine import privileges
 from microblog.models import Change, IndexState, User, indexing
+from microblog.models.account import suspend
 from microblog.models.feeds import explore_page
 from microblog.models.follow import follow
 from microblog.models.post import add_post
@@ -68,13 +70,18 @@ def test_all_that_is_stored_arrives_and_is_found(app, database_url, other_app):
 
 def test_a_row_that_the_database_refuses_is_left_out_and_named(app, database_url, other_app):
     with app.app_context():
-        users = [User(name, f"{name}@example.org", "password") for name in ("susan", "david")]
+        names = ("susan", "david", "alice", "mallory")
+        users = [User(name, f"{name}@example.org", "password") for name in names]
         db.session.add_all(users)
         db.session.commit()
         for number in range(3):
             add_post(users[0], f"post {number}")
         add_post(users[1], "david's")
-        follow(users[1], users[0])
+        for other in users[1:]:
+            follow(other, users[0])
+            follow(users[0], other)
+        # Who is suspended counts with nobody.
+        suspend(users[3])
         db.session.commit()
         first = explore_page().posts[-1].id
     with rows.connection(database_url, snapshot=True) as opened:
@@ -88,17 +95,22 @@ def test_a_row_that_the_database_refuses_is_left_out_and_named(app, database_url
     with rows.connection(other_app.config["SQLALCHEMY_DATABASE_URI"]) as opened:
         loader = rows.Loader(opened)
         counts = dict(loader.add(chunk) for chunk in broken)
-        loader.recount("users", "posts_count", "posts", "author_id")
+        for counted in COUNTED:
+            loader.recount(*counted)
         loader.commit()
-    assert (counts["users"], counts["posts"], counts["follows"]) == (1, 2, 0)
-    assert loader.missing == {"users": 1, "posts": 2, "public_posts": 2, "follows": 1}
+    assert (counts["users"], counts["posts"], counts["follows"]) == (3, 2, 4)
+    assert loader.missing == {"users": 1, "posts": 2, "public_posts": 2, "follows": 2}
     assert len(loader.left_out) == 2
     assert loader.left_out[0].startswith("users id ")
     assert "ck_users_" in loader.left_out[0]
     assert loader.left_out[1].startswith(f"posts id {first + 1}: ")
     with other_app.app_context():
         assert [post.body for post in explore_page().posts] == ["post 2", "post 0"]
-        assert User.find("susan").posts_count == 2
+        susan = User.find("susan")
+        assert (susan.posts_count, susan.followers_count, susan.following_count) == (2, 1, 1)
+        for name in ("alice", "mallory"):
+            other = User.find(name)
+            assert (other.posts_count, other.followers_count, other.following_count) == (0, 1, 1)
         db.engine.dispose()
 
 

@@ -31,6 +31,12 @@ _PLAN = "plan.json"
 # Where certbot keeps, and renews, the site's certificate ('microblog https').
 _LINEAGE = Path("/etc/letsencrypt/live/microblog")
 _FORMAT = 2
+# An account's numbers: how many rows of which table name it in which column; and who else they name.
+COUNTED = (
+    ("posts_count", "posts", "author_id"),
+    ("followers_count", "follows", "followed_id", "follower_id"),
+    ("following_count", "follows", "follower_id", "followed_id"),
+)
 # What is this machine's own and not the site's.
 LOCAL_SETTINGS = (
     *("DATABASE_URL", "TRUSTED_PROXIES", "PROXY_NETWORKS", "HTTPS"),
@@ -276,7 +282,8 @@ def _load(
                 table, count = loader.add(data)
                 counts[table] = counts.get(table, 0) + count
         if loader.missing:
-            loader.recount("users", "posts_count", "posts", "author_id")
+            for counted in COUNTED:
+                loader.recount(*counted)
         # Elasticsearch may have what was written after the backup: it begins anew.
         loader.forget("search_index", "search_changes")
         loader.commit()

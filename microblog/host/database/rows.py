@@ -207,11 +207,31 @@ class Loader:
             if name in self._tables:
                 self._opened.execute(self._tables[name].delete())
 
-    def recount(self, name: str, column: str, of: str, by: str) -> None:
-        """Set a column of numbers to how many rows of another table name each row's id."""
-        if {name, of} <= set(self._tables) and column in self._tables[name].columns:
-            query = f"UPDATE {name} SET {column} = (SELECT COUNT(*) FROM {of} WHERE {by} = {name}.id)"  # noqa: S608
-            self._opened.exec_driver_sql(query)
+    def recount(self, column: str, of: str, by: str, other: str = "") -> None:
+        """Set a number of each account's to how many rows of a table name it; where that table, or the
+        column, is not there yet, nothing is done.
+
+        :param by: the column that names it, :param other: the one that names who else it is about: only
+            those count who are not suspended.
+        """
+        import sqlalchemy as sa
+
+        if not {"users", of} <= set(self._tables):
+            return
+        users, named = self._tables["users"], self._tables[of]
+        if column not in users.columns:
+            return
+        count = sa.select(sa.func.count()).select_from(named).where(named.c[by] == users.c.id)
+        if other and "suspended_at" in users.columns:
+            they = users.alias("they")
+            count = count.where(they.c.id == named.c[other], they.c.suspended_at.is_(None))
+        query = sa.select(users.c.id, users.c[column], count.correlate(users).scalar_subquery())
+        wrong = [
+            {"who": number, "is": now} for number, before, now in self._opened.execute(query) if before != now
+        ]
+        if wrong:
+            change = users.update().where(users.c.id == sa.bindparam("who"))
+            self._opened.execute(change.values({column: sa.bindparam("is")}), wrong)
 
     def commit(self) -> None:
         raw: Any = self._opened.connection.dbapi_connection
