@@ -4,6 +4,7 @@ import io
 import os
 import re
 import secrets
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -164,3 +165,16 @@ def see_whole(path: Path, text: str, values: Mapping[str, "str | None"]) -> None
                 f"{path}, line {number}: {name[1]} cannot be read: a quote there, or above, is not closed",
                 "close it, or write \\\\ for a \\ before it; then: microblog setup",
             )
+
+
+def main() -> None:
+    """For the package's scripts: a setting's line, of its name and its value on standard input."""
+    try:
+        print(f"{sys.argv[1]}={quote(sys.stdin.read())}")
+    except HostError as error:
+        # An installation goes on without.
+        print(f"microblog: {sys.argv[1]}: {error.message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
