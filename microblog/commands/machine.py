@@ -314,6 +314,8 @@ def harden(
     else:
         for what, in_place in found:
             click.echo(f"{'yes' if in_place else 'NO ':<5}{what}")
+        for line in work.exceptions() if check else ():
+            click.echo(f"     {line}")
     if not all(in_place for _, in_place in found):
         sys.exit(1)
 

@@ -417,3 +417,115 @@ def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> No
     server.run("microblog", "harden", "--no-confirm")
     assert "2222/tcp" in server.run("ufw", "status")
     assert "2222" in server.run("cat", "/etc/fail2ban/jail.d/microblog.conf")
+
+
+# A package that ufw's would drive out; Debian's own is not in the machines' caches.
+PERSISTENT = """
+mkdir -p /root/p/DEBIAN && printf 'Package: netfilter-persistent\\nVersion: 1\\nArchitecture: all\\n\
+Maintainer: m <m@example.org>\\nDescription: d\\n' > /root/p/DEBIAN/control
+dpkg-deb --build /root/p /root/p.deb > /dev/null && dpkg -i /root/p.deb > /dev/null
+"""
+
+
+def test_harden_beside_what_administrators_have_made(server: Machine) -> None:
+    apt = ("apt-get", "install", "--yes", "--no-install-recommends")
+    server.run(*apt, "openssh-server", "openssh-client", "sudo", "fail2ban", "python3-systemd", "iptables")
+    add_admin(server)
+    # As on a cloud's machines: in the group sudo, without a password, and NOPASSWD besides.
+    server.run("sh", "-ec", "passwd -q -l ada; echo 'ada ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/ada")
+    config, keys = "/etc/ssh/sshd_config.d/x.conf", "/home/ada/.ssh/authorized_keys"
+    dry = ("microblog", "harden", "--dry-run")
+
+    # Another firewall is left alone, and nothing of it is taken away.
+    server.run("sh", "-ec", PERSISTENT)
+    said = server.run(*dry)
+    assert "Logging in stays possible, by key, for: ada" in said
+    assert "Left as it is: this machine's firewall is netfilter-persistent's" in said
+    assert "ufw" not in said
+    code = "from microblog.host.machine import apt; apt.ensure(print, 'ufw')"
+    assert "apt would remove netfilter-persistent" in server.run("python3", "-c", code, check=False)
+    assert "NO   firewall" in server.run("microblog", "harden", "--check", check=False)
+    server.run("iptables", "-P", "INPUT", "DROP")
+    assert "yes  firewall" in server.run("microblog", "harden", "--check", check=False)
+    server.run("iptables", "-P", "INPUT", "ACCEPT")
+    server.run("sh", "-ec", "dpkg --purge netfilter-persistent > /dev/null")
+    server.run(*apt, "ufw")
+
+    # What sshd has for some, from somewhere, or by a command, counts as it has it.
+    lets_in = (
+        "Match LocalPort 22\nX11Forwarding no",
+        "Match Address 10.0.0.0/8\nAllowUsers root",
+        "AuthorizedKeysFile none\nAuthorizedKeysCommandUser nobody\n"
+        "AuthorizedKeysCommand /usr/bin/cat /srv/%u",
+        "PubkeyAcceptedAlgorithms ssh-ed25519,rsa-sha2-512",
+    )
+    server.run("cp", "/root/key.pub", "/srv/ada")
+    for text in lets_in:
+        (server.root / config[1:]).write_text(f"{text}\n")
+        assert "by key, for: ada" in server.run(*dry, check=False), text
+    shut_out = {
+        f"echo {line!r} > {config}": f"rm {config}"
+        for line in ("UsePAM no", "PubkeyAcceptedAlgorithms rsa-sha2-512")
+    }
+    for line in ("Address 127.0.0.1\\nAllowUsers root", "User ada\\nChrootDirectory /srv"):
+        shut_out[f"printf 'Match {line}\\n' > {config}"] = f"rm {config}"
+    shut_out["chage -d 0 ada"] = "chage -d 20000 ada"
+    shut_out["chage -d 20000 -M 30 ada"] = "chage -d 20000 -M -1 ada"
+    shut_out[f"chown root: {keys} && chmod 600 {keys}"] = f"chown ada: {keys}"
+    shut_out["touch /etc/nologin"] = "rm /etc/nologin"
+    login = (
+        "ssh",
+        "-i",
+        "/root/key",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "BatchMode=yes",
+        "ada@127.0.0.1",
+    )
+    for break_it, mend_it in shut_out.items():
+        server.run("sh", "-ec", break_it)
+        said = server.run(*dry, check=False)
+        assert re.search("nobody (could|but root can) log in", said), (break_it, said)
+        # As it is.
+        server.run("sh", "-c", "systemctl reset-failed ssh; systemctl restart ssh")
+        assert "uid=0" not in server.run(*login, "sudo -n id", check=False), break_it
+        server.run("sh", "-ec", mend_it)
+    server.run("sh", "-c", "systemctl reset-failed ssh; systemctl restart ssh")
+    assert "uid=0" in server.run(*login, "sudo -n id")
+
+    # Rules of ufw's that are there, and its wish to let all in.
+    rules = ("ufw limit 22/tcp", "ufw deny 80/tcp")
+    server.run("sh", "-ec", f"{'; '.join(rules)}; ufw default allow incoming")
+    (server.root / config[1:]).write_text("Match User bob\nPasswordAuthentication yes\n")
+    before = server.run("ufw", "show", "added"), server.run("cat", "/etc/default/ufw")
+    assert set(rules) < set(before[0].splitlines())
+    said = server.run("microblog", "harden", "--no-confirm")
+    assert f"Left as it is: {config} has for User bob: PasswordAuthentication yes" in said
+    assert "Left as it is: a rule of ufw's keeps port 80 closed" in said
+    assert set(rules) < set(server.run("ufw", "show", "added").splitlines())
+    assert "Default: deny (incoming)" in server.run("ufw", "status", "verbose")
+    server.run("ufw", "default", "allow", "incoming")
+    assert "NO   firewall" in server.run("microblog", "harden", "--check", check=False)
+    server.run("microblog", "harden", "--undo")
+    assert (server.run("ufw", "show", "added"), server.run("cat", "/etc/default/ufw")) == before
+    server.run("sh", "-ec", "ufw delete limit 22/tcp; ufw deny 22/tcp")
+    said = server.run("microblog", "harden", "--no-confirm", check=False)
+    assert server.code == 1
+    assert "nobody could log in any more: a rule of ufw's closes SSH's port 22" in said
+
+    # A jail that watches another port than sshd's shuts nobody out.
+    server.run("sh", "-ec", f"ufw delete deny 22/tcp; touch /var/log/auth.log; echo Port 2222 > {config}")
+    server.run("sh", "-c", "systemctl reset-failed ssh; systemctl restart ssh fail2ban")
+    wait_until("its jail runs", lambda: "sshd" in server.run("fail2ban-client", "status", check=False))
+    assert "NO   fail2ban" in server.run("microblog", "harden", "--check", check=False)
+    server.run("microblog", "harden", "--no-confirm")
+    assert "2222" in server.run("fail2ban-client", "get", "sshd", "action", "iptables-multiport", "port")
+    assert "NO " not in server.run("microblog", "harden", "--check")
+    # Where the administrator's own says where it is, that is told.
+    (server.root / "etc/fail2ban/jail.local").write_text("[sshd]\nport = 22\n")
+    server.run("systemctl", "restart", "fail2ban")
+    wait_until("its jail runs", lambda: "sshd" in server.run("fail2ban-client", "status", check=False))
+    said = server.run("microblog", "harden", "--no-confirm", check=False)
+    assert server.code == 1
+    assert "fail2ban's jail sshd leaves out port 2222: somebody's jail.local says where it is" in said

@@ -5,6 +5,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from name_server import serve
 
-from microblog.host.extras import doors, mx, postfix
+from microblog.host.extras import doors, harden, mx, postfix
 
 MX = {
     "one.example MX": ["20 backup.example.net", "10 mx.one.example"],
@@ -91,10 +92,103 @@ def test_who_comes_in_is_what_sshd_says(
     monkeypatch.setattr(doors.grp, "getgrgid", lambda _: SimpleNamespace(gr_name="ada"))
     monkeypatch.setattr(doors, "_shadow", lambda name: [name, "$6$x$y", *[""] * 7])
     ada = SimpleNamespace(pw_name="ada", pw_dir=str(tmp_path), pw_uid=os.getuid(), pw_gid=7)
-    assert doors._comes_in(ada) is comes_in  # type: ignore[arg-type]
+    through = doors.Connection("127.0.0.1", "127.0.0.1", 22)
+    assert doors._comes_in(ada, through) is comes_in  # type: ignore[arg-type]
     # An account that has ended lets nobody in.
     monkeypatch.setattr(doors, "_shadow", lambda name: [name, "$6$x$y", *[""] * 5, "1", ""])
-    assert not doors._comes_in(ada)  # type: ignore[arg-type]
+    assert not doors._comes_in(ada, through)  # type: ignore[arg-type]
+
+
+TODAY = int(time.time() // 86400)
+
+
+@pytest.mark.parametrize(
+    ("fields", "ended"),
+    [
+        # Of shadow(5): password, last change, and least, most days, warning, grace, end.
+        (["x", "20000", "", "", "", "", ""], False),
+        (["!", "20000", "0", "99999", "7", "", ""], False),
+        (["!", "", "", "30", "", "", ""], False),
+        # To be changed by one who knows it, or by nobody.
+        (["$6$x$y", "0", "0", "99999", "7", "", ""], False),
+        (["!", "0", "0", "99999", "7", "", ""], True),
+        (["$6$x$y", str(TODAY - 40), "0", "30", "7", "", ""], False),
+        (["!", str(TODAY - 40), "0", "30", "7", "", ""], True),
+        (["$6$x$y", str(TODAY - 40), "0", "30", "7", "20", ""], False),
+        (["$6$x$y", str(TODAY - 40), "0", "30", "7", "5", ""], True),
+        (["$6$x$y", "20000", "0", "99999", "7", "", str(TODAY)], True),
+        (["$6$x$y", "20000", "0", "99999", "7", "", str(TODAY + 1)], False),
+    ],
+)
+def test_an_account_or_a_password_that_has_ended(
+    monkeypatch: pytest.MonkeyPatch, fields: list[str], ended: bool
+) -> None:
+    monkeypatch.setattr(doors, "_shadow", lambda name: [name, *fields, ""])
+    assert doors._expired("ada") is ended
+
+
+@pytest.mark.parametrize(
+    ("command", "asked"),
+    [
+        ("none", None),
+        ("/usr/bin/keys", ["/usr/bin/keys", "ada"]),
+        ("/usr/bin/keys --of %u --in %h %%", ["/usr/bin/keys", "--of", "ada", "--in", "/home/ada", "%"]),
+        # Who has to be told the key cannot be asked without.
+        ("/usr/bin/keys %u %f", None),
+    ],
+)
+def test_a_command_of_sshds_is_asked_for_keys(
+    monkeypatch: pytest.MonkeyPatch, command: str, asked: "list[str] | None"
+) -> None:
+    ran: list[str] = []
+
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        ran.extend(words)
+        return subprocess.CompletedProcess(words, 0, "ssh-ed25519 AAAAC3Nz\n")
+
+    monkeypatch.setattr(doors.services, "run", run)
+    first = {"authorizedkeyscommand": command, "authorizedkeyscommanduser": "nobody"}
+    ada = SimpleNamespace(pw_name="ada", pw_dir="/home/ada", pw_uid=1000)
+    told = doors._told_by_command(first, ada)  # type: ignore[arg-type]
+    assert told == ("ssh-ed25519 AAAAC3Nz\n" if asked else "")
+    assert ran == (["timeout", "10", "runuser", "-u", "nobody", "--", *asked] if asked else [])
+
+
+def test_what_a_match_lets_be_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "_CONFIGS", tmp_path)
+    (tmp_path / "sshd_config.d").mkdir()
+    main = tmp_path / "sshd_config"
+    main.write_text(
+        "PasswordAuthentication yes\nMatch User bob # he\n  passwordauthentication = yes\n"
+        "  PermitRootLogin no\nMatch all\nPasswordAuthentication yes\n"
+    )
+    other = tmp_path / "sshd_config.d/a.conf"
+    other.write_text("Match Address 10.0.0.0/8\n PermitRootLogin prohibit-password\n")
+    assert doors.exceptions() == [
+        f"{main} has for User bob: passwordauthentication yes",
+        f"{other} has for Address 10.0.0.0/8: PermitRootLogin prohibit-password",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("ufw allow 22/tcp", {"allow"}),
+        ("ufw limit 20:30/tcp comment 'as of 80'", {"limit"}),
+        ("ufw deny from 10.0.0.22 to any port 22,2222 proto tcp", {"deny"}),
+        ("ufw allow 22/udp", set()),
+        ("ufw allow 2222", set()),
+        ("ufw route allow 22", set()),
+        ("ufw allow OpenSSH", set()),
+    ],
+)
+def test_rules_of_ufws(monkeypatch: pytest.MonkeyPatch, line: str, found: set[str]) -> None:
+    said = f"Added user rules (see 'ufw status' for running firewall):\n{line}\n"
+    monkeypatch.setattr(
+        harden.services, "run", lambda *command: subprocess.CompletedProcess(command, 0, said)
+    )
+    assert harden._rules(22) == found
+    assert harden._rules(80) == set()
 
 
 @pytest.mark.parametrize(
@@ -114,7 +208,13 @@ def test_a_key_that_opens_is_one_for_a_shell(
 ) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f"{options}ssh-ed25519 AAAAC3Nz ada@laptop\n")
-    assert doors._opens(keys, SimpleNamespace(pw_uid=os.getuid()), False) is opens  # type: ignore[arg-type]
+    ada = SimpleNamespace(pw_uid=os.getuid(), pw_dir=str(tmp_path))
+    assert doors._opens(keys, ada, False, set()) is opens  # type: ignore[arg-type]
+    assert doors._opens(keys, ada, False, {"ssh-ed25519"}) is opens  # type: ignore[arg-type]
+    assert not doors._opens(keys, ada, False, {"rsa-sha2-512"})  # type: ignore[arg-type]
+    # RSA's keys sign by newer names than theirs.
+    keys.write_text(f"{options}ssh-rsa AAAAB3Nz ada@laptop\n")
+    assert doors._opens(keys, ada, False, {"rsa-sha2-512"}) is opens  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +224,8 @@ def test_a_key_that_opens_is_one_for_a_shell(
         ("    (root) NOPASSWD: ALL\n", True),
         ("    (ALL) /bin/true\n", False),
         ("    (www-data) ALL\n", False),
+        # Of several that match the last one counts: a cloud's image has its user in both.
+        ("    (ALL : ALL) ALL\n    (ALL) NOPASSWD: ALL\n", True),
         ("User ada is not allowed to run sudo on here.\n", False),
     ],
 )

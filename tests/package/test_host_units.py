@@ -1,5 +1,6 @@
 """Parts of ``microblog setup`` that need no machine."""
 
+import io
 import os
 import re
 import subprocess
@@ -18,21 +19,67 @@ from microblog.gunicorn_config import worker_count
 from microblog.host.database import kinds, memory, schema, server, staging
 from microblog.host.extras import doors, https
 from microblog.host.machine import apt, files, layout, services
-from microblog.host.site import envfile, hsts, nginx
+from microblog.host.site import envfile, hsts, listen, nginx
 
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        *("plain", "a b#c", "x&y?z=1", "it's", '$HOME `id` \\ "', "", "mysql+pymysql://u:p@h/n"),
-        *("it's $5", "Foo \\", "a\\\\b", "'", '"', "\U0001f469\u200d\U0001f680"),
-    ],
+VALUES = (
+    *("plain", "a b#c", "x&y?z=1", "it's", '$HOME `id` \\ "', "", "mysql+pymysql://u:p@h/n"),
+    *("it's $5", "Foo \\", "a\\\\b", "'", '"', "\U0001f469\u200d\U0001f680", "it's \\", " # x", "\\'"),
 )
+
+
+@pytest.mark.parametrize("value", VALUES)
 def test_quoted_values_are_read_back(value: str, tmp_path: Path) -> None:
     path = tmp_path / "env"
     for following in ("x", "'x y'", '"x"'):
         path.write_text(f"KEY={envfile.quote(value)}\nNEXT={following}\n")
         assert dotenv_values(path, interpolate=False) == {"KEY": value, "NEXT": following.strip("'\"")}
+
+
+def of_script(name: str, function: str) -> str:
+    """A function of one of the package's scripts."""
+    found = re.search(rf"(?ms)^{function}\(\) {{.*?^}}", (paths.ROOT / "debian" / name).read_text())
+    assert found
+    return found[0]
+
+
+def test_what_is_answered_to_debconf_is_read_as_it_was_answered(tmp_path: Path) -> None:
+    """The package's scripts quote by the same function, and read what that has written."""
+    script = of_script("microblog.postinst", "line") + '\nwhile read -r n v; do line "$n" "$v"; done'
+    told = {f"V{number}": value for number, value in enumerate(VALUES) if value == value.strip()}
+    done = subprocess.run(
+        ["sh", "-eu", "-c", script],
+        input="".join(f"{name} {value}\n" for name, value in told.items()),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert dotenv_values(stream=io.StringIO(done.stdout), interpolate=False) == told
+    # What has no place in the file is told, and stops no installation.
+    script = of_script("microblog.postinst", "line") + '\nline A "$(printf "one\\ntwo")"; line B two'
+    done = subprocess.run(
+        ["sh", "-eu", "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "B=two\n"), done.stderr
+    assert "more than one line" in done.stderr
+
+    env = tmp_path / "env"
+    lines = [f"W{number}={envfile.quote(value)}" for number, value in enumerate(VALUES)]
+    # As people write them.
+    lines += ['X1="two \\"words\\" x"', "X2=bare # of it", "X3='x' # y", 'X4="it\'s" # z', "X5=a\\b  "]
+    env.write_text("\n".join(lines) + "\n")
+    read = dotenv_values(env, interpolate=False)
+    assert len(read) == len(lines)
+    script = f"ENV={env}\n{of_script('microblog.config', 'setting')}\n"
+    script += "".join(f"printf '%s\\0' \"$(setting {name})\"\n" for name in read)
+    done = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert dict(zip(read, done.stdout.split("\0"), strict=False)) == read
 
 
 def test_a_quote_that_is_not_closed_loses_no_secret(tmp_path: Path) -> None:
@@ -252,6 +299,25 @@ def test_apt_waits_for_a_new_servers_own_updates_and_restarts_nothing(
     assert environment["NEEDRESTART_SUSPEND"] == "1"
 
 
+def test_no_package_of_somebodys_goes_for_one_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = (
+        "The following packages will be REMOVED:\n  iptables-persistent netfilter-persistent\n"
+        "The following NEW packages will be installed:\n  ufw\n"
+        "E: Packages need to be removed but remove is disabled.\n"
+    )
+    ran = []
+
+    def run(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
+        ran.append(command)
+        return subprocess.CompletedProcess(command, 100, said)
+
+    monkeypatch.setattr(apt.subprocess, "run", run)
+    with pytest.raises(HostError, match="apt would remove iptables-persistent netfilter-persistent "):
+        apt.ensure(lambda _: None, "ufw")
+    assert "--no-remove" in ran[-1]
+    assert [command[0] for command in ran].count("apt-get") == 1
+
+
 def test_nginx_is_told_nothing_that_ubuntu_22_04s_does_not_know() -> None:
     """1.18. Directives, and the versions that brought them (https://nginx.org/en/docs/)."""
     newer = {
@@ -259,10 +325,80 @@ def test_nginx_is_told_nothing_that_ubuntu_22_04s_does_not_know() -> None:
         "proxy_cookie_flags": "1.19.3", "proxy_ssl_conf_command": "1.19.4", "http3": "1.25.0",
         "ssl_certificate_cache": "1.27.4", "keepalive_min_timeout": "1.27.4", "quic": "1.25.0",
     }  # fmt: skip
-    text = (paths.ROOT / "debian/nginx/microblog").read_text() + "".join(nginx._LISTEN.values())
+    text = (paths.ROOT / "debian/nginx/microblog").read_text()
+    text += "".join(listen.files("", "", ipv6=True, version=(1, 18, 0)).values())
     assert [word for word in newer if re.search(rf"(?m)^\s*{word}|\b{word}\b.*;", text)] == []
     # What 1.18 wants in the place of the first.
     assert re.search(r"listen 443 ssl http2;", text)
+
+
+OLD, NEW = (1, 22, 1), (1, 26, 3)
+HERE = {"plain4": "listen 80;", "tls4": "listen 443 ssl http2;"}
+
+
+@pytest.mark.parametrize(
+    ("others", "version", "told"),
+    [
+        # Each socket is all sites': HTTP/2 is theirs to have.
+        ("", OLD, HERE),
+        ("listen 443 ssl;", OLD, {**HERE, "tls4": "listen 443 ssl;"}),
+        ("listen *:443 ssl http2;", OLD, HERE),
+        ("listen 443 ssl;", NEW, {**HERE, "tls4": "listen 443 ssl; http2 on;"}),
+        # A name in a listen, a socket, another port: nobody's.
+        ("listen localhost:80; listen unix:/run/x.sock; listen 127.0.0.1:80; listen 8443 ssl;", OLD, HERE),
+        # Both kinds in one socket.
+        (
+            "listen [::]:80 ipv6only=off; listen [::]:443 ipv6only=off ssl http2;",
+            OLD,
+            {"plain6": "listen [::]:80;", "tls6": "listen [::]:443 ssl http2;"},
+        ),
+        ("listen [::]:80 ipv6only=on default_server;", OLD, {**HERE, "plain6": "listen [::]:80;"}),
+        # Addresses of one's own.
+        (
+            "listen 192.0.2.7:80; listen 192.0.2.7:443 ssl; listen 192.0.2.8; listen [2001:DB8:0::1]:80;",
+            OLD,
+            {
+                "plain4": "listen 192.0.2.7:80; listen 192.0.2.8:80;",
+                "plain6": "listen [2001:db8::1]:80;",
+                "tls4": "listen 192.0.2.7:443 ssl;",
+                "tls6": "",
+            },
+        ),
+        (
+            "listen 192.0.2.7:80; listen [::]:80;",
+            OLD,
+            {**HERE, "plain4": "listen 80; listen 192.0.2.7:80;", "plain6": "listen [::]:80;"},
+        ),
+        # To which visitors do not come as they do to us.
+        ("listen 192.0.2.7:80 proxy_protocol; listen 192.0.2.7:443; listen 192.0.2.8:443 quic;", OLD, HERE),
+    ],
+)
+def test_the_site_listens_as_the_others_do(
+    others: str, version: tuple[int, ...], told: dict[str, str]
+) -> None:
+    found = listen.files(others, "", ipv6=True, version=version)
+    assert list(found) == [f"nginx-{name}.conf" for name in ("plain4", "plain6", "tls4", "tls6")]
+    told = {f"nginx-{name}.conf": text for name, text in told.items()}
+    for name, text in found.items():
+        if name in told or "4" in name:
+            assert " ".join(text.split("\n")).strip() == told.get(name, ""), name
+
+
+def test_a_port_of_another_program_is_left_to_it() -> None:
+    found = listen.files("", "", ipv6=True, version=NEW, left={443})
+    assert [text for text in found.values() if text] == ["listen 80;\n", "listen [::]:80;\n"]
+    # With no line at all nginx would listen at port 80.
+    found = listen.files("", "", ipv6=True, version=NEW, left={80, 443})
+    assert [text for text in found.values() if text] == ["listen unix:/run/microblog/nginx.sock;\n"]
+
+
+def test_a_site_that_is_read_first_takes_no_address_of_anothers() -> None:
+    theirs = "listen 192.0.2.7:80;"
+    assert "192.0.2.7" not in str(listen.files("", theirs, ipv6=False, version=OLD))
+    assert "192.0.2.7" in str(
+        listen.files("", theirs.replace(";", " default_server;"), ipv6=False, version=OLD)
+    )
+    assert not any("::" in text for text in listen.files(theirs, "", ipv6=False, version=OLD).values())
 
 
 @pytest.mark.parametrize(

@@ -134,8 +134,19 @@ UNIT = "[Service]\n{}\n[Install]\nWantedBy=multi-user.target\n"
 ADDRESSES = "[Unit]\nBefore=nginx.service\n" + UNIT.format(
     "Type=oneshot\nExecStart=/bin/sh -c 'ip address add 10.1.2.3 dev lo; ip address add 10.1.2.4 dev lo'"
 )
-# As a HAProxy that ends TLS; slow to come up at a boot.
-IN_FRONT = UNIT.format("ExecStartPre=/bin/sleep 5\nExecStart=/usr/bin/python3 -m http.server --bind {} {}")
+# One that has the ports, or an address, and is slow to come up at a boot.
+HAPROXY = """
+defaults
+    mode http
+    timeout client 9s
+    timeout connect 9s
+    timeout server 9s
+frontend theirs
+    bind 10.1.2.4:80
+    bind :::443 v4v6
+    http-request return status 200 content-type text/plain string "This is HAProxy"
+"""
+LATE = "[Unit]\nAfter=nginx.service\n"
 OWN_PAIR = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=own.example"
     " -keyout /root/key.pem -out /root/cert.pem 2> /dev/null"
@@ -167,13 +178,16 @@ def test_nginx_starts_again_beside_sites_that_listen_otherwise(server: Machine) 
     assert doctor(server).keys() == {"nginx.listens"}
     (sites / "shop").write_text(AT_AN_ADDRESS)
     (units / "address.service").write_text(ADDRESSES)
-    (units / "front80.service").write_text(IN_FRONT.format("10.1.2.4", 80))
-    (units / "front443.service").write_text(IN_FRONT.format("::", 443))
-    server.run("sh", "-ec", "systemctl stop nginx; systemctl enable --now address front80 front443")
+    server.run("sh", "-ec", "systemctl stop nginx; systemctl enable --now address")
+    server.run("apt-get", "install", "--yes", "--no-install-recommends", "haproxy")
+    (server.root / "etc/haproxy/haproxy.cfg").write_text(HAPROXY)
+    (units / "haproxy.service.d").mkdir()
+    (units / "haproxy.service.d/late.conf").write_text(LATE)
+    server.run("systemctl", "restart", "haproxy")
     in_front = ("http://10.1.2.4/", "http://[::1]:443/")
 
     def others_serve() -> bool:
-        return all("Directory listing" in server.get(url).body for url in in_front)
+        return all("This is HAProxy" in server.get(url).body for url in in_front)
 
     wait_until("they serve", others_serve)
     said = server.run("microblog", "setup", check=False)

@@ -6,7 +6,6 @@ session: a door that was closed by mistake opens again.
 """
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable
@@ -55,7 +54,10 @@ port = {ports}
 _JAILER = "fail2ban.service"
 # Where versions before the ledger have noted that the firewall is theirs.
 _UFW_MARK = Path("/etc/ufw/microblog")
-_UFW_CONF = Path("/etc/ufw/ufw.conf")
+_UFW_CONF, _UFW_DEFAULTS = Path("/etc/ufw/ufw.conf"), Path("/etc/default/ufw")
+# Other firewalls, as packages: apt takes some of them away for ufw, and ufw would fight with the rest.
+_FIREWALLS = ("firewalld", "netfilter-persistent", "iptables-persistent", "shorewall", "ferm")
+_NFT_DROPS = re.compile(r"hook input [^;]*;\s*policy drop")
 _SSH_PORT = 22
 _WEB_PORTS = (80, 443)
 # Not confirmed yet: since when, and in whose session. The timer is gone with a reboot, this is not.
@@ -69,11 +71,13 @@ class Measure:
     """:ivar what: in a few words.
     :ivar in_place: whether it is.
     :ivar apply: put it in place.
+    :ivar whose: another program's, which is left to it; empty for nobody's.
     """
 
     what: str
     in_place: Callable[[], bool]
     apply: Callable[[Callable[[str], None]], None]
+    whose: Callable[[], str] = lambda: ""
 
 
 def check() -> list[tuple[str, bool]]:
@@ -89,12 +93,14 @@ def plan() -> list[str]:
     """
     privileges.require_root("harden a machine", "sudo microblog harden")
     lines = [f"Would install: {name}" for name in _packages() if not apt.installed(name)]
-    lines += [f"Would do: {what}" for what, in_place in check() if not in_place]
+    wanted = [measure for measure in MEASURES if not measure.in_place() and not measure.whose()]
+    lines += [f"Would do: {measure.what}" for measure in wanted]
     return [*_who_comes_in(), *lines, *_closing()]
 
 
 def _packages() -> list[str]:
-    return ["ufw", "unattended-upgrades", *(["fail2ban", "python3-systemd"] if doors.installed() else [])]
+    firewall = [] if _other_firewall() else ["ufw"]
+    return [*firewall, "unattended-upgrades", *(["fail2ban", "python3-systemd"] if doors.installed() else [])]
 
 
 def harden(say: Callable[[str], None], *, confirm: bool = True) -> None:
@@ -111,7 +117,7 @@ def harden(say: Callable[[str], None], *, confirm: bool = True) -> None:
     with lock.sole(say):
         ledger.settle()
         _adopt()
-        wanted = [measure for measure in MEASURES if not measure.in_place()]
+        wanted = [measure for measure in MEASURES if not measure.in_place() and not measure.whose()]
         for line in _closing():
             say(line)
         if confirm and wanted and doors.installed() and services.booted():
@@ -148,7 +154,7 @@ def confirmed(say: Callable[[str], None]) -> None:
         return
     with suppress(ValueError, KeyError):
         then = json.loads(_PENDING.read_text())
-        if then["session"] and then["session"] == _session():
+        if then["session"] and then["session"] == doors.session():
             raise HostError(
                 "this is the session in which the doors were closed", "log in anew, and confirm there"
             )
@@ -175,7 +181,7 @@ def expire(say: Callable[[str], None]) -> None:
 
 
 def _await_confirmation(say: Callable[[str], None]) -> None:
-    note = {"since": time.time(), "session": _session()}
+    note = {"since": time.time(), "session": doors.session()}
     files.write(_PENDING, json.dumps(note), 0o600)
     services.run("systemctl", "stop", f"{_TIMER}.timer")
     done = services.run(
@@ -204,23 +210,11 @@ def _settle_timer() -> None:
     services.run("systemctl", "stop", f"{_TIMER}.timer")
 
 
-def _session() -> int:
-    """The sshd process through which this was called; 0 where none is (proc(5), stat)."""
-    pid = os.getpid()
-    while pid > 1:
-        try:
-            name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
-        except OSError:
-            return 0
-        if name.startswith("sshd"):
-            return pid
-        pid = int(rest.split()[1])
-    return 0
-
-
 def _who_comes_in() -> list[str]:
     if not doors.installed():
         return []
+    if doors.NOLOGIN.exists():
+        raise HostError(f"nobody but root can log in: {doors.NOLOGIN} is there", f"rm {doors.NOLOGIN}")
     admins = list(doors.administrators())
     if not admins:
         raise HostError(
@@ -228,7 +222,17 @@ def _who_comes_in() -> list[str]:
             "adduser YOU; adduser YOU sudo; put your public key into ~YOU/.ssh/authorized_keys; log in"
             " as YOU once; then: microblog harden",
         )
-    return [f"Logging in stays possible, by key, for: {', '.join(admins)}"]
+    _refuse_closed_ssh()
+    return [f"Logging in stays possible, by key, for: {', '.join(admins)}", *exceptions()]
+
+
+def exceptions() -> list[str]:
+    """What is left open, as administrators of this machine have it."""
+    found = [f"Left as it is: {line}" for line in doors.exceptions()] if doors.installed() else []
+    if other := _other_firewall():
+        stay = ", ".join(map(str, dict.fromkeys(_open_ports())))
+        found.append(f"Left as it is: this machine's firewall is {other}'s, which has to let ports {stay} in")
+    return found
 
 
 def _adopt() -> None:
@@ -283,8 +287,66 @@ def _apply_sshd(say: Callable[[str], None]) -> None:
         services.run(*_RELOAD_SSHD)
 
 
-def _firewall_on() -> bool:
+def _ufw_on() -> bool:
     return "Status: active" in services.run("ufw", "status").stdout
+
+
+def _firewall_on() -> bool:
+    """Whether what nobody has allowed is kept out."""
+    if _other_firewall():
+        return _drops()
+    said = services.run("ufw", "status", "verbose").stdout
+    return "Status: active" in said and "allow (incoming)" not in said
+
+
+def _other_firewall() -> str:
+    """The firewall that this machine has, where it is not ufw: a second one would fight with it, and apt
+    would take some of them away for it. Empty for none."""
+    if _ufw_on():
+        return ""
+    for name in _FIREWALLS:
+        if apt.installed(name):
+            return name
+    if services.run("iptables", "-S", "INPUT").stdout.startswith("-P INPUT DROP"):
+        return "iptables"
+    return "nftables" if _NFT_DROPS.search(services.run("nft", "list", "chains").stdout) else ""
+
+
+def _drops() -> bool:
+    """Whether packets come in by what somebody has allowed alone."""
+    return (
+        services.state("firewalld.service") == "active"
+        or services.run("iptables", "-S", "INPUT").stdout.startswith("-P INPUT DROP")
+        or bool(_NFT_DROPS.search(services.run("nft", "list", "chains").stdout))
+    )
+
+
+def _rules(port: int) -> set[str]:
+    """What ufw does with those who come to a port: of all rules that name it."""
+    found = set()
+    for line in services.run("ufw", "show", "added").stdout.splitlines():
+        words = line.partition(" comment ")[0].split()
+        if words[:1] != ["ufw"] or len(words) < 3 or words[1] == "route":
+            continue
+        for word in words[2:]:
+            ports, _, kind = word.partition("/")
+            for part in ports.split(","):
+                first, _, last = part.partition(":")
+                if first.isdigit() and int(first) <= port <= int(last or first) and kind in ("", "tcp"):
+                    found.add(words[1])
+    return found
+
+
+def _refuse_closed_ssh() -> None:
+    """:raises HostError: somebody's rule would close SSH with the firewall."""
+    if _other_firewall() or not apt.installed("ufw"):
+        return
+    for port in doors.ports():
+        if (rules := _rules(port)) and not rules & {"allow", "limit"}:
+            raise HostError(
+                f"nobody could log in any more: a rule of ufw's closes SSH's port {port}",
+                f"ufw delete {min(rules)} {port}/tcp; then: microblog harden",
+            )
 
 
 def _open_ports() -> list[int]:
@@ -293,7 +355,7 @@ def _open_ports() -> list[int]:
 
 def _closing() -> list[str]:
     """The ports that the firewall will close to the network."""
-    if _firewall_on():
+    if _firewall_on() or _other_firewall():
         return []
     stay = set(_open_ports())
     found = sorted({(port, program) for port, program in services.listening() if port not in stay})
@@ -309,11 +371,17 @@ def _ufw_delete(port: int) -> list[str]:
 
 
 def _apply_firewall(say: Callable[[str], None]) -> None:
-    there = services.run("ufw", "show", "added").stdout
-    # Open first, close afterwards; a rule that is there is somebody else's.
+    # Open first, close afterwards; a rule that is there is somebody else's, and ufw would replace it.
     for port in _open_ports():
-        if not re.search(rf"(?m)^ufw allow {port}/tcp$", there):
+        if not (rules := _rules(port)):
             ledger.run(_COMMAND, f"ufw allow {port}/tcp", ["ufw", "allow", f"{port}/tcp"], _ufw_delete(port))
+        elif not rules & {"allow", "limit"}:
+            say(f"Left as it is: a rule of ufw's keeps port {port} closed")
+    if re.search(r'(?m)^DEFAULT_INPUT_POLICY="?ACCEPT', _UFW_DEFAULTS.read_text()):
+        deny, allow = (["ufw", "default", policy, "incoming"] for policy in ("deny", "allow"))
+        ledger.run(_COMMAND, "ufw default deny incoming", deny, allow)
+    if _firewall_on():
+        return
     done = ledger.run(_COMMAND, "ufw enable", ["ufw", "--force", "enable"], ["ufw", "--force", "disable"])
     if not _firewall_on():
         last = (done.stdout.strip().splitlines() or ["it does not say why"])[-1]
@@ -330,20 +398,53 @@ def _apply_upgrades(say: Callable[[str], None]) -> None:
 
 
 def _jail_on() -> bool:
-    return not doors.installed() or "sshd" in services.run("fail2ban-client", "status").stdout
+    return not doors.installed() or not _unwatched()
+
+
+def _unwatched() -> list[int]:
+    """The ports of sshd's from which fail2ban shuts nobody out; all, where its jail does not run."""
+    ports = doors.ports()
+    if "sshd" not in services.run("fail2ban-client", "status").stdout:
+        return ports
+    watched: set[str] = set()
+    for action in (
+        services.run("fail2ban-client", "get", "sshd", "actions").stdout.split("\n", 1)[-1].split(",")
+    ):
+        name = action.strip()
+        if name.endswith("-allports"):
+            return []
+        said = services.run("fail2ban-client", "get", "sshd", "action", name, "port").stdout
+        watched.update(word.strip() for word in said.replace("ssh", str(_SSH_PORT)).split(","))
+    spans = [word.partition(":") for word in watched]
+    return [
+        port
+        for port in ports
+        if not any(
+            first.isdigit() and int(first) <= port <= int(last if last.isdigit() else first)
+            for first, _, last in spans
+        )
+    ]
 
 
 def _apply_jail(say: Callable[[str], None]) -> None:
     text = _JAIL_TEXT.format(ports=",".join(map(str, doors.ports())))
     ledger.write(_COMMAND, _JAIL, text, 0o644, then=[["systemctl", "try-restart", _JAILER]])
     services.run("systemctl", "enable", _JAILER)
-    if services.run("systemctl", "restart", _JAILER).returncode or not services.wait_for(_jail_on):
+    if services.run("systemctl", "restart", _JAILER).returncode:
         raise HostError("fail2ban does not start", services.log_of(_JAILER))
+    # It answers while it still reads its jails.
+    if not services.wait_for(lambda: "sshd" in services.run("fail2ban-client", "status").stdout):
+        raise HostError("fail2ban does not start its jail sshd", services.log_of(_JAILER))
+    if ports := ", ".join(map(str, _unwatched())):
+        raise HostError(
+            f"fail2ban's jail sshd leaves out port {ports}: somebody's jail.local says where it is",
+            f"add {ports} to its port there; then: microblog harden",
+        )
 
 
 MEASURES = (
     Measure("SSH: keys alone, not for root", _sshd_closed, _apply_sshd),
-    Measure("firewall: SSH and the web alone", _firewall_on, _apply_firewall),
+    Measure("firewall: SSH and the web alone", _firewall_on, _apply_firewall, _other_firewall),
     Measure("security updates by themselves", _upgrades_on, _apply_upgrades),
     Measure("fail2ban: who guesses passwords is shut out", _jail_on, _apply_jail),
 )

@@ -1,6 +1,7 @@
 """Packages of the distribution that a command needs."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 
@@ -24,9 +25,15 @@ def ensure(say: Callable[[str], None], *packages: str) -> None:
     if not missing:
         return
     # A new server's own updates hold the lock for some minutes.
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", _LOCK, *missing]
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", "--no-remove", "-o", _LOCK, *missing]
     say(f"Installing {' '.join(missing)} ...")
     done = _run(command)
+    if going := re.search(r"(?m)^The following packages will be REMOVED:\n((?:^ .*\n)+)", done.stdout):
+        # What is there is somebody's.
+        raise HostError(
+            f"to install {' '.join(missing)}, apt would remove {' '.join(going[1].split())}",
+            "nothing was changed: decide between them, and install it yourself",
+        )
     if done.returncode:
         # An image has no lists, and those of a server that was long off are of no use.
         _run(["apt-get", "update", "-o", _LOCK])

@@ -41,7 +41,12 @@ _LEFT = layout.ETC / "nginx-left"
 _COMMAND = "nginx"
 # Servers of web sites, beside which ours is set up rather than in their place.
 OTHER_SERVERS = frozenset(
-    {"apache2", "httpd", "lighttpd", "caddy", "haproxy", "traefik", "varnishd", "h2o", "openlitespeed"}
+    {
+        *("apache2", "httpd", "lighttpd", "caddy", "haproxy", "traefik", "varnishd", "h2o", "openlitespeed"),
+        *("litespeed", "openresty", "angie", "envoy", "hitch", "pound", "stunnel4", "sslh", "squid"),
+        # Whatever is published from a container.
+        *("docker-proxy", "rootlessport"),
+    }
 )
 
 
@@ -282,23 +287,27 @@ def listens() -> dict[Path, str]:
     }
 
 
-def _left() -> set[int]:
-    """The web's ports that another program has, or had when somebody looked: at a boot it may come later
+def _left() -> dict[int, str]:
+    """The web's ports that another web server has, or had when somebody looked: at a boot it may come later
     than nginx, which would take its place, or find its own taken and serve nobody."""
-    known = set(map(int, _now(_LEFT).split()))
+    known = {int(port): program for port, program in (line.split() for line in _now(_LEFT).splitlines())}
+    found = {}
     for port in (80, 443):
-        if holders := services.holders(port):
-            known = known - {port} if "nginx" in holders else known | {port}
-    return known
+        holders = services.holders(port)
+        program = next(iter(sorted(holders & OTHER_SERVERS)), "" if holders else known.get(port, ""))
+        if program and "nginx" not in holders and services.run("which", program).returncode == 0:
+            found[port] = program
+    return found
 
 
 def _remember_left() -> None:
-    text = "".join(f"{port}\n" for port in sorted(_left()))
-    if text != _now(_LEFT):
-        if text:
-            files.write(_LEFT, text, 0o644)
-        else:
-            _LEFT.unlink()
+    text = "".join(f"{port} {program}\n" for port, program in _left().items())
+    if text == _now(_LEFT):
+        return
+    if text:
+        files.write(_LEFT, text, 0o644)
+    else:
+        _LEFT.unlink()
 
 
 def listens_as_others() -> bool:
