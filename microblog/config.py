@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from microblog import names
+from microblog import claiming, names
 from microblog.errors import HostError
 
 ENV_FILE = Path("/etc/microblog/microblog.env")
@@ -70,6 +70,10 @@ class Config:
     :ivar translator_region: the region of that subscription; empty for a global one.
     :ivar elasticsearch_url: where posts are searched, ``http[s]://[USER:PASSWORD@]HOST[:PORT][/INDEX]``;
         empty: in the database.
+    :ivar claim_code: by which the owner of a new site proves to be it; empty: a new site is anybody's to
+        register at.
+    :ivar claim_nearby: whether, for an hour after a machine's first boot, visitors of its own home network
+        need none.
     :ivar bind: where gunicorn listens, with commas; empty: the socket that nginx looks for.
     """
 
@@ -88,6 +92,8 @@ class Config:
     translator_region: str = ""
     elasticsearch_url: str = field(default="", repr=False)
     bind: str = ""
+    claim_code: str = field(default="", repr=False)
+    claim_nearby: bool = False
 
     @classmethod
     def load(
@@ -133,6 +139,8 @@ class _Reader:
             translator_region=self.word("MS_TRANSLATOR_REGION"),
             elasticsearch_url=self.elasticsearch_url(),
             bind=self.get("BIND"),
+            claim_code=self.claim_code(),
+            claim_nearby=self.boolean("CLAIM_NEARBY", False),
         )
 
     def get(self, key: str) -> str:
@@ -183,6 +191,17 @@ class _Reader:
         if len(value) > 40 or not value.replace("\u200d", "").isprintable():
             raise self.wrong("SITE_NAME", "is not a name of at most 40 characters", "put a short name")
         return value
+
+    def claim_code(self) -> str:
+        value = self.get("CLAIM_CODE")
+        if not value or value.lower() == claiming.NONE:
+            return ""
+        code = claiming.normal(value)
+        if not claiming.is_code(code):
+            raise self.wrong(
+                "CLAIM_CODE", "is no code of 8 letters A to Z", "put 8 letters, four different ones"
+            )
+        return code
 
     def word(self, key: str) -> str:
         """A value that goes into a header of HTTP."""
@@ -306,6 +325,18 @@ SETTINGS = (
         "the names visitors may use, with commas, the one for links in mails first; see"
         " [accounts](accounts.md#names)",
         "the machine's own names, any address",
+    ),
+    Setting(
+        "CLAIM_CODE",
+        "the 8 letters by which the owner of a new site proves to be it; `none`: whoever comes first may"
+        " register, as anybody; see [the first minute](owner.md#the-first-minute)",
+        "made of the secret key on the machine",
+    ),
+    Setting(
+        "CLAIM_NEARBY",
+        "`true`: for an hour after the machine's first boot, who visits it from the same home network needs"
+        " no code",
+        "false; the Pi's image has true",
     ),
     Setting("HTTPS", "whether visitors come over HTTPS: secure cookies", "yes behind a proxy"),
     Setting("TRUSTED_PROXIES", "how many reverse proxies stand before gunicorn; 1 with nginx", "0"),

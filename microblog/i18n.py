@@ -20,12 +20,14 @@ LANGUAGES = {"en": "English", "es": "Español", "ru": "Русский"}
 SOURCE = "en"
 
 
-def init_app(app: Flask, chosen: Callable[[], str | None]) -> None:
+def init_app(app: Flask, chosen: Callable[[], str | None], own: Callable[[], str]) -> None:
     """Speak the visitor's language on every page.
 
     :param chosen: gives the language that the visitor has set, if there is one.
+    :param own: gives the site's own language; an empty text if none is set.
     """
     app.extensions["microblog.i18n"] = chosen
+    app.extensions["microblog.i18n.own"] = own
     app.jinja_env.globals.update(_=_, _n=_n, language=language)
 
     @app.after_request
@@ -55,9 +57,14 @@ def language(lookup: bool = True) -> str:
 
 def preferred() -> str:
     """What the visitor's browser prefers, of the languages that there are."""
-    if not has_request_context():
-        return SOURCE
-    return request.accept_languages.best_match(list(LANGUAGES)) or SOURCE
+    best = request.accept_languages.best_match(list(LANGUAGES)) if has_request_context() else None
+    return best or own()
+
+
+def own() -> str:
+    """The site's own language: for mails, and where a browser prefers none of these."""
+    code: str = current_app.extensions["microblog.i18n.own"]()
+    return code if code in LANGUAGES else SOURCE
 
 
 def use(code: str | None) -> None:
@@ -69,10 +76,10 @@ def use(code: str | None) -> None:
 def speaking(code: str | None) -> Iterator[None]:
     """For a mail to somebody else: speak their language for a while.
 
-    :param code: a language; None, or one that there is not, means the site's own, English.
+    :param code: a language; None, or one that there is not, means the site's own.
     """
     before = g.get("language")
-    g.language = code if code in LANGUAGES else SOURCE
+    g.language = code if code in LANGUAGES else own()
     try:
         yield
     finally:

@@ -44,14 +44,16 @@ class Mailer:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def message(self, to: str, subject: str, text: str) -> EmailMessage:
+    def message(self, to: str, subject: str, text: str, name: str = "") -> EmailMessage:
         """A message of plain text.
+
+        :param name: the name that it comes from, if it is another one by now.
 
         :raises ValueError: if a header would have a line break: no second header hides in one.
         """
         message = EmailMessage(policy=SMTP)
         # In two parts: as one, an address like first..last@example.org would need quotes that it lacks.
-        message["From"] = Address(self.name, *_parts(self.sender))
+        message["From"] = Address(name or self.name, *_parts(self.sender))
         message["To"] = Address("", *_parts(to))
         message["Subject"] = subject
         message["Date"] = localtime()

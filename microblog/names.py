@@ -7,11 +7,18 @@ import ipaddress
 import itertools
 import re
 import socket
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 # Where the name is that avahi has on the local network: another than the machine's where somebody
 # had that first (RFC 6762, 9). Written by 'microblog card greeting'.
 LOCAL = Path("/run/microblog/local-name")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Flags of a route.
+_UP, _REJECT, _LOCAL = 0x1, 0x200, 0x80000000
 _LOCAL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.local")
 
 
@@ -39,6 +46,17 @@ def machine_addresses() -> list[str]:
     return list(dict.fromkeys([*_ipv4_addresses(), *_ipv6_addresses()]))
 
 
+def links() -> list[tuple[str, Network]]:
+    """The networks that it is in itself, each with the name of its interface: no router is between it and
+    their other machines."""
+    return [(link, network) for link, network, router in _routes() if router is None and network.prefixlen]
+
+
+def routers() -> set[Address]:
+    """The machines through which it reaches all others."""
+    return {router for _, _, router in _routes() if router is not None}
+
+
 def is_public(name: str) -> bool:
     """Whether a name may be in the public DNS, as far as it tells itself."""
     return "." in name and not name.endswith((".local", ".localdomain", ".internal", ".lan", ".home.arpa"))
@@ -60,6 +78,35 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         return host == "localhost"
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _routes() -> Iterator[tuple[str, Network, "Address | None"]]:
+    """The kernel's ways that are up, without the loopback's: interface, network, and the router if there
+    is one (proc(5), route and ipv6_route; include/uapi/linux/route.h and ipv6_route.h)."""
+    for field in _table("/proc/net/route")[1:]:
+        link, (network, router, flags), mask = field[0], (int(text, 16) for text in field[1:4]), field[7]
+        # In the machine's own order of bytes.
+        base, gateway, bits = (struct.pack("=I", number) for number in (network, router, int(mask, 16)))
+        length = f"{int.from_bytes(bits, 'big'):b}".count("1")
+        if flags & _UP and link != "lo":
+            yield (
+                link,
+                ipaddress.IPv4Network((base, length), strict=False),
+                ipaddress.IPv4Address(gateway) if router else None,
+            )
+    for field in _table("/proc/net/ipv6_route"):
+        network, length, router = int(field[0], 16), int(field[1], 16), int(field[4], 16)
+        flags, link = int(field[8], 16), field[9]
+        wide = ipaddress.IPv6Network((network, length), strict=False)
+        if flags & _UP and not flags & (_LOCAL | _REJECT) and link != "lo" and not wide.is_multicast:
+            yield link, wide, ipaddress.IPv6Address(router) if router else None
+
+
+def _table(path: str) -> list[list[str]]:
+    try:
+        return [line.split() for line in Path(path).read_text().splitlines() if line.strip()]
+    except OSError:
+        return []
 
 
 def _canonical_names(short: str) -> list[str]:

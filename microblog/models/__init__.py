@@ -3,6 +3,7 @@
 from microblog.models.feeds import Page, PostRow
 from microblog.models.follow import Follow
 from microblog.models.indexing import Change, IndexState
+from microblog.models.invitations import Invitation
 from microblog.models.post import Post, PublicPost
 from microblog.models.reader import Reader
 from microblog.models.sessions import Session
@@ -16,6 +17,7 @@ __all__ = [
     "Change",
     "Follow",
     "IndexState",
+    "Invitation",
     "Page",
     "Post",
     "PostRow",

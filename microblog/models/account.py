@@ -76,10 +76,15 @@ def suspend(user: User) -> None:
         withdraw_posts(user.id)
 
 
+def keep_waiting(user: User) -> None:
+    """A new account, not yet added: an administrator lets it in, by :func:`unsuspend`."""
+    user.suspended_at, user.waiting = utc_now(), True
+
+
 def unsuspend(user: User) -> None:
     """Let them back in; the caller commits."""
     if lock_accounts(user.id).get(user.id) is False:
-        user.suspended_at = None
+        user.suspended_at, user.waiting = None, False
         db.session.flush()
         count_for_others(user.id, 1)
         publish_posts(user.id)

@@ -14,7 +14,7 @@ SIZE = 20
 class AccountsPage(NamedTuple):
     """Some accounts, newest first.
 
-    :ivar people: rows with id, username, email, created_at, is_admin and suspended_at.
+    :ivar people: rows with id, username, email, created_at, is_admin, suspended_at and waiting.
     :ivar newer: the id after which the next newer page begins, if there is one.
     :ivar older: the id before which the next older page begins, if there is one.
     """
@@ -24,12 +24,19 @@ class AccountsPage(NamedTuple):
     older: int | None
 
 
-def accounts_page(text: str = "", before: int | None = None, after: int | None = None) -> AccountsPage:
+def accounts_page(
+    text: str = "", before: int | None = None, after: int | None = None, waiting: bool = False
+) -> AccountsPage:
     """The accounts whose name or address begins with ``text``, in any case.
 
     By ranges, not by LIKE: that is what the unique indexes answer on every database.
+
+    :param waiting: those alone that wait to be let in.
     """
-    query = sa.select(User.id, User.username, User.email, User.created_at, User.is_admin, User.suspended_at)
+    columns = (User.id, User.username, User.email, User.created_at, User.is_admin, User.suspended_at)
+    query = sa.select(*columns, User.waiting)
+    if waiting:
+        query = query.where(User.suspended_at.isnot(None), User.waiting.is_(True))
     if key := text.lower():
         end = key + "\U0010ffff"
         query = query.where(sa.or_(User.name_key.between(key, end), User.email.between(key, end)))

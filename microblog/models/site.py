@@ -1,10 +1,22 @@
 """What an administrator sets in the browser, for all machines of the site."""
 
+from typing import NamedTuple
+
 import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, field
 
 REGISTRATION = "registration"
+APPROVAL = "approval"
+NAME = "site name"
+LANGUAGE = "language"
+CLAIMED = "claimed"
+
+# Who may register: everybody (no row), who has an invitation, nobody.
+OPEN, INVITED, CLOSED = "open", "invited", "closed"
+MODES = (OPEN, INVITED, CLOSED)
+
+NAME_MAX = 40
 
 
 class Setting(db.Model):  # type: ignore[name-defined, misc]
@@ -17,12 +29,62 @@ class Setting(db.Model):  # type: ignore[name-defined, misc]
     value = field(sa.String(255), nullable=False)
 
 
-def registration_open() -> bool:
-    """Whether visitors may make accounts."""
-    return db.session.get(Setting, REGISTRATION) is None
+class Registration(NamedTuple):
+    """:ivar mode: one of ``MODES``.
+    :ivar approval: whether an administrator lets each new account in, but for those who were invited.
+    """
+
+    mode: str
+    approval: bool
 
 
-def set_registration(open_: bool) -> None:
-    db.session.execute(sa.delete(Setting).where(Setting.name == REGISTRATION))
-    if not open_:
-        db.session.add(Setting(name=REGISTRATION, value="closed"))
+def registration() -> Registration:
+    """Who may make accounts."""
+    found = _values(REGISTRATION, APPROVAL)
+    mode = found.get(REGISTRATION, OPEN)
+    # What another version has written, and this one does not know, opens nothing.
+    return Registration(mode if mode in MODES else CLOSED, APPROVAL in found)
+
+
+def set_registration(mode: str, approval: bool | None = None) -> None:
+    """The caller commits. :param approval: None leaves it as it is."""
+    _set(REGISTRATION, "" if mode == OPEN else mode)
+    if approval is not None:
+        _set(APPROVAL, "yes" if approval else "")
+
+
+class Looks(NamedTuple):
+    """:ivar name: the site's; empty where none is set here.
+    :ivar language: for visitors whose browser prefers none of those that there are, and for mails; empty
+        where none is set here.
+    """
+
+    name: str = ""
+    language: str = ""
+
+
+def looks() -> Looks:
+    """What the site is called, and what it speaks. In a connection of its own: any page may ask."""
+    settings = Setting.__table__
+    query = sa.select(settings.c.name, settings.c.value).where(settings.c.name.in_((NAME, LANGUAGE)))
+    with db.engine.connect() as connection:
+        found = {row.name: row.value for row in connection.execute(query)}
+    return Looks(found.get(NAME, ""), found.get(LANGUAGE, ""))
+
+
+def set_looks(new: Looks) -> None:
+    """The caller commits."""
+    _set(NAME, new.name)
+    _set(LANGUAGE, new.language)
+
+
+def _values(*names: str) -> dict[str, str]:
+    query = sa.select(Setting.name, Setting.value).where(Setting.name.in_(names))
+    return {row.name: row.value for row in db.session.execute(query)}
+
+
+def _set(name: str, value: str) -> None:
+    """:param value: empty for the default."""
+    db.session.execute(sa.delete(Setting).where(Setting.name == name))
+    if value:
+        db.session.execute(sa.insert(Setting).values(name=name, value=value))

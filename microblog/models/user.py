@@ -78,6 +78,9 @@ class User(sessions.LoggedIn, db.Model):  # type: ignore[name-defined, misc]
     # Whether a link in a mail to it was opened. Else somebody else may have it: it may be theirs.
     email_confirmed = _late(field(sa.Boolean, nullable=False, default=True, server_default=sa.text("1")))
 
+    # Whether an administrator has yet to let it in; it is suspended for as long.
+    waiting = _late(field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0")))
+
     # Of the log-in that was begun with it.
     secret = ""
 

@@ -24,6 +24,7 @@ from microblog.web import (
     cards,
     error_pages,
     feed_pages,
+    first_run,
     health,
     hosts,
     housekeeping,
@@ -35,6 +36,7 @@ from microblog.web import (
     posts,
     search,
     security,
+    site_looks,
 )
 from microblog.web.extensions import chosen_language, csrf, login
 
@@ -144,12 +146,14 @@ def build_app(config: Config) -> Flask:
     housekeeping.init_app(app)
     security.init_app(app, config)
     hosts.init_app(app, config)
+    site_looks.init_app(app, config)
+    first_run.init_app(app, config)
     letters.init_app(app, config)
     # Flask-Login would look the visitor up for every template, the error page of a broken
     # database included; as a global, current_user asks only where it is used.
     login.init_app(app, add_context_processor=False)
     csrf.init_app(app)
-    i18n.init_app(app, chosen_language)
+    i18n.init_app(app, chosen_language, site_looks.site_language)
     jinja.init_app(app)
     navigation.init_app(app)
     cards.init_app(app)
@@ -160,6 +164,7 @@ def build_app(config: Config) -> Flask:
 
     app.register_blueprint(health.blueprint)
     app.register_blueprint(auth.blueprint)
+    app.register_blueprint(first_run.blueprint)
     app.register_blueprint(account.blueprint)
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(posts.blueprint)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from microblog.models import throttle
 from microblog.web import letters
+from microblog.web.site_looks import site_name
 
 # At most one mail an hour about the same error, however many workers meet it.
 ONCE = throttle.Limit("error mail", 1, 3600)
@@ -32,7 +33,7 @@ def report(error: BaseException) -> None:
         return
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     values = {
-        "site": current_app.config["SITE_NAME"],
+        "site": site_name(),
         "machine": socket.gethostname(),
         "view": f"{request.method} {request.url_rule or 'of no view'}",
         "trace": trace,

@@ -15,6 +15,7 @@ from microblog.models.feeds import Page
 from microblog.web.cards import cards
 from microblog.web.jinja import csrf_token, notices, pager
 from microblog.web.navigation import unfilled, who
+from microblog.web.site_looks import site_name
 
 _KEY = "microblog.feed_pages"
 # Where a part goes. Parts are not looked through for others, so no text can ask for one.
@@ -50,9 +51,9 @@ def feed_page(
 
 def _pieces(template: str, parts: tuple[str, ...]) -> list[str]:
     """A page: texts, and between them the names of its parts."""
-    kept: dict[tuple[str, str, str], list[str]] = current_app.extensions[_KEY]
+    kept: dict[tuple[str, str, str, str], list[str]] = current_app.extensions[_KEY]
     # There are few of these: nothing that a visitor sends is in it.
-    key = (template, language(), who())
+    key = (template, language(), who(), site_name())
     if key not in kept:
         marks = {part: Markup(f"\0{part}\0") for part in parts}  # noqa: S704 - plain letters
         functions = {"notices": lambda: marks["notices"], "navigation": unfilled}

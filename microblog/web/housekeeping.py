@@ -7,7 +7,7 @@ from flask import Flask, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from microblog import units
-from microblog.models import post, sessions, throttle, tokens
+from microblog.models import invitations, post, sessions, throttle, tokens
 
 # Seconds from one time to the next, in each process.
 EVERY = 600.0
@@ -33,7 +33,7 @@ def init_app(app: Flask) -> None:
 def clean(app: Flask) -> None:
     """Remove attempts, log-ins, links and tokens of forms that are over."""
     with app.app_context():
-        for part in (throttle, sessions, tokens, post):
+        for part in (throttle, sessions, tokens, invitations, post):
             try:
                 units.run(part.sweep, twice=True)
             except SQLAlchemyError as error:

@@ -23,7 +23,10 @@ _DRAFT_MAX = POST_MAX * 3
 
 
 # Their forms are for visitors, who have no session that could have lapsed, and hold passwords.
-_OPEN = {"auth.login", "auth.register", "auth.forgot", "auth.reset", "account.confirm"}
+_OPEN = {
+    *("auth.login", "auth.register", "auth.forgot", "auth.reset", "auth.join", "account.confirm"),
+    *("first_run.welcome", "first_run.account", "first_run.skip"),
+}
 
 
 def is_own_page() -> bool:

@@ -14,6 +14,7 @@ from microblog.mailer import Mailer
 from microblog.models import User, throttle, tokens
 from microblog.web import limits
 from microblog.web.hosts import bare, external_url
+from microblog.web.site_looks import site_name
 
 
 def init_app(app: Flask, config: Config) -> None:
@@ -67,7 +68,7 @@ def deliver(to: str, reads: str | None, subject: object, template: str, **values
     assert post is not None  # noqa: S101 - else nothing comes here
     with speaking(reads):
         text = render_template(template, **values)
-        message = post.message(to, str(subject), text)
+        message = post.message(to, str(subject), text, site_name())
     post.send(message)
 
 
@@ -76,6 +77,13 @@ def tell_change(user: User, to: str, what: str) -> None:
     username, reads = user.username, user.locale or language()
     subject = _l("Your account was changed")
     later(lambda: deliver(to, reads, subject, "mail/changed.txt", username=username, what=what))
+
+
+def tell_welcome(user: User) -> None:
+    """Mail somebody that they were let in."""
+    email, username, reads, link = user.email, user.username, user.locale, external_url("auth.login")
+    subject = _l("You may come in")
+    later(lambda: deliver(email, reads, subject, "mail/welcome.txt", username=username, link=link))
 
 
 def ask_for_proof(user: User, email: str) -> None:

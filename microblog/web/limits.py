@@ -20,6 +20,10 @@ LOGIN_ADDRESS = Limit("log-in, address", 50, 15 * 60)
 LOGIN_ACCOUNT = Limit("log-in, account", 100, 60 * 60)
 LOGIN_LAST = Limit("log-in, account that is guessed at, and address", 2, 15 * 60)
 LOGIN_DEVICE = Limit("log-in, known browser", 10, 15 * 60)
+# All addresses together: a code of eight letters is for one machine.
+CLAIM = Limit("wrong codes of a new site", 5, 60)
+# Each asks name servers, and perhaps somebody's machine.
+REACH = Limit("checks of a name, account", 30, 60 * 60)
 REGISTRATION = Limit("registration, address", 60, 60 * 60)
 RESET_ADDRESS = Limit("reset, address", 20, 60 * 60)
 # In the lifetime of a link: who is told that one is on its way finds one that is good.

@@ -118,6 +118,7 @@ def empty_tables(migrated):
         for table in reversed(db.metadata.sorted_tables):
             db.session.execute(table.delete())
         db.session.commit()
+    migrated.extensions["microblog.looks"].forget()
 
 
 # Never inside an application context while a client makes requests: requests would share

@@ -2,15 +2,15 @@ import logging
 import re
 
 import pytest
-from app_client import Browser
+from app_client import PASSWORD, Browser, token
 
-from microblog.database import db
-from microblog.models import Post, User
+from microblog.database import db, utc_now
+from microblog.models import Invitation, Post, Setting, User, invitations
 from microblog.models.directory import SIZE
 
 POSTS = [
     *("/admin/user/susan/suspend", "/admin/user/susan/unsuspend", "/admin/post/1/delete"),
-    *("/admin/registration/close", "/admin/registration/open"),
+    *("/admin/user/susan/refuse", "/admin/invitations/1/withdraw"),
 ]
 
 
@@ -108,9 +108,13 @@ def test_delete_a_post(app, admin, susan, caplog):
         assert User.find("susan").posts_count == 0
 
 
+def rules(admin, mode, **more):
+    return admin.submit("/admin/registration", {"mode": mode, **more})
+
+
 def test_close_registration(app, admin):
     for _ in range(2):
-        admin.submit("/admin/registration/close", page="/admin")
+        assert rules(admin, "closed").headers["Location"] == "/admin/registration"
     visitor = Browser(app)
     response = visitor.get("/register")
     assert response.status_code == 403
@@ -120,9 +124,177 @@ def test_close_registration(app, admin):
         visitor.submit("/register", {**form, "password2": "correct horse"}, page="/login").status_code == 403
     )
     for _ in range(2):
-        admin.submit("/admin/registration/open", page="/admin")
+        rules(admin, "open")
     visitor.register("david")
     assert visitor.logged_in()
+
+
+def test_what_an_older_version_has_written_is_closed(app, admin):
+    for value in ("closed", "sesame"):
+        with app.app_context():
+            db.session.query(Setting).delete()
+            db.session.add(Setting(name="registration", value=value))
+            db.session.commit()
+        assert Browser(app).get("/register").status_code == 403
+        assert admin.get("/admin/registration").status_code == 200
+
+
+def invite(admin, uses=1, days=7, note="Neighbours"):
+    """The path of a new invitation's link."""
+    page = admin.submit(
+        "/admin/invitations", {"note": note, "uses": uses, "days": days}, page="/admin/registration"
+    )
+    return re.search(r"<code[^>]*>https?://[^/]+(/join/[^<]+)</code>", page.text)[1]
+
+
+def join(app, path, name):
+    """:return: whether somebody could make an account by a link."""
+    visitor = Browser(app)
+    if visitor.get(path).status_code == 403:
+        return False
+    data = {"username": name, "email": f"{name}@example.org", "password": PASSWORD, "password2": PASSWORD}
+    visitor.submit(path, data)
+    return visitor.logged_in()
+
+
+def test_an_invitation_is_good_for_so_many(app, admin):
+    rules(admin, "invited")
+    assert "by its link" in Browser(app).get("/register").text
+    path = invite(admin, uses=2)
+    assert Browser(app).get(path).headers["Referrer-Policy"] == "no-referrer"
+    assert "2 persons may still use it" in admin.get("/admin/registration").text
+    assert path not in admin.get("/admin/registration").text
+    assert [join(app, path, name) for name in ("one", "two", "three")] == [True, True, False]
+    assert "Neighbours" not in admin.get("/admin/registration").text
+    with app.app_context():
+        invitations.sweep()
+        assert db.session.query(Invitation).count() == 0
+
+
+def test_an_invitation_ends(app, admin):
+    rules(admin, "invited")
+    path = invite(admin)
+    with app.app_context():
+        db.session.query(Invitation).update({"expires_at": utc_now()})
+        db.session.commit()
+    assert not join(app, path, "one")
+
+
+def test_an_invitation_is_withdrawn(app, admin):
+    rules(admin, "invited")
+    path = invite(admin)
+    with app.app_context():
+        number = db.session.query(Invitation.id).scalar()
+    admin.submit(f"/admin/invitations/{number}/withdraw", page="/admin/registration")
+    assert not join(app, path, "one")
+    again = admin.submit(f"/admin/invitations/{number}/withdraw", page="/admin/registration")
+    assert again.status_code == 404
+    assert admin.submit(f"/admin/invitations/{10**30}/withdraw", page="/admin").status_code == 404
+
+
+def test_while_nobody_may_register_no_invitation_is_good(app, admin):
+    path = invite(admin)
+    rules(admin, "closed")
+    assert not join(app, path, "one")
+
+
+def test_of_two_who_use_the_last_of_an_invitation_one_gets_in(app, admin):
+    """The second has the form open when the first is done."""
+    rules(admin, "invited")
+    path = invite(admin)
+    late = Browser(app)
+    form = token(late.get(path))
+    assert join(app, path, "one")
+    data = {"username": "two", "email": "two@example.org", "password": PASSWORD, "password2": PASSWORD}
+    answer = late.post(path, {"csrf_token": form, **data})
+    assert answer.status_code == 403
+    assert "no longer good" in answer.text
+    with app.app_context():
+        assert User.find("two") is None
+
+
+def test_uses_are_counted_in_the_database(app, admin):
+    """Two who have both looked before either has written."""
+    invite(admin)
+    with app.app_context():
+        seen = invitations.good()[0]
+        assert invitations.use(seen)
+        assert not invitations.use(seen)
+        db.session.rollback()
+
+
+def test_a_wrong_form_uses_no_invitation_up(app, admin):
+    path = invite(admin)
+    visitor = Browser(app)
+    assert "Please choose a password." in visitor.submit(path, {"username": "one"}).text
+    assert visitor.submit(path, {"username": "root1"}).status_code == 200
+    assert join(app, path, "one")
+
+
+@pytest.mark.parametrize("secret", ["x", "%00", "x" * 3000, "%F0%9F%98%80", "%FF"])
+def test_nobody_has_invited_them(app, admin, secret):
+    assert Browser(app).get(f"/join/{secret}").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"uses": "0"}, "from 1 to 1000"),
+        ({"uses": "1001"}, "from 1 to 1000"),
+        ({"uses": "x"}, "Please enter a number."),
+        ({"uses": ""}, "Please enter a number."),
+        ({"days": "2"}, "Not a valid choice"),
+        ({"note": "x" * 61}, "At most 60"),
+    ],
+)
+def test_odd_invitations(app, admin, changes, message):
+    data = {"note": "", "uses": "1", "days": "7", **changes}
+    page = admin.submit("/admin/invitations", data, page="/admin/registration")
+    assert page.status_code == 200
+    if "days" not in changes:
+        assert message in page.text
+    with app.app_context():
+        assert db.session.query(Invitation).count() == 0
+
+
+def test_odd_rules(app, admin):
+    assert "Not a valid choice" in rules(admin, "everybody").text
+    with app.app_context():
+        assert db.session.query(Setting).count() == 0
+
+
+def test_new_accounts_wait_to_be_let_in(app, admin, caplog):
+    caplog.set_level(logging.INFO)
+    rules(admin, "open", approval="y")
+    for name in ("david", "mallory"):
+        visitor = Browser(app)
+        assert visitor.register(name).headers["Location"] == "/login"
+        assert "has to let you in" in visitor.get("/login").text
+        assert "has not let this account in yet" in visitor.login(name).text
+        assert "Wrong" in visitor.login(name, password="wrong horse").text
+        assert not visitor.logged_in()
+    page = admin.get("/admin").text
+    assert "Waiting to be let in" in page
+    admin.submit("/admin/user/david/unsuspend", page="/admin")
+    admin.submit("/admin/user/mallory/refuse", page="/admin")
+    assert "administrator root1 let in david" in caplog.text
+    assert "administrator root1 refused mallory" in caplog.text
+    assert "Waiting to be let in" not in admin.get("/admin").text
+    david = Browser(app)
+    david.login("david")
+    assert david.logged_in()
+    # Suspended later, it is that, and does not wait.
+    admin.submit("/admin/user/david/suspend", page="/admin")
+    assert "suspended" in david.login("david").text
+    assert admin.submit("/admin/user/david/refuse", page="/admin").status_code == 404
+    with app.app_context():
+        assert User.find("mallory") is None
+        assert User.find("david") is not None
+
+
+def test_who_was_invited_need_not_wait(app, admin):
+    rules(admin, "invited", approval="y")
+    assert join(app, invite(admin), "one")
 
 
 @pytest.fixture

@@ -1,18 +1,33 @@
 """The administrators' page, and what its buttons do. Each action leaves a line in the log."""
 
-from flask import Blueprint, abort, current_app, flash, redirect, render_template, request, url_for
+from typing import Any
+
+from flask import (
+    Blueprint,
+    abort,
+    current_app,
+    flash,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from microblog import units
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import User, account
+from microblog.models import User, account, invitations
 from microblog.models.directory import accounts_page
 from microblog.models.post import delete_post as remove
 from microblog.models.post import find_post
-from microblog.models.site import registration_open, set_registration
+from microblog.models.site import registration, set_registration
+from microblog.web import letters
+from microblog.web.admin.forms import InvitationForm, RulesForm
 from microblog.web.extensions import login
+from microblog.web.hosts import external_url
 from microblog.web.security import safe_path
 
 ID_MAX = 2**31 - 1
@@ -34,13 +49,16 @@ def administrators_only() -> ResponseReturnValue | None:
 def overview() -> ResponseReturnValue:
     text = request.args.get("q", "").strip()[:254]
     places = {name: request.args.get(name, type=int) for name in ("before", "after")}
-    inside = {name: place if place and 0 < place <= ID_MAX else None for name, place in places.items()}
+    inside: dict[str, Any] = {
+        name: place if place and 0 < place <= ID_MAX else None for name, place in places.items()
+    }
     return render_template(
         "admin/overview.html",
         page=accounts_page(text, **inside),
         text=text,
         path=url_for("admin.overview", q=text or None),
-        open=registration_open(),
+        rules=registration(),
+        waiting=accounts_page(waiting=True).people,
     )
 
 
@@ -59,8 +77,23 @@ def suspend(username: str) -> ResponseReturnValue:
 @units.safe_twice
 def unsuspend(username: str) -> ResponseReturnValue:
     user = _find(username)
+    waited = user.waiting
     account.unsuspend(user)
+    if waited:
+        letters.tell_welcome(user)
+        return _done("let in", user.username, _("%(name)s is let in.", name=user.username))
     return _done("let back in", user.username, _("%(name)s may come back.", name=user.username))
+
+
+@blueprint.post("/user/<username>/refuse")
+def refuse(username: str) -> ResponseReturnValue:
+    """An account that waits to be let in is not."""
+    user = _find(username)
+    if not user.waiting:
+        abort(404)
+    name = user.username
+    account.delete_account(user)
+    return _done("refused", name, _("%(name)s is not let in; the account is deleted.", name=name))
 
 
 @blueprint.post("/post/<int:post_id>/delete")
@@ -73,18 +106,55 @@ def delete_post(post_id: int) -> ResponseReturnValue:
     return _done("deleted", subject, _("The post is deleted."))
 
 
-@blueprint.post("/registration/close")
+@blueprint.route("/registration", methods=["GET", "POST"])
 @units.safe_twice
-def close_registration() -> ResponseReturnValue:
-    set_registration(False)
-    return _done("closed", "registration", _("Registration is closed."))
+def registration_rules() -> ResponseReturnValue:
+    """Who may register; and the invitations that are out."""
+    rules = registration()
+    form = RulesForm(mode=rules.mode, approval=rules.approval)
+    if form.validate_on_submit():
+        set_registration(form.mode.data, form.approval.data)
+        return _done("set", f"registration: {form.mode.data}", _("Saved."), "admin.registration_rules")
+    return _invitations(rules=form)
 
 
-@blueprint.post("/registration/open")
-@units.safe_twice
-def open_registration() -> ResponseReturnValue:
-    set_registration(True)
-    return _done("opened", "registration", _("Registration is open."))
+@blueprint.post("/invitations")
+def invite() -> ResponseReturnValue:
+    """A new invitation. Its link is shown this once."""
+    form = InvitationForm()
+    if not form.validate_on_submit():
+        return _invitations(invitation=form)
+    secret = invitations.issue(form.note.data or "", form.uses.data, int(form.days.data))
+    db.session.commit()
+    current_app.logger.info(
+        "administrator %s invited %d for %s days", current_user.username, form.uses.data, form.days.data
+    )
+    response = make_response(_invitations(link=external_url("auth.join", secret=secret)))
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+@blueprint.post("/invitations/<int:number>/withdraw")
+def withdraw(number: int) -> ResponseReturnValue:
+    if number > ID_MAX or not invitations.withdraw(number):
+        abort(404)
+    return _done(
+        "withdrew", f"invitation {number}", _("The invitation is withdrawn."), "admin.registration_rules"
+    )
+
+
+def _invitations(
+    rules: RulesForm | None = None, invitation: InvitationForm | None = None, link: str = ""
+) -> str:
+    now = registration()
+    return render_template(
+        "admin/registration.html",
+        form=rules or RulesForm(formdata=None, mode=now.mode, approval=now.approval),
+        invitation=invitation or InvitationForm(formdata=None),
+        invitations=invitations.good(),
+        mode=now.mode,
+        link=link,
+    )
 
 
 def _find(username: str) -> User:
@@ -94,11 +164,11 @@ def _find(username: str) -> User:
     return user
 
 
-def _done(action: str, subject: str, message: str) -> ResponseReturnValue:
+def _done(action: str, subject: str, message: str, page: str = "admin.overview") -> ResponseReturnValue:
     db.session.commit()
     current_app.logger.info("administrator %s %s %s", current_user.username, action, subject)
     flash(message)
-    return _back()
+    return redirect(safe_path(request.form.get("next")) or url_for(page))
 
 
 def _back() -> ResponseReturnValue:

@@ -13,6 +13,7 @@ from microblog.models import User
 from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
 from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
 from microblog.web.extensions import own_account
+from microblog.web.site_looks import site_name
 
 
 class Length(validators.Length):
@@ -40,7 +41,7 @@ def hard_to_guess(form: Form, field: Field) -> None:
     owner = getattr(form, "owner", None) or (own_account() if current_user.is_authenticated else None)
     if owner is not None:
         about += [owner.username, owner.email]
-    if easy_to_guess(field.data or "", current_app.config["SITE_NAME"], *filter(None, about)):
+    if easy_to_guess(field.data or "", site_name(), *filter(None, about)):
         raise ValidationError(_l("Too easy to guess. Three or four words make a good password."))
 
 

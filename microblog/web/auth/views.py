@@ -1,5 +1,7 @@
 """Register, log in, log out."""
 
+from typing import Any
+
 from flask import (
     Blueprint,
     current_app,
@@ -18,9 +20,9 @@ from sqlalchemy.exc import IntegrityError
 from microblog import i18n, units
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import User, sessions
-from microblog.models.account import release_email
-from microblog.models.site import registration_open
+from microblog.models import User, invitations, sessions
+from microblog.models.account import keep_waiting, release_email
+from microblog.models.site import CLOSED, OPEN, registration
 from microblog.models.throttle import forgive
 from microblog.web import lapsed, letters, limits
 from microblog.web.auth.forms import LoginForm, RegistrationForm
@@ -33,8 +35,33 @@ blueprint = Blueprint("auth", __name__)
 def register() -> ResponseReturnValue:
     if current_user.is_authenticated:
         return redirect(url_for("posts.home"))
-    if not registration_open():
-        return render_template("auth/closed.html"), 403
+    rules = registration()
+    if rules.mode != OPEN:
+        return render_template("auth/closed.html", mode=rules.mode), 403
+    return _register(waits=rules.approval)
+
+
+@blueprint.route("/join/<secret>", methods=["GET", "POST"])
+def join(secret: str) -> ResponseReturnValue:
+    """Register with an invitation: an administrator has let one in by giving it."""
+    if current_user.is_authenticated:
+        return redirect(url_for("posts.home"))
+    invitation = invitations.find(secret) if registration().mode != CLOSED else None
+    if invitation is None:
+        return _not_invited()
+    response = make_response(_register(invitation))
+    # The address is the secret.
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _not_invited() -> ResponseReturnValue:
+    text = _("This invitation is no longer good: it has ended, or as many have used it as may.")
+    return render_template("auth/closed.html", mode="", text=text), 403
+
+
+def _register(invitation: Any = None, *, waits: bool = False) -> ResponseReturnValue:
+    """:param waits: whether an administrator has yet to let a new account in."""
     form = RegistrationForm()
     # Before anything is looked up: the form tells which names and addresses are taken.
     if form.is_submitted():
@@ -42,17 +69,28 @@ def register() -> ResponseReturnValue:
     if form.validate_on_submit():
         user = User(form.username.data, form.email.data, form.password.data)
         user.email_confirmed = letters.mailer() is None
+        if waits:
+            keep_waiting(user)
         try:
+            if invitation is not None and not invitations.use(invitation):
+                db.session.rollback()
+                return _not_invited()
             release_email(user.email)
             db.session.add(user)
             db.session.flush()
-            start_session(user, remember=False)
+            if waits:
+                db.session.commit()
+            else:
+                start_session(user, remember=False)
         except IntegrityError:
             # Somebody took the name since it was checked: the form sees it now.
             db.session.rollback()
             if form.validate():
                 raise
         else:
+            if waits:
+                flash(_("Your account is made. The site's owner has to let you in; then you can log in."))
+                return redirect(url_for("auth.login"))
             if not user.email_confirmed:
                 letters.ask_for_proof(user, user.email)
                 flash(_("A link is on its way to %(email)s. Open it within ten minutes.", email=user.email))
@@ -78,7 +116,11 @@ def login() -> ResponseReturnValue:
             start_session(user, remember=form.remember_me.data)
             target = safe_path(request.args.get("next")) or url_for("posts.home")
             return limits.know_device(make_response(redirect(target)), user)
-        problem = _("This account is suspended.") if user else _("Wrong username or password.")
+        problem = _("Wrong username or password.")
+        if user:
+            problem = _("This account is suspended.")
+            if user.waiting:
+                problem = _("The site's owner has not let this account in yet.")
     return render_template(
         "auth/login.html", form=form, problem=problem, can_reset=letters.mailer() is not None
     )
