@@ -5,6 +5,8 @@
 override_dh_installsystemd:
 	dh_installsystemd --name=microblog-setup --no-start
 	dh_installsystemd --name=microblog-backup microblog-backup.timer
+	dh_installsystemd --name=microblog-agent
+	dh_installsystemd --name=microblog-job --no-start --no-stop-on-upgrade
 
 # Python's own entry point script first reads the metadata of installed packages:
 # a quarter of the time that setup takes at every boot.

@@ -320,4 +320,16 @@ def harden(
         sys.exit(1)
 
 
-COMMANDS = (setup, status, doctor, backup, restore, import_, https, mail, harden)
+@click.command(hidden=True)
+@click.option("--job", is_flag=True, help="The unit of jobs: do what was asked for last.")
+def agent(job: bool) -> None:
+    """Answer the administrators' pages; started by systemd."""
+    from microblog.host.agent import serve as work
+
+    if job:
+        work.run_job()
+    else:
+        work.serve()
+
+
+COMMANDS = (setup, status, doctor, backup, restore, import_, https, mail, harden, agent)

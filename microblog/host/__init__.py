@@ -2,6 +2,7 @@
 
 Folders stand in an order, and none reaches one above it:
 
+    agent
     setup
     plan
     extras   health   card

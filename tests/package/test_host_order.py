@@ -18,6 +18,7 @@ RANKS = (
     ("extras", "health", "card", "handmade"),
     ("plan",),
     ("setup",),
+    ("agent",),
 )
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 # What it may see of the application outside: settings, models and what they need, nothing of the web.
@@ -32,6 +33,7 @@ OUTSIDE = {
     "models",
     "names",
     "proof",
+    "protocol",
     "revisions",
 }
 

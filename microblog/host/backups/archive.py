@@ -93,7 +93,7 @@ def verify(file: BinaryIO) -> dict[str, Any]:
             # Who restores might take the other one.
             raise _damaged(f"{name[:80]!r} is in it twice")
         if name == MANIFEST:
-            manifest = _parse(data)
+            manifest = read_manifest(data)
         else:
             found[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     if manifest is None:
@@ -112,7 +112,11 @@ def verify(file: BinaryIO) -> dict[str, Any]:
     return manifest
 
 
-def _parse(data: bytes) -> dict[str, Any]:
+def read_manifest(data: bytes) -> dict[str, Any]:
+    """The manifest's member, unchecked.
+
+    :raises HostError: if it cannot be read.
+    """
     try:
         manifest = json.loads(data)
     # Brackets by the thousand are too deep for it.

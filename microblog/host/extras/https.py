@@ -64,7 +64,7 @@ def enable(domains: tuple[str, ...], server: str, email: str, say: Callable[[str
                     "--keep-until-expiring",
                     "--renew-with-new-domains",
                 ),
-                *(["--email", email] if _reachable(email) else ["--register-unsafely-without-email"]),
+                *([f"--email={email}"] if _reachable(email) else ["--register-unsafely-without-email"]),
                 *(["--server", server] if server else []),
                 *(part for domain in domains for part in ("-d", domain)),
             ],

@@ -1,0 +1,58 @@
+"""A backup for a browser: without the certificate's key, which the application may not read.
+
+What else is in it (database, settings) is the application's own. A restored site without the key makes a
+certificate anew, or gets one (``microblog https``).
+"""
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from microblog.errors import HostError
+from microblog.host.backups import archive, backup
+from microblog.host.machine import layout
+
+
+def find(name: str) -> Path:
+    """A backup by its file's name: one of those that are listed, nothing else.
+
+    :raises HostError: there is no such backup.
+    """
+    path = next((path for path, _ in backup.listing() if path.name == name), None)
+    if path is None or path.is_symlink() or not path.is_file():
+        raise HostError(f"there is no backup {name}", "the list of backups is newer")
+    return path
+
+
+def give(target: BinaryIO, name: str) -> None:
+    """Write a backup to ``target``, packed anew.
+
+    :raises HostError: it is damaged; what was written is not whole then.
+    """
+    facts: dict[str, Any] | None = None
+    with find(name).open("rb") as file:
+        writer = archive.Writer(target)
+        for member, data in archive.members(file):
+            if member == archive.MANIFEST:
+                facts = archive.read_manifest(data)
+            elif member not in backup.TLS_MEMBERS:
+                writer.add(member, data)
+        if facts is None:
+            raise HostError("the backup cannot be used: it has no manifest", "take another one")
+        writer.close({key: value for key, value in facts.items() if key not in ("format", "members")})
+
+
+def listed() -> list[dict[str, Any]]:
+    """The backups, newest first: ``name``, ``kind``, ``bytes``, ``at`` (seconds since 1970)."""
+    found = []
+    for path, kind in reversed(backup.listing()):
+        status = path.lstat()
+        found.append({"name": path.name, "kind": kind, "bytes": status.st_size, "at": status.st_mtime})
+    return found
+
+
+def delete(name: str) -> None:
+    """:raises HostError: there is no such backup, or a restore needs it."""
+    path = find(name)
+    if layout.RESTORING.is_dir():
+        raise HostError("a restore goes on", "wait for its end")
+    path.unlink()

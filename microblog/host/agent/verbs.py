@@ -1,0 +1,196 @@
+"""The table: all that the administrators' pages can ask of root. What is not here, nobody can ask for.
+
+A verb is one entry: how it is answered, the function that does it, and each of its arguments with its
+check. The functions are those of the ``microblog`` command; what stands here only fits them.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from microblog import protocol
+from microblog.config import Config
+from microblog.errors import HostError
+from microblog.host import setup as whole
+from microblog.host.agent import arguments, downloads, jobs, logs, seen, spool
+from microblog.host.agent.arguments import Argument, flag, needed, number, one_of, several, text, values
+from microblog.host.backups import backup, restore
+from microblog.host.extras import https, postfix
+from microblog.host.machine import layout, lock, services
+from microblog.host.site import envfile, supervisor
+
+Say = Callable[[str], None]
+# How a verb is answered: at once, changing nothing; at once; by a job; after its bytes; by bytes.
+ASK, ACT, JOB, TAKE, GIVE = "ask", "act", "job", "take", "give"
+
+
+@dataclass(frozen=True)
+class Verb:
+    """:ivar work: of a job it is given what to tell its progress to first; of TAKE and GIVE, the stream.
+    :ivar before: of GIVE, what sees before the first byte whether it can be given.
+    """
+
+    kind: str
+    work: Callable[..., Any]
+    takes: Mapping[str, Argument] = field(default_factory=dict)
+    before: Callable[..., Any] = lambda **_: None
+
+
+# What a page may set. None of them names a program, a file, or where the database is.
+SETTABLE = {
+    "SITE_NAME": text(40),
+    "HOST_NAMES": text(1000, r"[A-Za-z0-9\[][^\s,]*(, ?[A-Za-z0-9\[][^\s,]*)*"),
+    "ADMINS": text(1000, r"[A-Za-z0-9][^\s,]*(, ?[A-Za-z0-9][^\s,]*)*"),
+    "GRAVATAR": one_of("true", "false"),
+    "MS_TRANSLATOR_KEY": text(200, r"[A-Za-z0-9._~+/=-]*"),
+    "MS_TRANSLATOR_REGION": text(60, r"[A-Za-z0-9._-]*"),
+}
+
+
+def _backup(say: Say) -> dict[str, Any]:
+    say("Backing up ...")
+    path, manifest = backup.backup()
+    return {"backup": path.name, "bytes": path.stat().st_size, "rows": sum(manifest["rows"].values())}
+
+
+def _restore(say: Say, backup: str) -> dict[str, Any]:
+    """:param backup: the name of one that is listed; empty for the uploaded one."""
+    path = downloads.find(backup) if backup else spool.whole()
+    manifest = restore.restore(path, say)
+    if not backup:
+        spool.discard()
+    whole.setup(say=say)
+    return {"created": manifest.get("created"), "rows": sum(manifest["rows"].values())}
+
+
+def _settings(say: Say, values: dict[str, str]) -> None:
+    # Read as the application will: what it would refuse is not written.
+    Config.load(layout.env_file(), {**os.environ, **values})
+    with lock.sole(say):
+        envfile.change(layout.env_file(), values)
+    say(f"Set {', '.join(values)}")
+    whole.setup(say=say)
+
+
+def _https(say: Say, domains: tuple[str, ...]) -> None:
+    https.enable(domains, "", "", say)
+
+
+def _https_off(say: Say, now: bool) -> None:
+    https.disable(say, now=now)
+
+
+def _mail_direct(say: Say, domain: str) -> dict[str, Any]:
+    return {"records": postfix.set_up(domain, None, say)}
+
+
+def _mail_relay(say: Say, domain: str, host: str, port: int, user: str, password: str) -> dict[str, Any]:
+    if bool(user) != bool(password):
+        raise HostError("a name and a password belong together", "give both or neither")
+    return {"records": postfix.set_up(domain, postfix.Relay(host, port, user, password), say)}
+
+
+def _mail_off(say: Say) -> None:
+    postfix.disable(say)
+
+
+def _mail_test(say: Say, to: str) -> None:
+    say(postfix.send_test(to))
+
+
+def _setup(say: Say) -> None:
+    whole.setup(say=say)
+
+
+def _restart(say: Say) -> None:
+    with lock.sole(say):
+        supervisor.restart()
+        supervisor.wait_for_answer(say)
+    say("The site has begun anew")
+    whole.setup(say=say)
+
+
+def _machine(action: str) -> Callable[[Say], None]:
+    def work(say: Say) -> None:
+        if not services.booted():
+            raise HostError("there is no systemd here", f"sudo {action}")
+        # In a moment: the job's end is kept first, and the browser has its answer.
+        done = services.run(
+            "systemd-run", "--on-active=2", "--timer-property=AccuracySec=1", "systemctl", action
+        )
+        if done.returncode:
+            raise HostError(f"systemd does not {action}", f"sudo {action}")
+        say(f"systemctl {action} in a moment")
+
+    return work
+
+
+_DOMAIN = text(253, r"[A-Za-z0-9][A-Za-z0-9.-]*")
+_BACKUP = text(80, r"microblog-\d{8}T\d{6}Z-\w{1,20}\.tar\.gz")
+
+VERBS: dict[str, Verb] = {
+    # What status and doctor see.
+    "look": Verb(ASK, seen.look, {"fresh": Argument(flag, False)}),
+    "job": Verb(ASK, jobs.last),
+    "log": Verb(
+        ASK, logs.last, {"log": Argument(one_of(*logs.SOURCES)), "lines": Argument(number(1, 500), 100)}
+    ),
+    "backups": Verb(ASK, downloads.listed),
+    "backup": Verb(JOB, _backup),
+    "delete-backup": Verb(ACT, downloads.delete, {"name": Argument(needed(_BACKUP))}),
+    "download": Verb(GIVE, downloads.give, {"name": Argument(needed(_BACKUP))}, downloads.find),
+    "restore": Verb(JOB, _restore, {"backup": Argument(_BACKUP)}),
+    "upload": Verb(ASK, spool.state),
+    "upload-begin": Verb(
+        ACT, spool.begin, {"size": Argument(number(1, 2**42)), "mark": Argument(needed(text(300)))}
+    ),
+    "upload-piece": Verb(
+        TAKE,
+        spool.take,
+        {"offset": Argument(number(0, 2**42)), "length": Argument(number(1, protocol.PIECE_MAX))},
+    ),
+    "upload-discard": Verb(ACT, spool.discard),
+    "settings": Verb(JOB, _settings, {"values": Argument(values(SETTABLE), secret=True)}),
+    "https": Verb(JOB, _https, {"domains": Argument(several(needed(_DOMAIN), 10))}),
+    "https-off": Verb(JOB, _https_off, {"now": Argument(flag, False)}),
+    "mail-direct": Verb(JOB, _mail_direct, {"domain": Argument(text(253, arguments.HOST), "")}),
+    "mail-relay": Verb(
+        JOB,
+        _mail_relay,
+        {
+            "domain": Argument(text(253, arguments.HOST), ""),
+            "host": Argument(needed(text(253, arguments.HOST))),
+            "port": Argument(number(1, 65535), 587),
+            # In postfix's table of passwords a space, and in a name a colon, would mean something.
+            "user": Argument(text(200, r"[^\s:]+"), ""),
+            "password": Argument(text(200, r"[^\s]+"), "", secret=True),
+        },
+    ),
+    "mail-off": Verb(JOB, _mail_off),
+    "mail-test": Verb(JOB, _mail_test, {"to": Argument(needed(text(320, arguments.MAILBOX)))}),
+    "mail-records": Verb(ASK, lambda: postfix.records("")),
+    "setup": Verb(JOB, _setup),
+    "restart": Verb(JOB, _restart),
+    "reboot": Verb(JOB, _machine("reboot")),
+    "poweroff": Verb(JOB, _machine("poweroff")),
+}
+
+
+def checked(verb: Any, given: Any) -> tuple[Verb, dict[str, Any]]:
+    """A verb of the table with its arguments.
+
+    :raises Refused: there is no such verb, or an argument is wrong.
+    """
+    if not isinstance(verb, str) or verb not in VERBS:
+        raise arguments.Refused(f"there is no verb {str(verb)[:40]!r}")
+    entry = VERBS[verb]
+    return entry, arguments.checked(entry.takes, given)
+
+
+def do(verb: str, given: Mapping[str, Any], say: Say) -> Any:
+    """A job's work."""
+    entry, found = checked(verb, dict(given))
+    if entry.kind != JOB:
+        raise arguments.Refused(f"{verb} is no job")
+    return entry.work(say, **found)

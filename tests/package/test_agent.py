@@ -1,0 +1,571 @@
+"""The agent without a machine: what it refuses, and what comes of who asks oddly."""
+
+import gzip
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.core import paths
+from microblog import protocol
+from microblog.errors import HostError
+from microblog.host.agent import arguments, jobs, logs, seen, serve, spool, verbs
+from microblog.host.backups import archive, backup
+from microblog.host.machine import layout
+
+ODD = [
+    *(None, True, -1, 0, 10**30, 1.5, [], {}, [[]], ["x"] * 50, {"x": 1}, [None]),
+    *(
+        "",
+        " ",
+        "x" * 100_000,
+        "a\nb",
+        "\0",
+        "\x1b[2J",
+        "$(touch /x)",
+        "`id`",
+        "; reboot",
+        "| sh",
+        "-x",
+        "--help",
+    ),
+    *("../../etc/shadow", "/etc/shadow", "microblog-20260101T000000Z-x.tar.gz/../../x", "😀", "\udc80", "%s"),
+    *("--pre-hook=/x@y", "[::1]", "a b", "a:b", "example.org.", "EXAMPLE.ORG"),
+    *(["/etc/shadow"], ["-x.example"], {"DATABASE_URL": "x"}, {"BIND": "x"}, {"SITE_NAME": "a\nBIND=x"}),
+    {"ADMINS": "--pre-hook=/x@y"},
+]
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine is touched."""
+    monkeypatch.setattr(jobs, "STATE", tmp_path / "state")
+    monkeypatch.setattr(jobs, "RUN", tmp_path / "run")
+    monkeypatch.setattr(layout, "BACKUPS", tmp_path / "backups")
+    monkeypatch.setattr(logs, "AUDIT", tmp_path / "agent.log")
+    monkeypatch.setattr(protocol, "SEEN", tmp_path / "seen.json")
+    monkeypatch.setattr(layout, "user_ids", lambda: (os.getuid(), os.getgid()))
+    monkeypatch.setenv("MICROBLOG_ENV_FILE", str(tmp_path / "env"))
+    (tmp_path / "backups").mkdir()
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """What the table's functions were called with; they do nothing."""
+    calls: list[tuple[str, dict[str, Any]]] = []
+
+    def fake(name: str, entry: verbs.Verb) -> verbs.Verb:
+        def work(*_: Any, **given: Any) -> None:
+            calls.append((name, given))
+
+        return verbs.Verb(entry.kind, work, entry.takes)
+
+    monkeypatch.setattr(verbs, "VERBS", {name: fake(name, entry) for name, entry in verbs.VERBS.items()})
+    monkeypatch.setattr(jobs, "start", lambda verb, _by, given: calls.append((verb, given)))
+    return calls
+
+
+def ask(line: bytes) -> dict[str, Any]:
+    target = io.BytesIO()
+    serve.answer(io.BytesIO(line), target)
+    said: dict[str, Any] = json.loads(target.getvalue().split(b"\n")[0])
+    return said
+
+
+def request(verb: Any, **given: Any) -> dict[str, Any]:
+    return ask(json.dumps({"verb": verb, "by": "ada", "with": given}).encode() + b"\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"x\n", b"\xff\n", b"[]\n", b"{}\n", b"1" * 9000 + b"\n", b"[" * 9000 + b"\n", b'"look"\n'),
+        *(
+            b'{"verb": "look", "by": "ada"}',
+            b" " * 20_000 + b"\n",
+            b'{"verb": "look", "by": "ada", "x": 1}\n',
+        ),
+        *(b'{"verb": "look"}\n', b'{"verb": "look", "by": "a\\nb"}\n', b'{"verb": "look", "by": ""}\n'),
+        b'{"verb": "look", "by": "ada", "with": []}\n',
+    ],
+)
+def test_what_is_no_request_is_refused(done: list[Any], line: bytes) -> None:
+    assert ask(line)["error"]
+    assert not done
+
+
+@pytest.mark.parametrize(
+    "verb", ["", "rm", "Look", "look ", "__class__", "/bin/sh", None, [], {}, 1, "x" * 5000]
+)
+def test_what_is_not_in_the_table_is_refused(done: list[Any], verb: Any) -> None:
+    assert "no verb" in request(verb)["error"]
+    assert not done
+    assert logs.AUDIT.exists() is False
+
+
+# What may be free text goes into no command: the site's name, a password, what a browser calls a file.
+FREE = {"mark", "password", "user"}
+
+
+@pytest.mark.parametrize("verb", verbs.VERBS)
+def test_no_odd_argument_gets_through(done: list[Any], verb: str) -> None:
+    right: dict[str, Any] = {
+        **{
+            "domain": "example.org",
+            "host": "mail.example.org",
+            "port": 25,
+            "to": "a@example.org",
+            "now": False,
+        },
+        **{
+            "name": NAME,
+            "backup": "",
+            "size": 5,
+            "mark": "x",
+            "offset": 0,
+            "length": 1,
+            "log": "web",
+            "lines": 5,
+        },
+        **{
+            "fresh": False,
+            "values": {"SITE_NAME": "x"},
+            "domains": ["example.org"],
+            "user": "",
+            "password": "",
+        },
+    }
+    takes = verbs.VERBS[verb].takes
+    given = {name: right[name] for name in takes}
+    assert "error" not in request(verb, **given), "the right ones do"
+    assert done.pop() is not None
+    assert "no argument" in request(verb, **given, more=1)["error"]
+    for name in takes:
+        for odd in ODD:
+            request(verb, **{**given, name: odd})
+    for _, found in done:
+        for name, value in found.items():
+            assert_harmless(name, value)
+
+
+def assert_harmless(name: str, value: Any) -> None:
+    if isinstance(value, dict):
+        assert set(value) <= set(verbs.SETTABLE)
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else [value]:
+        if isinstance(one, str):
+            assert len(one) <= 1000
+            assert one.isprintable()
+            assert name in FREE or re.fullmatch(r"|[A-Za-z0-9][A-Za-z0-9.@_-]*", one), (
+                name,
+                one,
+            )
+        else:
+            assert isinstance(one, bool) or 0 <= one <= 2**42
+
+
+def test_settings_are_of_a_fixed_list() -> None:
+    for name in (
+        "DATABASE_URL",
+        "BIND",
+        "SECRET_KEY",
+        "ELASTICSEARCH_URL",
+        "PATH",
+        "LD_PRELOAD",
+        "PYTHONPATH",
+    ):
+        assert "none of" in request("settings", values={name: "x"})["error"]
+    assert "refused" in request("settings", values={"SITE_NAME": "x\nBIND=unix:/x"})["error"]
+
+
+def test_a_secret_is_in_no_log(done: list[Any], capfd: pytest.CaptureFixture[str]) -> None:
+    request("mail-relay", host="mail.example.org", user="ada", password="hunter22")
+    request("settings", values={"MS_TRANSLATOR_KEY": "hunter22"})
+    assert len(done) == 2
+    said = capfd.readouterr().err + logs.AUDIT.read_text()
+    assert said.count("mail.example.org") == 2
+    assert "hunter22" not in said
+
+
+def test_what_is_done_is_noted_where_no_link_leads_elsewhere(done: list[Any], tmp_path: Path) -> None:
+    request("upload-discard")
+    first = logs.AUDIT.read_text()
+    line = json.loads(first.split(" ", 1)[1])
+    assert (line["by"], line["verb"], line["what"]) == ("ada", "upload-discard", "done")
+    assert logs.AUDIT.stat().st_mode & 0o777 == 0o640
+    request("upload-discard")
+    assert logs.AUDIT.read_text().startswith(first)
+    logs.AUDIT.unlink()
+    (tmp_path / "elsewhere").write_text("")
+    logs.AUDIT.symlink_to(tmp_path / "elsewhere")
+    request("upload-discard")
+    assert not (tmp_path / "elsewhere").read_text()
+
+
+# The server itself.
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An agent that listens, in this process: its children fork from here."""
+    path = tmp_path / "socket"
+    monkeypatch.setitem(
+        verbs.VERBS, "look", verbs.Verb(verbs.ASK, lambda **_: "seen", verbs.VERBS["look"].takes)
+    )
+    monkeypatch.setattr(serve._Handler, "timeout", 3)
+    server = serve._Server(str(path), serve._Handler)
+    path.chmod(0o666)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield path
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def connect(path: Path) -> socket.socket:
+    opened = socket.socket(socket.AF_UNIX)
+    opened.settimeout(60)
+    opened.connect(str(path))
+    return opened
+
+
+LOOK = b'{"verb": "look", "by": "ada"}\n'
+SEEN = b'{"answer": "seen"}\n'
+
+
+def answered(path: Path) -> bytes:
+    with connect(path) as opened:
+        opened.sendall(LOOK)
+        return opened.makefile("rb").read()
+
+
+def test_who_hangs_up_or_says_nothing_holds_nobody_up(agent: Path) -> None:
+    silent = [connect(agent) for _ in range(5)]
+    silent[0].sendall(b'{"verb": "lo')
+    for begun in (b"", b"{", LOOK, LOOK[:-1], b"\xff" * 100_000):
+        with connect(agent) as opened, suppress(BrokenPipeError):
+            opened.sendall(begun)
+    assert answered(agent) == SEEN
+    for opened in silent:
+        opened.close()
+
+
+def test_another_user_is_not_answered(agent: Path, tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root")
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o001)
+    code = (
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534); s = socket.socket(socket.AF_UNIX);"
+        f"s.connect({str(agent)!r})\ntry:\n s.sendall({LOOK!r}); print(s.makefile('rb').read())\n"
+        "except OSError as error: print(b'')"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "b''"
+    assert answered(agent) == SEEN
+
+
+# Jobs.
+
+
+@pytest.fixture
+def unit(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """systemd's unit of jobs, as it would be."""
+    now = {"state": "inactive"}
+
+    def run(*command: str) -> "subprocess.CompletedProcess[str]":
+        assert command == ("systemctl", "start", "microblog-job.service")
+        now["state"] = "active"
+        return subprocess.CompletedProcess(command, 0, "")
+
+    monkeypatch.setattr(jobs.services, "run", run)
+    monkeypatch.setattr(jobs.services, "state", lambda _: now["state"])
+    return now
+
+
+def finish(unit: dict[str, str], work: Callable[..., Any] = verbs.do) -> Any:
+    jobs.run(work, serve.note)
+    unit["state"] = "inactive"
+    return jobs.last()
+
+
+def test_one_job_at_a_time(unit: dict[str, str]) -> None:
+    begun = request("setup")["answer"]
+    assert request("backup")["error"] == "another job goes on"
+    assert request("job")["answer"] == {**begun, "state": "running"}
+
+    def work(verb: str, given: Any, say: Callable[[str], None]) -> str:
+        assert (verb, given) == ("setup", {})
+        for number in range(300):
+            say(f"step {number}")
+        say("x" * 5000)
+        (now,) = [jobs.last()]
+        assert now
+        assert now["lines"][-2:] == ["step 299", "x" * 500]
+        assert now["state"] == "running"
+        return "made"
+
+    job = finish(unit, work)
+    assert (job["state"], job["answer"], job["id"], job["by"]) == ("done", "made", begun["id"], "ada")
+    assert len(job["lines"]) == 200
+    assert "error" not in request("backup")
+
+
+def test_a_job_that_fails_or_is_cut_off_says_so(unit: dict[str, str]) -> None:
+    def fails(*_: Any) -> None:
+        raise HostError("the disk is full", "delete something")
+
+    def breaks(*_: Any) -> None:
+        raise ZeroDivisionError("oh")
+
+    request("setup")
+    job = finish(unit, fails)
+    assert (job["state"], job["error"], job["hint"]) == ("failed", "the disk is full", "delete something")
+    request("setup")
+    assert finish(unit, breaks)["error"] == "ZeroDivisionError: oh"
+    request("setup")
+    unit["state"] = "inactive"
+    assert request("job")["answer"]["state"] == "interrupted"
+    assert '"failed"' in logs.AUDIT.read_text()
+
+
+def test_a_jobs_arguments_are_not_kept(unit: dict[str, str]) -> None:
+    request("mail-relay", host="mail.example.org", user="ada", password="hunter22")
+    (path,) = jobs.RUN.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    seen_by: list[Any] = []
+    finish(unit, lambda _verb, given, _say: seen_by.append(given))
+    assert seen_by[0]["password"] == "hunter22"
+    assert not list(jobs.RUN.iterdir())
+    assert "hunter22" not in "".join(path.read_text() for path in jobs.STATE.rglob("*") if path.is_file())
+
+
+def test_a_jobs_arguments_are_checked_again_by_its_own_unit(unit: dict[str, str]) -> None:
+    request("setup")
+    path = jobs.RUN / "request.json"
+    path.write_text(path.read_text().replace('"with": {}', '"with": {"path": "/etc/shadow"}'))
+    assert "no argument" in finish(unit)["error"]
+
+
+# Uploads.
+
+
+def begin(size: int, mark: str = "a") -> Any:
+    return request("upload-begin", size=size, mark=mark)["answer"]
+
+
+def piece(offset: int, data: bytes, length: "int | None" = None) -> dict[str, Any]:
+    said = {"offset": offset, "length": len(data) if length is None else length}
+    line = json.dumps({"verb": "upload-piece", "by": "ada", "with": said}).encode() + b"\n"
+    return ask(line + data)
+
+
+def test_an_upload_goes_on_where_it_was() -> None:
+    assert "no upload" in piece(0, b"x")["error"]
+    assert begin(10)["have"] == 0
+    assert piece(0, b"01234")["answer"]["have"] == 5
+    # Who hung up in the middle of a piece.
+    assert piece(5, b"5", 4)["answer"]["have"] == 6
+    assert begin(10)["have"] == 6
+    for offset, data in ((5, b"x"), (7, b"x"), (6, b"67890")):
+        assert "at 6 of 10" in piece(offset, data)["error"]
+    with pytest.raises(HostError, match="not complete"):
+        spool.whole()
+    assert piece(6, b"6789")["answer"]["have"] == 10
+    assert spool.whole().read_bytes() == b"0123456789"
+    assert spool.whole().stat().st_mode & 0o777 == 0o600
+    # Another file takes its place.
+    assert begin(3, "b")["have"] == 0
+    request("upload-discard")
+    assert request("upload")["answer"] is None
+
+
+def test_an_upload_leaves_the_site_its_room() -> None:
+    assert "no room" in request("upload-begin", size=2**42, mark="x")["error"]
+    assert request("upload")["answer"] is None
+    assert "no number" in request("upload-piece", offset=0, length=protocol.PIECE_MAX + 1)["error"].replace(
+        "whole number", "number"
+    )
+
+
+def test_no_link_in_its_folder_is_followed(tmp_path: Path) -> None:
+    target = tmp_path / "theirs"
+    target.write_text("")
+    begin(10)
+    for name in ("upload", "upload.json"):
+        path = jobs.STATE / "spool" / name
+        path.unlink()
+        path.symlink_to(target)
+        assert "error" in piece(0, b"x")
+        assert request("upload")["answer"] is None
+        begin(10)
+        assert not path.is_symlink()
+    (jobs.STATE / "job.json").symlink_to(target)
+    assert request("job")["answer"] is None
+    (jobs.STATE / "lock").unlink(missing_ok=True)
+    (jobs.STATE / "lock").symlink_to(target)
+    assert "error" in request("setup")
+    assert not target.read_text()
+
+
+# Backups.
+
+NAME = "microblog-20260101T000000Z-manual.tar.gz"
+
+
+def make_backup(name: str = NAME) -> Path:
+    path = layout.BACKUPS / name
+    with path.open("wb") as file:
+        writer = archive.Writer(file)
+        for member in (backup.ENV_MEMBER, *backup.TLS_MEMBERS, "database/users/000000.jsonl"):
+            writer.add(member, member.encode() * 1000)
+        writer.close({"version": "1", "revisions": ["0001"], "rows": {"users": 1}})
+    return path
+
+
+def download(name: str) -> bytes:
+    target = io.BytesIO()
+    line = json.dumps({"verb": "download", "by": "ada", "with": {"name": name}}).encode() + b"\n"
+    serve.answer(io.BytesIO(line), target)
+    target.seek(0)
+    said = json.loads(target.readline())
+    assert said == {"answer": True}, said
+    return b"".join(protocol.chunks(target))
+
+
+def test_a_download_has_all_but_the_certificates_key() -> None:
+    path = make_backup()
+    given = io.BytesIO(download(path.name))
+    manifest = archive.verify(given)
+    assert manifest["rows"] == {"users": 1}
+    assert [name for name, _ in archive.members(given)] == [
+        backup.ENV_MEMBER,
+        "database/users/000000.jsonl",
+        archive.MANIFEST,
+    ]
+    assert b"key.pem" not in gzip.decompress(given.getvalue())
+
+
+def test_a_download_that_is_cut_short_is_not_taken_for_whole() -> None:
+    path = make_backup()
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(EOFError):
+        download(path.name)
+
+
+@pytest.mark.parametrize(
+    "verb, name", [("download", "name"), ("delete-backup", "name"), ("restore", "backup")]
+)
+def test_no_other_file_is_a_backup(tmp_path: Path, unit: dict[str, str], verb: str, name: str) -> None:
+    (tmp_path / "secret").write_text("theirs")
+    link = layout.BACKUPS / "microblog-20260102T000000Z-manual.tar.gz"
+    link.symlink_to(tmp_path / "secret")
+    (layout.BACKUPS / "microblog-20260103T000000Z-manual.tar.gz").mkdir()
+    (layout.BACKUPS / "other.tar.gz").write_text("theirs")
+    for one in (link.name, "microblog-20260103T000000Z-manual.tar.gz", "microblog-20260104T000000Z-x.tar.gz"):
+        said = request(verb, **{name: one})
+        if verb == "restore":
+            said = finish(unit)
+        assert "there is no backup" in said["error"]
+    for one in ("other.tar.gz", "../secret", str(tmp_path / "secret"), "restoring"):
+        assert "refused" in request(verb, **{name: one})["error"]
+    assert (tmp_path / "secret").read_text() == "theirs"
+    assert link.is_symlink()
+
+
+def test_backups_are_listed_and_deleted() -> None:
+    make_backup()
+    make_backup("microblog-20260201T000000Z-daily.tar.gz")
+    (layout.BACKUPS / "theirs").write_text("")
+    listed = request("backups")["answer"]
+    assert [one["kind"] for one in listed] == ["daily", "manual"]
+    assert request("delete-backup", name=NAME) == {"answer": None}
+    assert len(request("backups")["answer"]) == 1
+
+
+# Logs.
+
+
+def test_secrets_are_taken_out_of_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "env").write_text(
+        "SECRET_KEY=0123456789abcdef\nMAIL_PASSWORD='hunter 22'\n"
+        "DATABASE_URL=mysql+pymysql://u:p%40ssword@h/n\nELASTICSEARCH_URL=http://e:elastic9@h:9200\n"
+    )
+    log = tmp_path / "log"
+    log.write_text(
+        "key 0123456789abcdef pw hunter 22 p%40ssword p@ssword elastic9\nGET /reset/abc.def-g HTTP\n"
+        "https://x/confirm/zzz\nmysql://ada:tiger@host/x\nCookie: session=yyy\nAuthorization: Bearer qqq\n"
+        "said \x1b[31mred\n"
+    )
+    monkeypatch.setitem(logs.SOURCES, "web", logs._file(log))
+    said = request("log", log="web", lines=100)["answer"]
+    for secret in ("0123", "hunter", "ssword", "elastic9", "abc.def", "zzz", "tiger", "yyy", "qqq", "\x1b"):
+        assert secret not in said, said
+    assert said.splitlines()[1] == "GET /reset/••• HTTP"
+    assert request("log", log="web", lines=1)["answer"] == "said ?[31mred"
+
+
+def test_no_link_is_read_for_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shadow").write_text("root:x")
+    for name, make in (("soft", Path.symlink_to), ("hard", Path.hardlink_to)):
+        path = tmp_path / name
+        make(path, tmp_path / "shadow")
+        monkeypatch.setitem(logs.SOURCES, "web", logs._file(path))
+        assert (
+            "plain file" in (said := request("log", log="web"))["error"] or "cannot be read" in said["error"]
+        )
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setitem(logs.SOURCES, "web", logs._file(tmp_path / "pipe"))
+    assert "plain file" in request("log", log="web")["error"]
+
+
+def test_a_long_logs_end_is_read_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("x" * 300_000 + "\n" + "last\n")
+    assert logs.tail(path) == "last\n"
+
+
+# What is seen.
+
+
+def test_what_is_seen_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(seen, "status", dict)
+    monkeypatch.setattr(seen, "doctor", lambda: looks.append(1) or [])
+    first = request("look")["answer"]
+    assert request("look")["answer"] == first
+    assert len(looks) == 1
+    assert request("look", fresh=True)["answer"]["at"] > first["at"]
+    assert len(looks) == 2
+    assert json.loads(protocol.SEEN.read_text())["findings"] == []
+    assert protocol.SEEN.stat().st_mode & 0o777 == 0o640
+    # A clock that was set back.
+    protocol.SEEN.write_text(json.dumps({"at": time.time() + 10**6}))
+    request("look")
+    assert len(looks) == 3
+
+
+def test_nothing_of_the_agent_goes_through_a_shell() -> None:
+    for path in (paths.ROOT / "microblog/host").rglob("*.py"):
+        assert "shell=True" not in path.read_text()
+        assert "os.system" not in path.read_text()
+
+
+def test_checks_of_arguments() -> None:
+    host = arguments.text(253, arguments.HOST)
+    assert host("mail.example.org") == "mail.example.org"
+    for wrong in ("-a", "a_b", "a..b", ".", "a" * 64):
+        with pytest.raises(ValueError, match="form"):
+            host(wrong)
