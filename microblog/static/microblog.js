@@ -76,6 +76,44 @@ async function translate(event) {
   }
 }
 
+// A backup, sent in pieces. What the server has of it, it says itself: after an interruption that is where it goes on.
+async function upload(event) {
+  event.preventDefault();
+  const form = event.target;
+  const { piece, begin, send, done, failed } = form.dataset;
+  const file = form.querySelector("[type=file]").files[0];
+  const [bar, status, button] = ["progress", "[role=status]", "button"].map((name) => form.querySelector(name));
+  const headers = { Accept: "application/json", "X-CSRFToken": form.elements.csrf_token.value };
+  const post = async (path, body) => {
+    const answer = await fetch(path, { method: "POST", body, headers, redirect: "error" });
+    const said = await answer.json();
+    if (said.confirm) {
+      // The password is asked for on a page of its own, which leads back here.
+      form.submit();
+      await new Promise(() => {});
+    }
+    if (!answer.ok) throw new Error(said.error);
+    return said;
+  };
+  button.disabled = true;
+  bar.hidden = false;
+  status.hidden = true;
+  try {
+    const mark = `${file.name.slice(-100)} ${file.lastModified}`;
+    let { have } = await post(begin, new URLSearchParams({ size: file.size, mark }));
+    while (have < file.size) {
+      bar.value = have / file.size;
+      const part = file.slice(have, have + Number(piece));
+      ({ have } = await post(`${send}?offset=${have}`, new Blob([part], { type: "application/octet-stream" })));
+    }
+    location.assign(done);
+  } catch (error) {
+    status.textContent = error.message && error.name === "Error" ? error.message : failed;
+    status.hidden = false;
+    button.disabled = false;
+  }
+}
+
 // One menu is open at a time; Escape, and a click elsewhere, close it.
 function closeMenus(except) {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
@@ -92,5 +130,6 @@ document.addEventListener("keydown", (event) => {
 });
 for (const field of document.querySelectorAll("textarea[data-max]")) count(field);
 for (const form of document.querySelectorAll("form.translate")) form.addEventListener("submit", translate);
+for (const form of document.querySelectorAll("form.upload")) form.addEventListener("submit", upload);
 showTimes();
 setInterval(showTimes, MINUTE * 1000);

@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import flask
-from flask import Flask, request
+from flask import Flask, current_app, request
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import BadSignature, SignatureExpired
 
@@ -31,6 +31,7 @@ from microblog.web import (
     jinja,
     last_seen,
     letters,
+    machine,
     navigation,
     people,
     posts,
@@ -103,6 +104,18 @@ class Sessions(SecureCookieSessionInterface):
             super().save_session(app, session, response)
 
 
+class Request(flask.Request):
+    """Flask's, that takes more where more is to be uploaded."""
+
+    @property
+    def max_content_length(self) -> int | None:
+        return machine.UPLOADS.get(self.endpoint or "") or current_app.config["MAX_CONTENT_LENGTH"]
+
+    @max_content_length.setter
+    def max_content_length(self, value: int | None) -> None:
+        raise AttributeError("it is the application's to say")
+
+
 class Application(Flask):
     """Flask's, with logs that hold no secrets, and patience with a database that is shared."""
 
@@ -125,6 +138,7 @@ def build_app(config: Config) -> Flask:
     """The application with these settings; see :func:`microblog.create_app`."""
     app = Application("microblog")
     app.response_class = Response
+    app.request_class = Request
     app.session_interface = Sessions()
     app.jinja_options = {**app.jinja_options, "trim_blocks": True, "lstrip_blocks": True}
     app.config.update(
@@ -167,6 +181,7 @@ def build_app(config: Config) -> Flask:
     app.register_blueprint(first_run.blueprint)
     app.register_blueprint(account.blueprint)
     app.register_blueprint(admin.blueprint)
+    app.register_blueprint(machine.blueprint)
     app.register_blueprint(posts.blueprint)
     app.register_blueprint(people.blueprint)
     app.register_blueprint(search.blueprint)

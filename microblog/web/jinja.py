@@ -15,6 +15,7 @@ from wtforms import Field
 from microblog.database import utc_now
 from microblog.i18n import _, _l, language
 from microblog.models.post import POST_MAX
+from microblog.web.strip import strip
 from microblog.web.text import linked
 
 MONTHS = (
@@ -101,9 +102,9 @@ def _signed(_key: str, _own: str) -> str:
 
 
 def notices() -> Markup:
-    """What the visitor is told once."""
+    """What the visitor is told once; and an administrator, as long as it is so."""
     line = Markup('<p class="notice" role="status">{}</p>\n')
-    return Markup("").join(line.format(message) for message in get_flashed_messages())
+    return strip() + Markup("").join(line.format(message) for message in get_flashed_messages())
 
 
 def action(path: str, label: str, look: str = "btn btn-quiet") -> Markup:

@@ -1,0 +1,291 @@
+"""The machine's pages, and what their buttons ask of the agent."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+
+from microblog import __version__, facts, protocol
+from microblog.errors import HostError
+from microblog.i18n import _, _l
+from microblog.web import letters, strip
+from microblog.web.admin.views import administrators_only
+from microblog.web.extensions import own_account
+from microblog.web.machine import confirm
+from microblog.web.machine.remedies import remedy
+
+blueprint = Blueprint("machine", __name__, url_prefix="/machine")
+blueprint.before_request(administrators_only)
+
+LOGS = {
+    "application": _l("Application"),
+    "web": _l("Web server's errors"),
+    "setup": _l("Setup"),
+    "backup": _l("Daily backup"),
+    "job": _l("Jobs"),
+    "agent": _l("Audit"),
+}
+VERBS = {
+    "backup": _l("Back up"),
+    "restore": _l("Restore"),
+    "settings": _l("Change settings"),
+    "https": _l("Get a certificate"),
+    "https-off": _l("Give the certificate up"),
+    "mail-direct": _l("Send mail directly"),
+    "mail-relay": _l("Send mail through a relay"),
+    "mail-off": _l("Give the mail server back"),
+    "mail-test": _l("Send a test"),
+    "setup": _l("Set up what is missing"),
+    "restart": _l("Restart the site"),
+    "reboot": _l("Reboot"),
+    "poweroff": _l("Power off"),
+}
+# Buttons that need no more than to be pressed.
+PLAIN = {"backup", "setup", "restart", "reboot", "poweroff", "mail-off", "mail-direct"}
+KINDS = {
+    "manual": _l("by hand"),
+    "daily": _l("daily"),
+    "upgrade": _l("before an upgrade"),
+    "restore": _l("before a restore"),
+}
+
+
+@blueprint.before_request
+def password_first() -> ResponseReturnValue | None:
+    """Whatever changes something, or gives a file out, is POST; a piece is of an upload that was begun so."""
+    if request.method != "POST" or request.endpoint in ("machine.upload_piece", "machine.look"):
+        return None
+    return confirm.ask()
+
+
+@blueprint.errorhandler(HostError)
+def refused(error: HostError) -> ResponseReturnValue:
+    """What the agent does not do, in its words."""
+    if request.accept_mimetypes.best == "application/json":
+        return {"error": error.message}, 409
+    return page("trouble", error=error), 409
+
+
+def ask(verb: str, data: bytes = b"", **given: Any) -> Any:
+    return protocol.ask(verb, current_user.username, given, data)
+
+
+def page(name: str, **shown: Any) -> str:
+    """A page, with its tabs."""
+    tabs = [
+        ("machine.overview", _("Overview")),
+        ("machine.backups", _("Backups")),
+        ("machine.name", _("Name and HTTPS")),
+        ("machine.mail", _("Mail")),
+        ("machine.log", _("Log")),
+        ("machine.power", _("Restart")),
+    ]
+    more = {
+        "tabs": tabs,
+        "here": request.endpoint,
+        "moment_of": moment_of,
+        "sends": letters.mailer() is not None,
+    }
+    return render_template(f"machine/{name}.html", **more, **shown)
+
+
+def moment_of(seconds: float) -> datetime:
+    """A time in seconds since 1970 as pages have it: in UTC, without a zone."""
+    return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None)
+
+
+def begin(verb: str, **given: Any) -> ResponseReturnValue:
+    """Ask for a job, and show how it goes."""
+    ask(verb, **given)
+    return redirect(url_for("machine.job"))
+
+
+def without_agent(work: Callable[[], Any]) -> Any:
+    """What the agent answers; None where there is none."""
+    try:
+        return work()
+    except protocol.Away:
+        return None
+
+
+@blueprint.get("")
+def overview() -> ResponseReturnValue:
+    seen = strip.seen()
+    here = protocol.SOCKET.exists()
+    if seen is None and here:
+        strip.look_later()
+    findings = [{**one, "mend": remedy(one["id"])} for one in (seen["findings"] if seen else [])]
+    order = ["error", "warning", "note"]
+    findings.sort(key=lambda one: order.index(one["severity"]) if one["severity"] in order else 0)
+    return page(
+        "overview",
+        agent=here,
+        seen=seen,
+        findings=findings,
+        machine=facts.look(),
+        version=__version__,
+        last=without_agent(lambda: ask("job")) if here else None,
+        verbs=VERBS,
+    )
+
+
+@blueprint.post("/look")
+def look() -> ResponseReturnValue:
+    ask("look", fresh=True)
+    return redirect(url_for("machine.overview"))
+
+
+@blueprint.get("/job")
+def job() -> ResponseReturnValue:
+    """How the job goes, or how it ended."""
+    found = ask("job")
+    if found is None:
+        return redirect(url_for("machine.overview"))
+    return page("job", job=found, verbs=VERBS)
+
+
+@blueprint.post("/do/<verb>")
+def do(verb: str) -> ResponseReturnValue:
+    """A button that needs no more than to be pressed."""
+    if verb not in PLAIN:
+        abort(404)
+    return begin(verb)
+
+
+@blueprint.get("/backups")
+def backups() -> ResponseReturnValue:
+    listed = without_agent(lambda: ask("backups"))
+    return page(
+        "backups",
+        agent=listed is not None,
+        backups=listed,
+        kinds=KINDS,
+        upload=listed is not None and ask("upload"),
+    )
+
+
+@blueprint.post("/backups/download")
+def download() -> ResponseReturnValue:
+    name = request.form.get("name", "")
+    stream = protocol.fetch("download", current_user.username, {"name": name})
+    # What is wrong is known before the first byte.
+    next(stream)
+    response = Response(_given(stream), mimetype="application/gzip")
+    # It is one of those that are listed: of plain letters.
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def _given(stream: Iterator[bytes]) -> Iterator[bytes]:
+    # One that is not whole must not end as if it were: the server breaks the connection off.
+    yield from stream
+
+
+@blueprint.post("/backups/delete")
+def delete_backup() -> ResponseReturnValue:
+    ask("delete-backup", name=request.form.get("name", ""))
+    flash(_("The backup is deleted."))
+    return redirect(url_for("machine.backups"))
+
+
+@blueprint.post("/backups/restore")
+def restore() -> ResponseReturnValue:
+    """One that is here, or the one that was uploaded."""
+    return begin("restore", backup=request.form.get("name", ""))
+
+
+@blueprint.route("/backups/upload", methods=["GET", "POST"])
+def upload() -> ResponseReturnValue:
+    """The page from which a backup is uploaded: by a script, piece by piece."""
+    if request.method == "POST":
+        return redirect(url_for("machine.upload"))
+    return page("upload", upload=ask("upload"), piece=protocol.PIECE_MAX)
+
+
+@blueprint.post("/backups/upload/begin")
+def upload_begin() -> ResponseReturnValue:
+    size = request.form.get("size", type=int) or 0
+    answer: dict[str, Any] = ask("upload-begin", size=size, mark=request.form.get("mark", "")[:300])
+    return answer
+
+
+@blueprint.post("/backups/upload/piece")
+def upload_piece() -> ResponseReturnValue:
+    offset = request.args.get("offset", type=int)
+    data = request.get_data(cache=False)
+    if offset is None or not data:
+        abort(400)
+    answer: dict[str, Any] = ask("upload-piece", data, offset=offset, length=len(data))
+    return answer
+
+
+@blueprint.post("/backups/upload/discard")
+def upload_discard() -> ResponseReturnValue:
+    ask("upload-discard")
+    flash(_("The uploaded file is deleted."))
+    return redirect(url_for("machine.backups"))
+
+
+@blueprint.route("/name", methods=["GET", "POST"])
+def name() -> ResponseReturnValue:
+    """The site's name, its host names, its certificate."""
+    form = request.form
+    if "domains" in form:
+        return begin("https", domains=form["domains"].lower().replace(",", " ").split())
+    if "off" in form:
+        return begin("https-off", now=form["off"] == "now")
+    if request.method == "POST":
+        values = {"SITE_NAME": form.get("site_name", "").strip()}
+        if "host_names" in form:
+            names = form["host_names"].lower().replace(",", " ").split()
+            if names and request.host not in names and "sure" not in form:
+                raise HostError(
+                    _("%(name)s, by which you are here, is not among them.", name=request.host),
+                    _("Add it, or you would be shut out."),
+                )
+            values["HOST_NAMES"] = ",".join(names)
+        return begin("settings", values=values)
+    configured = " ".join(current_app.extensions["microblog.hosts"].configured)
+    return page("name", seen=strip.seen(), names=configured, agent=protocol.SOCKET.exists())
+
+
+@blueprint.route("/mail", methods=["GET", "POST"])
+def mail() -> ResponseReturnValue:
+    form = request.form
+    if "to" in form:
+        return begin("mail-test", to=form["to"].strip())
+    if "host" in form:
+        return begin(
+            "mail-relay",
+            host=form["host"].strip().lower(),
+            port=form.get("port", type=int) or 0,
+            domain=form.get("domain", "").strip().lower(),
+            user=form.get("user", "").strip(),
+            password=form.get("password", ""),
+        )
+    if "domain" in form:
+        return begin("mail-direct", domain=form["domain"].strip().lower())
+    records, here = None, protocol.SOCKET.exists()
+    if here:
+        try:
+            records = ask("mail-records")
+        except HostError:
+            records = None  # none yet
+    return page("mail", records=records, agent=here, to=own_account().email)
+
+
+@blueprint.get("/log")
+def log() -> ResponseReturnValue:
+    which = request.args.get("log", "application")
+    if which not in LOGS:
+        abort(404)
+    lines = without_agent(lambda: ask("log", log=which, lines=200))
+    return page("log", logs=LOGS, which=which, lines=lines, agent=lines is not None)
+
+
+@blueprint.get("/power")
+def power() -> ResponseReturnValue:
+    return page("power", agent=protocol.SOCKET.exists())

@@ -1,0 +1,419 @@
+"""The machine's pages, with a stand-in for the agent."""
+
+import json
+import re
+import socketserver
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from app_client import PASSWORD, Browser, token
+
+from microblog import protocol
+from microblog.database import db
+from microblog.host import health
+from microblog.host.agent import logs, verbs
+from microblog.models import User
+from microblog.web import strip
+from microblog.web.machine import confirm, remedies, views
+
+PAGES = [
+    *("/machine", "/machine/backups", "/machine/backups/upload", "/machine/name", "/machine/mail"),
+    *("/machine/log", "/machine/log?log=web", "/machine/power", "/machine/job"),
+]
+POSTS = [
+    *("/machine/look", "/machine/do/backup", "/machine/backups/download", "/machine/backups/delete"),
+    *("/machine/backups/restore", "/machine/backups/upload", "/machine/backups/upload/begin"),
+    *("/machine/backups/upload/piece?offset=0", "/machine/backups/upload/discard", "/machine/name"),
+    "/machine/mail",
+]
+NAME = "microblog-20260101T000000Z-manual.tar.gz"
+JOB = {
+    **{"id": "1", "verb": "backup", "by": "root1", "state": "running", "lines": ["Backing <up>"]},
+    **{"answer": None, "error": "", "hint": "", "began": time.time(), "ended": None},
+}
+FINDING = {
+    **{"id": "backup.old", "severity": "error", "what": "The last backup is <old>."},
+    **{"why": "it is", "remedy": "microblog backup"},
+}
+
+
+class Agent:
+    """Answers as it is told, and remembers what it was asked."""
+
+    def __init__(self, path):
+        self.asked = []
+        self.answers = {"job": None, "backups": [], "upload": None, "log": "a <line>", "look": {}}
+        self.pieces = b""
+        agent = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                said = json.loads(self.rfile.readline())
+                agent.asked.append((said["verb"], said["with"]))
+                assert said["by"]
+                if said["verb"] == "upload-piece":
+                    agent.pieces += self.rfile.read(said["with"]["length"])
+                answer = agent.answers.get(said["verb"], {"have": len(agent.pieces)})
+                whole = (
+                    {"error": answer, "hint": "mend it"}
+                    if isinstance(answer, str) and "!" in answer
+                    else None
+                )
+                self.wfile.write(json.dumps(whole or {"answer": answer}).encode() + b"\n")
+                if said["verb"] == "download" and not whole:
+                    stream = protocol.Chunks(self.wfile)
+                    stream.write(b"the backup")
+                    if answer:
+                        stream.end()
+
+        self.server = socketserver.ThreadingUnixStreamServer(str(path), Handler)
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+
+    def last(self):
+        return self.asked[-1]
+
+
+class Clock:
+    def __init__(self, now):
+        self.time = lambda: now
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path, monkeypatch):
+    """No agent, unless a test has one."""
+    monkeypatch.setattr(protocol, "SOCKET", tmp_path / "socket")
+    monkeypatch.setattr(protocol, "SEEN", tmp_path / "seen.json")
+    monkeypatch.setattr(strip, "_kept", [None, None])
+    monkeypatch.setattr(strip, "_asked", [-strip.OLD])
+
+
+@pytest.fixture
+def agent():
+    agent = Agent(protocol.SOCKET)
+    yield agent
+    agent.server.shutdown()
+    agent.server.server_close()
+
+
+@pytest.fixture
+def admin(app, client, make_user):
+    make_user("root1")
+    with app.app_context():
+        User.find("root1").is_admin = True
+        db.session.commit()
+    client.login("root1")
+    return client
+
+
+@pytest.fixture
+def confirmed(admin, monkeypatch):
+    """An administrator who has given the password."""
+    monkeypatch.setattr(confirm, "confirmed", lambda: True)
+    return admin
+
+
+def see(*findings, at=None, **facts):
+    told = {name: {"ok": True, "text": text} for name, text in facts.items()}
+    protocol.SEEN.write_text(json.dumps({"at": at or time.time(), "facts": told, "findings": findings}))
+
+
+def press(browser, path, page="/machine/power", **data):
+    return browser.submit(path, data, page=page)
+
+
+def test_administrators_only(app, admin, make_user, agent):
+    make_user()
+    susan = Browser(app)
+    susan.login()
+    for path in PAGES:
+        assert susan.get(path).status_code == 403
+        assert Browser(app).get(path).headers["Location"].startswith("/login?next=")
+    for path in POSTS:
+        assert susan.submit(path, page="/").status_code == 403
+        assert Browser(app).submit(path, page="/login").headers["Location"].startswith("/login")
+        assert admin.post(path).status_code == 302, "without a token"
+        assert admin.get("/machine/look").status_code == 405
+    assert not agent.asked
+    assert "/machine" not in susan.get("/").text
+    assert "/machine" in admin.get("/").text
+
+
+def test_without_an_agent_pages_say_what_to_type(admin):
+    see(FINDING)
+    for path in PAGES:
+        page = admin.get(path)
+        if path in ("/machine/job", "/machine/backups/upload"):
+            assert page.status_code == 409
+            assert "does not answer" in page.text
+        else:
+            assert page.status_code == 200, path
+            assert "sudo " in page.text, path
+            assert 'action="/machine/do' not in page.text
+
+
+def test_overview(admin, agent):
+    page = admin.get("/machine").text
+    assert "is being looked at" in page
+    assert 'http-equiv="refresh"' in page
+    see(FINDING, {**FINDING, "id": "mail.down", "severity": "warning"}, certificate="until 2027")
+    page = admin.get("/machine").text
+    assert 'http-equiv="refresh"' not in page
+    assert "The last backup is &lt;old&gt;." in page
+    assert 'action="/machine/do/backup"' in page
+    assert "until 2027" in page
+    assert 'href="/machine/mail">Set mail up' in page
+    see()
+    assert "Nothing is wrong" in admin.get("/machine").text
+
+
+def test_the_strip(app, admin, make_user, agent):
+    make_user()
+    susan = Browser(app)
+    susan.login()
+    see(FINDING, {**FINDING, "severity": "note"})
+    line = "1 thing is wrong with this machine."
+    for path in ("/", "/explore", "/settings", "/admin", "/machine"):
+        assert line in admin.get(path).text, path
+        # The kept page, too.
+        assert line in admin.get(path).text, path
+        if path[1:2] not in ("a", "m"):
+            assert "strip" not in susan.get(path).text
+    see(FINDING, FINDING)
+    assert "2 things are wrong" in admin.get("/").text
+    see()
+    assert "strip" not in admin.get("/").text
+    protocol.SEEN.write_text("{")
+    assert admin.get("/").status_code == 200
+    assert {verb for verb, _ in agent.asked} <= {"job"}, "no page waits for a look"
+
+
+def test_who_looks_at_a_page_has_the_agent_look_when_that_was_long_ago(admin, agent):
+    see()
+    admin.get("/")
+    assert not agent.asked
+    see(at=time.time() - strip.OLD - 1)
+    for path in ("/", "/explore"):
+        admin.get(path).close()
+    deadline = time.monotonic() + 60
+    while not agent.asked and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert agent.asked == [("look", {})]
+
+
+def test_the_password_is_asked_for(app, admin, agent, monkeypatch):
+    page = press(admin, "/machine/do/backup")
+    assert "Your password" in page.text
+    assert not [verb for verb, _ in agent.asked if verb == "backup"]
+
+    def give(password, page, **more):
+        return admin.post("/machine/do/backup", {"csrf_token": token(page), "own_password": password, **more})
+
+    page = give("wrong horse", page)
+    assert "This is not your password." in page.text
+    page = give("", page)
+    assert "Please enter your password." in page.text
+    assert give(PASSWORD, page).headers["Location"] == "/machine/job"
+    assert agent.last() == ("backup", {})
+    # Now and for ten minutes, it is not.
+    assert press(admin, "/machine/do/restart").headers["Location"] == "/machine/job"
+    now = time.time()
+    for later, asked in ((confirm.SECONDS - 60, False), (confirm.SECONDS + 1, True), (-3600, True)):
+        monkeypatch.setattr(confirm, "time", Clock(now + later))
+        assert ("Your password" in press(admin, "/machine/do/restart").text) == asked
+
+
+def test_a_confirmation_is_of_one_log_in(app, admin, agent):
+    page = press(admin, "/machine/do/backup")
+    admin.post("/machine/do/backup", {"csrf_token": token(page), "own_password": PASSWORD})
+    admin.logout()
+    admin.login("root1")
+    assert "Your password" in press(admin, "/machine/do/backup").text
+
+
+def test_what_was_written_is_kept_while_the_password_is_asked_for(admin, agent):
+    page = press(admin, "/machine/mail", to="a@example.org")
+    assert '<input type="hidden" name="to" value="a@example.org">' in page.text
+    admin.post("/machine/mail", {"csrf_token": token(page), "to": "a@example.org", "own_password": PASSWORD})
+    assert agent.last() == ("mail-test", {"to": "a@example.org"})
+
+
+def test_guesses_at_the_password_are_limited(admin, agent):
+    page = press(admin, "/machine/do/backup")
+    data = {"csrf_token": token(page), "own_password": "wrong horse"}
+    codes = [admin.post("/machine/do/backup", data).status_code for _ in range(11)]
+    assert codes[-1] == 429
+    assert codes[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path, data, verb, given",
+    [
+        ("/machine/do/reboot", {}, "reboot", {}),
+        ("/machine/backups/restore", {"name": NAME}, "restore", {"backup": NAME}),
+        ("/machine/backups/restore", {"name": ""}, "restore", {"backup": ""}),
+        ("/machine/name", {"site_name": " Ada "}, "settings", {"values": {"SITE_NAME": "Ada"}}),
+        (
+            "/machine/name",
+            {"site_name": "A", "host_names": "LOCALHOST, b.example"},
+            "settings",
+            {"values": {"SITE_NAME": "A", "HOST_NAMES": "localhost,b.example"}},
+        ),
+        (
+            "/machine/name",
+            {"domains": "A.example, b.example"},
+            "https",
+            {"domains": ["a.example", "b.example"]},
+        ),
+        ("/machine/name", {"off": "later"}, "https-off", {"now": False}),
+        ("/machine/mail", {"domain": ""}, "mail-direct", {"domain": ""}),
+        (
+            "/machine/mail",
+            {"host": "Mail.example", "port": "587", "domain": "", "user": "u", "password": " p "},
+            "mail-relay",
+            {"host": "mail.example", "port": 587, "domain": "", "user": "u", "password": " p "},
+        ),
+    ],
+)
+def test_what_buttons_ask_for(confirmed, agent, path, data, verb, given):
+    assert press(confirmed, path, **data).headers["Location"] == "/machine/job"
+    assert agent.last() == (verb, given)
+    assert verbs.VERBS[verb].kind == verbs.JOB
+    assert set(given) <= set(verbs.VERBS[verb].takes)
+    assert verb in views.VERBS
+
+
+def test_nobody_shuts_themselves_out_by_a_name(confirmed, agent):
+    page = press(confirmed, "/machine/name", site_name="A", host_names="other.example")
+    assert page.status_code == 409
+    assert "by which you are here" in page.text
+    assert not agent.asked
+
+
+def test_no_other_verb_is_asked_for(confirmed, agent):
+    for verb in ("https", "restore", "nothing", "delete-backup"):
+        assert press(confirmed, f"/machine/do/{verb}").status_code == 404
+    assert not agent.asked
+
+
+def test_what_the_agent_refuses_is_said(confirmed, agent):
+    agent.answers["backup"] = "no <room>!"
+    page = press(confirmed, "/machine/do/backup")
+    assert page.status_code == 409
+    assert "no &lt;room&gt;!" in page.text
+    assert "mend it" in page.text
+
+
+def test_a_job(admin, agent):
+    assert admin.get("/machine/job").headers["Location"] == "/machine"
+    agent.answers["job"] = JOB
+    page = admin.get("/machine/job").text
+    assert 'http-equiv="refresh"' in page
+    assert "Backing &lt;up&gt;" in page
+    assert "nothing is lost" in page
+    assert "A job goes on: Back up" in admin.get("/machine").text
+    for state, text in (("done", "It is done."), ("failed", "It failed:"), ("interrupted", "interrupted")):
+        agent.answers["job"] = {**JOB, "state": state, "ended": time.time(), "error": "<why>"}
+        page = admin.get("/machine/job").text
+        assert text in page
+        assert 'http-equiv="refresh"' not in page
+    agent.answers["job"] = {**JOB, "state": "done", "answer": {"records": ["x TXT y"]}}
+    assert "x TXT y" in admin.get("/machine/job").text
+
+
+def test_backups(confirmed, agent):
+    assert "There is none yet." in confirmed.get("/machine/backups").text
+    agent.answers["backups"] = [{"name": NAME, "kind": "manual", "bytes": 3 * 2**20, "at": time.time()}]
+    page = confirmed.get("/machine/backups").text
+    assert "3.0 MiB" in page
+    assert "by hand" in page
+    press(confirmed, "/machine/backups/delete", name=NAME)
+    assert agent.last() == ("delete-backup", {"name": NAME})
+    agent.answers["upload"] = {"size": 2**21, "have": 2**20, "mark": "x"}
+    page = confirmed.get("/machine/backups").text
+    assert "1.0 MiB of 2.0 MiB are here." in page
+    assert 'name="name" value=""' not in page
+    agent.answers["upload"] = {"size": 2**21, "have": 2**21, "mark": "x"}
+    assert 'name="name" value=""' in confirmed.get("/machine/backups").text
+
+
+def test_a_download(confirmed, agent):
+    agent.answers["download"] = True
+    given = press(confirmed, "/machine/backups/download", name=NAME)
+    assert given.data == b"the backup"
+    assert given.headers["Content-Disposition"] == f'attachment; filename="{NAME}"'
+    assert given.headers["Cache-Control"] == "no-store"
+    agent.answers["download"] = "there is none!"
+    given = press(confirmed, "/machine/backups/download", name='x"\r\ny')
+    assert given.status_code == 409
+    assert "Content-Disposition" not in given.headers
+    # Cut short: the connection breaks, the file does not just end.
+    agent.answers["download"] = False
+    with pytest.raises(EOFError):
+        press(confirmed, "/machine/backups/download", name=NAME).data  # noqa: B018 - reads it
+
+
+def test_an_upload(admin, agent, monkeypatch):
+    headers = {"Accept": "application/json", "X-CSRFToken": token(admin.get("/machine/power"))}
+    path = "/machine/backups/upload"
+    begun = admin.post(f"{path}/begin", {"size": "5", "mark": "x"}, headers=headers)
+    assert (begun.status_code, begun.json) == (403, {"confirm": True})
+    # The script sends the form there, which asks for the password and leads back.
+    page = admin.submit(path, page="/machine/power")
+    given = admin.post(path, {"csrf_token": token(page), "own_password": PASSWORD})
+    assert given.headers["Location"] == path
+    begun = admin.post(f"{path}/begin", {"size": "900000", "mark": "x"}, headers=headers)
+    assert begun.json == {"have": 0}
+    assert agent.last() == ("upload-begin", {"size": 900_000, "mark": "x"})
+    # As large as a piece may be; and, however long it takes, without the password anew.
+    now = time.time()
+    monkeypatch.setattr(confirm, "time", Clock(now + 3600))
+    data = bytes(range(256)) * (protocol.PIECE_MAX // 256)
+    sent = admin.client.post(f"{path}/piece?offset=0", data=data, headers=headers, **admin.options)
+    assert sent.json == {"have": len(data)}
+    assert agent.pieces == data
+
+    def send(query, data, **options):
+        return admin.client.post(f"{path}/piece?offset={query}", data=data, **options, **admin.options)
+
+    assert send(0, data + b"x", headers=headers).status_code == 413
+    assert send("x", b"x", headers=headers).status_code == 400
+    assert send(0, b"x").status_code == 302, "without a token"
+    agent.answers["upload-piece"] = "the upload is elsewhere!"
+    wrong = send(0, b"x", headers=headers)
+    assert (wrong.status_code, wrong.json) == (409, {"error": "the upload is elsewhere!"})
+
+
+def test_other_forms_take_no_more_than_before(admin):
+    assert admin.post("/settings", {"about": "x" * 70_000}).status_code == 413
+
+
+def test_logs(admin, agent):
+    page = admin.get("/machine/log?log=agent").text
+    assert "a &lt;line&gt;" in page
+    assert agent.last() == ("log", {"log": "agent", "lines": 200})
+    assert admin.get("/machine/log?log=../etc").status_code == 404
+
+
+def test_records_are_shown_where_there_are_some(admin, agent):
+    agent.answers["mail-records"] = ["example.org. TXT x"]
+    assert "example.org. TXT x" in admin.get("/machine/mail").text
+    agent.answers["mail-records"] = "there is no key yet!"
+    assert admin.get("/machine/mail").status_code == 200
+
+
+def test_pages_and_agent_name_the_same_things():
+    assert set(views.LOGS) == set(logs.SOURCES)
+    assert set(views.VERBS) == {name for name, verb in verbs.VERBS.items() if verb.kind == verbs.JOB}
+    assert set(views.VERBS) >= views.PLAIN
+    for one in remedies.REMEDIES.values():
+        assert not one.verb or one.verb in views.PLAIN
+
+
+def test_every_remedy_is_of_a_finding():
+    folder = Path(health.__file__).with_name("checks")
+    text = "".join(path.read_text() for path in folder.glob("*.py"))
+    known = set(re.findall(r'Finding\(\s*"([a-z._]+)"', text))
+    for name in remedies.REMEDIES:
+        assert any(one == name or one.startswith(f"{name}.") for one in known), name
