@@ -320,10 +320,13 @@ def harden(
         sys.exit(1)
 
 
-@click.command(hidden=True)
-@click.option("--job", is_flag=True, help="The unit of jobs: do what was asked for last.")
+@click.command()
+@click.option("--job", is_flag=True, hidden=True, help="The unit of jobs: do what was asked for.")
 def agent(job: bool) -> None:
-    """Answer the administrators' pages; started by systemd."""
+    """Do what the administrators' pages ask for; systemd starts it, by its socket.
+
+    It knows a table of fixed verbs, and answers the application's user alone. See docs/security.md.
+    """
     from microblog.host.agent import serve as work
 
     if job:
