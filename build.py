@@ -161,11 +161,40 @@ def deb(fresh: bool) -> None:
     "--key", metavar="FINGERPRINT", help="Of your own GnuPG keyring; one is made and kept if not given."
 )
 @click.option("--url", help="Where machines will find the folder.")
-def repo(output: Path | None, key: str | None, url: str | None) -> None:
-    """Make a signed apt repository of the package, for any web server to serve."""
-    from builder.deb import repository
+@click.option(
+    "--keep", metavar="N", type=click.IntRange(1), default=5, show_default=True, help="So many versions stay."
+)
+@click.option(
+    "--to", "where", metavar="PLACE", help="Then put it to s3://BUCKET[/PREFIX], or HOST:/FOLDER (rsync)."
+)
+@click.option("--prepare", is_flag=True, help="All but the signature: the key is on another machine.")
+@click.option("--finish", is_flag=True, help="Go on with what was prepared, and signed there.")
+def repo(
+    output: Path | None,
+    key: str | None,
+    url: str | None,
+    keep: int,
+    where: str | None,
+    prepare: bool,
+    finish: bool,
+) -> None:
+    """Make a signed apt repository of the package, for any web server to serve.
 
-    click.echo(repository.make(output, key, url))
+    Earlier versions stay, for machines to go back to. Keys for S3 are in the environment, as
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; AWS_ENDPOINT_URL names another service than Amazon's.
+    """
+    from builder.deb import repository
+    from builder.ship import packages
+
+    if prepare and (finish or where or key):
+        raise click.UsageError("--prepare goes with none of --finish, --to and --key.")
+    if prepare:
+        click.echo(repository.prepare(output, keep))
+        return
+    folder = repository.finish(output, url) if finish else repository.make(output, key, url, keep)
+    if where:
+        packages.publish(folder, where)
+    click.echo(folder)
 
 
 @main.command(epilog="Example: ./build.py images cloud --base debian-12")

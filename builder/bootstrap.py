@@ -21,6 +21,7 @@ from builder.dev import suites
 # The extras of setup.cfg that each verb needs.
 EXTRAS: dict[str, tuple[str, ...]] = {
     "publish": ("build", "publish"),
+    "repo": ("build", "publish"),
     "test": ("build", "publish", "test"),
     "bench": ("build", "test"),
 }

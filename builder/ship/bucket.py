@@ -23,7 +23,7 @@ FETCH_SECONDS = 6 * 3600
 """How long a signed address is valid."""
 
 
-def client(service: str, region: str, **options: object) -> Any:
+def client(service: str, region: str | None, **options: object) -> Any:
     """A client of one of AWS's services, or of one that speaks like it."""
     return boto3.client(service, region_name=region, **options)
 

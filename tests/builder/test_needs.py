@@ -42,7 +42,7 @@ def _packages(found):
     ("verb", "some", "none"),
     [
         ("deb", _DEB, {"qemu-utils", "mmdebstrap"}),
-        ("repo", {*_DEB, "reprepro", "gnupg"}, {"qemu-utils"}),
+        ("repo", {*_DEB, "apt-utils", "gnupg", "rsync"}, {"qemu-utils"}),
         ("images", _IMAGES, {"chromium"}),
         ("check", {"ovmf", "qemu-system-arm", "bmap-tools"}, {"chromium"}),
         ("boot", {"qemu-system-x86", "mtools", "openssh-client"}, {"chromium", "ovmf"}),
@@ -69,7 +69,7 @@ def test_a_verb_needs_what_its_code_runs(verb, some, none):
         ("app", {"mariadb-server", "mmdebstrap"}),
         ("browser", {"chromium"}),
         ("builder", {"build-essential", "ovmf", "minisign", "vagrant", "gnupg", "qemu-utils", "bmap-tools"}),
-        ("package", {"lintian", "piuparts", "reprepro", "reprotest", "systemd-container", "testssl.sh"}),
+        ("package", {"lintian", "piuparts", "apt-utils", "reprotest", "systemd-container", "testssl.sh"}),
         ("stranger", {"mmdebstrap"}),
     ],
 )
