@@ -209,6 +209,13 @@ def repo(
     help="Lay the files of DIR into the image: DIR/etc/motd is /etc/motd.",
 )
 @click.option("--package", "packages", metavar="NAME", multiple=True, help="Install this, too. Repeatable.")
+@click.option("--repository", metavar="URL", help="The machines update from this apt repository of yours.")
+@click.option(
+    "--key",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Its public key: microblog.asc of ./build.py repo.",
+)
 @click.option("--snapshot", metavar="DAY", default="", help="Packages as the archive had them, as 20260131.")
 @click.option("--base", "insist", metavar="NAME", help="Bake on this base, and on no other.")
 @click.option(
@@ -229,6 +236,8 @@ def images(
     keep_failed: bool,
     overlay: Path | None,
     packages: tuple[str, ...],
+    repository: str | None,
+    key: Path | None,
     snapshot: str,
     insist: str | None,
     given: Path | None,
@@ -242,9 +251,13 @@ def images(
     from builder.bake import method
     from builder.bases import snapshot as archive
     from builder.core.request import Request
+    from builder.deb import repository as apt
     from builder.defs import definition
     from builder.results import sign
 
+    if bool(repository) != bool(key):
+        raise BuildError("--repository and --key go together", "A repository is believed by its key alone")
+    sources = apt.known_by(repository, key) if repository and key else ""
     if given and not insist:
         raise BuildError("--base-file needs --base", f"There are: {', '.join(definition.names('bases'))}")
     if signer:
@@ -267,6 +280,7 @@ def images(
         checked=not no_check,
         keep_failed=keep_failed,
         overlay=overlay,
+        sources=sources,
         packages=packages,
         snapshot=snapshot,
     )

@@ -49,7 +49,10 @@ def made_from(image: Image, base: CachedBase, deb: Path, asked: Request = USUAL)
     }
     if asked.snapshot:
         values["snapshot"] = {"day": asked.snapshot}
-    laid = [asked.overlay, paths.PACKER / "provision" / overlay.SCRIPT] if asked.overlay else []
+    if asked.sources:
+        values["repository"] = {"sources": asked.sources}
+    laid = [*([asked.overlay] if asked.overlay else []), paths.PACKER / "provision" / overlay.SCRIPT]
+    laid = laid if overlay.wanted(asked) else []
     return inputs.of(values, [*sources(image), *laid], code(image))
 
 
@@ -152,8 +155,8 @@ def install(
     began = time.monotonic()
     pool.prepare(base, deb, image.packages, work / "pool", work.logging(".pool.log"), asked)
     wanted = dataclasses.replace(image, packages=[*(["microblog"] if deb else []), *image.packages])
-    if asked.overlay:
-        overlay.pack(asked.overlay, work / "pool")
+    if overlay.wanted(asked):
+        overlay.pack(asked, work / "pool")
         wanted = dataclasses.replace(wanted, provision=overlay.scripts(wanted.provision))
     variables = templates / "variables.pkrvars.json"
     given = method.load(image.method).prepare(wanted, base, accelerator, work.logging(".tools.log"))

@@ -57,7 +57,9 @@ def obtain(
             return found
         with scratch(store, log) as work:
             log.unlink(missing_ok=True)
-            bake.install(below, base, None, accelerator(), work, dataclasses.replace(asked, overlay=None))
+            bake.install(
+                below, base, None, accelerator(), work, dataclasses.replace(asked, overlay=None, sources="")
+            )
             with step(f"Packing what {image.name} needs", f"Packed what {image.name} needs"):
                 raw, tools = work / "layer.raw", work.logging(".tools.log")
                 method.load(image.method).flatten(tools, raw)

@@ -1,10 +1,13 @@
 """Files of who bakes, laid into an image as they stand in a directory: etc/motd there is /etc/motd."""
 
+import io
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from builder.core.errors import BuildError
+from builder.core.request import Request
+from builder.deb import repository
 
 SCRIPT = "overlay.sh"
 _NAME = "overlay.tar"
@@ -17,15 +20,25 @@ def scripts(provision: Sequence[str]) -> list[str]:
     return [*provision[:at], SCRIPT, *provision[at:]]
 
 
-def pack(directory: Path, pool: Path) -> None:
+def wanted(asked: Request) -> bool:
+    """Whether there is anything to lay."""
+    return bool(asked.overlay or asked.sources)
+
+
+def pack(asked: Request, pool: Path) -> None:
     """Put the files where the script finds them: all root's, what can be run for everybody to run.
 
     :param pool: the directory of packages, which a bake reads.
     :raises BuildError: there is something that is no file, folder or link.
     """
     with tarfile.open(pool / _NAME, "w", format=tarfile.PAX_FORMAT) as archive:
-        for path in sorted(directory.rglob("*")):
-            entry = archive.gettarinfo(path, path.relative_to(directory).as_posix())
+        if asked.sources:
+            data = asked.sources.encode()
+            entry = tarfile.TarInfo(f"etc/apt/sources.list.d/{repository.SOURCES_FILE}")
+            entry.size, entry.mode = len(data), 0o644
+            archive.addfile(entry, io.BytesIO(data))
+        for name, path in _below(asked.overlay):
+            entry = archive.gettarinfo(path, name)
             if entry is None or not (entry.isfile() or entry.isdir() or entry.issym() or entry.islnk()):
                 raise BuildError(f"{path} is no file, folder or link", "Take it out of the overlay")
             entry.uid = entry.gid = 0
@@ -36,3 +49,9 @@ def pack(directory: Path, pool: Path) -> None:
                     archive.addfile(entry, stream)
             else:
                 archive.addfile(entry)
+
+
+def _below(directory: Path | None) -> list[tuple[str, Path]]:
+    """What is in a directory, by its name there."""
+    found = sorted(directory.rglob("*")) if directory else []
+    return [(path.relative_to(directory).as_posix(), path) for path in found if directory]

@@ -24,6 +24,8 @@ class Request:
     """Leave the machine, or the chroot, of what failed as it is, for somebody to look at."""
     overlay: Path | None = None
     """A directory whose files are laid into the image."""
+    sources: str = ""
+    """The file for /etc/apt/sources.list.d/ of a repository that machines update from; empty: none."""
     packages: tuple[str, ...] = ()
     """Installed beside the definition's."""
     snapshot: str = ""

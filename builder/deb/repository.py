@@ -8,6 +8,7 @@ agent that is forwarded would sign whatever this machine asks, as long as the co
 
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -205,6 +206,27 @@ def sources(url: str, armoured: str) -> str:
     """The file for /etc/apt/sources.list.d/, the key within (sources.list(5), Signed-By)."""
     lines = "".join(f" {line or '.'}\n" for line in armoured.strip().splitlines())
     return f"Types: deb\nURIs: {url}\nSuites: {SUITE}\nComponents: main\nSigned-By:\n{lines}"
+
+
+def known_by(url: str, key: Path) -> str:
+    """What tells a machine of a repository, and whom to believe.
+
+    :param url: where machines find it.
+    :param key: the file of its public key, as :data:`KEY_FILE` is.
+    :raises BuildError: the address or the key is none.
+    """
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
+        raise BuildError(f"{url} is no address of a repository", "Name it as https://apt.example.org")
+    try:
+        text = key.read_text()
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    begin, end = (f"-----{word} PGP PUBLIC KEY BLOCK-----" for word in ("BEGIN", "END"))
+    if begin not in text or end not in text or "PRIVATE KEY" in text:
+        raise BuildError(
+            f"{key} is no public key", f"The repository's {KEY_FILE}, or: gpg --armor --export KEY"
+        )
+    return sources(url, text[text.index(begin) : text.index(end) + len(end)])
 
 
 def _own_keyring() -> Path:

@@ -11,6 +11,7 @@ from builder.bases.cached import CachedBase
 from builder.core import paths
 from builder.core.errors import BuildError
 from builder.core.request import Request
+from builder.deb import repository
 from builder.defs import definition
 
 
@@ -31,7 +32,7 @@ def mine(tmp_path):
 
 
 def test_files_are_roots_and_everybodys_to_read(mine, tmp_path):
-    overlay.pack(mine, tmp_path)
+    overlay.pack(Request(overlay=mine), tmp_path)
     with tarfile.open(tmp_path / "overlay.tar") as archive:
         found = {one.name: one for one in archive}
     assert {(one.uid, one.gid, one.uname) for one in found.values()} == {(0, 0, "root")}
@@ -44,7 +45,7 @@ def test_files_are_roots_and_everybodys_to_read(mine, tmp_path):
 def test_what_is_no_file_is_refused(mine, tmp_path):
     os.mkfifo(mine / "pipe")
     with pytest.raises(BuildError, match="pipe is no file, folder or link"):
-        overlay.pack(mine, tmp_path)
+        overlay.pack(Request(overlay=mine), tmp_path)
 
 
 def test_the_script_lays_them_and_leaves_what_is_there(mine, tmp_path):
@@ -55,7 +56,7 @@ def test_the_script_lays_them_and_leaves_what_is_there(mine, tmp_path):
     (root / "bin").symlink_to("usr/bin")
     (root / "etc/motd").write_text("old")
     pool.mkdir()
-    overlay.pack(mine, pool)
+    overlay.pack(Request(overlay=mine), pool)
     script = (paths.PACKER / "provision" / overlay.SCRIPT).read_text()
     script = script.replace("-C / ", f"-C '{root}' ")
     script = script.replace("/run/pool/overlay.tar", f"'{pool}/overlay.tar'")
@@ -65,6 +66,48 @@ def test_the_script_lays_them_and_leaves_what_is_there(mine, tmp_path):
     assert (root / "usr/bin/other").read_text() == "x"
     assert (root / "etc").stat().st_mode & 0o777 == 0o711
     assert (root / "usr/local/bin/tool").stat().st_mode & 0o777 == 0o755
+
+
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc\n-----END PGP PUBLIC KEY BLOCK-----"
+
+
+def test_a_repository_and_its_key_are_laid_into_an_image(mine, tmp_path):
+    key = tmp_path / "key.asc"
+    key.write_text(f"Here it is:\n{KEY}\n")
+    sources = repository.known_by("https://apt.example.org", key)
+    for asked in (Request(sources=sources), Request(sources=sources, overlay=mine)):
+        overlay.pack(asked, tmp_path)
+        with tarfile.open(tmp_path / "overlay.tar") as archive:
+            member = archive.extractfile("etc/apt/sources.list.d/microblog.sources")
+            assert ("etc/motd" in archive.getnames()) == bool(asked.overlay)
+            said = member.read().decode()
+    assert said.splitlines() == [
+        *("Types: deb", "URIs: https://apt.example.org", "Suites: stable", "Components: main", "Signed-By:"),
+        *(" -----BEGIN PGP PUBLIC KEY BLOCK-----", " .", " abc", " -----END PGP PUBLIC KEY BLOCK-----"),
+    ]
+    below = CachedBase(tmp_path, "base", "amd64", "u", "k", "s", "m")
+    (tmp_path / "a.deb").write_bytes(b"")
+    with_it, without = (
+        bake.made_from(definition.load_image("cloud"), below, tmp_path / "a.deb", Request(sources=text))
+        for text in (sources, "")
+    )
+    assert with_it.digest != without.digest
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "said"),
+    [
+        ("apt.example.org", KEY, "is no address of a repository"),
+        ("https://a b", KEY, "is no address of a repository"),
+        ("https://apt.example.org\nTrusted: yes", KEY, "is no address of a repository"),
+        ("https://apt.example.org", "hello", "is no public key"),
+        ("https://apt.example.org", KEY.replace("PUBLIC KEY", "PRIVATE KEY"), "is no public key"),
+    ],
+)
+def test_what_is_no_repository_is_not_baked(tmp_path, url, text, said):
+    (tmp_path / "key.asc").write_text(text)
+    with pytest.raises(BuildError, match=said):
+        repository.known_by(url, tmp_path / "key.asc")
 
 
 @pytest.mark.parametrize("name", ["cloud", "pi"])
@@ -96,7 +139,11 @@ def test_packages_are_added_to_the_definitions():
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(("--package", "a b"), "is not a package's name"), (("--overlay", "/no/such"), "does not exist")],
+    [
+        (("--package", "a b"), "is not a package's name"),
+        (("--overlay", "/no/such"), "does not exist"),
+        (("--repository", "https://a"), "go together"),
+    ],
 )
 def test_what_can_not_be_is_refused_at_once(build, options, said):
     done = build("images", "cloud", *options)
