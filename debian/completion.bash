@@ -4,7 +4,7 @@
 _microblog()
 {
     local current=${COMP_WORDS[COMP_CWORD]}
-    local words="agent backup db doctor harden https import mail restore routes search setup shell status translate user"
+    local words="agent backup db doctor harden https import mail restore routes search setup shell status translate update user"
     local before="${COMP_WORDS[*]:1:COMP_CWORD-1}"
     case $before in
         "") ;;
@@ -18,8 +18,9 @@ _microblog()
         restore|"restore "*) words="--check --force --json" ;;
         search) words="reindex" ;;
         setup|"setup "*) words="--boot --enable --dry-run" ;;
-        status|"status "*) words="--json" ;;
+        status|"status "*) words="--json --nagios --prometheus" ;;
         translate) words="compile init update" ;;
+        update|"update "*) words="--check --dry-run --all --yes --again --wait --finish --automatic --json" ;;
         user) words="add delete demote list password promote suspend unsuspend" ;;
         "user add"|"user add "*) words="--admin --generate --password-stdin" ;;
         "user delete"|"user delete "*) words="--yes" ;;

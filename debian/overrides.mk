@@ -7,6 +7,8 @@ override_dh_installsystemd:
 	dh_installsystemd --name=microblog-backup microblog-backup.timer
 	dh_installsystemd --name=microblog-agent
 	dh_installsystemd --name=microblog-job --no-start --no-stop-on-upgrade
+	dh_installsystemd --name=microblog-update --no-start --no-stop-on-upgrade
+	dh_installsystemd --name=microblog-failed@ --no-enable --no-start --no-stop-on-upgrade
 
 # Python's own entry point script first reads the metadata of installed packages:
 # a quarter of the time that setup takes at every boot.

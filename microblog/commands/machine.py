@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from microblog.errors import HostError
+
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 
 
@@ -56,15 +58,32 @@ def setup(boot: bool, enable: bool, dry_run: bool, daily: bool, leave: bool) -> 
 
 @click.command()
 @_json
-def status(as_json: bool) -> None:
+@click.option(
+    "--nagios", is_flag=True, help="One line, and Nagios' exit codes: 0, 1 warning, 2 critical, 3 unknown."
+)
+@click.option("--prometheus", is_flag=True, help="For node_exporter's textfile collector.")
+@click.option("--failed", metavar="UNIT", hidden=True, help="OnFailure's: tell ADMINS.")
+def status(as_json: bool, nagios: bool, prometheus: bool, failed: str) -> None:
     """Show what runs, on what, and for how long it can.
 
     On which database, whether visitors see the site, when the certificate ends, how much room the disk
     has, and the last backup. The exit code is for monitors: 1 where somebody should look.
     """
+    from microblog.host.health import monitors
+    from microblog.host.health.failed import tell
     from microblog.host.health.status import status as work
 
+    if failed:
+        tell(failed, _say)
+        return
+    if nagios:
+        line, code = monitors.nagios(work)
+        click.echo(line)
+        sys.exit(code)
     facts = work()
+    if prometheus:
+        click.echo(monitors.prometheus(facts), nl=False)
+        return
     ok = all(fact.ok for fact in facts.values())
     if as_json:
         told = {name: {"ok": fact.ok, "text": fact.text, **fact.values} for name, fact in facts.items()}
@@ -96,6 +115,102 @@ def doctor(as_json: bool) -> None:
             click.echo("Nothing is wrong that the doctor can see.")
     if any(finding.severity != "note" for finding in findings):
         sys.exit(1)
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Only fetch apt's lists, and say what there is.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done, by the lists that apt has.")
+@click.option("--all", "everything", is_flag=True, help="All of the system's packages, too.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--again", is_flag=True, help="Offer again what was taken back.")
+@click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=click.FloatRange(1),
+    default=300,
+    show_default=True,
+    help="How long the new version may take to answer well.",
+)
+@click.option("--finish", is_flag=True, help="End one that was interrupted, either way.")
+@click.option(
+    "--automatic",
+    type=click.Choice(["security", "all", "site", "none"]),
+    help="What is updated by night, by itself: the distribution's security updates, the site, both, nothing.",
+)
+@click.option("--watch", is_flag=True, hidden=True, help="Before the system updates itself.")
+@_json
+def update(
+    check: bool,
+    dry_run: bool,
+    everything: bool,
+    yes: bool,
+    again: bool,
+    wait: float,
+    finish: bool,
+    automatic: str | None,
+    watch: bool,
+    as_json: bool,
+) -> None:
+    """Update the site from apt's repositories, and take that back where it does not go well.
+
+    What will change is shown first. What is there is backed up, and kept; then the new version has to
+    answer well, asked for as visitors do. Where it does not, version and data go back by themselves, and
+    apt is not offered that version again. The exit code is 1 where it was taken back.
+
+    A power cut, or a terminal that closes, stops nothing: it goes on by itself, or at the next boot.
+    """
+    from microblog.host.updates import automatic as nightly
+    from microblog.host.updates import packages
+    from microblog.host.updates import update as work
+
+    say = _hush if as_json else _say
+    if watch:
+        work.watch(say)
+        return
+    if finish:
+        _told(work.finish(say) or {"result": "nothing to do"}, as_json)
+        return
+    if automatic:
+        nightly.switch(nightly.Automatic(automatic in ("security", "all"), automatic in ("site", "all")), say)
+        return
+    if again:
+        packages.allow()
+    plan = work.available(refresh=not dry_run, everything=everything)
+    if not as_json:
+        for line in plan.lines():
+            click.echo(line)
+    if check or dry_run or not plan.changes:
+        if as_json:
+            click.echo(
+                json.dumps({"result": "nothing to do", "changes": [vars(one) for one in plan.changes]})
+            )
+        return
+    if not yes and not as_json and sys.stdin.isatty():
+        click.confirm("Update?", default=True, abort=True, err=True)
+    work.prepare(plan, say, seconds=wait)
+    # From here on it goes on by itself, whoever looks.
+    work.begin()
+    for line in work.follow():
+        say(line)
+    _told(work.ended(), as_json)
+
+
+def _told(ended: dict[str, Any], as_json: bool) -> None:
+    """How an update has ended."""
+    if as_json:
+        click.echo(json.dumps(ended))
+    if ended["result"] in ("updated", "nothing to do"):
+        return
+    if as_json:
+        sys.exit(1)
+    raise HostError(
+        f"the update was taken back: {ended['why']}"
+        if ended["result"] == "taken back"
+        else f"the update has failed: {ended['why']}",
+        "the log is /var/log/microblog/update.log"
+        if ended["result"] == "taken back"
+        else "microblog doctor says more; the log is /var/log/microblog/update.log",
+    )
 
 
 @click.command()
@@ -335,4 +450,4 @@ def agent(job: bool) -> None:
         work.serve()
 
 
-COMMANDS = (setup, status, doctor, backup, restore, import_, https, mail, harden, agent)
+COMMANDS = (setup, status, doctor, update, backup, restore, import_, https, mail, harden, agent)

@@ -6,6 +6,7 @@ Folders stand in an order, and none reaches one above it:
     setup
     plan
     extras   health   card
+    updates
     backups
     database
     site

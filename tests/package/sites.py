@@ -1,7 +1,11 @@
 """What is in a site: written and read through its own models, or as a visitor."""
 
+import hashlib
 import re
+import shutil
 import subprocess
+from email.utils import formatdate
+from pathlib import Path
 from types import TracebackType
 
 from nspawn import Machine
@@ -165,3 +169,27 @@ def switch_to(machine: Machine, url: str) -> None:
     machine.run("sed", "-i", f"s|^DATABASE_URL=.*|DATABASE_URL={url}|", ENV)
     machine.run("supervisorctl", "stop", "microblog")
     machine.run("microblog", "setup")
+
+
+def offer(machine: Machine, *debs: Path) -> None:
+    """Have these be what apt finds: a repository of them, and no other."""
+    folder = machine.root / "srv/apt"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    entries = []
+    for deb in debs:
+        shutil.copyfile(deb, folder / deb.name)
+        fields = subprocess.run(
+            ["dpkg-deb", "--field", deb], capture_output=True, text=True, check=True
+        ).stdout
+        digest = hashlib.sha256(deb.read_bytes()).hexdigest()
+        entries.append(f"{fields}Filename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n")
+    (folder / "Packages").write_text("\n".join(entries))
+    data = (folder / "Packages").read_bytes()
+    (folder / "Release").write_text(
+        "Origin: Microblog\nLabel: Microblog\nSuite: stable\nCodename: stable\n"
+        f"Date: {formatdate(usegmt=True)}\n"
+        f"SHA256:\n {hashlib.sha256(data).hexdigest()} {len(data)} Packages\n"
+    )
+    machine.run("sh", "-c", "rm -f /etc/apt/sources.list.d/* /etc/apt/sources.list")
+    (machine.root / "etc/apt/sources.list").write_text("deb [trusted=yes] file:/srv/apt ./\n")

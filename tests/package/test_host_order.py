@@ -15,6 +15,7 @@ RANKS = (
     ("site",),
     ("database",),
     ("backups",),
+    ("updates",),
     ("extras", "health", "card", "handmade"),
     ("plan",),
     ("setup",),

@@ -25,7 +25,7 @@ from microblog.host.machine import files, layout, privileges
 ENV_MEMBER = "config/microblog.env"
 TLS_MEMBERS = {"config/tls/cert.pem": "cert.pem", "config/tls/key.pem": "key.pem"}
 # How many of each kind stay; those that somebody asked for stay until somebody deletes them.
-KEPT = {"daily": 7, "upgrade": 3, "restore": 3}
+KEPT = {"daily": 7, "upgrade": 3, "update": 3, "restore": 3}
 _NAME = re.compile(r"microblog-\d{8}T\d{6}Z-(\w+)\.tar\.gz")
 # Beside the data themselves, which gzip makes some three times smaller.
 _SPARE_BYTES = 32 * 2**20

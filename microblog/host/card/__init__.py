@@ -1,1 +1,1 @@
-"""The Raspberry Pi's card and ``microblog.txt``. Reaches backups and what is below."""
+"""The Raspberry Pi's card and ``microblog.txt``. Reaches updates and what is below."""

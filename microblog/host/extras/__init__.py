@@ -1,1 +1,1 @@
-"""What an administrator may ask for besides, each with a way back. Reaches backups and what is below."""
+"""What an administrator may ask for besides, each with a way back. Reaches updates and what is below."""

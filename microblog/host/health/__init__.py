@@ -1,1 +1,1 @@
-"""Whether all is well, for people and for monitors. Reaches backups and what is below."""
+"""Whether all is well, for people and for monitors. Reaches updates and what is below."""

@@ -17,8 +17,10 @@ from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import backup
 from microblog.host.database import kinds, schema
+from microblog.host.health import failed
 from microblog.host.machine import layout, ledger, privileges, services
 from microblog.host.site import certificate, front, maintenance, nginx, supervisor
+from microblog.host.updates import journal
 
 CERTIFICATE_DAYS = 14
 BACKUP_HOURS = 48
@@ -163,6 +165,23 @@ def _backup(_: Config) -> Fact:
     return Fact(f"{hours:.0f} hours ago, {path.name}", hours <= BACKUP_HOURS, {"hours": round(hours, 1)})
 
 
+def _update(_: Config) -> Fact:
+    begun, ended = journal.read(), journal.last()
+    if begun:
+        return Fact(f"under way, at {begun.step}", True, {"step": begun.step})
+    if not ended:
+        return Fact("none yet")
+    good = ended["result"] == journal.UPDATED
+    why = "" if good else f": {ended['why']}"
+    text = f"{ended['result']}, {ended['ended']}{why}"
+    return Fact(text, good, {"result": ended["result"], "ended": ended["ended"]})
+
+
+def _units(_: Config) -> Fact:
+    bad = failed.failed()
+    return Fact(f"failed: {', '.join(bad)}" if bad else "none has failed", not bad, {"failed": bad})
+
+
 def _search(config: Config) -> Fact:
     if not config.elasticsearch_url:
         return Fact("in the database")
@@ -199,4 +218,6 @@ _FACTS: dict[str, Callable[[Config], Fact]] = {
     "search": _search,
     "disk": _disk,
     "backup": _backup,
+    "update": _update,
+    "units": _units,
 }

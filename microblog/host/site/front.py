@@ -45,7 +45,7 @@ def look(config: Config) -> "Sight | None":
     """
     if not nginx.installed() and not nginx.neighbour():
         return None
-    name, address = _name(config), _address()
+    name, address = first_name(config), _address()
     sights = [sight for scheme in _PORTS if (sight := _look(scheme, address, name, config))]
     # Who types a name comes by plain HTTP first.
     bad = [sight for sight in sights if not sight.good]
@@ -65,14 +65,14 @@ def answers() -> bool:
 
 def fetch(config: Config, path: str) -> int:
     """The status of the answer to a page, over HTTPS where that is served; 0 where nobody answers."""
-    name, address = _name(config), _address()
+    name, address = first_name(config), _address()
     for scheme in _PORTS:
         with suppress(OSError, http.client.HTTPException), _connect(scheme, address, name) as opened:
             return _request(opened, name, path).status
     return 0
 
 
-def _name(config: Config) -> str:
+def first_name(config: Config) -> str:
     """The first that visitors are told of, else the machine's."""
     told = [name for name in config.host_names if not name.startswith("[")]
     return (told[0].partition(":")[0] if told else "") or (names.machine_names() or ["localhost"])[0]

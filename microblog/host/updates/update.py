@@ -1,0 +1,366 @@
+"""``microblog update``: a backup, the new packages, a look as visitors have it; and the way back.
+
+:func:`prepare` is the installed version's work. :func:`finish` is done by a copy of that version's
+code, in a service of systemd's: neither what comes nor a terminal that closes has a say in it.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import microblog
+from microblog.config import Config
+from microblog.errors import HostError
+from microblog.host.backups import backup, restore
+from microblog.host.database import kinds
+from microblog.host.machine import apt, layout, lock, privileges, services
+from microblog.host.site import maintenance, supervisor, telling
+from microblog.host.updates import journal, packages, sight
+from microblog.host.updates.journal import Change, Journal
+
+UNIT = "microblog-update.service"
+_CODE = journal.FOLDER / "code"
+FINISH = _CODE / "finish"
+_START = """\
+#!/usr/bin/python3
+# A copy of the version that began an update, beside this file: it ends it, whatever has come.
+import sys
+
+sys.dont_write_bytecode = True
+sys.argv[1:] = ["update", "--finish"]
+from microblog.cli import main
+
+main()
+"""
+# Beside what is packed again: dpkg's own work, and logs.
+_SPARE_BYTES = 64 * 2**20
+_FOLLOW_SECONDS = 0.2
+_DATABASE_SECONDS = 60
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """:ivar changes: the packages, and their versions.
+    :ivar size: what is written before anything is changed, in bytes, roughly.
+    """
+
+    changes: list[Change]
+    size: int
+
+    def lines(self) -> list[str]:
+        if not self.changes:
+            return ["Nothing to update"]
+        return [change.text() for change in self.changes]
+
+
+def available(*, refresh: bool, everything: bool = False) -> Plan:
+    """What an update would change.
+
+    :param refresh: bring apt's lists up to date first.
+    :param everything: all of the system's packages, not only the site's and what it needs.
+    :raises HostError: apt cannot tell.
+    """
+    privileges.require_root("update", "sudo microblog update")
+    if refresh:
+        packages.refresh()
+    found = packages.changes(everything=everything)
+    return Plan(found, packages.size(found))
+
+
+def prepare(plan: Plan, say: Say, *, seconds: float = 300.0) -> None:
+    """Fetch what comes, keep what is there. Nothing that runs is changed.
+
+    :param seconds: how long the new version may take to answer well.
+    :raises HostError: an update may not begin now; nothing of it stays.
+    """
+    privileges.require_root("update", "sudo microblog update")
+    with journal.sole() as alone:
+        if not alone or journal.read():
+            raise HostError("another update has not ended", "microblog update --finish ends it")
+        if not sight.switched_off() and (wrong := sight.complaint()):
+            raise HostError(
+                f"the site is not well before the update: {wrong}",
+                "microblog doctor says more; or update with no way back: apt-get upgrade",
+            )
+        begun = Journal("owner", plan.changes, _revisions(), seconds=seconds)
+        try:
+            _room(plan)
+            packages.fetch(plan.changes)
+            say("Keeping the version that is installed ...")
+            _keep(begun)
+            if packages.concerns_database(plan.changes):
+                begun.backup = str(backup.backup(kind="update")[0])
+                say(f"Backed up to {begun.backup}")
+            begun.at(journal.INSTALL)
+        except (HostError, OSError) as error:
+            journal.forget()
+            raise _not_begun(error) from None
+        except BaseException:
+            journal.forget()
+            raise
+
+
+def _not_begun(error: "HostError | OSError") -> HostError:
+    if isinstance(error, HostError):
+        return HostError(f"the update was not begun: {error.message}", error.hint)
+    return HostError(
+        f"the update was not begun: {error.filename or journal.FOLDER}: {error.strerror}", "make room there"
+    )
+
+
+def watch(say: Say) -> None:
+    """Before the system updates itself: keep what the site stands on, where that may change.
+
+    What cannot be kept has no way back, and is updated all the same: security goes first.
+    """
+    privileges.require_root("update", "sudo microblog update")
+    if not apt.installed("unattended-upgrades") or sight.switched_off() or sight.complaint():
+        return
+    with journal.sole() as alone:
+        if not alone or journal.read():
+            return
+        try:
+            found = [
+                change
+                for change in packages.simulated("dist-upgrade")
+                if packages.CONCERN.fullmatch(change.name)
+            ]
+            if not found:
+                return
+            begun = Journal("system", found, _revisions())
+            _room(Plan(found, packages.size(found)))
+            _keep(begun)
+            if packages.concerns_database(found):
+                begun.backup = str(backup.backup(kind="update")[0])
+            begun.at(journal.SYSTEM)
+        except (HostError, OSError) as error:
+            journal.forget()
+            say(f"What the system updates now has no way back: {error}")
+
+
+def _room(plan: Plan) -> None:
+    journal.FOLDER.mkdir(mode=0o755, exist_ok=True)
+    free, needed = shutil.disk_usage(journal.FOLDER).free, plan.size + _SPARE_BYTES
+    if free < needed:
+        raise HostError(
+            f"{journal.FOLDER} has {free // 2**20} MiB free, {needed // 2**20} MiB are needed",
+            "apt-get clean, or delete something else there",
+        )
+
+
+def _keep(begun: Journal) -> None:
+    """The code that ends the update, and the packages to go back to."""
+    for folder in (_CODE, journal.OLD):
+        shutil.rmtree(folder, ignore_errors=True)
+    begun.at(journal.PREPARE)
+    source = Path(microblog.__file__).parent
+    shutil.copytree(source, _CODE / "microblog", ignore=shutil.ignore_patterns("__pycache__"))
+    FINISH.write_text(_START, encoding="utf-8")
+    packages.keep(begun.changes, journal.OLD)
+    os.sync()
+
+
+def _revisions(seconds: float = 5) -> list[str]:
+    database = kinds.of(Config.load(layout.env_file()).database_url)
+    return sorted(database.revisions(lambda _: None, wait_seconds=seconds))
+
+
+def begin() -> None:
+    """Have a prepared update go on by itself; :func:`follow` tells how it goes.
+
+    :raises HostError: it cannot be started.
+    """
+    journal.PROGRESS.unlink(missing_ok=True)
+    if services.booted():
+        done = services.run("systemctl", "start", "--no-block", UNIT)
+        if done.returncode:
+            raise HostError(f"{UNIT} does not start: {done.stdout.strip()}", "microblog update --finish")
+    else:
+        subprocess.run(["/usr/bin/python3", str(FINISH)], check=False, start_new_session=True)
+
+
+def running() -> bool:
+    """Whether an update goes on at this moment."""
+    with journal.sole() as alone:
+        return not alone
+
+
+def follow() -> Iterator[str]:
+    """The lines of an update that has been begun, until it ends."""
+    seen = 0
+    while True:
+        # Asked before the lines are read: none comes after.
+        goes_on = services.booted() and services.state(UNIT) in ("active", "activating", "reloading")
+        text = journal.PROGRESS.read_text(encoding="utf-8") if journal.PROGRESS.exists() else ""
+        lines = text[seen : text.rfind("\n") + 1]
+        seen += len(lines)
+        yield from lines.splitlines()
+        if not goes_on:
+            return
+        time.sleep(_FOLLOW_SECONDS)
+
+
+def ended() -> dict[str, Any]:
+    """How the update ended that was followed to its end.
+
+    :raises HostError: it has not ended.
+    """
+    if journal.read():
+        raise HostError(
+            "the update has not ended", f"{services.log_of(UNIT)}; then: microblog update --finish"
+        )
+    return journal.last()
+
+
+def finish(say: Say) -> "dict[str, Any] | None":
+    """End an update, either way: after :func:`prepare`, and at the boot after a power cut.
+
+    :return: how it ended, as :func:`journal.last` says; None where there was none.
+    """
+    privileges.require_root("update", "sudo microblog update")
+    with journal.sole() as alone:
+        begun = journal.read()
+        if not alone or begun is None:
+            return None
+
+        def told(text: str) -> None:
+            say(text)
+            _note(text)
+
+        return _finish(begun, told)
+
+
+def _note(text: str) -> None:
+    """Who has lost the terminal, or looks from a page, reads on there."""
+    with suppress(OSError), journal.PROGRESS.open("a", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+
+
+def _finish(begun: Journal, say: Say) -> "dict[str, Any] | None":
+    if begun.step == journal.PREPARE:
+        journal.forget()
+        say("An update was interrupted before it had changed anything: begin it again")
+        return None
+    packages.wait_for_others()
+    if begun.step == journal.SYSTEM:
+        begun.changes = [
+            change for change in begun.changes
+            if packages.installed(change.name) != change.old or not packages.whole(change.name)
+        ]  # fmt: skip
+        if not begun.changes:
+            journal.forget()
+            return None
+        packages.complete()
+        begun.at(journal.CHECK)
+    if begun.step == journal.INSTALL:
+        say(f"Installing {', '.join(change.text() for change in begun.changes)}")
+        if why := packages.install(begun.changes, _heard(say)):
+            begun.why = why
+            begun.at(journal.BACK)
+        else:
+            begun.at(journal.CHECK)
+    if begun.step == journal.CHECK:
+        say("Looking at the site as visitors do ...")
+        if not sight.switched_off() and (wrong := sight.wait(begun.seconds)):
+            begun.why = wrong
+            begun.at(journal.BACK)
+        else:
+            packages.accept(begun.changes)
+            say("The update is in place, and visitors see the site")
+            return journal.end(begun, journal.UPDATED)
+    return _go_back(begun, say)
+
+
+def _heard(say: Say) -> Callable[[str], None]:
+    """Of what apt says: a package's turn, and setup's own words."""
+
+    def heard(line: str) -> None:
+        if line.startswith(
+            ("Setting up ", "microblog: ", "Backed up to ", "Bringing the database", "dpkg: error")
+        ):
+            say(line)
+
+    return heard
+
+
+def _go_back(begun: Journal, say: Say) -> dict[str, Any]:
+    say(f"The new version is taken back: {begun.why}")
+    # A database server that the update has broken is mended by its old version alone.
+    waits = _data_back(begun, say)
+    wrong = packages.put_back(journal.OLD, _heard(say))
+    if waits:
+        waits = _data_back(begun, say, again=True)
+        packages.complete()
+    if not sight.switched_off():
+        wrong = sight.wait(begun.seconds) or ""
+    packages.refuse([change for change in begun.changes if change.old])
+    if wrong or waits:
+        ended = journal.end(
+            begun, journal.FAILED, f"{begun.why}; and the way back has failed: {waits or wrong}"
+        )
+    else:
+        say("Version and data are as they were")
+        ended = journal.end(begun, journal.TAKEN_BACK, begun.why)
+    _tell(ended, say)
+    return ended
+
+
+def _data_back(begun: Journal, say: Say, *, again: bool = False) -> str:
+    """Put the data back where the update has changed their schema.
+
+    :return: why that has to wait for the old version, or has failed; empty where all is well.
+    """
+    config = Config.load(layout.env_file())
+    database = kinds.of(config.database_url)
+    if not begun.backup or database.elsewhere or not database.may_have_second():
+        # Others may be writing to it at this moment: their posts must stay.
+        return ""
+    with lock.sole(say):
+        try:
+            if (
+                not layout.UPGRADING.exists()
+                and not layout.RESTORING.exists()
+                and _revisions(_DATABASE_SECONDS if again else 5) == begun.revisions
+            ):
+                return ""
+            maintenance.on()
+            supervisor.stop()
+            if layout.RESTORING.exists():
+                restore.finish(say)
+            _keep_written(say)
+            say("Putting the data back ...")
+            restore.put_back(Path(begun.backup), config, say)
+            layout.UPGRADING.unlink(missing_ok=True)
+        except (HostError, OSError) as error:
+            return error.message if isinstance(error, HostError) else str(error)
+    return ""
+
+
+def _keep_written(say: Say) -> None:
+    """Visitors may have written between the new version's start and its end."""
+    try:
+        say(f"What was written meanwhile is kept in {backup.backup(kind='restore')[0]}")
+    except HostError as error:
+        say(f"What was written meanwhile is not kept: {error.message}")
+
+
+def _tell(ended: dict[str, Any], say: Say) -> None:
+    lines = [Change(**change).text() for change in ended["changes"]]
+    whose = "An update" if ended["origin"] == "owner" else "An update that the system made by itself"
+    then = (
+        "The next version is taken when it comes; this one no more, until: microblog update --again"
+        if ended["result"] == journal.TAKEN_BACK
+        else "microblog doctor says what to do"
+    )
+    telling.tell(
+        f"{whose} was {ended['result']}" if ended["result"] != journal.FAILED else f"{whose} has failed",
+        "\n".join([f"Because: {ended['why']}", "", *lines, "", then]),
+        say,
+    )
