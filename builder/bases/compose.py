@@ -33,7 +33,8 @@ _LAYOUTS = Folder("builder/disk/layouts")
 
 def scripts(base: ComposedBase) -> list[Path]:
     """The files, besides the definition and code, that a composed base depends on."""
-    return [paths.base_file(name) for name in (base.prepare, base.customize, "mke2fs.conf") if name]
+    named = (base.prepare, base.customize, *base.leave_out, "mke2fs.conf")
+    return [paths.base_file(name) for name in named if name]
 
 
 def code(base: ComposedBase) -> list[ModuleType]:
@@ -83,6 +84,18 @@ def _hook(kind: str, script: str) -> list[str]:
     return [f"--{kind}-hook={paths.base_file(script).read_text()}"]
 
 
+def _leaving_out(base: ComposedBase) -> list[str]:
+    """What mmdebstrap is told besides, where parts of packages are left out: dpkg's settings, which the
+    machine keeps for its upgrades."""
+    told = []
+    for name in base.leave_out:
+        text = paths.base_file(name).read_text()
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        told += [f"--dpkgopt={line}" for line in lines]
+        told.append(f"--customize-hook=cat > \"$1/etc/dpkg/dpkg.cfg.d/{name}\" <<'END'\n{text}END")
+    return told
+
+
 def _of_a_day(base: ComposedBase, asked: Request) -> list[str]:
     """What mmdebstrap is told besides, where packages are those of an earlier day: an old index is good, and
     the machine's own archives are today's."""
@@ -123,7 +136,7 @@ def compose(
              f"--include={','.join([*base.packages, *include])}",
              '--aptopt=Acquire::Languages "none"',
              *_hook("extract", base.prepare), *_hook("customize", base.customize),
-             *_of_a_day(base, asked),
+             *_leaving_out(base), *_of_a_day(base, asked),
              base.suite, tar, *archives(base, asked)],
             # Half-done trees go with the scratch directory; an ordinary user's
             # namespace cannot enter it, and mmdebstrap then cleans up /tmp itself.

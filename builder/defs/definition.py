@@ -51,6 +51,9 @@ class ComposedBase(Definition):
     packages: list[str]
     prepare: str = ""
     """The script beside the definition that mmdebstrap runs before the first package is installed."""
+    leave_out: list[str] = dataclasses.field(default_factory=list)
+    """Files beside the definition that say what of packages is left out, on the machine too (dpkg(1),
+    path-exclude)."""
     mirror: str = ""
     """The archive's URL, instead of Debian's own, which mmdebstrap knows; its updates are taken, too."""
     security_mirror: str = "http://security.debian.org/debian-security"
@@ -123,6 +126,7 @@ _SHAPES: dict[str, tuple[str, str]] = {
     "provision": (_NAME, "the name of a file"),
     "prepare": (_NAME, "the name of a file"),
     "customize": (_NAME, "the name of a file"),
+    "leave_out": (_NAME, "the name of a file"),
     "packages": (_PACKAGE, "a package's name"),
     "hold": (r"[a-z0-9*?][a-z0-9+.*?-]*", "a package's name, or a pattern of such"),
     "components": (_PACKAGE, "a component's name"),
@@ -297,8 +301,8 @@ def load_base(name: str) -> Base:
         )
     base = _fill(_METHODS[method], path, values)
     if isinstance(base, ComposedBase):
-        for script in filter(None, (base.prepare, base.customize)):
-            _must_exist(path, paths.base_file(script))
+        for named in filter(None, (base.prepare, base.customize, *base.leave_out)):
+            _must_exist(path, paths.base_file(named))
         if base.architecture not in _COMPOSED[base.layout]:
             raise BuildError(
                 f"{path}: a {base.layout} is composed for {' or '.join(_COMPOSED[base.layout])},"

