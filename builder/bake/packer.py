@@ -27,6 +27,10 @@ _PLUGINS_TEMPLATE = "plugins.pkr.hcl.j2"
 _SOURCE = re.compile(r'^source\s+"([^"]+)"', re.MULTILINE)
 _ESCAPES = {"%!(PACKER_COMMA)": ",", "\\n": "\n", "\\r": ""}
 
+# What Packer says when a script has failed, and what stands before each line that it printed.
+_SCRIPT_FAILED = "Provisioning step had errors"
+_OF_SOURCE = re.compile(r"^==> [\w.-]+: ")
+
 
 @dataclass(frozen=True)
 class Line:
@@ -111,7 +115,9 @@ def name_plugins(template: Path, found: tuple[int, ...], templates: Path) -> Non
 
 
 def lay_out_scripts(templates: Path) -> None:
-    """Put the scripts that provision where templates look for them: provision/ beside them."""
+    """Put the scripts that provision where templates look for them, provision/ beside them, and files/, the
+    trees that they lay down."""
+    (templates / "files").symlink_to(paths.PACKER / "files")
     folder = templates / "provision"
     folder.mkdir()
     for place in paths.script_folders():
@@ -151,7 +157,7 @@ def call(
     :param options: what packer.py makes flags of: ``{"var_file": path}``.
     :param heard: called with each line of the stream.
     :param log: the stream is kept there.
-    :raises BuildError: Packer fails; with the first error that it named.
+    :raises BuildError: Packer fails; with the first error that it named, or a script's last words.
     """
     request = {
         "executable": executable,
@@ -160,6 +166,7 @@ def call(
         "options": dict(options),
     }
     errors: list[str] = []
+    last_words: list[str] = []
     with log.open("w") as kept:
         child = subprocess.Popen(
             [sys.executable, "-m", "builder.bake.packer_session", json.dumps(request)],
@@ -190,13 +197,18 @@ def call(
                     continue
                 if line.kind == "error" or line.data[:1] == ["error"]:
                     errors.append(line.text or line.data[-1])
+                elif _SCRIPT_FAILED in line.text:
+                    # What programs of it printed before, all of it, counts as errors, too.
+                    last_words = last_words or [_OF_SOURCE.sub("", errors[-1])] if errors else []
                 heard(line)
         except BaseException:
             _end(child)
             raise
         code = child.wait()
     if code != 0:
-        lines = [line.strip() for error in errors for line in error.splitlines() if line.strip()]
+        lines = [
+            line.strip() for error in last_words or errors for line in error.splitlines() if line.strip()
+        ]
         # Failed getting the "github.com/hashicorp/qemu" plugin:
         said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or f"exit {code}"
         raise BuildError(f"packer {command} failed: {said}", f"The whole log: {log}")

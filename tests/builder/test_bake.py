@@ -264,3 +264,21 @@ def test_a_guest_that_hangs_is_given_up(monkeypatch, tmp_path):
 
 def test_the_definitions_name_what_is_there():
     assert (paths.PACKER / "cloud.pkr.hcl").is_file()
+
+
+def test_a_scripts_last_words_are_told_not_its_first_ones(tmp_path):
+    """systemctl enable, among many, tells what it did as if it were an error."""
+    (tmp_path / "x.pkr.hcl").write_text(
+        """source "null" "x" {
+  communicator = "none"
+}
+build {
+  sources = ["source.null.x"]
+  provisioner "shell-local" {
+    inline = ["echo Created symlink >&2", "echo done", "echo lay: no such tree >&2", "exit 3"]
+  }
+}
+"""
+    )
+    with pytest.raises(BuildError, match=r"^packer build failed: lay: no such tree$"):
+        packer.call(packer.find(), "build", tmp_path, {}, lambda _: None, tmp_path / "log")
