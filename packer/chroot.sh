@@ -36,7 +36,7 @@ for script in $SCRIPTS; do
     cat "$PROVISION/$script"
 done > "$root/run/provision"
 env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
-    QEMU_CPU="$QEMU_CPU" PACKAGES="$PACKAGES" chroot "$root" /bin/sh -eu /run/provision < /dev/null || {
+    QEMU_CPU="$QEMU_CPU" PACKAGES="$PACKAGES" FILES=/run/files chroot "$root" /bin/sh -eu /run/provision < /dev/null || {
     [ -n "${KEEP_FAILED-}" ] || exit 1
     echo "phase: kept"
     sleep infinity

@@ -161,11 +161,17 @@ source "qemu" "cloud" {
 build {
   sources = ["source.qemu.cloud"]
 
+  # What they lay down, as FILES.
+  provisioner "file" {
+    source      = "${path.root}/files"
+    destination = "/run"
+  }
+
   # One script of them all: each one uploaded and run by itself costs seconds under emulation.
   provisioner "shell" {
     inline           = [for script in var.provision : file("${path.root}/provision/${script}")]
     inline_shebang   = "/bin/sh -eu"
-    environment_vars = ["PACKAGES=${join(" ", var.packages)}"]
+    environment_vars = ["PACKAGES=${join(" ", var.packages)}", "FILES=/run/files"]
     execute_command  = "{{ .Vars }} sh {{ .Path }}${var.keep_failed ? " || { echo 'phase: kept'; sleep infinity; }" : ""}"
     remote_folder    = "/run"
     skip_clean       = true

@@ -21,7 +21,7 @@ from builder.defs.definition import Image
 
 _SPACE = 8 << 30
 # What all templates share.
-_COMMON = ("chroot.sh", "plugins.pkr.hcl.j2", "seed")
+_COMMON = ("chroot.sh", "plugins.pkr.hcl.j2", "seed", "files/lay")
 # apt's status lines (apt's README.progress-reporting): pmstatus:PACKAGE:PERCENT:TEXT
 _APT_STATUS = re.compile(r"(?:pm|dl)status:[^:]*:([0-9.]+):(.*)")
 
@@ -183,6 +183,5 @@ def _lay_out(template: Path, version: tuple[int, ...], templates: Path) -> None:
     """Put together the directory that Packer reads."""
     (templates / template.name).symlink_to(template)
     packer.lay_out_scripts(templates)
-    for name in ("files", "chroot.sh"):
-        (templates / name).symlink_to(paths.PACKER / name)
+    (templates / "chroot.sh").symlink_to(paths.PACKER / "chroot.sh")
     packer.name_plugins(template, version, templates)

@@ -57,10 +57,16 @@ build {
     destination = "/tmp/microblog.deb"
   }
 
+  # What the scripts lay down, as FILES.
+  provisioner "file" {
+    source      = "${path.root}/files"
+    destination = "/tmp"
+  }
+
   provisioner "shell" {
     inline           = [for script in var.provision : file("${path.root}/provision/${script}")]
     inline_shebang   = "/bin/sh -eu"
-    environment_vars = ["PACKAGES=${join(" ", var.packages)}"]
+    environment_vars = ["PACKAGES=${join(" ", var.packages)}", "FILES=/tmp/files"]
     execute_command  = "sudo env {{ .Vars }} sh {{ .Path }}"
     skip_clean       = true
   }

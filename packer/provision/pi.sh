@@ -3,15 +3,8 @@
 set -eu
 echo "phase: pi"
 
-# packer/files/pi is laid down as it stands, all of it root's; each file there says what it is for.
-(
-    cd /run/files/pi
-    find . -type f | while read -r file; do
-        mode=644
-        [ ! -x "$file" ] || mode=755
-        install -D -m "$mode" "$file" "/$file"
-    done
-)
+# packer/files/pi: each file there says what it is for.
+sh "$FILES/lay" pi
 # Nobody certifies a name that ends with .local: visitors come by plain HTTP. No secret is in this: the
 # machine adds its own.
 chown root:microblog /etc/microblog/microblog.env

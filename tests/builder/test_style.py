@@ -14,7 +14,11 @@ from builder.core import paths
 
 _SHELL = [
     *paths.PACKER.glob("provision/*.sh"),
-    *(file for file in paths.PACKER.glob("files/**/*") if file.is_file() and file.stat().st_mode & 0o100),
+    *(
+        file
+        for file in paths.PACKER.glob("files/**/*")
+        if file.is_file() and file.read_bytes()[:9] == b"#!/bin/sh"
+    ),
     *(paths.DEFINITIONS / "bases").glob("*.sh"),
     paths.ROOT / ".ci/run",
     paths.ROOT / "tests/stranger/bare-root",
@@ -27,8 +31,11 @@ _MAINTAINER = [
 
 # All that is Python.
 _PYTHON = [
-    paths.ROOT / name
-    for name in ("build.py", "builder", "debian", "docs", "images", "microblog", "packer", "tests")
+    *(
+        paths.ROOT / name
+        for name in ("build.py", "builder", "debian", "docs", "images", "microblog", "packer", "tests")
+    ),
+    paths.PACKER / "files/tune/usr/local/sbin/user-data-check",
 ]
 # Methods' keywords that point releases brought: Debian 12's own Python, 3.11.2, does not have them.
 _TOO_NEW = {("extract", "filter"), ("extractall", "filter")}

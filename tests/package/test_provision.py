@@ -56,7 +56,7 @@ class System:
              "sh", "-eu", "-c", _ENTER, self.root, self.pool, paths.PACKER / "files"],
             input=script, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "PACKAGES": "odd",
-                 "LC_ALL": "C.UTF-8"},
+                 "LC_ALL": "C.UTF-8", "FILES": "/run/files"},
             timeout=900, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
@@ -174,11 +174,17 @@ def test_ubuntus_grub_is_told_its_disk_and_snaps_come_after_the_site(system: Sys
     assert "site-first" in system.read("etc/systemd/system/snapd.service.d/microblog.conf")
 
 
-def test_a_base_without_grub_or_snap_gets_nothing_of_them(system: System) -> None:
+def test_cloud_init_tells_nothing_to_a_grub_that_is_not_there(system: System) -> None:
     system.write("etc/cloud/cloud.cfg.d/05_base.cfg", "")
     system.provision("tune.sh")
     assert "grub_dpkg: {enabled: false}" in system.read("etc/cloud/cloud.cfg.d/20-microblog.cfg")
-    assert not system.there("etc/systemd/system/snapd.service.d")
+
+
+def test_a_base_without_cloud_init_gets_nothing_of_it(system: System) -> None:
+    system.provision("tune.sh")
+    assert not system.there("etc/cloud")
+    assert not system.there("etc/systemd/system/user-data-check.service")
+    assert system.there("etc/systemd/system/multi-user.target.wants/site-first.service")
 
 
 def test_raspberry_pi_os_is_provisioned(system: System) -> None:
