@@ -19,7 +19,9 @@ class UefiMachine:
     """It is ended as soon as its init runs: firmware, GRUB, kernel, initrd and root have found each other."""
 
     def __init__(self, lab: Lab) -> None:
-        emulator = EMULATORS["amd64"]
+        emulator = EMULATORS[lab.image.facts.architecture]
+        # A board that has no BIOS brings its own.
+        firmware = emulator.firmware or _FIRMWARE
         work = lab.work / "uefi"
         work.mkdir()
         overlay, self._console = work / "overlay.qcow2", work / "console"
@@ -42,7 +44,7 @@ class UefiMachine:
                 program("setpriv", "util-linux"), "--pdeathsig", "KILL", emulator.binary, *emulator.machine,
                 "-accel", f"{lab.accelerator}{ACCELERATOR_OPTIONS[lab.accelerator]}", "-cpu", emulator.cpu,
                 "-m", "1024", "-nodefaults", "-display", "none", "-serial", f"file:{self._console}",
-                "-bios", _FIRMWARE.path, "-drive", f"if=virtio,format=qcow2,file={overlay},cache=unsafe",
+                "-bios", firmware.path, "-drive", f"if=virtio,format=qcow2,file={overlay},cache=unsafe",
             ],
             start_new_session=True,
         )  # fmt: skip
