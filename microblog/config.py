@@ -25,6 +25,8 @@ HOST_NAME = re.compile(
     rf"(?:(?=[^:]{{1,253}}(?::|\Z)){_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::[0-9]{{1,5}})?"
 )
 # root@localhost is one: a server has mailboxes of its own.
+# No token that is tried out.
+_TOKEN_MIN = 20
 _MAILBOX = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?"
 )
@@ -74,6 +76,7 @@ class Config:
         register at.
     :ivar claim_nearby: whether, for an hour after a machine's first boot, visitors of its own home network
         need none.
+    :ivar metrics_token: who has it may read ``/metrics``; empty: there is no such page.
     :ivar bind: where gunicorn listens, with commas; empty: the socket that nginx looks for.
     """
 
@@ -94,6 +97,7 @@ class Config:
     bind: str = ""
     claim_code: str = field(default="", repr=False)
     claim_nearby: bool = False
+    metrics_token: str = field(default="", repr=False)
 
     @classmethod
     def load(
@@ -141,6 +145,7 @@ class _Reader:
             bind=self.get("BIND"),
             claim_code=self.claim_code(),
             claim_nearby=self.boolean("CLAIM_NEARBY", False),
+            metrics_token=self.metrics_token(),
         )
 
     def get(self, key: str) -> str:
@@ -226,6 +231,16 @@ class _Reader:
         index = re.fullmatch(r"/?|/[a-z0-9][a-z0-9._-]*/?", url.path)
         if value and not (url.scheme in ("http", "https") and url.hostname and index and not url.query):
             raise wrong
+        return value
+
+    def metrics_token(self) -> str:
+        value = self.word("METRICS_TOKEN")
+        if value and len(value) < _TOKEN_MIN:
+            raise self.wrong(
+                "METRICS_TOKEN",
+                f"has fewer than {_TOKEN_MIN} characters",
+                "make one with: openssl rand -hex 20",
+            )
         return value
 
     def count(self, key: str, default: int) -> int:
@@ -374,6 +389,11 @@ SETTINGS = (
     ),
     Setting("MS_TRANSLATOR_KEY", "Microsoft Translator's, for the Translate link", "no link"),
     Setting("MS_TRANSLATOR_REGION", "of that subscription", "a global one"),
+    Setting(
+        "METRICS_TOKEN",
+        "who sends it (`Authorization: Bearer TOKEN`) may read `/metrics`, for Prometheus; 20 characters",
+        "no such page",
+    ),
     Setting(
         "ELASTICSEARCH_URL",
         "where posts are searched: `http[s]://[USER:PASSWORD@]HOST[:PORT][/INDEX]`",

@@ -32,6 +32,7 @@ from microblog.web import (
     last_seen,
     letters,
     machine,
+    metrics,
     navigation,
     people,
     posts,
@@ -177,6 +178,9 @@ def build_app(config: Config) -> Flask:
     )
 
     app.register_blueprint(health.blueprint)
+    if config.metrics_token:
+        app.config["METRICS_TOKEN"] = config.metrics_token
+        app.register_blueprint(metrics.blueprint)
     app.register_blueprint(auth.blueprint)
     app.register_blueprint(first_run.blueprint)
     app.register_blueprint(account.blueprint)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # Load balancers and supervisors call the server by whatever they know it by.
-EXEMPT = {"health.healthz", "health.readyz"}
+EXEMPT = {"health.healthz", "health.readyz", "metrics.metrics"}
 _LAST_STOP = re.compile(r"(?<=[A-Za-z0-9])\.(?=(?::[0-9]{1,5})?\Z)")
 
 
