@@ -4,7 +4,7 @@
 _microblog()
 {
     local current=${COMP_WORDS[COMP_CWORD]}
-    local words="agent backup db doctor harden https import mail restore routes search setup shell status translate update user"
+    local words="agent backup claim db doctor harden https import mail restore routes search setup shell status translate update user"
     local before="${COMP_WORDS[*]:1:COMP_CWORD-1}"
     case $before in
         "") ;;

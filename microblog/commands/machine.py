@@ -96,6 +96,23 @@ def status(as_json: bool, nagios: bool, prometheus: bool, failed: str) -> None:
 
 
 @click.command()
+@click.option("--greeting", is_flag=True, hidden=True, help="SSH's: never an error, and soon done.")
+def claim(greeting: bool) -> None:
+    """Show the code by which a new site is claimed in the browser; nothing, once it has an owner.
+
+    It is CLAIM_CODE in the environment file, and is made of the secret key unless it was set there. Whoever
+    makes an account by 'microblog user add' has claimed the site, too.
+    """
+    from microblog.config import Config
+    from microblog.host.machine import layout
+    from microblog.host.site import claim as work
+
+    found = work.greeting() if greeting else work.line(Config.load(layout.env_file()))
+    if found:
+        click.echo(found)
+
+
+@click.command()
 @_json
 def doctor(as_json: bool) -> None:
     """Find what is wrong with this machine, say why, and what helps.
@@ -450,4 +467,4 @@ def agent(job: bool) -> None:
         work.serve()
 
 
-COMMANDS = (setup, status, doctor, update, backup, restore, import_, https, mail, harden, agent)
+COMMANDS = (setup, status, claim, doctor, update, backup, restore, import_, https, mail, harden, agent)

@@ -35,7 +35,7 @@ def _steps() -> Iterator[str]:
     for folder in layout.missing_directories():
         yield f"make {folder}"
     web = nginx.installed()
-    _, lacks = envfile.lacking(layout.env_file(), server.default_url(), proxied=web)
+    _, lacks = envfile.lacking(layout.env_file(), server.default_url(), proxied=web, new=supervisor.is_new())
     if lacks:
         yield f"write {', '.join(lacks)} to {layout.env_file()}"
     if layout.RESTORING.is_dir():

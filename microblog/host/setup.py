@@ -5,7 +5,9 @@ anywhere and run again. Run by the package's postinst, and at every boot.
 """
 
 import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from microblog.config import Config
 from microblog.errors import HostError
@@ -13,7 +15,17 @@ from microblog.host.backups import upgrade
 from microblog.host.database import kinds, memory, server
 from microblog.host.handmade import found
 from microblog.host.machine import layout, ledger, lock, privileges, services
-from microblog.host.site import certificate, envfile, front, hsts, identity, maintenance, nginx, supervisor
+from microblog.host.site import (
+    certificate,
+    claim,
+    envfile,
+    front,
+    hsts,
+    identity,
+    maintenance,
+    nginx,
+    supervisor,
+)
 
 _SEE_SECONDS = 10.0
 # A database on another machine is not waited for while the machine boots.
@@ -62,7 +74,10 @@ def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
             say(line)
         return
     web = nginx.installed()
-    if added := envfile.complete(path, server.default_url(), proxied=web):
+    if boot and envfile.is_first(path):
+        # Before the key is written: a power cut in between begins anew.
+        layout.FIRST_BOOT.write_text(f"{time.clock_gettime(time.CLOCK_BOOTTIME):.0f}\n")
+    if added := envfile.complete(path, server.default_url(), proxied=web, new=supervisor.is_new()):
         changed = True
         say(f"Wrote {', '.join(added)} to {path}")
     # One that a power cut has ended goes on, before anybody writes to what it replaces.
@@ -125,6 +140,9 @@ def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
         say("The site is switched off, its links were taken away: 'microblog setup --enable' links it again")
     elif not boot:
         _see(config, say)
+        with suppress(HostError):
+            if changed and (new := claim.line(config)):
+                say(new)
     say("The site is set up" if changed else "Nothing was missing")
 
 

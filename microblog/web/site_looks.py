@@ -15,7 +15,7 @@ from microblog.config import Config
 from microblog.models import site
 
 # Seconds in which every process has seen a change.
-EVERY = 10.0
+EVERY = 3.0
 _KEY = "microblog.looks"
 _EXEMPT = {"static", "health.healthz"}
 

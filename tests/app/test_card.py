@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from microblog.config import Config
+from microblog.errors import HostError
 from microblog.host.card import boot as card
 from microblog.host.card import bootfile
 from microblog.web import hosts
@@ -23,6 +24,7 @@ host name = Küche
 admin user = susan
 admin email = susan@example.org
 admin password = a # in a pass phrase
+claim code = gard-enxy
 wifi country = de
 wifi name = Our Wi-Fi
 wifi password = p=ss word\\
@@ -92,6 +94,8 @@ def test_after_use_no_line_counts_and_no_secret_is_left():
         ("wifi country = DE\nwifi name = x\nwifi password = 1234567", "8 to 63"),
         ("wifi country = DE\nwifi name = x\nwifi password = passwört", "8 to 63"),
         ("wifi country = Germany\nwifi name = x\nwifi password = 12345678", "two letters"),
+        ("claim code = short", "8 letters A to Z"),
+        ("claim code = AAAAAAAA", "four of them different"),
         ("ssh key = -----BEGIN OPENSSH PRIVATE KEY-----", "private key"),
         ("ssh key = me@laptop", "no public SSH key"),
         (f"ssh key = {_KEY[:40]}", "not whole"),
@@ -154,7 +158,7 @@ def _read(boot: Path) -> list[str]:
 def test_everything_gets_to_its_place_and_is_read_once(machine):
     etc, boot = machine
     (boot / "microblog.txt").write_text(_WHOLE.replace("Küche", "kueche"))
-    assert len(_read(boot)) == 5
+    assert len(_read(boot)) == 6
     assert (etc / "hostname").read_text() == (etc / "told").read_text() + "\n" == "kueche\n"
     assert (etc / "hosts").read_text() == "127.0.0.1 localhost\n127.0.1.1 kueche\n"
     assert json.loads((etc / "admin").read_text())["admin user"] == "susan"
@@ -162,7 +166,9 @@ def test_everything_gets_to_its_place_and_is_read_once(machine):
     assert wlan0["regulatory-domain"] == "DE"
     assert wlan0["access-points"] == {"Our Wi-Fi": {"password": "p=ss word\\"}}
     assert (etc / "keys").read_text().count("ssh-ed25519 ") == 2
+    # Both are set, and neither takes the other's place.
     assert "SITE_NAME='Büro" in (etc / "answers").read_text()
+    assert "CLAIM_CODE=GARDENXY\n" in (etc / "answers").read_text()
     assert {(etc / name).stat().st_mode & 0o777 for name in ("admin", "wifi")} == {0o600}
     assert b"pass phrase" not in (boot / "microblog.txt").read_bytes()
     assert not (boot / "microblog-errors.txt").exists()
@@ -255,7 +261,7 @@ def test_netplan_that_refuses_keeps_nothing_else_from_being_used(machine, monkey
     monkeypatch.setattr(card.services, "run", run)
     text = _WHOLE.replace("Küche", "kueche")
     (boot / "microblog.txt").write_text(text)
-    assert len(_read(boot)) == 5
+    assert len(_read(boot)) == 6
     assert (etc / "hostname").read_text() == "kueche\n"
     assert (etc / "keys").read_text().count("ssh-ed25519 ") == 2
     answer = (boot / "microblog-errors.txt").read_text()
@@ -310,6 +316,27 @@ def test_the_greeting_and_the_site_go_by_the_name_that_avahi_has(machine, monkey
     assert "http://garden.local\n" in card.greeting(boot)
     said = 's "no name"\n'
     assert "http://garden.local\n" in card.greeting(boot)
+
+
+@pytest.mark.parametrize(("new", "told"), [(True, "BCDF-GHJK"), (False, "user promote"), (None, "Open it")])
+def test_the_greeting_has_the_code_while_the_site_is_new(machine, monkeypatch, new, told):
+    """None: whoever is greeted may not read it."""
+    _, boot = machine
+    monkeypatch.setattr(card.names, "machine_addresses", lambda: ["192.0.2.7"])
+    monkeypatch.setattr(card.front, "answers", lambda: True)
+    monkeypatch.setattr(card.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(card.Config, "load", lambda _path: None)
+
+    def code(_config):
+        if new is None:
+            raise HostError("the file may not be read by this user")
+        return "BCDF-GHJK" if new else ""
+
+    monkeypatch.setattr(card.claim, "code", code)
+    greeting = card.greeting(boot)
+    assert "The site is up" in greeting
+    assert told in greeting
+    assert ("BCDF-GHJK" in greeting) is (new is True)
 
 
 def test_a_mistake_is_answered_until_it_is_mended(machine):

@@ -439,13 +439,13 @@ LINKS = [
 
 @pytest.fixture
 def home(monkeypatch, tmp_path):
-    """A machine at home, started for the first time ten minutes ago."""
+    """A machine at home, set up ten minutes ago, a minute after its first start."""
     import ipaddress
 
     marker = tmp_path / "first-boot"
-    marker.touch()
+    marker.write_text("60\n")
     monkeypatch.setattr(nearby, "FIRST_BOOT", marker)
-    monkeypatch.setattr(time, "clock_gettime", lambda _: 600.0)
+    monkeypatch.setattr(time, "clock_gettime", lambda _: 660.0)
     monkeypatch.setattr(names, "links", lambda: [(link, ipaddress.ip_network(net)) for link, net in LINKS])
     monkeypatch.setattr(names, "routers", lambda: {ipaddress.ip_address("192.168.1.1")})
     monkeypatch.setattr(names, "machine_addresses", lambda: ["192.168.1.7"])
@@ -514,11 +514,14 @@ def test_behind_other_proxies_all_need_it(app, make_app, home, settings):
 
 
 def test_after_the_hour_all_need_it(pi, monkeypatch):
-    monkeypatch.setattr(time, "clock_gettime", lambda _: 3600.0)
+    monkeypatch.setattr(time, "clock_gettime", lambda _: 3660.0)
     _needs_the_code(pi, from_address(pi, NEIGHBOURS[0]))
 
 
 def test_after_the_first_boot_all_need_it(pi, home):
+    for text in ("", "soon", "\xff"):
+        home.write_text(text)
+        _needs_the_code(pi, from_address(pi, NEIGHBOURS[0]))
     home.unlink()
     _needs_the_code(pi, from_address(pi, NEIGHBOURS[0]))
 

@@ -86,6 +86,7 @@ def _emulated(image: library.Result, work: Path) -> dict[str, float]:
             running.wait_for_site(now)
             running.wait_for_ssh(now)
         running.wait_for_cloud_init()
+        Visitor(running.url).claim(running.run("sudo /etc/update-motd.d/20-microblog"))
         return _rates(running.url, "the emulated machine")
 
 

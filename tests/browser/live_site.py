@@ -85,10 +85,11 @@ class Translator:
 class Site:
     """A running site.
 
+    :param settings: others than a site in use has.
     :ivar url: where it is, without a slash at the end.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, **settings):
         self.mailbox = Mailbox()
         self.translator = Translator()
         port = free_port()
@@ -106,6 +107,7 @@ class Site:
             "HOST_NAMES": f"127.0.0.1:{port}",
             "MS_TRANSLATOR_KEY": "0123456789abcdef",
             "TRANSLATOR_URL": self.translator.url,
+            **settings,
         }
         self.app = create_app(Config.load(environ=self.environment))
         with self.app.app_context():

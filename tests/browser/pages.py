@@ -2,7 +2,7 @@
 
 from microblog.models.user import EMAIL_MAX, USERNAME_MAX
 
-FOR_VISITORS = ["/", "/login", "/register", "/reset", "/nowhere", "/reset/x"]
+FOR_VISITORS = ["/", "/login", "/register", "/reset", "/nowhere", "/reset/x", "/join/x"]
 FOR_MEMBERS = [
     *(
         "/",
@@ -22,6 +22,10 @@ FOR_MEMBERS = [
         "/settings/delete",
         "/admin",
         "/admin?q=nobody",
+        "/admin/registration",
+        "/first-run/site",
+        "/first-run/address",
+        "/first-run/backups",
     ),
 ]
 

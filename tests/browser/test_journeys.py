@@ -11,6 +11,10 @@ LOG_IN = {"en": "Log in", "es": "Iniciar sesión", "ru": "Войти"}
 
 def register(page, name):
     page.goto("/register")
+    fill_in(page, name)
+
+
+def fill_in(page, name):
     page.fill("#username", name)
     page.fill("#email", f"{name}@example.org")
     page.fill("#password", PASSWORD)
@@ -153,12 +157,36 @@ def test_administration(site, visit):
     page.goto("/admin?q=troll")
     page.click("form[action='/admin/user/troll/suspend'] button")
     page.goto("/admin")
-    page.click("form[action='/admin/registration/close'] button")
+    page.click("a[href='/admin/registration']")
+    page.check("text=Nobody")
+    page.click("#submit")
     troll.goto("/explore")
     expect(troll).to_have_url(re.compile("/login"))
     newcomer = visit()
     newcomer.goto("/register")
     expect(newcomer.locator("#username")).to_have_count(0)
+
+
+def test_an_invitation(site, visit):
+    site.user("boss", is_admin=True)
+    page = visit("boss")
+    page.goto("/admin/registration")
+    page.check("text=Whoever has an invitation")
+    page.check("#approval")
+    page.click("#submit")
+    page.fill("#note", "The neighbours")
+    page.click("#invite")
+    link = page.locator("main code").inner_text()
+    expect(page.locator("main")).to_contain_text("1 person may still use it")
+    stranger = visit()
+    stranger.goto("/register")
+    expect(stranger.locator("#username")).to_have_count(0)
+    neighbour = visit()
+    neighbour.goto(link)
+    fill_in(neighbour, "neighbour")
+    expect(neighbour.locator("details.top-user")).to_be_visible()
+    stranger.goto(link)
+    expect(stranger.locator("h1")).to_have_text("By invitation")
 
 
 def test_the_end_of_an_account(site, visit):

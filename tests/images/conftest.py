@@ -43,6 +43,8 @@ IDENTITY = {
     "TLS certificate": "sudo cat /etc/microblog/tls/cert.pem",
 }
 _BETWEEN = "-- next --"
+# What SSH tells who logs in, the code of a new site among it.
+GREETING = "sudo /etc/update-motd.d/20-microblog"
 
 
 def identity(running: machine.Machine) -> dict[str, str]:
@@ -107,6 +109,7 @@ def booted(lab: Lab, request: pytest.FixtureRequest, record_testsuite_property) 
         record_testsuite_property("boot_to_https_s", f"{seconds:.1f}")
         record_testsuite_property("accelerator", lab.accelerator)
         running.wait_for_cloud_init()
+        Visitor(running.url).claim(running.run(GREETING))
         yield running
 
 

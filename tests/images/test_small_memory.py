@@ -6,6 +6,7 @@ import shlex
 import subprocess
 
 import pytest
+from conftest import GREETING
 from visitor import Visitor
 
 from builder.core.command import program
@@ -35,6 +36,7 @@ def small(lab, booted):
             running.wait_for_site(now)
             running.wait_for_ssh(now)
         running.wait_for_cloud_init()
+        Visitor(running.url).claim(running.run(GREETING))
         visitor = Visitor(running.url)
         visitor.register("ada", "a pass phrase that lasts")
         for number in range(30):

@@ -48,6 +48,17 @@ class Visitor:
             {"username": name, "email": f"{name}@example.org", "password": password, "password2": password},
         )
 
+    def claim(self, greeting: str) -> None:
+        """Make a new site one's own, as the account "owner", with the code in SSH's greeting."""
+        code = re.search(r"\b[A-Z]{4}-[A-Z]{4}\b", greeting)
+        assert code, f"the greeting has no code: {greeting}"
+        assert "This Microblog is new" in self.get("/").text
+        self.submit("/first-run", {"code": code[0]})
+        password = "a pass phrase of the owner"
+        account = {"username": "owner", "email": "owner@example.org"}
+        done = self.submit("/first-run/account", {**account, "password": password, "password2": password})
+        assert done.url.endswith("/first-run/site"), f"the site is not claimed: {done.status_code} {done.url}"
+
     def wait_for_site(self) -> None:
         wait_until(self._is_answered, "the site answers")
 

@@ -164,6 +164,8 @@ def installed(base: Path, deb: Path, shared: Path) -> Kept:
             output = install(machine, deb)
         # What the install itself leaves running is judged here, before any reboot.
         assert machine.answers()
+        # As after its first minute: it has an owner, and nobody has written anything.
+        machine.sql("INSERT INTO microblog.settings VALUES ('claimed', 'yes')")
         machine.stop()
         return output
 

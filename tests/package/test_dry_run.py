@@ -53,7 +53,10 @@ def test_what_setup_would_do_is_said_and_not_done(server: Machine) -> None:
     # A machine on which nothing was set up yet, as it says and as it then goes.
     server.run("sh", "-c", FORGET)
     said = dry_run(server)
-    assert "Would write SECRET_KEY, DATABASE_URL, TRUSTED_PROXIES to /etc/microblog/microblog.env" in said
+    assert (
+        "Would write SECRET_KEY, DATABASE_URL, TRUSTED_PROXIES, CLAIM_CODE to /etc/microblog/microblog.env"
+        in said
+    )
     assert "Would put nginx's default site aside" in said
     assert "Would enable nginx's site microblog" in said
     assert "Would make the application known to supervisor" in said

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import sqlite3
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,14 @@ from dotenv import dotenv_values
 from sqlalchemy.engine import make_url
 
 from builder.core import paths
-from microblog import gunicorn_config, ipv6
+from microblog import claiming, gunicorn_config, ipv6, names
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.gunicorn_config import worker_count
 from microblog.host.database import kinds, memory, schema, server, staging
 from microblog.host.extras import doors, https
-from microblog.host.machine import apt, files, layout, services
-from microblog.host.site import envfile, hsts, listen, nginx
+from microblog.host.machine import apt, files, layout, privileges, services
+from microblog.host.site import claim, envfile, hsts, listen, nginx
 
 VALUES = (
     *("plain", "a b#c", "x&y?z=1", "it's", '$HOME `id` \\ "', "", "mysql+pymysql://u:p@h/n"),
@@ -120,9 +121,81 @@ def test_what_is_there_or_given_is_kept() -> None:
     made = envfile.missing(
         {"DATABASE_URL": "sqlite:////x"}, {"SECRET_KEY": "given"}, "sqlite:////y", proxied=True
     )
-    assert made == {"SECRET_KEY": "given", "TRUSTED_PROXIES": "1"}
+    assert made == {"SECRET_KEY": "given", "TRUSTED_PROXIES": "1", "CLAIM_CODE": claiming.code("given")}
     # An empty line is not a setting.
     assert "SECRET_KEY" in envfile.missing({"SECRET_KEY": " "}, {}, "sqlite:////y", proxied=False)
+
+
+def test_the_code_is_of_the_key_that_is_there_or_chosen() -> None:
+    whole = {"SECRET_KEY": "x", "DATABASE_URL": "y"}
+    assert envfile.missing(whole, {}, "z", proxied=False, new=True) == {"CLAIM_CODE": claiming.code("x")}
+    # A machine that an older version has set up is not to be claimed.
+    assert envfile.missing(whole, {}, "z", proxied=False) == {}
+    lacks = envfile.missing(whole, {}, "z", proxied=True)
+    assert lacks == {"TRUSTED_PROXIES": "1", "CLAIM_CODE": claiming.code("x")}
+    for chosen in ("none", "GARDENXY"):
+        present = {"SECRET_KEY": "x", "DATABASE_URL": "y", "CLAIM_CODE": chosen}
+        assert envfile.missing(present, {}, "z", proxied=False, new=True) == {}
+    given = envfile.missing({}, {"CLAIM_CODE": "GARDENXY"}, "z", proxied=False)
+    assert given["CLAIM_CODE"] == "GARDENXY"
+
+
+def test_the_first_setup_is_known_by_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SECRET_KEY", raising=False)
+    monkeypatch.setattr(layout, "ANSWERED", tmp_path / "answers")
+    path = tmp_path / "env"
+    assert envfile.is_first(path)
+    path.write_text("HTTPS=false\n")
+    assert envfile.is_first(path)
+    path.write_text(f"SECRET_KEY={'x' * 32}\n")
+    assert not envfile.is_first(path)
+
+
+@pytest.mark.parametrize(
+    ("tables", "new"),
+    [
+        ((), False),
+        (("users",), False),
+        (("users", "settings"), True),
+        (("users", "settings", "INSERT INTO users VALUES ('susan')"), False),
+        (("users", "settings", "INSERT INTO settings VALUES ('claimed')"), False),
+        (("users", "settings", "INSERT INTO settings VALUES ('registration')"), True),
+    ],
+)
+def test_a_new_site_has_neither_an_owner_nor_anybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: tuple[str, ...], new: bool
+) -> None:
+    path = tmp_path / "site.db"
+    with sqlite3.connect(path) as connection:
+        for table in tables:
+            connection.execute(table if " " in table else f"CREATE TABLE {table} (name TEXT)")
+    # As whoever is at it: there may be no user of the site's here.
+    monkeypatch.setattr(privileges, "ask", lambda _what, work: work())
+    database = kinds.of(f"sqlite:///{path}")
+    assert database.is_new(5) is new
+    monkeypatch.setattr(names, "machine_addresses", lambda: ["2001:db8::1", "192.0.2.7"])
+    config = Config("x" * 32, f"sqlite:///{path}", claim_code="BCDFGHJK", https=True)
+    line = claim.line(config)
+    assert line == (
+        "This Microblog is new: open https://192.0.2.7 and enter the code BCDF-GHJK" if new else ""
+    )
+    assert claim.line(replace(config, claim_code="")) == ""
+    named = replace(config, host_names=("blog.example.org",))
+    assert claim.url(named) == "https://blog.example.org"
+
+
+def test_the_greeting_of_ssh_is_never_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim, "_DONE", tmp_path / "claimed")
+    monkeypatch.setenv("MICROBLOG_ENV_FILE", str(tmp_path / "none"))
+    monkeypatch.delenv("SECRET_KEY", raising=False)
+    assert claim.greeting() == ""
+    assert not (tmp_path / "claimed").exists()
+    found = ["This Microblog is new", ""]
+    monkeypatch.setattr(claim.Config, "load", lambda _path: None)
+    monkeypatch.setattr(claim, "line", lambda _config: found.pop(0))
+    # The database is asked until there is an owner, and then no more.
+    assert [claim.greeting() for _ in range(3)] == ["This Microblog is new", "", ""]
+    assert found == []
 
 
 def test_secret_keys_differ_and_are_long() -> None:

@@ -20,7 +20,8 @@ FINGERPRINT = (
 
 def test_install_says_each_thing_once(installed: Kept) -> None:
     for line in (
-        "Wrote SECRET_KEY, DATABASE_URL, TRUSTED_PROXIES to /etc/microblog/microblog.env",
+        "This Microblog is new: open https://",
+        "Wrote SECRET_KEY, DATABASE_URL, TRUSTED_PROXIES, CLAIM_CODE to /etc/microblog/microblog.env",
         "Made a certificate for this machine",
         "Made the database microblog",
         "Nginx's default site is put aside",

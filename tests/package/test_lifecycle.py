@@ -55,7 +55,7 @@ def test_a_database_named_beforehand_is_used(image: Machine) -> None:
     assert image.run("stat", "-c", "%a %U:%G", ENV).strip() == "640 root:microblog"
     assert image.run("stat", "-c", "%a %U", "/var/lib/microblog/ours.db").strip() == "640 microblog"
     assert "microblog" not in image.sql("SHOW DATABASES; SELECT user FROM mysql.user").split()
-    assert "Our place" in image.get("https://localhost/login").body
+    assert "Our place" in image.get("https://localhost/first-run").body
     assert "SQLite" in image.run("microblog", "status")
     image.destroy()
 

@@ -43,7 +43,7 @@ def test_purge_leaves_nothing_when_told_and_answers_are_taken_over(server: Machi
     server.run("debconf-set-selections", stdin=PRESEED)
     install(server, deb)
     assert server.answers()
-    page = server.get("https://localhost/login").body
+    page = server.get("https://localhost/first-run").body
     assert "Bob&#39;s &#34;place&#34;" in page
     settings = server.run("cat", ENV)
     assert "HOST_NAMES='social.example,testhost,localhost'" in settings

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from nspawn import Kept, Machine, wait_until
-from sites import ENV, SQLITE, switch_to
+from sites import ENV, SQLITE, fill, switch_to
 
 # Opens so many connections that each say no more than this, asks as another visitor does, and then
 # tells what that one was answered, and how many of the others still wait: they were not waited for.
@@ -69,6 +69,8 @@ def asked(
     if request.param == "pi":
         machine.run("sh", "-c", f"printf 'HTTPS=false\\nWEB_CONCURRENCY=2\\n' >> {ENV}")
         switch_to(machine, SQLITE)
+        # One without anybody is to be claimed: it shows no other page.
+        fill(machine, "alice", 1)
     yield machine, "http" if request.param == "pi" else "https"
     machine.destroy()
     machine.delete()

@@ -14,11 +14,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from microblog import names
+from microblog import claiming, names
+from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.card import bootfile
 from microblog.host.machine import files, layout, services
-from microblog.host.site import envfile, front
+from microblog.host.site import claim, envfile, front
 
 BOOT = Path("/boot/firmware")
 # An account that is to be made, for root's eyes alone.
@@ -116,8 +117,7 @@ def greeting(boot: Path = BOOT) -> str:
             "There is no network: plug in a cable, or write the Wi-Fi into microblog.txt on the card."
         )
     if front.answers():
-        lines.append("The site is up. Open it in a browser on the same network and register.")
-        lines.append("To administer it: sudo microblog user promote NAME")
+        lines += _state()
     elif services.state("site-first.service") in ("active", "failed"):
         lines.append("The site does not answer. What is wrong: sudo microblog doctor")
     else:
@@ -126,6 +126,21 @@ def greeting(boot: Path = BOOT) -> str:
     if os.path.exists(boot / bootfile.ERRORS):  # noqa: PTH110
         lines.append(f"Not everything in microblog.txt could be used: read {bootfile.ERRORS} on the card.")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _state() -> list[str]:
+    """Of a site that answers: whether it is new, and its code, for who may read that."""
+    try:
+        config = Config.load(layout.env_file())
+        code = claim.code(config)
+    except HostError:
+        return ["The site is up. Open it in a browser on the same network."]
+    if not code:
+        return ["The site is up. To administer it: log in there; or sudo microblog user promote NAME"]
+    return [
+        "The site is up, and new: open it in a browser on the same network, and it is yours.",
+        f"Its code, which it does not ask for in the hour after its first start: {code}",
+    ]
 
 
 def follow_avahi() -> None:
@@ -153,9 +168,19 @@ def _plain(name: str) -> str:
 
 
 def _site(values: dict[str, str]) -> None:
-    # Setup takes it over, as it does what is answered to debconf.
+    _answer("SITE_NAME", values["site name"])
+
+
+def _claim(values: dict[str, str]) -> None:
+    _answer(claiming.SETTING, claiming.normal(values["claim code"]))
+
+
+def _answer(name: str, value: str) -> None:
+    """Setup takes it over, as it does what is answered to debconf."""
     _, gid = layout.user_ids()
-    files.write(layout.ANSWERED, f"SITE_NAME={envfile.quote(values['site name'])}\n", 0o640, 0, gid)
+    answered = layout.ANSWERED
+    before = envfile.without(answered.read_text(encoding="utf-8"), [name]) if answered.exists() else ""
+    files.write(answered, f"{before}{name}={envfile.quote(value)}\n", 0o640, 0, gid)
 
 
 def _host(values: dict[str, str]) -> None:
@@ -255,7 +280,7 @@ def _ssh(values: dict[str, str]) -> None:
 
 
 _APPLY: dict[str, Callable[[dict[str, str]], None]] = {
-    "site": _site, "host": _host, "admin": _admin, "wifi": _wifi, "ssh": _ssh,
+    "site": _site, "host": _host, "admin": _admin, "claim": _claim, "wifi": _wifi, "ssh": _ssh,
 }  # fmt: skip
 
 

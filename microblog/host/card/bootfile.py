@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from microblog import claiming
+
 NAME = "microblog.txt"
 ERRORS = "microblog-errors.txt"
 
@@ -23,7 +25,9 @@ TEMPLATE = """\
 #
 #     http://microblog.local
 #
-# All of it may stay as it is: with a network cable the site comes up, and you register there.
+# All of it may stay as it is: with a network cable the site comes up, and whoever opens it from the same
+# network within an hour of the first start makes it theirs. Later it asks for a code, which is on the
+# screen, in the greeting of SSH, or chosen here.
 # The Pi reads a line once and then puts the # back; passwords are removed. What it could not use
 # it leaves, and says why in microblog-errors.txt beside this file. Later changes work the same way.
 # Quotes around a value are not part of it; a space at its beginning or end needs them.
@@ -38,6 +42,9 @@ TEMPLATE = """\
 #admin user = susan
 #admin email = susan@example.org
 #admin password = 
+
+# Or, to make that account in the browser at any time: a code of your own, 8 letters A to Z.
+#claim code = 
 
 # Wi-Fi. The country (two letters, as DE or US) decides which channels are allowed. All three together.
 #wifi country = 
@@ -54,13 +61,14 @@ TEMPLATE = """\
 """
 
 _SIZE_MAX = 64 * 1024
-SECRET = frozenset({"admin password", "wifi password"})
+SECRET = frozenset({"admin password", "claim code", "wifi password"})
 _MANY = "ssh key"
 # What is used together, or not at all.
 GROUPS: dict[str, tuple[str, ...]] = {
     "site": ("site name",),
     "host": ("host name",),
     "admin": ("admin user", "admin email", "admin password"),
+    "claim": ("claim code",),
     "wifi": ("wifi country", "wifi name", "wifi password", "wifi open", "wifi hidden"),
     "ssh": (_MANY,),
 }
@@ -219,6 +227,12 @@ def host_name(value: str) -> str:
     return value.lower().removesuffix(".local")
 
 
+def _claim_code(value: str) -> str:
+    if claiming.is_code(claiming.normal(value)):
+        return ""
+    return "the code has 8 letters A to Z, four of them different"
+
+
 def _host_name(value: str) -> str:
     if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", host_name(value)):
         return "" if host_name(value) != "localhost" else "every machine is called localhost"
@@ -270,6 +284,7 @@ def _ssh_key(value: str) -> str:
 _CHECKS: Mapping[str, Callable[[str], str]] = {
     "site name": _site_name,
     "host name": _host_name,
+    "claim code": _claim_code,
     "wifi country": _country,
     "wifi name": _wifi_name,
     "wifi password": _wifi_password,

@@ -19,6 +19,10 @@ from microblog.host.machine import layout, privileges
 _SPARE_BYTES = 32 * 2**20
 # Where a database server of this machine keeps its data.
 _DATA = Path("/var/lib/mysql")
+# Whether there is an owner, or anybody else; with the name of the database before each table.
+_CLAIMED = (
+    "SELECT EXISTS (SELECT 1 FROM {0}settings WHERE name = 'claimed') OR EXISTS (SELECT 1 FROM {0}users)"
+)
 
 
 class Database(Protocol):
@@ -53,6 +57,13 @@ class Database(Protocol):
             was made is added here.
         :param wait_seconds: how long to wait for a server that is starting.
         :raises HostError: if it cannot be reached, or is somebody else's.
+        """
+
+    def is_new(self, wait_seconds: float) -> bool:
+        """Whether nobody has claimed the site in it, as :mod:`microblog.models.claim` has it; not so where it
+        has no such tables.
+
+        :raises HostError: if it cannot be reached.
         """
 
     def size(self) -> int:
@@ -132,6 +143,21 @@ class Sqlite:
             rows = connection.execute(f"SELECT version_num FROM {server.REVISIONS}").fetchall()  # noqa: S608
         return " ".join(str(row[0]) for row in rows)
 
+    def is_new(self, wait_seconds: float) -> bool:
+        return privileges.ask(f"the database {self._path} cannot be read", self._is_new)
+
+    def _is_new(self) -> bool:
+        if not self._path.exists():
+            return False
+        uri = f"file:{quote(str(self._path))}?mode=ro"
+        with sqlite3.connect(uri, uri=True, timeout=60) as connection:
+            try:
+                return not connection.execute(_CLAIMED.format("")).fetchone()[0]
+            except sqlite3.OperationalError as error:
+                if "no such table" in str(error):
+                    return False
+                raise
+
     def size(self) -> int:
         with suppress(OSError):
             return self._path.stat().st_size
@@ -182,6 +208,20 @@ class Mysql:
             ) from None
         finally:
             connection.close()
+
+    def is_new(self, wait_seconds: float) -> bool:
+        target = self.target
+        connection = server.connect(target, lambda _: None, as_root=target.ours, wait_seconds=wait_seconds)
+        import pymysql
+
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(_CLAIMED.format(f"`{target.name}`."))
+                return not cursor.fetchone()[0]
+        except pymysql.err.MySQLError as error:
+            if error.args[0] in server.NOTHING_THERE:
+                return False
+            raise HostError(f"the database server refuses: {error.args[-1]}") from None
 
     def size(self) -> int:
         connection = server.connect(self.target, lambda _: None, as_root=self.ours)

@@ -24,7 +24,8 @@ WAIT_SECONDS = 600
 # Client errors: no socket yet, connection refused or lost (PyMySQL, constants/CR.py);
 # server errors: starting up, shutting down.
 _NOT_YET = {2002, 2003, 2006, 2013, 1053, 1040}
-_UNKNOWN_DATABASE, _NO_SUCH_TABLE = 1049, 1146
+# There is no such database, or no such table.
+NOTHING_THERE = (1049, 1146)
 # Where Alembic keeps the schema's revision.
 REVISIONS = "alembic_version"
 # What a migration makes before that.
@@ -267,7 +268,7 @@ def revisions(connection: Any, target: Target) -> set[str]:
         try:
             cursor.execute(f"SELECT version_num FROM `{target.name}`.alembic_version")  # noqa: S608
         except pymysql.err.MySQLError as error:
-            if error.args[0] in (_UNKNOWN_DATABASE, _NO_SUCH_TABLE):
+            if error.args[0] in NOTHING_THERE:
                 return set()
             raise
         return {str(row[0]) for row in cursor.fetchall()}

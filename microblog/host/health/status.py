@@ -19,7 +19,7 @@ from microblog.host.backups import backup
 from microblog.host.database import kinds, schema
 from microblog.host.health import failed
 from microblog.host.machine import layout, ledger, privileges, services
-from microblog.host.site import certificate, front, maintenance, nginx, supervisor
+from microblog.host.site import certificate, claim, front, maintenance, nginx, supervisor
 from microblog.host.updates import journal
 
 CERTIFICATE_DAYS = 14
@@ -99,6 +99,20 @@ def _visitors(config: Config) -> Fact:
     if sight.good:
         return Fact(f"see it at {sight.url}")
     return Fact(sight.text(), False)
+
+
+def _claim(config: Config) -> Fact:
+    if not config.claim_code:
+        return Fact("nobody has to: CLAIM_CODE is none")
+    try:
+        code = claim.code(config)
+    except HostError:
+        return Fact("not known: the database does not answer")
+    if not code:
+        return Fact("the site has an owner", values={"new": False})
+    return Fact(
+        f"it is new: open {claim.url(config)} and enter the code {code}", values={"new": True, "code": code}
+    )
 
 
 def _supervisor(_: Config) -> Fact:
@@ -212,6 +226,7 @@ _FACTS: dict[str, Callable[[Config], Fact]] = {
     "database": _database,
     "application": _application,
     "visitors": _visitors,
+    "claim": _claim,
     "supervisor": _supervisor,
     "nginx": _nginx,
     "certificate": _certificate,

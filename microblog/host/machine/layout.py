@@ -22,6 +22,8 @@ TLS = ETC / "tls"
 STATE = Path("/var/lib/microblog")
 LOGS = Path("/var/log/microblog")
 RUN = Path("/run/microblog")
+# When the machine's secrets were made, in the boot in which they were: the web's ``nearby`` asks for it.
+FIRST_BOOT = RUN / "first-boot"
 # Root's alone: backups hold every secret of the site, and in a directory of the
 # application's, a symbolic link could point root's pen at any file.
 BACKUPS = Path("/var/backups/microblog")

@@ -11,6 +11,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
+from microblog import claiming
 from microblog.errors import HostError
 from microblog.host.machine import files, layout
 
@@ -25,7 +26,11 @@ _BARE = re.compile(r"(?![\s'\"])(?!.*\s#).*")
 
 
 def missing(
-    present: Mapping[str, "str | None"], environ: Mapping[str, str], database_url: str, proxied: bool
+    present: Mapping[str, "str | None"],
+    environ: Mapping[str, str],
+    database_url: str,
+    proxied: bool,
+    new: bool = False,
 ) -> dict[str, str]:
     """What has to be added to the file.
 
@@ -33,19 +38,35 @@ def missing(
     :param environ: the caller's environment; what it gives is written down, not made up.
     :param database_url: the database to use where nobody has named one.
     :param proxied: whether a web server on this machine stands in front.
+    :param new: whether this machine was never set up. What an older version has set up, and lacks nothing,
+        stays as it is: it is not to be claimed.
     """
     wanted = {"SECRET_KEY": "", "DATABASE_URL": database_url}
     if proxied:
         wanted["TRUSTED_PROXIES"] = "1"
-    return {
+    made = {
         name: environ.get(name, "").strip() or default or secrets.token_hex(32)
         for name, default in wanted.items()
         if not (present.get(name) or "").strip()
     }
+    if (new or made) and not (present.get(claiming.SETTING) or "").strip():
+        key = made.get("SECRET_KEY") or (present.get("SECRET_KEY") or "").strip()
+        made[claiming.SETTING] = environ.get(claiming.SETTING, "").strip() or claiming.code(key)
+    return made
+
+
+def is_first(path: Path) -> bool:
+    """Whether this machine has no secret key yet, and has been given none: it was never set up."""
+    _, lacks = lacking(path, "", proxied=False)
+    return "SECRET_KEY" in lacks and not os.environ.get("SECRET_KEY")
 
 
 def complete(
-    path: Path, database_url: str, proxied: bool, environ: Mapping[str, str] = os.environ
+    path: Path,
+    database_url: str,
+    proxied: bool,
+    environ: Mapping[str, str] = os.environ,
+    new: bool = False,
 ) -> list[str]:
     """Add to the environment file what it lacks; leave what it has, comments included.
 
@@ -53,7 +74,7 @@ def complete(
     :raises HostError: if the file cannot be read.
     """
     _, gid = layout.user_ids()
-    old, added = lacking(path, database_url, proxied, environ)
+    old, added = lacking(path, database_url, proxied, environ, new)
     if added:
         _write(path, old, added, gid)
     else:
@@ -65,7 +86,11 @@ def complete(
 
 
 def lacking(
-    path: Path, database_url: str, proxied: bool, environ: Mapping[str, str] = os.environ
+    path: Path,
+    database_url: str,
+    proxied: bool,
+    environ: Mapping[str, str] = os.environ,
+    new: bool = False,
 ) -> tuple[str, dict[str, str]]:
     """What has to be added to the environment file, or changed in it.
 
@@ -82,7 +107,7 @@ def lacking(
     see_whole(path, old, present)
     changes = {name: value for name, value in _answers().items() if present.get(name) != value}
     present.update(changes)
-    return old, {**changes, **missing(present, environ, database_url, proxied)}
+    return old, {**changes, **missing(present, environ, database_url, proxied, new)}
 
 
 def _answers() -> dict[str, str]:

@@ -104,6 +104,11 @@ def known() -> bool:
     return os.path.lexists(_LINK)
 
 
+def is_new() -> bool:
+    """Whether setup has never come here as far as this."""
+    return not known() and not switched_off()
+
+
 def program_state() -> str:
     """``RUNNING``, ``STOPPED``, ``FATAL`` ... as supervisor calls it; ``UNKNOWN`` if it does not know."""
     if theirs():

@@ -14,7 +14,8 @@ from flask import request
 from microblog import names
 from microblog.web.first_run import gate
 
-# Made by 'microblog setup' in the boot in which it makes the machine's secrets, and gone with it.
+# Made by 'microblog setup' in the boot in which it makes the machine's secrets, and gone with it: when
+# that was, in seconds of a clock that nobody sets (a Pi learns what time it is in this very hour).
 FIRST_BOOT = Path("/run/microblog/first-boot")
 SECONDS = 3600
 # What nginx says of a request that no other proxy says to have passed on; see debian/nginx/microblog.
@@ -29,10 +30,17 @@ _PRIVATE = tuple(
 
 def minutes_left() -> int:
     """For how many minutes more this visitor needs no code; 0: they need it."""
-    if not (gate.state().nearby and FIRST_BOOT.exists() and _came_directly()):
+    if not (gate.state().nearby and _came_directly() and is_neighbour(request.remote_addr or "")):
         return 0
-    left = SECONDS - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return math.ceil(left / 60) if left > 0 and is_neighbour(request.remote_addr or "") else 0
+    return max(0, math.ceil(_seconds_left() / 60))
+
+
+def _seconds_left() -> float:
+    try:
+        began = int(FIRST_BOOT.read_text())
+    except (OSError, ValueError):
+        return 0.0
+    return began + SECONDS - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def is_neighbour(text: str) -> bool:
