@@ -8,14 +8,14 @@ _microblog()
     local before="${COMP_WORDS[*]:1:COMP_CWORD-1}"
     case $before in
         "") ;;
-        backup|"backup "*) words="--output --json" ;;
+        backup|"backup "*) words="--output --to --sheet --drill --off --json" ;;
         db|"db "*) words="current history upgrade" ;;
         doctor|"doctor "*) words="--json" ;;
         harden|"harden "*) words="--check --dry-run --confirm --no-confirm --undo --json" ;;
         https|"https "*) words="--server --email --off --now" ;;
         import|"import "*) words="--replace --dry-run" ;;
         mail|"mail "*) words="--domain --relay --user --records --test --force --dry-run --off" ;;
-        restore|"restore "*) words="--check --force --json" ;;
+        restore|"restore "*) words="--from --list --snapshot --check --force --json" ;;
         search) words="reindex" ;;
         setup|"setup "*) words="--boot --enable --dry-run" ;;
         status|"status "*) words="--json --nagios --prometheus" ;;

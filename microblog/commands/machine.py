@@ -4,12 +4,16 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from microblog.errors import HostError
+
+if TYPE_CHECKING:
+    from microblog.host.backups.places import Access, Place
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 
@@ -234,43 +238,182 @@ def _told(ended: dict[str, Any], as_json: bool) -> None:
 @click.option(
     "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write FILE, for root's eyes alone."
 )
+@click.option(
+    "--to", "place", metavar="REPOSITORY", default="", help="From now on, send each backup there, too."
+)
+@click.option(
+    "--sheet",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the recovery sheet, with the key, to print: FILE.html, or text.",
+)
+@click.option("--drill", is_flag=True, help="Restore the last backup beside the site, and compare.")
+@click.option("--off", is_flag=True, help="Send backups nowhere else any more; what is there stays.")
 @click.option("--daily", is_flag=True, hidden=True, help="The timer's: the last seven are kept.")
 @_json
-def backup(output: Path | None, daily: bool, as_json: bool) -> None:
+def backup(
+    output: Path | None, place: str, sheet: Path | None, drill: bool, off: bool, daily: bool, as_json: bool
+) -> None:
     """Write database, settings, secrets and certificate into one file.
 
     By default in /var/backups/microblog. A timer does it daily and keeps the last seven.
+
+    With --to, each is also sent to a REPOSITORY elsewhere, encrypted: a folder (/FOLDER), a USB disk by its
+    label (usb:LABEL), another machine by SSH (sftp:USER@HOST:/FOLDER, or sftp://USER@HOST:PORT//FOLDER), S3
+    (s3:https://HOST/BUCKET) or what rclone knows (rclone:REMOTE:FOLDER). There stay the last of 7 days, 4
+    weeks and 12 months. A key that is needed is asked for, or read from standard input.
+
+    The timer tries the last backup every week, as --drill does; 'microblog status' tells how that went.
     """
+    from microblog.host.backups import elsewhere, nightly
     from microblog.host.backups.backup import backup as work
 
-    path, manifest = work(output, "daily" if daily else "manual")
+    say = _hush if as_json else _say
+    if sum(map(bool, (output, place, drill, off, daily))) > 1:
+        raise click.UsageError("--output, --to, --drill and --off are said one at a time.")
+    if off:
+        _send_nowhere(say)
+        return
+    if place:
+        _send_to(place, say)
+    if sheet:
+        from microblog.host.backups.sheet import write
+
+        write(sheet, say)
+        say(f"The recovery sheet is in {sheet}: print it, and delete the file")
+        if not place:
+            return
+    if drill:
+        from microblog.host.backups import drill as drills
+
+        facts = drills.drill(say)
+        if as_json:
+            click.echo(json.dumps(facts))
+        return
+    if daily:
+        path, manifest = nightly.nightly(say)
+    else:
+        path, manifest = work(output, "manual")
+        if output is None:
+            elsewhere.send(path, manifest, say)
     _print_backup(path, manifest, as_json)
 
 
+def _send_to(place: str, say: Callable[[str], None]) -> None:
+    from microblog.host.backups import elsewhere, restic
+    from microblog.host.backups.sheet import text
+
+    given = _secrets(place)
+    try:
+        now = elsewhere.choose(place, say, secrets=given)
+    except restic.WrongKey as error:
+        words = _asked("Key (nine words, from the recovery sheet)")
+        if not words:
+            raise error from None
+        now = elsewhere.choose(place, say, secrets=given, words=words)
+        elsewhere.seen()
+    if now.shown:
+        return
+    if sys.stdout.isatty():
+        say(f"\n{text(now.place, now.access.key)}")
+        say("Print or copy this now; 'microblog backup --sheet FILE.html' makes a page of it.\n")
+        elsewhere.seen()
+    else:
+        # A log is no place for it.
+        say("Its key is needed to restore: 'microblog backup --sheet FILE.html' makes a page to print")
+
+
+def _send_nowhere(say: Callable[[str], None]) -> None:
+    from microblog.host.backups import elsewhere
+
+    say("Backups stay on this machine" if elsewhere.off() else "Backups were sent nowhere else")
+
+
+def _asked(what: str) -> str:
+    """A secret: typed unseen, or a line of standard input; empty at its end."""
+    if sys.stdin.isatty():
+        return str(click.prompt(what, hide_input=True, err=True))
+    return sys.stdin.readline().strip()
+
+
+def _secrets(address: str) -> dict[str, str]:
+    """What a place needs besides the address: of the environment, or asked for."""
+    from microblog.host.backups import elsewhere, places
+
+    place = places.of(address)
+    now = elsewhere.chosen()
+    if now and now.place == place and not any(os.environ.get(name) for name in place.secrets):
+        return {}
+    return {name: os.environ.get(name) or _asked(name) for name in place.secrets}
+
+
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--check", is_flag=True, help="Read FILE to its end and see that it is whole; change nothing.")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--from", "place", metavar="REPOSITORY", default="", help="Take the newest backup that was sent there."
+)
+@click.option("--list", "listed", is_flag=True, help="With --from: only list the backups that are there.")
+@click.option("--snapshot", metavar="ID", default="", help="With --from: take this one of the list.")
+@click.option("--check", is_flag=True, help="Read it to its end and see that it is whole; change nothing.")
 @click.option("--force", is_flag=True, help="Go on where what is there cannot be backed up first.")
 @_json
-def restore(file: Path, check: bool, force: bool, as_json: bool) -> None:
+def restore(
+    file: Path | None, place: str, listed: bool, snapshot: str, check: bool, force: bool, as_json: bool
+) -> None:
     """Put a backup in the place of what is there, which is backed up first.
+
+    It is a FILE, or comes from a REPOSITORY that 'microblog backup --to' has named; the nine words of its key
+    are asked for, or read from standard input.
 
     It may come from another machine, another kind of database and an older version. Settings of the
     machine itself stay: its database (of either kind), proxies and workers.
     """
+    if (file is None) == (not place) or (not place and (listed or snapshot)):
+        raise click.UsageError("Name a FILE, or --from REPOSITORY.")
+    say = _hush if as_json else _say
+    if file is not None:
+        _print_backup(file, _restore(file.absolute(), str(file.absolute()), say, check, force), as_json)
+        return
+    from microblog.host.backups import elsewhere
+
+    where, access = _way_in(place)
+    if listed:
+        found = elsewhere.snapshots(where, access, say)
+        if as_json:
+            click.echo(json.dumps([vars(one) for one in found]))
+        for one in () if as_json else found:
+            click.echo(f"{one.id[:8]}  {one.made()}  {one.host}")
+        return
+    with elsewhere.fetched(where, access, say, snapshot=snapshot) as (path, taken, _):
+        name = f"{where.address}, {taken.made()}"
+        _print_backup(path, _restore(path, name, say, check, force), as_json, name)
+
+
+def _way_in(address: str) -> "tuple[Place, Access]":
+    """A repository's place, and what opens it: known to this machine, or asked for."""
+    from microblog.host.backups import elsewhere, key, places
+
+    place = places.of(address)
+    secrets = _secrets(address)
+    now = elsewhere.chosen()
+    if now and now.place == place:
+        return place, places.Access(now.access.key, secrets or now.access.secrets)
+    return place, places.Access(key.read(_asked("Key (nine words, from the recovery sheet)")), secrets)
+
+
+def _restore(file: Path, name: str, say: Callable[[str], None], check: bool, force: bool) -> dict[str, Any]:
     from microblog.host.backups import restore as work
     from microblog.host.setup import setup as set_up
 
     if check:
         manifest = work.check(file)
     else:
-        say = _hush if as_json else _say
         # A restore does not end with the terminal that it was begun in.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-        manifest = work.restore(file.absolute(), say, force=force)
+        manifest = work.restore(file, say, force=force, name=name)
         set_up(say=say)
-    _print_backup(file, manifest, as_json)
+    return manifest
 
 
 @click.command("import")
@@ -300,14 +443,14 @@ def import_(source: str, replace: bool, dry_run: bool) -> None:
     work.farewell(_say, taken, source)
 
 
-def _print_backup(path: Path, manifest: dict[str, Any], as_json: bool) -> None:
+def _print_backup(path: Path, manifest: dict[str, Any], as_json: bool, name: str = "") -> None:
     facts = {key: value for key, value in manifest.items() if key != "members"}
-    facts.update(file=str(path), bytes=path.stat().st_size)
+    facts.update(file=name or str(path), bytes=path.stat().st_size)
     if as_json:
         click.echo(json.dumps(facts))
     else:
         click.echo(
-            f"{path}: {sum(facts['rows'].values())} rows of {facts['database']},"
+            f"{name or path}: {sum(facts['rows'].values())} rows of {facts['database']},"
             f" {facts['bytes'] / 2**20:.1f} MiB, version {facts['version']}, {facts['created']}"
         )
 

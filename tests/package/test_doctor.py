@@ -71,6 +71,12 @@ postfix reload
 echo hello | sendmail -f root@testhost somebody@elsewhere.example
 until postqueue -j | grep -q '"queue_name": "deferred"'; do sleep 0.1; done
 """
+# Backups that go to a second place, where neither the last one nor the drill has come to its end.
+PLACE = "/etc/microblog/elsewhere"
+WHERE = '{"address": "/mnt/there", "secrets": {}, "shown": false}'
+FAILED = json.dumps(
+    {"failed": {step: {"first": 1, "when": 1, "message": "no", "hint": "mend"} for step in ("send", "drill")}}
+)
 KEEP = f"cp {ENV} /root/kept.env"
 BACK = f"cat /root/kept.env > {ENV}"
 COPY = f"rm -rf /root/tls && cp -a {TLS} /root/tls"
@@ -263,6 +269,14 @@ UNSEEN: tuple[dict[str, tuple[str, str]], ...] = (
         ("certificate.timer", f"{COPY}; {AUTHORITY}", f"{COPIED}; rm -r /etc/letsencrypt"),
     ),
     group(
+        (
+            "backup.elsewhere",
+            f"mkdir -m 700 {PLACE}; echo {shlex.quote(WHERE)} > {PLACE}/where.json; echo x > {PLACE}/key;"
+            f" echo {shlex.quote(FAILED)} > {BACKUPS}/journal.json",
+            f"rm -r {PLACE} {BACKUPS}/journal.json",
+        ),
+        ("backup.drill", "true", "true"),
+        ("backup.sheet", "true", "true"),
         (
             "restore.room",
             "mount -t tmpfs -o size=30m tmpfs /var/lib/mysql",

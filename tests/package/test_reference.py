@@ -74,8 +74,8 @@ def complete(*words: str) -> set[str]:
 
 def test_the_shell_completes() -> None:
     assert complete("microblog", "st") == {"status"}
-    assert complete("microblog", "restore", "--") == {"--check", "--force", "--json", "--help"}
-    assert complete("microblog", "restore", "--check", "--f") == {"--force"}
+    assert complete("microblog", "restore", "--f") == {"--from", "--force"}
+    assert complete("microblog", "restore", "--check", "--fo") == {"--force"}
     assert {"add", "delete"} < complete("microblog", "user", "")
     assert complete("microblog", "user", "add", "--a") == {"--admin"}
     assert complete("microblog", "backup", "--output", "/x", "--j") == {"--json"}

@@ -10,7 +10,8 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -75,19 +76,20 @@ def _check(file: BinaryIO) -> dict[str, Any]:
     return manifest
 
 
-def restore(path: Path, say: Callable[[str], None], *, force: bool = False) -> dict[str, Any]:
+def restore(path: Path, say: Callable[[str], None], *, force: bool = False, name: str = "") -> dict[str, Any]:
     """Put a backup in the place of what is there; starting the site is the caller's.
 
     :param force: go on where the present state cannot be backed up first.
+    :param name: what people call the backup, where its file is there for a moment only.
     :return: the backup's manifest.
     :raises HostError: nothing is changed then.
     """
     privileges.require_root("restore", "sudo microblog restore FILE")
     with lock.sole(say):
-        return _restore(path, say, force)
+        return _restore(path, say, force, name or str(path))
 
 
-def _restore(path: Path, say: Callable[[str], None], force: bool) -> dict[str, Any]:
+def _restore(path: Path, say: Callable[[str], None], force: bool, name: str) -> dict[str, Any]:
     config = Config.load(layout.env_file())
     # Open to the end: the backup of what is there may be one too many, and this the oldest.
     with _open(path) as file:
@@ -98,7 +100,7 @@ def _restore(path: Path, say: Callable[[str], None], force: bool) -> dict[str, A
             maintenance.on()
             supervisor.stop()
             _keep_present(say, force)
-            _commit(path, _config_members(file), [])
+            _commit(name, _config_members(file), [])
         except BaseException:
             # Nothing is changed: the site goes on as it was.
             beside.discard()
@@ -120,8 +122,27 @@ def put_back(path: Path, config: Config, say: Callable[[str], None]) -> None:
         beside = _stage(file, manifest, config, say, newest=False)
     # What the upgrade made goes with it.
     strays = sorted(set(beside.live_tables()) - set(manifest["rows"]) - {rows.REVISIONS, rows.LEASE})
-    _commit(path, {}, strays)
+    _commit(str(path), {}, strays)
     finish(say)
+
+
+@contextmanager
+def staged(path: Path, say: Callable[[str], None]) -> Iterator[tuple[BinaryIO, dict[str, Any], str]]:
+    """A backup in a second database, to be looked at; the site goes on, and nothing of it stays.
+
+    Under :func:`lock.sole`, and not while a restore has yet to be completed.
+
+    :return: the file, checked; its manifest; the database's URL.
+    :raises HostError: if it could not be restored.
+    """
+    config = Config.load(layout.env_file())
+    with _open(path) as file:
+        manifest = _check(file)
+        beside = _stage(file, manifest, config, say, newest=False)
+        try:
+            yield file, manifest, beside.url
+        finally:
+            beside.discard()
 
 
 def _keep_present(say: Callable[[str], None], force: bool) -> None:
@@ -204,7 +225,7 @@ def _config_members(file: BinaryIO) -> dict[str, str]:
     return {wanted[name]: data.decode() for name, data in archive.members(file) if name in wanted}
 
 
-def _commit(path: Path, config: dict[str, str], strays: list[str]) -> None:
+def _commit(name: str, config: dict[str, str], strays: list[str]) -> None:
     """Write down all that :func:`finish` needs, at once."""
     layout.BACKUPS.mkdir(mode=0o700, parents=True, exist_ok=True)
     shutil.rmtree(_PARTIAL, ignore_errors=True)
@@ -212,7 +233,7 @@ def _commit(path: Path, config: dict[str, str], strays: list[str]) -> None:
     if env := config.get("microblog.env"):
         here = layout.env_file().read_text(encoding="utf-8")
         config = {**config, "microblog.env": merge_settings(env, here)}
-    plan = {"format": _FORMAT, "backup": str(path), "strays": strays}
+    plan = {"format": _FORMAT, "backup": name, "strays": strays}
     for name, text in {**config, _PLAN: json.dumps(plan)}.items():
         files.write(_PARTIAL / name, text, 0o600)
     files.replace(_PARTIAL, layout.RESTORING)

@@ -7,6 +7,7 @@ memory; the first line of each chunk names its table and columns.
 
 import base64
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
@@ -27,6 +28,10 @@ _ORPHAN = 1452
 # More than this are no accident.
 _BAD_MAX = 100
 _CHUNK_BYTES = 4 * 2**20
+# A chunk ends with a row of every so many, told by what is in it: where one is added or goes, those after
+# it stay as they were, and what stores only what is new (restic, rsync) finds them again.
+_CHUNK_LEAST_BYTES = 2**20
+_CHUNK_ENDS = 4096
 _BATCH_ROWS = 500
 # Where SQLite's full-text search keeps an index (https://www.sqlite.org/fts5.html#fts5_data_structures):
 # it is made anew by triggers as rows arrive.
@@ -107,7 +112,7 @@ def dump(opened: "sa.engine.Connection", table: "sa.Table") -> Iterator[tuple[by
         lines.append(line)
         size += len(line)
         count += 1
-        if size > _CHUNK_BYTES:
+        if size > _CHUNK_BYTES or (size > _CHUNK_LEAST_BYTES and not zlib.crc32(line.encode()) % _CHUNK_ENDS):
             yield "".join(lines).encode(), count
             lines, size, count = [header], len(header), 0
     yield "".join(lines).encode(), count

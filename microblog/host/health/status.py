@@ -15,7 +15,8 @@ from typing import Any
 import microblog
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host.backups import backup
+from microblog.host.backups import backup, drill, elsewhere
+from microblog.host.backups import journal as backup_journal
 from microblog.host.database import kinds, schema
 from microblog.host.health import failed
 from microblog.host.machine import layout, ledger, privileges, services
@@ -196,6 +197,38 @@ def _units(_: Config) -> Fact:
     return Fact(f"failed: {', '.join(bad)}" if bad else "none has failed", not bad, {"failed": bad})
 
 
+def _elsewhere(_: Config) -> Fact:
+    """Whether the backups have a second place, and the last one is there."""
+    if os.geteuid() != 0:
+        return Fact("root alone can tell")
+    now = elsewhere.chosen()
+    if now is None:
+        return Fact("backups stay on this machine", values={"place": None})
+    sent = backup_journal.read().get("sent")
+    hours = (time.time() - sent["when"]) / 3600 if sent else None
+    values = {"place": now.place.address, "hours": None if hours is None else round(hours, 1)}
+    when = "none sent yet" if hours is None else f"{hours:.0f} hours ago"
+    failure = backup_journal.read().get("failed", {}).get("send")
+    why = f"; {failure['message']}" if failure else ""
+    return Fact(
+        f"{when}, {now.place.address}{why}", not failure and (hours is None or hours <= BACKUP_HOURS), values
+    )
+
+
+def _drill(_: Config) -> Fact:
+    """Whether a backup was seen to be good."""
+    if os.geteuid() != 0:
+        return Fact("root alone can tell")
+    known = backup_journal.read()
+    drilled, failure, now = known.get("drilled"), known.get("failed", {}).get("drill"), time.time()
+    days = (now - (drilled["when"] if drilled else known.get("since", now))) / 86400
+    text = f"{days:.0f} days ago, {drilled['rows']} rows" if drilled else "no backup was tried yet"
+    if failure:
+        text = f"failed: {failure['message']}"
+    values = {"days": round(days, 1) if drilled else None, "failed": bool(failure)}
+    return Fact(text, not failure and days <= drill.OVERDUE_DAYS, values)
+
+
 def _search(config: Config) -> Fact:
     if not config.elasticsearch_url:
         return Fact("in the database")
@@ -235,4 +268,6 @@ _FACTS: dict[str, Callable[[Config], Fact]] = {
     "backup": _backup,
     "update": _update,
     "units": _units,
+    "elsewhere": _elsewhere,
+    "drill": _drill,
 }

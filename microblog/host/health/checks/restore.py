@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from microblog.config import Config
 from microblog.errors import HostError
-from microblog.host.backups import backup, restore
+from microblog.host.backups import backup, elsewhere, nightly, restore
 from microblog.host.database import kinds
 from microblog.host.health import status as glance
 from microblog.host.health.finding import Check, Finding, Plain
@@ -22,6 +22,39 @@ def _backup(config: Config) -> Iterator[Finding]:
             "The last backup is old.",
             fact.text,
             "systemctl status microblog-backup.timer microblog-backup.service; microblog backup",
+        )
+
+
+def _elsewhere(_: Config) -> Iterator[Finding]:
+    """The second place, and the weekly drill."""
+    facts = glance.status()
+    hints = {step: hint for step, _, hint in nightly.failures()}
+    if not facts["elsewhere"].ok:
+        hint = hints.get("send")
+        yield Finding(
+            "backup.elsewhere",
+            "error",
+            "The last backup is not in its second place.",
+            f"{facts['elsewhere'].text}.",
+            f"{hint}; then: microblog backup" if hint else "microblog backup sends one",
+        )
+    if not facts["drill"].ok:
+        hint = hints.get("drill")
+        yield Finding(
+            "backup.drill",
+            "error",
+            "No backup was seen to be good lately.",
+            f"The weekly drill: {facts['drill'].text}.",
+            f"{hint}; then: microblog backup --drill" if hint else "microblog backup --drill",
+        )
+    now = elsewhere.chosen()
+    if now and not now.shown:
+        yield Finding(
+            "backup.sheet",
+            "warning",
+            "Nobody could restore the backups elsewhere: nobody has their key.",
+            f"The recovery sheet for {now.place.address} was never made.",
+            "microblog backup --sheet FILE.html, to print",
         )
 
 
@@ -111,4 +144,4 @@ def _unfinished() -> Iterator[Finding]:
 
 
 PLAIN: tuple[Plain, ...] = (_place, _timer, _unfinished)
-CHECKS: tuple[Check, ...] = (_backup, _newest, _rights)
+CHECKS: tuple[Check, ...] = (_backup, _elsewhere, _newest, _rights)

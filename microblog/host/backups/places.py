@@ -1,0 +1,219 @@
+"""Where backups go besides this machine: a folder, a USB disk, SSH, S3, or what rclone knows.
+
+A place is an address that its owner has typed. Adding a kind adds a class and a line in :data:`KINDS`.
+"""
+
+import re
+import shlex
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from microblog.errors import HostError
+from microblog.host.machine import layout, services
+
+# Root's alone: keys and passwords.
+FOLDER = layout.ETC / "elsewhere"
+_CONNECT_SECONDS = 20
+# Mounted for one command alone, in its own namespace: nobody else can hold it, and whatever ends the
+# command ends the mount.
+_MOUNTED = """
+mount -o nosuid,nodev,noexec -- "$1" "$2" || exit 32
+place=$2; shift 2; code=0
+"$@" || code=$?
+umount "$place" || true
+exit $code
+"""
+# Neither an option nor anything that a shell or restic would read as more than a name.
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
+_USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}"
+_PATH = r"[^\0-\x1f\x7f]{1,400}"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A place as restic is told of it.
+
+    :ivar location: its RESTIC_REPOSITORY.
+    :ivar options: restic's, for this kind.
+    :ivar within: what runs it, so that it finds the place.
+    """
+
+    location: str
+    options: tuple[str, ...] = ()
+    within: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """:ivar address: as it was typed, without a secret.
+
+    :ivar packages: what of the distribution it needs.
+    :ivar secrets: the names of what has to be asked for, as restic's environment has them.
+    """
+
+    address: str
+    packages: tuple[str, ...] = ("restic",)
+    secrets: tuple[str, ...] = ()
+
+    def prepare(self) -> None:
+        """Make what this machine needs once."""
+
+    @contextmanager
+    def opened(self) -> Iterator[Opened]:
+        """The place, for as long as it is used.
+
+        :raises HostError: if it is not there.
+        """
+        yield Opened(self.address)
+
+    def way_in(self) -> str:
+        """What helps where the place refuses this machine."""
+        return "see that root may write there"
+
+
+class Folder(Place):
+    """A folder: another disk's, or a share's that is mounted."""
+
+
+@dataclass(frozen=True)
+class Usb(Place):
+    """A disk, by its label; mounted only while it is used, so that it can be pulled at any other time."""
+
+    label: str = ""
+    packages: tuple[str, ...] = ("restic", "util-linux")
+
+    @contextmanager
+    def opened(self) -> Iterator[Opened]:
+        # Without its cache, which knows a disk for seconds after it is gone.
+        found = services.run("blkid", "-c", "/dev/null", "-o", "device", "-t", f"LABEL={self.label}")
+        if found.returncode:
+            raise HostError(f"no disk labelled {self.label} is plugged in", "plug it in, and try again")
+        mount = layout.RUN / "usb"
+        mount.mkdir(mode=0o700, parents=True, exist_ok=True)
+        within = ("sh", "-c", _MOUNTED, "sh", found.stdout.split()[0], str(mount))
+        yield Opened(
+            str(mount / "microblog"), within=("unshare", "--mount", "--propagation", "private", *within)
+        )
+
+    def way_in(self) -> str:
+        return "see that the disk is not write-protected"
+
+
+@dataclass(frozen=True)
+class Ssh(Place):
+    """A folder of another machine's, by SFTP, with a key of this machine's own."""
+
+    user: str = ""
+    host: str = ""
+    port: int = 22
+    path: str = ""
+    packages: tuple[str, ...] = ("restic", "openssh-client")
+
+    def prepare(self) -> None:
+        key = FOLDER / "ssh_key"
+        if key.exists():
+            return
+        FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+        comment = f"microblog@{socket.gethostname()}"
+        done = services.run(
+            *("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(key)),
+        )
+        if done.returncode:
+            raise HostError(f"no SSH key could be made: {done.stdout.strip()[:200]}")
+
+    @contextmanager
+    def opened(self) -> Iterator[Opened]:
+        self.prepare()
+        command = [
+            *("ssh", "-i", str(FOLDER / "ssh_key"), "-p", str(self.port), "-F", "none"),
+            *("-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}"),
+            # Who it was at the first time, it must be at every other.
+            *("-o", "StrictHostKeyChecking=accept-new"),
+            *("-o", f"UserKnownHostsFile={FOLDER / 'known_hosts'}"),
+            # A connection that is dead is noticed within a minute or two.
+            *("-o", "ServerAliveInterval=30", "-o", "ServerAliveCountMax=4"),
+            *("-l", self.user, self.host.strip("[]"), "-s", "sftp"),
+        ]
+        yield Opened(
+            f"sftp:{self.user}@{self.host.strip('[]')}:{self.path}", (f"sftp.command={shlex.join(command)}",)
+        )
+
+    def way_in(self) -> str:
+        public = (FOLDER / "ssh_key.pub").read_text(encoding="utf-8").strip()
+        return f"add this line to ~{self.user}/.ssh/authorized_keys there, then again: {public}"
+
+
+@dataclass(frozen=True)
+class Bucket(Place):
+    """A bucket of Amazon's S3, or of what speaks as it does."""
+
+    secrets: tuple[str, ...] = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+    @contextmanager
+    def opened(self) -> Iterator[Opened]:
+        where = self.address.removeprefix("s3:")
+        parts = urlsplit(where if "://" in where else f"https://{where}")
+        host = parts.hostname or ""
+        try:
+            # restic itself would try for a quarter of an hour.
+            socket.create_connection(
+                (host, parts.port or (80 if parts.scheme == "http" else 443)), _CONNECT_SECONDS
+            ).close()
+        except OSError as error:
+            raise HostError(
+                f"{host} cannot be reached: {error.strerror or error}", "see that the network is up"
+            ) from None
+        yield Opened(self.address)
+
+    def way_in(self) -> str:
+        return "type the access key and its secret anew: microblog backup --to, with the same address"
+
+
+@dataclass(frozen=True)
+class Rclone(Place):
+    """One of the many that rclone knows, as root has set it up there."""
+
+    packages: tuple[str, ...] = ("restic", "rclone")
+
+    def way_in(self) -> str:
+        return "set it up as root: rclone config"
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a place needs besides its address.
+
+    :ivar key: the repository's.
+    :ivar secrets: the values of :attr:`Place.secrets`.
+    """
+
+    key: str = field(repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+FORMS = "write /FOLDER, usb:LABEL, sftp:USER@HOST:/FOLDER, s3:https://HOST/BUCKET or rclone:REMOTE:FOLDER"
+
+
+def of(address: str) -> Place:
+    """:raises HostError: if nobody can tell what the address means."""
+    if found := re.fullmatch(r"usb:([A-Za-z0-9][\w .+-]{0,126})", address, re.ASCII):
+        return Usb(address, label=found[1])
+    if found := re.fullmatch(rf"sftp://({_USER})@({_HOST})(?::(\d{{1,5}}))?(/{_PATH})", address):
+        # As restic has it: two slashes for a path from the root on.
+        path = found[4][1:]
+        return Ssh(address, user=found[1], host=found[2], port=int(found[3] or 22), path=path)
+    if found := re.fullmatch(rf"sftp:({_USER})@({_HOST}):({_PATH})", address):
+        return Ssh(address, user=found[1], host=found[2], path=found[3])
+    if re.fullmatch(
+        rf"s3:(?:https?://)?{_HOST}(?::\d{{1,5}})?/[a-z0-9][a-z0-9.-]{{1,62}}(?:/{_PATH})?", address
+    ):
+        return Bucket(address)
+    if re.fullmatch(rf"rclone:[\w][\w .+-]{{0,60}}:{_PATH}", address, re.ASCII):
+        return Rclone(address)
+    if address.startswith("/") and re.fullmatch(_PATH, address):
+        return Folder(str(Path(address)))
+    raise HostError(f"{address[:100]!r} is no place that backups can go to", FORMS)

@@ -1,0 +1,365 @@
+"""restic, the program: each call is one function here, each of its complaints one line.
+
+It encrypts, stores what is there already once, and speaks to the places (https://restic.net). What it
+is told of secrets is in its environment, which root alone may read; nothing is on a command line.
+Held to 0.12 (Ubuntu 22.04) and newer: from 0.17 on some failures have exit codes of their own, before
+they are told by their words.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+from microblog.errors import HostError
+from microblog.host.backups import places
+from microblog.host.backups.places import Access, Opened, Place
+
+_CACHE = Path("/var/cache/microblog/restic")
+_MEMBER = "microblog.tar"
+# What of our own environment is for it.
+_PASSED = ("AWS_DEFAULT_REGION", "RCLONE_CONFIG")
+_TAG = "microblog"
+_PIECE = 2**20
+# What stays: of seven days, four weeks and twelve months the last one each.
+_KEPT = ("--keep-daily", "7", "--keep-weekly", "4", "--keep-monthly", "12")
+_MISSING_CODE = 10
+# To let go of its lock.
+_END_SECONDS = 30
+
+
+class Missing(HostError):
+    """There is no repository at the place."""
+
+
+class WrongKey(HostError):
+    """There is one, of another key."""
+
+
+class Full(HostError):
+    """The place has no room."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """:ivar when: it was made, in seconds since 1970.
+
+    :ivar host: the machine's name that made it.
+    """
+
+    id: str
+    when: float
+    host: str
+
+    def made(self) -> str:
+        """When, for people."""
+        return f"{datetime.fromtimestamp(self.when, timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """:ivar words: by which it is known.
+
+    :ivar hint: the way out; empty: the place's own.
+    """
+
+    words: re.Pattern[str]
+    message: str
+    hint: str
+    kind: type[HostError] = HostError
+
+
+def _complaint(words: str, message: str, hint: str, kind: type[HostError] = HostError) -> Complaint:
+    return Complaint(re.compile(words, re.IGNORECASE), message, hint, kind)
+
+
+# The first that fits is told.
+_COMPLAINTS = (
+    _complaint(
+        "wrong password or no key found",
+        "the key is not that of the repository at {place}",
+        "type the words of that repository's recovery sheet",
+        WrongKey,
+    ),
+    _complaint(
+        "(^|\n)mount: ", "{place} cannot be mounted", "dmesg says why; mend the disk, or format it anew"
+    ),
+    _complaint(
+        "host key verification failed|host identification has changed",
+        "{place} is not the machine that it was: its SSH key is another",
+        "if you know why: rm {known}, and try again",
+    ),
+    _complaint(
+        r"no space left|disk quota|quota exceeded|not enough space|insufficient storage|sftp: \"failure\"",
+        "{place} is full",
+        "make room there; what is there already is whole",
+        Full,
+    ),
+    _complaint(
+        r"permission denied|access ?denied|forbidden|signaturedoesnotmatch|invalidaccesskeyid|not authorized",
+        "{place} does not let this machine in",
+        "",
+    ),
+    _complaint(
+        r"connection refused|no such host|could not resolve|name or service not known|no route to host"
+        r"|network is unreachable|timed? ?out|unable to start the sftp session|connection reset",
+        "{place} cannot be reached",
+        "see that it runs, and that the network is up",
+    ),
+    _complaint(
+        "input/output error|read-only file system|transport endpoint|no such device|stale file handle"
+        "|structure needs cleaning|ssh command exited|connection lost",
+        "{place} has gone while it was used",
+        "see that it is plugged in, or reached, and try again; what is there already is whole",
+    ),
+    _complaint(
+        "already locked",
+        "another program is working on the repository at {place}",
+        "try again when it is done",
+    ),
+    _complaint(
+        r"ciphertext verification failed|hash mismatch|does not match id|repository contains errors"
+        r"|invalid data|unexpected eof|not found in (index|repository)"
+        r"|(load|read).*: (no such file|invalid|file does not)|unable to load|integrity"
+        r"|pack .* (is )?(damaged|truncated)|does not exist|doesn't exist|invalid entry"
+        r"|not referenced in any index|unable to open repository|illegal",
+        "the repository at {place} is damaged",
+        "begin another one elsewhere: microblog backup --to; look at its disk",
+    ),
+)
+_MISSING = re.compile(
+    r"(config file|<config/>|repository does not exist|is there a repository).*", re.IGNORECASE | re.DOTALL
+)
+_NOWHERE = re.compile(
+    r"no such file|(does not|doesn't) exist|not found|nosuchkey|nosuchbucket|specified (key|bucket)",
+    re.IGNORECASE,
+)
+
+
+# What it would try again for a quarter of an hour, though a disk that was pulled does not come back.
+_HOPELESS = re.compile(
+    b"retrying.*(input/output error|read-only file system|no such device|transport endpoint|stale file)"
+)
+
+
+class Repository:
+    """One at an opened place, with its key. restic must be installed."""
+
+    def __init__(self, place: Place, opened: Opened, access: Access) -> None:
+        self._place, self._opened, self._access = place, opened, access
+
+    def exists(self) -> bool:
+        """:raises HostError: if that cannot be told, or the key is another's."""
+        try:
+            self._run("cat", "config")
+        except Missing:
+            return False
+        return True
+
+    def make(self) -> None:
+        """Begin one."""
+        self._run("init")
+
+    def save(self, feed: Callable[[Callable[[bytes], object]], None]) -> str:
+        """Store what a function writes, as one snapshot.
+
+        :param feed: is given a function that takes bytes; if it raises, nothing is stored.
+        :return: the beginning of the snapshot's id.
+        :raises HostError: as told by restic.
+        """
+        command = ("backup", "--json", "--tag", _TAG, "--stdin", "--stdin-filename", _MEMBER)
+        process = self._start(*command, stdin=subprocess.PIPE)
+        assert process.stdin  # noqa: S101
+        heard = _Ears(process)
+        try:
+            feed(process.stdin.write)
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it has ended, and says why
+        except BaseException:
+            # Were its input merely to end, it would store half a backup as a whole one.
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            raise
+        code = process.wait()
+        output, errors = heard.all()
+        if code:
+            raise self._failed(code, f"{errors}\n{output.decode(errors='replace')}")
+        return str(_last(output).get("snapshot_id", ""))
+
+    def snapshots(self) -> list[Snapshot]:
+        """Microblog's, oldest first."""
+        found = json.loads(self._run("snapshots", "--json", "--tag", _TAG) or "null") or []
+        every = [Snapshot(str(one["id"]), _when(str(one["time"])), str(one["hostname"])) for one in found]
+        return sorted(every, key=lambda one: one.when)
+
+    def size(self, snapshot: str) -> int:
+        """How long a snapshot's content is, in bytes."""
+        for line in self._run("ls", "--json", snapshot).splitlines():
+            entry = json.loads(line)
+            if entry.get("path") == f"/{_MEMBER}":
+                return int(entry.get("size", 0))
+        raise HostError(
+            f"the snapshot {snapshot[:8]} at {self._place.address} is none of Microblog's", "take another one"
+        )
+
+    def load(self, snapshot: str, take: Callable[[bytes], None]) -> None:
+        """Give a function all of a snapshot's content.
+
+        :raises HostError: if the repository is damaged, or gone; what was given is not whole then.
+        """
+        process = self._start("dump", snapshot, f"/{_MEMBER}")
+        assert process.stdout  # noqa: S101
+        heard = _Ears(process, output=False)
+        try:
+            while data := process.stdout.read(_PIECE):
+                take(data)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        if code := process.wait():
+            raise self._failed(code, heard.all()[1])
+
+    def forget(self) -> None:
+        """Let go of the snapshots that the rule does not keep; their room is given back by :meth:`tidy`."""
+        # Of a machine that was switched off meanwhile.
+        self._run("unlock")
+        # Not by the machine's name: a site that has moved goes on with its own.
+        self._run("forget", "--tag", _TAG, "--group-by", "tags", *_KEPT)
+
+    def tidy(self) -> None:
+        """Give back the room of what was let go, and see that all that is referred to is there."""
+        self._run("unlock")
+        self._run("prune", "--max-unused", "10%")
+        self._run("check")
+
+    def _run(self, *command: str) -> str:
+        process = self._start(*command)
+        heard = _Ears(process)
+        code = process.wait()
+        output, errors = heard.all()
+        text = output.decode(errors="replace")
+        if code:
+            raise self._failed(code, f"{errors}\n{text}")
+        return text
+
+    def _start(self, *command: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+        _CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Were we to end, its input would, too: it would store half a backup as a whole one.
+        leash, within = ("setpriv", "--pdeathsig", "KILL"), self._opened.within
+        options = [part for option in self._opened.options for part in ("-o", option)]
+        environment = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": "/root",
+            "LC_ALL": "C.UTF-8",
+            "RESTIC_REPOSITORY": self._opened.location,
+            "RESTIC_PASSWORD": self._access.key,
+            "RESTIC_CACHE_DIR": str(_CACHE),
+            # A small machine's memory: it is slower by a little.
+            "GOGC": "20",
+            **{name: value for name, value in os.environ.items() if name in _PASSED},
+            **self._access.secrets,
+        }
+        try:
+            return subprocess.Popen(
+                [
+                    *(leash if within else ()),
+                    *within,
+                    *leash,
+                    "restic",
+                    "--cleanup-cache",
+                    *options,
+                    *command,
+                ],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                # Ctrl-C is ours to hear: it lets go of its lock when it is told to end.
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise HostError("setpriv is not installed", "apt-get install util-linux") from None
+
+    def _failed(self, code: int, said: str) -> HostError:
+        for secret in (self._access.key, *self._access.secrets.values()):
+            said = said.replace(secret, "***")
+        return judge(code, said, self._place)
+
+
+def judge(code: int, said: str, place: Place) -> HostError:
+    """What restic's last words mean, for the owner."""
+    address = place.address
+    locations = re.compile(rf"{re.escape(address)}|Is there a repository.*", re.DOTALL)
+    for complaint in _COMPLAINTS[:-1]:
+        if complaint.words.search(locations.sub("", said)):
+            break
+    else:
+        complaint = _COMPLAINTS[-1]
+        missing = _MISSING.search(said)
+        if code == _MISSING_CODE or (missing and _NOWHERE.search(said)):
+            return Missing(f"there is no repository at {address}", "see that the address is right")
+        if not complaint.words.search(said):
+            lines = [line.strip() for line in said.splitlines() if line.strip()]
+            last = next(
+                (line for line in lines if line.startswith("Fatal:")), (lines or ["it is silent"])[-1]
+            )
+            return HostError(f"restic has failed at {address}: {last[:200]}", "mend that, and try again")
+    hint = complaint.hint.format(known=places.FOLDER / "known_hosts") or place.way_in()
+    return complaint.kind(complaint.message.format(place=address), hint)
+
+
+class _Ears:
+    """Hears both of a program's voices at once: neither fills up while the other is listened to."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", *, output: bool = True) -> None:
+        self._process = process
+        voices: Iterable[IO[bytes] | None] = (process.stdout if output else None, process.stderr)
+        self._heard: list[bytes] = [b"", b""]
+        self._threads = [
+            threading.Thread(target=self._hear, args=(number, voice), daemon=True)
+            for number, voice in enumerate(voices)
+            if voice
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _hear(self, number: int, voice: IO[bytes]) -> None:
+        for line in voice:
+            self._heard[number] += line
+            if number and _HOPELESS.search(line):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def all(self) -> tuple[bytes, str]:
+        for thread in self._threads:
+            thread.join()
+        return self._heard[0], self._heard[1].decode(errors="replace")
+
+
+def _last(output: bytes) -> Mapping[str, Any]:
+    """The summary that a backup ends with."""
+    for line in reversed(output.decode(errors="replace").splitlines()):
+        try:
+            entry: Mapping[str, Any] = json.loads(line)
+        except ValueError:
+            continue
+        if entry.get("message_type") == "summary":
+            return entry
+    return {}
+
+
+def _when(text: str) -> float:
+    """restic's time, whose fraction has nine digits."""
+    return datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00")).timestamp()

@@ -1,0 +1,240 @@
+"""Keys, addresses, restic's complaints, the sheet, the journal: what needs neither restic nor a machine."""
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from microblog.errors import HostError
+from microblog.host.backups import backup, drill, elsewhere, journal, key, nightly, places, restic, sheet
+from microblog.host.backups.places import Access
+from microblog.host.backups.progress import Progress, line
+from microblog.host.machine import layout
+
+PLACE = places.of("sftp:me@backup.example:/srv/b")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(places, "FOLDER", tmp_path / "etc")
+    monkeypatch.setattr(layout, "BACKUPS", tmp_path / "backups")
+    return tmp_path
+
+
+def test_a_key_is_read_however_it_is_typed() -> None:
+    words = key.new()
+    assert re.fullmatch(r"([a-z]{5}-){8}[a-z]{5}", words)
+    assert len({key.new() for _ in range(100)}) == 100
+    for typed in (words, words.upper(), words.replace("-", " "), f"\n {words.replace('-', '  ')}.\n"):
+        assert key.read(typed) == words
+
+
+def test_the_words_are_those_of_proquints() -> None:
+    """As the scheme's own paper has them: 127.0.0.1 is lusab-babad, 63.84.220.193 gutih-tugad."""
+    for address, words in (("127.0.0.1", "lusab-babad"), ("63.84.220.193", "gutih-tugad")):
+        data = bytes(map(int, address.split(".")))
+        assert "-".join(map(key._word, key._numbers(data))) == words
+        assert [key._number(word) for word in words.split("-")] == key._numbers(data)
+    assert all(key._number(key._word(number)) == number for number in range(2**16))
+
+
+def test_a_key_that_is_mistyped_is_told_from_another() -> None:
+    words = key.new().split("-")
+    wrong = {
+        "has 9 words, not 8": words[:-1],
+        "has 9 words, not 10": [*words, "babad"],
+        "word 3 is no word": [*words[:2], "hello", *words[3:]],
+        "is mistyped": ["babad" if words[0] != "babad" else "lusib", *words[1:]],
+    }
+    for message, typed in wrong.items():
+        with pytest.raises(HostError, match=message):
+            key.read(" ".join(typed))
+    with pytest.raises(HostError, match="is mistyped"):
+        key.read("-".join([words[1], words[0], *words[2:]]))
+
+
+GOOD = {
+    "/mnt/backup": places.Folder,
+    "usb:BACKUP disk": places.Usb,
+    "sftp:me@backup.example:/srv/b": places.Ssh,
+    "sftp:me@backup.example:relative": places.Ssh,
+    "sftp://me@[2001:db8::1]:2222//srv/b": places.Ssh,
+    "s3:https://s3.eu.example/bucket/site": places.Bucket,
+    "s3:s3.amazonaws.com/bucket": places.Bucket,
+    "rclone:drive:folder/site": places.Rclone,
+}
+
+
+@pytest.mark.parametrize("address", GOOD)
+def test_an_address_is_known_by_its_form(address: str) -> None:
+    assert type(places.of(address)) is GOOD[address]
+    assert places.of(address).address == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", "backup", "relative/folder", "ftp://me@host/x", "usb:", "usb:-o", "usb:a/b", "rclone:x"),
+        *("sftp:-oProxyCommand=x@host:/x", "sftp:me@-oProxyCommand=x:/x", "sftp:host:/x", "sftp:a b@host:/x"),
+        *("s3:https://me:secret@host/bucket", "s3:https://host/", "/x\ny", "rclone:a:b\n", "rclone:-x:y"),
+    ],
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(HostError) as caught:
+        places.of(address)
+    assert "sftp:USER@HOST" in caught.value.hint
+
+
+def test_ssh_is_told_no_more_than_a_host(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "etc").mkdir()
+    (folder / "etc/ssh_key").touch()
+    with places.of("sftp://me@[2001:db8::1]:2222//srv/b").opened() as opened:
+        assert opened.location == "sftp:me@2001:db8::1:/srv/b"
+        (option,) = opened.options
+        assert option.startswith("sftp.command=ssh -i ")
+        assert " -p 2222 " in option
+        assert option.endswith("-l me 2001:db8::1 -s sftp")
+
+
+# What restic and those below it say, and what the owner is told.
+SAID = {
+    "Fatal: wrong password or no key found": "the key is not that of",
+    "Fatal: unable to open config file: no such file or directory\nIs there a": "there is no repository",
+    "Fatal: unable to open config file: The specified key does not exist.\n": "there is no repository",
+    "Fatal: unable to open config file: Stat: Access Denied.\nIs there a repository at": "does not let this",
+    "subprocess ssh: Permission denied (publickey).\nFatal: unable to open repository": "does not let",
+    "ssh: connect to x port 22: Connection refused\nunable to start the sftp session": "cannot be reached",
+    "subprocess ssh: Host key verification failed.\nunable to start the sftp": "is not the machine",
+    "Fatal: unable to save snapshot: write x: no space left on device": "is full",
+    "Save(<data/1>) returned error, retrying after 1s: write x: input/output error": "has gone while",
+    "mount: /run/x: wrong fs type, bad option": "cannot be mounted",
+    "Fatal: unable to create lock in backend: repository is already locked by PID 1": "another program",
+    "Load(<index/1>) ... ciphertext verification failed": "is damaged",
+    "Fatal: repository contains errors": "is damaged",
+    "Fatal: the sky is green": "restic has failed at sftp:me@backup.example:/srv/b: Fatal: the sky is green",
+    "": "restic has failed",
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_each_complaint_is_one_line_with_a_way_out(said: str, folder: Path) -> None:
+    (folder / "etc").mkdir()
+    (folder / "etc/ssh_key.pub").write_text("ssh-ed25519 AAAA microblog@here\n")
+    error = restic.judge(1, said, PLACE)
+    assert SAID[said] in error.message
+    assert error.hint
+    assert "\n" not in error.message + error.hint
+    assert isinstance(error, restic.Missing) == ("no repository" in SAID[said])
+
+
+def test_progress_is_bytes_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    clock = [0.0]
+    monkeypatch.setattr("microblog.host.backups.progress.time.monotonic", lambda: clock[0])
+    progress = Progress("Sending", 48 * 2**20, said.append)
+    progress.add(2**20)
+    clock[0] = 10.0
+    progress.add(11 * 2**20)
+    progress.add(2**20)
+    assert said == ["Sending: 12 of 48 MiB, 25 %, for 10 s, about 30 s left"]
+    assert line("Fetching", 2**21, 0, 3700) == "Fetching: 2 MiB, for 1 h 1 min"
+
+
+def sheets(address: str) -> str:
+    words = key.new()
+    place = places.of(address)
+    page, text = sheet.page(place, words), sheet.text(place, words)
+    for word in words.split("-"):
+        assert f">{word}<" in page
+        assert word in text
+    assert "<script" not in page
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "").replace("s3:https:", "")
+    return text
+
+
+def test_the_sheet_says_what_to_do() -> None:
+    text = sheets("sftp:me@backup.example:/srv/b")
+    assert "sudo microblog restore --from sftp:me@backup.example:/srv/b" in text
+    assert "authorized_keys on backup.example" in text
+    assert "restore --from 'usb:BACKUP disk'" in sheets("usb:BACKUP disk")
+    assert "access key" in sheets("s3:https://s3.eu.example/bucket")
+    assert "rclone config" in sheets("rclone:drive:folder")
+    assert "&lt;" in sheet.page(places.of("/mnt/<b>"), key.new())
+
+
+def test_a_failure_stays_until_it_is_mended(folder: Path) -> None:
+    assert journal.read() == {}
+    journal.failed("send", HostError("it is full", "make room"))
+    first = journal.read()["failed"]["send"]["first"]
+    journal.failed("send", HostError("it is gone", "plug it in"))
+    journal.failed("drill", HostError("no room", "make some"))
+    assert journal.read()["failed"]["send"]["first"] == first
+    assert [what for what, _, _ in nightly.failures()] == ["send", "drill"]
+    journal.done("send", sent={"when": 5})
+    assert [what for what, _, _ in nightly.failures()] == ["drill"]
+    assert journal.read()["sent"] == {"when": 5}
+    assert (folder / "backups/journal.json").stat().st_mode & 0o077 == 0
+    (folder / "backups/journal.json").write_text("[")
+    assert journal.read() == {}
+
+
+def test_a_drill_is_due_after_a_week(folder: Path) -> None:
+    assert drill.due()
+    journal.done("drill", drilled={"when": time.time() - 6 * 86400})
+    assert not drill.due()
+    journal.done("drill", drilled={"when": time.time() - 7 * 86400})
+    assert drill.due()
+
+
+def test_rows_are_compared_whatever_their_order() -> None:
+    def sums(*chunks: str) -> drill.Sums:
+        found: drill.Sums = {}
+        for chunk in chunks:
+            drill._add(found, chunk.encode())
+        return found
+
+    head = '{"table": "posts", "columns": ["id", "body"]}\n'
+    kept = sums(f'{head}[1, "a\\u2028b"]\n', f'{head}[2, "c"]\n')
+    turned = sums('{"table": "posts", "columns": ["body", "id"]}\n["c", 2]\n["a\u2028b", 1]\n')
+    assert kept == turned
+    assert drill._different(kept, turned, contents=True) == []
+    other = sums(f'{head}[1, "a\\u2028b"]\n[2, "C"]\n')
+    assert drill._different(kept, other, contents=True) == ["posts"]
+    assert drill._different(kept, other, contents=False) == []
+    assert drill._different(kept, sums(f'{head}[1, "x"]\n'), contents=False) == ["posts"]
+    assert drill._different(kept, {}, contents=False) == ["posts"]
+
+
+def test_each_step_of_the_night_is_done_whatever_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    manifest: dict[str, Any] = {"rows": {}, "members": {}}
+
+    def make(kind: str) -> tuple[Path, dict[str, Any]]:
+        done.append(kind)
+        return folder / "x", manifest
+
+    def send(*_: object) -> str:
+        done.append("send")
+        raise HostError("it is full", "make room")
+
+    def drilled(_: object) -> None:
+        done.append("drill")
+        raise HostError("it is damaged", "begin another")
+
+    told: list[object] = []
+    monkeypatch.setattr(backup, "backup", make)
+    monkeypatch.setattr(elsewhere, "send", send)
+    monkeypatch.setattr(drill, "drill", drilled)
+    monkeypatch.setattr(nightly, "tell", told.append)
+    with pytest.raises(HostError, match="it is full"):
+        nightly.nightly(print)
+    assert done == ["daily", "send", "drill"]
+    assert told == [print]
+
+
+def test_secrets_are_in_no_representation() -> None:
+    access = Access("lusab-babad", {"AWS_SECRET_ACCESS_KEY": "the-secret"})
+    assert "lusab" not in repr(access)
+    assert "the-secret" not in repr(access)
