@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import testinfra.host
+from beginning import Beginning
 from lab import Lab, side_by_side
 from shell import RootShell
-from uefi import UefiMachine
 from visitor import Visitor
 
 from builder.core import paths
@@ -160,11 +160,11 @@ def second(lab: Lab) -> Iterator[machine.Machine]:
 
 
 @pytest.fixture(scope="session")
-def by_uefi(lab: Lab) -> Iterator[UefiMachine]:
+def by_uefi(lab: Lab) -> Iterator[Beginning]:
     """A machine whose firmware is no BIOS."""
     if not lab.side_by_side:
         lab.power_off()
-    running = UefiMachine(lab)
+    running = Beginning(lab, "uefi", lab.image.image, uefi=True)
     yield running
     running.end()
 
@@ -239,7 +239,7 @@ def secrets(text: str) -> set[bytes]:
 # machine, or others; without room for others beside it, these after it is back: they take its place.
 _FIRST = ["test_machine", "test_site", "test_pi", "test_faults", "test_image_file", "test_card_file"]
 _OTHERS = ["test_text_file", "test_twins", "test_user_data", "test_power", "test_uefi"]
-_BACK, _ALONE = "test_reboot", "test_small_memory"
+_BACK, _ALONE = "test_reboot", ["test_small_memory", "test_export"]
 _TARGETS = ("cloud", "pi")
 
 
@@ -260,5 +260,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker(target) or not any(item.get_closest_marker(other) for other in others)
     ]
     beside = side_by_side(image.facts.memory_mb)
-    order = [*_FIRST, *([*_OTHERS, _BACK] if beside else [_BACK, *_OTHERS]), _ALONE]
+    order = [*_FIRST, *([*_OTHERS, _BACK] if beside else [_BACK, *_OTHERS]), *_ALONE]
     items.sort(key=lambda item: order.index(item.path.stem))

@@ -34,6 +34,16 @@ def test_service_is_enabled_and_running(host, name):
     assert service.is_running
 
 
+@pytest.mark.cloud
+@pytest.mark.parametrize(
+    "unit", ["postfix@-", "fail2ban", "unattended-upgrades", "cloud-config", "cloud-final"]
+)
+def test_what_is_slow_to_start_comes_after_the_site(host, unit):
+    """On Debian 12 postfix is an instance of a template, later it is the one service."""
+    after = host.check_output("systemctl show --property=After --value %s.service", unit).split()
+    assert "site-first.service" in after
+
+
 def test_nothing_failed_at_boot(host):
     assert host.check_output("systemctl --failed --no-legend --plain") == ""
 

@@ -1,7 +1,7 @@
 """A virtual server may boot by UEFI as well as by BIOS; the other tests' machines have a BIOS."""
 
 import pytest
-from uefi import INIT_RUNS
+from beginning import INIT_RUNS
 
 pytestmark = pytest.mark.cloud
 

@@ -1,8 +1,9 @@
-"""A machine whose firmware is no BIOS, started by hand."""
+"""A machine that is looked at until its init runs, by hand: by another firmware, from another file."""
 
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 from lab import Lab, let_others_go_first
 
@@ -15,36 +16,27 @@ _SECONDS = 1800.0
 INIT_RUNS = "systemd[1]: "
 
 
-class UefiMachine:
+class Beginning:
     """It is ended as soon as its init runs: firmware, GRUB, kernel, initrd and root have found each other."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, name: str, disk: Path, driver: str = "qcow2", uefi: bool = False) -> None:
+        """:param driver: QEMU's name of what the disk's file is."""
         emulator = EMULATORS[lab.image.facts.architecture]
         # A board that has no BIOS brings its own.
-        firmware = emulator.firmware or _FIRMWARE
-        work = lab.work / "uefi"
+        firmware = emulator.firmware or (_FIRMWARE if uefi else None)
+        work = lab.work / name
         work.mkdir()
         overlay, self._console = work / "overlay.qcow2", work / "console"
         self._console.touch()
-        create = [
-            program("qemu-img", "qemu-utils"),
-            "create",
-            "-q",
-            "-f",
-            "qcow2",
-            "-F",
-            "qcow2",
-            "-b",
-            lab.image.image,
-            overlay,
-        ]
-        subprocess.run(create, check=True)
+        create = [program("qemu-img", "qemu-utils"), "create", "-q", "-f", "qcow2", "-F", driver, "-b", disk]
+        subprocess.run([*create, overlay], check=True)
         self._process = subprocess.Popen(
             [
                 program("setpriv", "util-linux"), "--pdeathsig", "KILL", emulator.binary, *emulator.machine,
                 "-accel", f"{lab.accelerator}{ACCELERATOR_OPTIONS[lab.accelerator]}", "-cpu", emulator.cpu,
                 "-m", "1024", "-nodefaults", "-display", "none", "-serial", f"file:{self._console}",
-                "-bios", firmware.path, "-drive", f"if=virtio,format=qcow2,file={overlay},cache=unsafe",
+                *(["-bios", firmware.path] if firmware else []),
+                "-drive", f"if=virtio,format=qcow2,file={overlay},cache=unsafe",
             ],
             start_new_session=True,
         )  # fmt: skip
