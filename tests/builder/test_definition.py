@@ -4,6 +4,7 @@ import pytest
 
 from builder.core.errors import BuildError
 from builder.defs import definition
+from builder.vm import emulator
 
 
 @pytest.mark.parametrize("name", definition.names("images"))
@@ -162,3 +163,15 @@ def test_what_nobody_signs_is_said_to_be_so_and_comes_by_https(definitions, old,
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(BuildError):
         definition.load_base("debian-13-genericcloud")
+
+
+@pytest.mark.parametrize("name", ["ubuntu-22.04-arm64", "debian-12-arm64"])
+def test_a_base_of_another_architecture_is_the_clouds_alone(name):
+    """A card for the same processors is another thing. What starts it follows from the architecture."""
+    base = definition.load_base_for(definition.load_image("cloud"), name)
+    assert base.architecture == "arm64"
+    assert emulator.EMULATORS[base.architecture].firmware
+    with pytest.raises(BuildError, match=f"pi can't be baked on {name}: it is baked in a chroot"):
+        definition.load_base_for(definition.load_image("pi"), name)
+    with pytest.raises(BuildError, match="cloud can't be baked on debian-13-pi"):
+        definition.load_base_for(definition.load_image("cloud"), "debian-13-pi")
