@@ -68,6 +68,8 @@ class Machine:
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.root], check=True)
         self.process: subprocess.Popen[bytes] | None = None
         self.leader = 0
+        # Given the process that starts it, before that does.
+        self.limit: Callable[[int], None] | None = None
 
     def leave_free(self, kib: int) -> None:
         """Make its own disk so small, or so large, that this much of it is free."""
@@ -101,13 +103,18 @@ class Machine:
         env = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
         with self.console.open("ab") as console:
             self.process = subprocess.Popen(
-                nspawn,
+                ["sh", "-c", 'read go && exec "$@"', "sh", *nspawn],
                 env=env,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=console,
                 stderr=console,
                 start_new_session=True,
             )
+            assert self.process.stdin
+            if self.limit:
+                self.limit(self.process.pid)
+            self.process.stdin.write(b"go\n")
+            self.process.stdin.close()
         self.leader = wait_until(f"{program} runs in {self.name}", lambda: self._child(program))
 
     def _child(self, program: str) -> int:

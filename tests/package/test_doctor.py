@@ -260,13 +260,24 @@ UNSEEN: tuple[dict[str, tuple[str, str]], ...] = (
             f"rm {BACKUPS} && mv /root/backups {BACKUPS}",
         ),
         (
-            "names.elsewhere",
+            "names.unanswered",
             f"{KEEP}; echo HOST_NAMES=social.example,testhost >> {ENV} && {RESTART}"
             " && ip address add 8.8.4.4/32 dev lo && echo 198.51.100.7 social.example >> /etc/hosts",
             f"{BACK}; ip address del 8.8.4.4/32 dev lo; sed -i /social.example/d /etc/hosts; {RESTART}",
         ),
         ("certificate.names", "true", "true"),
         ("certificate.timer", f"{COPY}; {AUTHORITY}", f"{COPIED}; rm -r /etc/letsencrypt"),
+    ),
+    group(
+        (
+            "names.elsewhere",
+            f"{KEEP}; echo HOST_NAMES=social.example,testhost >> {ENV} && {RESTART}"
+            " && echo 10.98.0.2 social.example >> /etc/hosts"
+            " && systemd-run --unit=elsewhere ip netns exec outside python3 -m http.server 80"
+            " && until curl -s -o /dev/null http://10.98.0.2/; do sleep 0.1; done",
+            f"{BACK}; systemctl stop elsewhere; sed -i /social.example/d /etc/hosts; {RESTART}",
+        ),
+        ("certificate.names", "true", "true"),
     ),
     group(
         (

@@ -4,15 +4,18 @@ import ast
 import socket
 import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from builder.core import paths
+from microblog import proof
 from microblog.config import Config, MailServer
 from microblog.host.health import doctor
-from microblog.host.health.checks import mail
+from microblog.host.health.checks import mail, visitors
 from microblog.host.health.finding import Finding
+from microblog.host.site import front
 
 SOURCES = [ast.parse(path.read_text()) for path in (paths.ROOT / "microblog/host/health").rglob("*.py")]
 
@@ -91,3 +94,70 @@ def test_a_mail_server_that_refuses_the_password_is_told() -> None:
         thread.join()
     assert [finding.id for finding in found] == ["mail.login"], found
     assert "s3cret" not in str(found)
+
+
+KEY = "x" * 32
+
+
+class Answering(BaseHTTPRequestHandler):
+    """A site that knows a key; its own, or this site's."""
+
+    key = ""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header(proof.HEADER, proof.answer(self.key, self.headers.get(proof.HEADER, "")))
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("key", "found"), [(KEY, []), ("y" * 32, ["names.elsewhere"]), ("", ["names.unanswered"])]
+)
+def test_whoever_answers_at_the_sites_name_is_asked_who_it_is(
+    monkeypatch: pytest.MonkeyPatch, key: str, found: list[str]
+) -> None:
+    """A balancer, a router and a CDN lead here though their address is another."""
+    site = type("Site", (Answering,), {"key": key})
+    with HTTPServer(("127.0.0.1", 0), site) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        # One who answers nobody: it listens no more.
+        gone = socket.create_server(("127.0.0.1", 0))
+        port = server.server_port if key else gone.getsockname()[1]
+        gone.close()
+        monkeypatch.setattr(front, "_PORTS", {"http": port})
+        monkeypatch.setattr(visitors.supervisor, "answers", lambda: True)
+        monkeypatch.setattr(visitors.names, "machine_addresses", lambda: ["8.8.4.4"])
+        monkeypatch.setattr(visitors.names, "is_loopback", lambda _: False)
+        there = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        monkeypatch.setattr(
+            visitors.socket, "getaddrinfo", lambda _, port, *__, **___: [(*there, ("127.0.0.1", port))]
+        )
+        config = Config(KEY, "sqlite:////x", host_names=("social.example",))
+        said = [finding.id for finding in visitors._names(config)]
+        server.shutdown()
+        thread.join()
+    assert said == found
+
+
+@pytest.mark.parametrize(
+    ("cron", "timer", "renewed"),
+    [
+        ("", "certbot.timer", True),
+        ("", "snap.certbot.renew.timer", True),
+        ("0 3 * * * root sleep 9 && certbot renew -q\n", "", True),
+        ("# 0 3 * * * root certbot renew\n0 4 * * * root certbot certificates\n", "", False),
+        ("", "", False),
+    ],
+)
+def test_who_renews_a_certificate(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cron: str, timer: str, renewed: bool
+) -> None:
+    (tmp_path / "crontab").write_text(cron)
+    states = {timer: "active"}
+    monkeypatch.setattr(visitors.services, "state", lambda unit: states.get(unit, "inactive"))
+    monkeypatch.setattr(visitors, "_CRON", (tmp_path / "crontab", tmp_path / "none"))
+    assert visitors._renewed() is renewed

@@ -19,6 +19,7 @@ from microblog.errors import HostError
 from microblog.gunicorn_config import worker_count
 from microblog.host.database import kinds, memory, schema, server, staging
 from microblog.host.extras import doors, https
+from microblog.host.handmade import read
 from microblog.host.machine import apt, files, layout, privileges, services
 from microblog.host.site import claim, envfile, hsts, listen, nginx
 
@@ -522,3 +523,68 @@ def test_without_ipv6_the_site_listens_on_what_there_is(monkeypatch: pytest.Monk
 )
 def test_ports_that_others_reach(bind: str, ports: set[int]) -> None:
     assert layout.open_ports(bind) == ports
+
+
+def test_a_database_server_is_where_its_files_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {
+        "mysqld": "--datadir=/old\n--skip-name-resolve\n--datadir=/srv/mysql\n",
+        "client": "--socket=/x.sock\n",
+    }
+    monkeypatch.setattr(
+        server.services, "run", lambda *words: subprocess.CompletedProcess(words, 0, said.get(words[1], ""))
+    )
+    assert server.data() == Path("/srv/mysql")
+    assert kinds.of("mysql+pymysql://microblog@localhost/n?unix_socket=/s").data == Path("/srv/mysql")
+    monkeypatch.setattr(server, "server_installed", lambda: True)
+    assert server.default_url() == "mysql+pymysql://microblog@localhost/microblog?unix_socket=/x.sock"
+    monkeypatch.setattr(
+        server.services, "run", lambda *words: subprocess.CompletedProcess(words, 127, "none")
+    )
+    assert server.data() == Path("/var/lib/mysql")
+    assert server.socket() == "/run/mysqld/mysqld.sock"
+
+
+def test_a_library_that_a_login_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MySQL 8's passwords, by TCP without TLS; python3-pymysql merely recommends it."""
+    import pymysql
+
+    def connect(*_: object, **__: object) -> None:
+        raise RuntimeError("'cryptography' package is required for sha256_password")
+
+    monkeypatch.setattr(pymysql, "connect", connect)
+    target = server.Target.parse("mysql+pymysql://u:p@db.example/n")
+    assert target
+    with pytest.raises(HostError, match="cannot be logged in to") as caught:
+        server.connect(target, print, as_root=False)
+    assert caught.value.hint.startswith("apt-get install python3-cryptography")
+    with (
+        pytest.raises(HostError, match="cannot be logged in to"),
+        read.opened("mysql+pymysql://u:p@db.example/n"),
+    ):
+        pass
+
+
+def test_https_asks_the_certbot_that_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Snap's, or pip's: another one would renew their certificates, too."""
+    asked: list[str] = []
+    programs = [tmp_path / name for name in ("usr", "snap", "local")]
+    monkeypatch.setattr(https, "_CERTBOTS", tuple(map(str, programs)))
+    assert https._certbot() == ""
+    assert https._delete()[0] == str(programs[0])
+    programs[1].write_text("#!/bin/sh\n")
+    programs[1].chmod(0o755)
+    assert https._certbot() == https._delete()[0] == str(programs[1])
+    monkeypatch.setattr(https.privileges, "require_root", lambda *_: None)
+    monkeypatch.setattr(https.nginx, "installed", lambda: True)
+    monkeypatch.setattr(https.apt, "ensure", lambda _, *packages: asked.extend(packages))
+
+    def stop(_: object) -> None:
+        raise HostError("enough", "")
+
+    monkeypatch.setattr(https.lock, "sole", stop)
+    for path, installs in ((programs[1], []), (None, ["certbot"])):
+        if path is None:
+            programs[1].unlink()
+        with pytest.raises(HostError, match="enough"):
+            https.enable(("blog.example.org",), "", "", lambda _: None)
+        assert asked == installs

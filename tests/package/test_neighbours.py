@@ -146,6 +146,20 @@ frontend theirs
     bind :::443 v4v6
     http-request return status 200 content-type text/plain string "This is HAProxy"
 """
+PASSED_ON = """
+defaults
+    mode http
+    timeout client 9s
+    timeout connect 9s
+    timeout server 9s
+frontend theirs
+    bind :::443 v4v6 ssl crt /root/both.pem
+    option forwardfor
+    http-request set-header X-Forwarded-Proto https
+    default_backend site
+backend site
+    server one 10.1.2.3:80
+"""
 LATE = "[Unit]\nAfter=nginx.service\n"
 OWN_PAIR = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=own.example"
@@ -199,6 +213,18 @@ def test_nginx_starts_again_beside_sites_that_listen_otherwise(server: Machine) 
         assert "This is other" in server.get("http://10.1.2.3/", "-H", "Host: anybody.example").body
         answer = server.get("http://10.1.2.3/x", "-H", "Host: testhost")
         assert answer.headers["location"] == "https://testhost/x"
+
+    # Then it passes the site on, too, from an address that is told as a balancer's (docs/package.md).
+    (server.root / "etc/haproxy/haproxy.cfg").write_text(PASSED_ON)
+    server.run("sh", "-ec", "cat /root/cert.pem /root/key.pem > /root/both.pem; systemctl restart haproxy")
+    server.run("sh", "-c", f"echo PROXY_NETWORKS=10.1.2.3 >> {ENV}; rm /etc/nginx/sites-enabled/shop")
+    server.run("systemctl", "stop", "nginx")
+    # Who has 443 alone is no reason to leave nginx stopped.
+    server.run("microblog", "setup")
+    assert server.run("systemctl", "is-enabled", "nginx").strip() == "enabled"
+    wait_until("visitors see it", lambda: visitors(server) == "see it at https://testhost/")
+    assert server.get("https://testhost/login", "--resolve", "testhost:443:10.1.2.3").status == 200
+    assert doctor(server) == {}
 
 
 def test_nginx_follows_where_the_application_listens(server: Machine) -> None:

@@ -17,8 +17,6 @@ from microblog.host.machine import layout, privileges
 
 # What empty tables take, and the server's own files while it fills them.
 _SPARE_BYTES = 32 * 2**20
-# Where a database server of this machine keeps its data.
-_DATA = Path("/var/lib/mysql")
 # Whether there is an owner, or anybody else; with the name of the database before each table.
 _CLAIMED = (
     "SELECT EXISTS (SELECT 1 FROM {0}settings WHERE name = 'claimed') OR EXISTS (SELECT 1 FROM {0}users)"
@@ -182,7 +180,7 @@ class Mysql:
         self.target = target
         self.ours = target.ours
         self.elsewhere = not target.socket
-        self.data: Path | None = None if self.elsewhere else _DATA
+        self.data: Path | None = None if self.elsewhere else server.data()
         self.name = f"MySQL, {target.name} on {target.host}"
 
     def revisions(

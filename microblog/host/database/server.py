@@ -16,7 +16,7 @@ from typing import Any
 from microblog.errors import HostError
 from microblog.host.machine import layout, services
 
-SOCKET = "/run/mysqld/mysqld.sock"
+_SOCKET = "/run/mysqld/mysqld.sock"
 _SERVERS = (Path("/usr/sbin/mariadbd"), Path("/usr/sbin/mysqld"))
 _UNITS = ("mariadb.service", "mysql.service")
 # A server that recovers after a power cut, on a slow disk, takes minutes.
@@ -88,6 +88,29 @@ def renamed(url: str, name: str) -> str:
     return str(make_url(url).set(database=name).render_as_string(hide_password=False))
 
 
+def configured(name: str, usual: str, *groups: str) -> str:
+    """An option of this machine's server, or of its clients, as its files have it (my_print_defaults(1)).
+
+    :param usual: where they do not have it.
+    """
+    found = usual
+    for line in services.run("my_print_defaults", *groups).stdout.splitlines():
+        option, _, value = line.partition("=")
+        if option.lstrip("-").replace("_", "-") == name and value:
+            found = value
+    return found
+
+
+def data() -> Path:
+    """Where this machine's server has its data; often on a disk of their own."""
+    return Path(configured("datadir", "/var/lib/mysql", "mysqld", "server", "mariadb", "mariadbd"))
+
+
+def socket() -> str:
+    """Where this machine's programs find its server."""
+    return configured("socket", _SOCKET, "client", "client-server", "client-mariadb")
+
+
 def server_installed() -> bool:
     """Whether a MySQL or MariaDB server is installed here."""
     return any(path.exists() for path in _SERVERS)
@@ -96,7 +119,7 @@ def server_installed() -> bool:
 def default_url() -> str:
     """The database of a machine whose administrator named none."""
     if server_installed():
-        return f"mysql+pymysql://{layout.USER}@localhost/{layout.USER}?unix_socket={SOCKET}"
+        return f"mysql+pymysql://{layout.USER}@localhost/{layout.USER}?unix_socket={socket()}"
     return f"sqlite:///{layout.SQLITE_FILE}"
 
 
@@ -144,6 +167,12 @@ def connect(
                     if target.socket
                     else "check DATABASE_URL and the network; then: microblog setup",
                 ) from None
+        except RuntimeError as error:
+            # PyMySQL's, of a password of MySQL 8's that goes by TCP without TLS.
+            raise HostError(
+                f"the database server at {where} cannot be logged in to: {error}",
+                "apt-get install python3-cryptography; then try again",
+            ) from None
         if not waiting:
             say(f"Waiting for the database server at {where} ...")
             waiting = True

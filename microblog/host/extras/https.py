@@ -19,7 +19,8 @@ from microblog.host.site import certificate, envfile, hsts, nginx, supervisor
 WEBROOT = Path("/var/www/microblog-acme")
 _LINEAGE = Path("/etc/letsencrypt/live/microblog")
 _COMMAND = "https"
-_DELETE = ["certbot", "delete", "--non-interactive", "--cert-name", "microblog"]
+# Debian's; snap's, which certbot's makers recommend; pip's.
+_CERTBOTS = ("/usr/bin/certbot", "/snap/bin/certbot", "/usr/local/bin/certbot", "/opt/certbot/bin/certbot")
 _HOOK = "/usr/bin/microblog https --deploy"
 # A host name as an authority certifies it (RFC 1123); a wildcard needs DNS, not a web root.
 _DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])")
@@ -43,7 +44,9 @@ def enable(domains: tuple[str, ...], server: str, email: str, say: Callable[[str
         raise HostError("https needs nginx", "apt-get install nginx; then: microblog setup")
     # nginx reads what certbot writes for the authority.
     os.umask(0o022)
-    apt.ensure(say, "certbot")
+    # A second one would renew the first one's certificates, too, without its plugins.
+    if not _certbot():
+        apt.ensure(say, "certbot")
     with lock.sole(say):
         ledger.settle()
         config = Config.load(layout.env_file())
@@ -55,7 +58,15 @@ def enable(domains: tuple[str, ...], server: str, email: str, say: Callable[[str
             _COMMAND,
             "certbot's certificate microblog",
             [
-                *("certbot", "certonly", "--non-interactive", "--agree-tos", "--webroot", "-w", str(WEBROOT)),
+                *(
+                    _certbot(),
+                    "certonly",
+                    "--non-interactive",
+                    "--agree-tos",
+                    "--webroot",
+                    "-w",
+                    str(WEBROOT),
+                ),
                 *(
                     "--cert-name",
                     "microblog",
@@ -68,7 +79,7 @@ def enable(domains: tuple[str, ...], server: str, email: str, say: Callable[[str
                 *(["--server", server] if server else []),
                 *(part for domain in domains for part in ("-d", domain)),
             ],
-            _DELETE,
+            _delete(),
         )
         if done.returncode or not _LINEAGE.is_dir():
             raise HostError(
@@ -120,7 +131,7 @@ def disable(say: Callable[[str], None], *, now: bool = False) -> None:
             say(f"In {days} days: microblog https --off again. At once, locking them out: --off --now")
             return
         if _LINEAGE.is_dir():
-            ledger.run(_COMMAND, "certbot's certificate microblog", ["true"], _DELETE)
+            ledger.run(_COMMAND, "certbot's certificate microblog", ["true"], _delete())
         nginx.mark_stale()
         if not ledger.entries(_COMMAND) or not _noted():
             # Of a version before the ledger, which kept nothing.
@@ -135,6 +146,15 @@ def disable(say: Callable[[str], None], *, now: bool = False) -> None:
         nginx.ensure(Config.load(layout.env_file()))
         nginx.apply()
     say("The site has the certificate again that it had before; browsers warn of one of its own")
+
+
+def _certbot() -> str:
+    """The one that this machine has; empty for none."""
+    return next((path for path in _CERTBOTS if os.access(path, os.X_OK)), "")
+
+
+def _delete() -> list[str]:
+    return [_certbot() or _CERTBOTS[0], "delete", "--non-interactive", "--cert-name", "microblog"]
 
 
 def _noted() -> bool:

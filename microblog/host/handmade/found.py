@@ -168,11 +168,8 @@ def _url(url: str, folder: Path) -> str:
         # with the help of a library that may not be here.
         if not re.search(r"(?:^|@)(?:localhost|127\.0\.0\.1)(?::3306)?/", rest) or "unix_socket=" in rest:
             return f"mysql+pymysql://{rest}"
-        socket = (
-            f"{'&' if '?' in rest else '?'}unix_socket={server.SOCKET}"
-            if Path(server.SOCKET).exists()
-            else ""
-        )
+        at = server.socket()
+        socket = f"{'&' if '?' in rest else '?'}unix_socket={at}" if Path(at).exists() else ""
         return f"mysql+pymysql://{rest}{socket}"
     if scheme == "sqlite":
         # sqlite:///RELATIVE, to the old site's folder; sqlite:////ABSOLUTE.

@@ -107,3 +107,11 @@ def opened(url: str) -> Iterator[Old]:
             f"the old database cannot be read: {said.splitlines()[0][:200]}",
             "see that it runs, and that its DATABASE_URL is right; nothing was changed",
         ) from None
+    except RuntimeError as error:
+        if "cryptography" not in str(error):
+            raise
+        # A password of MySQL 8's goes by TCP over TLS, or with the help of that.
+        raise HostError(
+            f"the old database cannot be logged in to: {error}",
+            "apt-get install python3-cryptography; then try again; nothing was changed",
+        ) from None

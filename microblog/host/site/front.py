@@ -72,6 +72,23 @@ def fetch(config: Config, path: str) -> int:
     return 0
 
 
+def leads_here(name: str, address: str, config: Config) -> "bool | None":
+    """Whether who goes to another address by the site's name comes to this site: by way of a balancer, a
+    router, a CDN.
+
+    :return: None where nobody answers.
+    """
+    found: bool | None = None
+    for scheme in _PORTS:
+        question = secrets.token_hex(16)
+        with suppress(OSError, http.client.HTTPException), _connect(scheme, address, name) as opened:
+            response = _request(opened, name, "/healthz", {proof.HEADER: question})
+            if proof.holds(config.secret_key, question, response.headers.get(proof.HEADER, "")):
+                return True
+            found = False
+    return found
+
+
 def first_name(config: Config) -> str:
     """The first that visitors are told of, else the machine's."""
     told = [name for name in config.host_names if not name.startswith("[")]

@@ -211,13 +211,11 @@ def apply() -> None:
 
 
 def neighbour() -> str:
-    """Another web server that has the web's ports, nginx not running; empty if there is none."""
+    """Another web server that has the web's port, nginx not running; empty if there is none. Who has 443
+    alone may stand in front of nginx."""
     if services.state(UNIT) == "active":
         return ""
-    for port in (80, 443):
-        for program in sorted(services.holders(port) & OTHER_SERVERS):
-            return program
-    return ""
+    return next(iter(sorted(services.holders(80) & OTHER_SERVERS)), "")
 
 
 def stand_aside(program: str) -> str:
@@ -225,7 +223,8 @@ def stand_aside(program: str) -> str:
 
     :return: a line that says how to serve beside it.
     """
-    if services.booted():
+    # An nginx with sites of somebody's, at other ports, is theirs to start.
+    if services.booted() and not any(listen.read("".join(_others(welcome=not is_welcome())))):
         services.run("systemctl", "disable", UNIT)
     return (
         f"Port 80 is {program}'s, which keeps it: nginx is not started. Have {program} pass a name on to"
@@ -255,8 +254,11 @@ def claimed() -> set[str]:
     return found - {"_", ""}
 
 
-def _others() -> tuple[str, str]:
-    """nginx's configuration less this site's and comments: what it reads before the site, and what later."""
+def _others(*, welcome: bool = True) -> tuple[str, str]:
+    """nginx's configuration less this site's and comments: what it reads before the site, and what later.
+
+    :param welcome: with the default site.
+    """
     said = services.run(str(_BINARY), "-T", "-q")
     before: list[str] = []
     later: list[str] = []
@@ -267,6 +269,8 @@ def _others() -> tuple[str, str]:
         path, _, text = section.partition(":\n")
         if path in {str(link) for link in links()}:
             found = later
+        elif path == str(_DEFAULT) and not welcome:
+            continue
         elif not path.startswith(f"{layout.RUN}/"):
             found.append(re.sub(r"(?m)#.*$", "", text))
     return "".join(before), "".join(later)
@@ -278,7 +282,7 @@ def listens() -> dict[Path, str]:
     version = tuple(map(int, said.groups())) if said else ()
     # Read where it is not linked yet, it is the last; and if not, it is looked at again.
     before, later = _others()
-    found = listen.files(before, later, ipv6=ipv6.available(), version=version, left=_left())
+    found = listen.files(before, later, ipv6=ipv6.available(), version=version, left=left())
     # A site that was kept from an older version has those of IPv4 in itself.
     own = _now(AVAILABLE)
     return {
@@ -287,7 +291,7 @@ def listens() -> dict[Path, str]:
     }
 
 
-def _left() -> dict[int, str]:
+def left() -> dict[int, str]:
     """The web's ports that another web server has, or had when somebody looked: at a boot it may come later
     than nginx, which would take its place, or find its own taken and serve nobody."""
     known = {int(port): program for port, program in (line.split() for line in _now(_LEFT).splitlines())}
@@ -301,7 +305,7 @@ def _left() -> dict[int, str]:
 
 
 def _remember_left() -> None:
-    text = "".join(f"{port} {program}\n" for port, program in _left().items())
+    text = "".join(f"{port} {program}\n" for port, program in left().items())
     if text == _now(_LEFT):
         return
     if text:

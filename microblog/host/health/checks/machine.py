@@ -12,7 +12,7 @@ from pathlib import Path
 
 import microblog
 from microblog.config import Config
-from microblog.host.database import kinds, memory
+from microblog.host.database import kinds, memory, server
 from microblog.host.health import status as glance
 from microblog.host.health.finding import Check, Finding, Plain
 from microblog.host.machine import layout, services
@@ -56,7 +56,7 @@ def _ports() -> Iterator[Finding]:
     if not address.startswith("unix:"):
         wanted[int(address.rpartition(":")[2])] = "gunicorn"
     if nginx.installed() and not nginx.neighbour():
-        wanted.update({80: "nginx", 443: "nginx"})
+        wanted.update(dict.fromkeys({80, 443} - set(nginx.left()), "nginx"))
     for port, program in wanted.items():
         # gunicorn's own name is its interpreter's.
         for other in sorted(
@@ -72,7 +72,7 @@ def _ports() -> Iterator[Finding]:
 
 
 def _disk() -> Iterator[Finding]:
-    for place in (Path("/"), layout.STATE, layout.LOGS, Path("/tmp"), layout.BACKUPS, Path("/var/lib/mysql")):  # noqa: S108
+    for place in (Path("/"), layout.STATE, layout.LOGS, Path("/tmp"), layout.BACKUPS, server.data()):  # noqa: S108
         if not place.is_dir():
             continue
         usage, inodes = shutil.disk_usage(place), os.statvfs(place)

@@ -1,6 +1,7 @@
 """What visitors see: asked for as they do, by the site's name through the web server."""
 
 import contextlib
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ _LOG_BYTES = 2**17
 _REQUESTS, _AGENTS = 100, 5
 # Where certbot keeps, and renews, the site's certificate ('microblog https').
 _LINEAGE = Path("/etc/letsencrypt/live/microblog")
+_CRON = (Path("/etc/crontab"), Path("/var/spool/cron/crontabs/root"), Path("/etc/cron.d"))
 
 
 def _visitors(config: Config) -> Iterator[Finding]:
@@ -123,22 +125,36 @@ def _one_address(config: Config) -> Iterator[Finding]:
 
 
 def _names(config: Config) -> Iterator[Finding]:
-    """Where the site's name leads, as far as this machine can tell."""
+    """Where the site's name leads: whoever answers there is asked for what this site alone can say."""
     told = [name.partition(":")[0] for name in config.host_names if not name.startswith("[")]
-    own = {address for address in names.machine_addresses() if names.is_global(address)}
-    # Behind NAT, or a balancer, another address is right.
-    if not (told and own) or config.proxy_networks != Config.proxy_networks or not names.is_public(told[0]):
+    if not told or not names.is_public(told[0]) or not supervisor.answers():
         return
+    own = set(names.machine_addresses())
+    leads: set[str] = set()
     with contextlib.suppress(OSError):
         leads = {str(found[4][0]) for found in socket.getaddrinfo(told[0], 443, type=socket.SOCK_STREAM)}
-        if leads and not leads & own:
-            yield Finding(
-                "names.elsewhere",
-                "note",
-                f"The name {told[0]} leads elsewhere.",
-                f"It leads to {', '.join(sorted(leads))}; this machine has {', '.join(sorted(own))}.",
-                "change its DNS records, or HOST_NAMES; in front of a CDN it is right so",
-            )
+    if not leads or any(address in own or names.is_loopback(address) for address in leads):
+        return
+    there = {address: front.leads_here(told[0], address, config) for address in sorted(leads)}
+    if True in there.values():
+        return
+    if False in there.values():
+        yield Finding(
+            "names.elsewhere",
+            "warning",
+            f"The name {told[0]} leads to another site.",
+            f"At {', '.join(there)} another answers, who does not know this site's key.",
+            "change its DNS records, or HOST_NAMES",
+        )
+    # Behind a router that takes nobody from within to its own address outside, that is no news.
+    elif any(names.is_global(address) for address in own) and config.proxy_networks == Config.proxy_networks:
+        yield Finding(
+            "names.unanswered",
+            "note",
+            f"Nobody answers at {told[0]}, as seen from here.",
+            f"It leads to {', '.join(there)}; this machine has {', '.join(sorted(own))}.",
+            "change its DNS records, or HOST_NAMES; a firewall, or a router, may keep this machine alone out",
+        )
 
 
 def _trust(config: Config) -> Iterator[Finding]:
@@ -166,7 +182,7 @@ def _trust(config: Config) -> Iterator[Finding]:
                 f"They were told to insist on a trusted certificate, for {days} days yet; this is none.",
                 "microblog https DOMAIN gets one again",
             )
-    elif _LINEAGE.is_dir() and services.booted() and services.state("certbot.timer") != "active":
+    elif _LINEAGE.is_dir() and services.booted() and not _renewed():
         yield Finding(
             "certificate.timer",
             "warning",
@@ -174,6 +190,21 @@ def _trust(config: Config) -> Iterator[Finding]:
             "certbot.timer does not run.",
             "systemctl enable --now certbot.timer",
         )
+
+
+def _renewed() -> bool:
+    """Whether certbot comes by itself: by a timer of Debian's or snap's, or by somebody's cron."""
+    if "active" in (services.state("certbot.timer"), services.state("snap.certbot.renew.timer")):
+        return True
+    for place in _CRON:
+        # Debian's own there does nothing beside systemd.
+        for path in place.glob("*") if place.is_dir() else [place]:
+            if path.name == "certbot" or not path.is_file():
+                continue
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if re.search(r"(?m)^[^#\n]*\bcertbot\b.*\brenew\b", text):
+                return True
+    return False
 
 
 PLAIN: tuple[Plain, ...] = (_certificate,)
