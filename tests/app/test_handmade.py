@@ -152,6 +152,31 @@ def test_what_the_forms_would_not_take_is_named(old, taken_over):
         db.engine.dispose()
 
 
+def test_a_database_beside_theirs_has_a_password_that_careful_servers_take(server):
+    """By the first question of mysql_secure_installation, many ask for letters, digits and signs."""
+    if server is None:
+        assert take._beside("sqlite:////x", print) == ""
+        return
+    url = f"mysql+pymysql://microblog@localhost/microblog?unix_socket={server.socket}"
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE USER microblog@localhost IDENTIFIED BY 'theirs'")
+        careful = server.name == "mysql"
+        if careful:
+            cursor.execute("INSTALL COMPONENT 'file://component_validate_password'")
+            cursor.execute("SET GLOBAL validate_password.policy = MEDIUM")
+        try:
+            for _ in range(5):
+                beside = take._beside(url, lambda _: None)
+                with rows.connection(beside) as opened:
+                    assert opened.exec_driver_sql("SELECT DATABASE()").scalar() == "microblog_site"
+                cursor.execute("DROP DATABASE microblog_site")
+                cursor.execute("DROP USER microblog_site@localhost")
+        finally:
+            cursor.execute("DROP USER microblog@localhost")
+            if careful:
+                cursor.execute("UNINSTALL COMPONENT 'file://component_validate_password'")
+
+
 def test_what_is_no_database_of_the_tutorials_is_refused(old, app, database_url, server, tmp_path):
     with pytest.raises(HostError, match="of this package's own"), read.opened(database_url):
         pass

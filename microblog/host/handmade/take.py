@@ -217,10 +217,11 @@ def _beside(url: str, say: Callable[[str], None]) -> str:
         if not user_is_theirs:
             return url.replace(f"/{target.name}?", f"/{name}?")
         server.refuse_strangers(f"the database {name}", server.tables(connection, name))
-        # Without the user whom the socket lets in, there has to be a password.
-        password = secrets.token_urlsafe(24)
+        # Without the user whom the socket lets in, there has to be a password: one that servers take, too,
+        # that ask for letters of both kinds, a digit and a sign (validate_password, simple_password_check).
+        password = f"{secrets.token_urlsafe(24)}-aA1"
         cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
-        cursor.execute(f"CREATE USER IF NOT EXISTS '{name}'@'localhost'")
+        cursor.execute(f"CREATE USER IF NOT EXISTS '{name}'@'localhost' IDENTIFIED BY %s", (password,))
         cursor.execute(f"ALTER USER '{name}'@'localhost' IDENTIFIED BY %s", (password,))
         # And beside it what a restore makes.
         pattern = name.replace("_", "\\_")
