@@ -24,6 +24,9 @@ _CONFLICT, _LOST = (0.02, 0.5), (0.1, 2.0)
 # Seconds after which no unit is begun again.
 PATIENCE = 10.0
 
+# Whether this thread is in a unit.
+_running = threading.local()
+
 Result = TypeVar("Result")
 Work = TypeVar("Work", bound=Callable[..., Any])
 
@@ -45,14 +48,23 @@ def is_safe_twice(work: Callable[..., Any] | None) -> bool:
 def run(work: Callable[[], Result], *, twice: bool = False) -> Result:
     """Do something that reads and writes, again where the database undid it or was lost meanwhile.
 
-    :param work: commits what it does by itself, once and at its end.
+    :param work: commits what it does by itself, once and at its end. Within another unit, it must have a
+        connection of its own: the session's work is the outer one's.
     :param twice: whether it may be done again though it was, or may have been, done.
     :raises sqlalchemy.exc.DBAPIError: at last, as the database said it.
     """
+    inner, _running.yes = getattr(_running, "yes", False), True
+    try:
+        return _run(work, twice, inner)
+    finally:
+        _running.yes = inner
+
+
+def _run(work: Callable[[], Result], twice: bool, inner: bool) -> Result:
     began, tries = time.monotonic(), 0
     while True:
         try:
-            return work()
+            result = work()
         except DBAPIError as error:
             tries += 1
             pause = _pause(error, began, tries) if twice or not is_done(error) else None
@@ -60,10 +72,14 @@ def run(work: Callable[[], Result], *, twice: bool = False) -> Result:
                 # One unit within another is patient enough for both.
                 setattr(error, _IN_VAIN, True)
                 raise
-        if db.session.registry.has():
-            db.session.rollback()
-            db.session.info.pop(_COMMITTED, None)
-        if has_app_context():
+        else:
+            if tries:
+                _outage.over()
+            return result
+        if not inner:
+            if db.session.registry.has():
+                db.session.rollback()
+                db.session.info.pop(_COMMITTED, None)
             g.begun_again = True
         time.sleep(pause)
 
@@ -115,6 +131,11 @@ class _Outage:
                 self._since = now
             self._latest = now
             return now - self._since
+
+    def over(self) -> None:
+        """Who had lost it has it again."""
+        with self._lock:
+            self._latest = float("-inf")
 
 
 _outage = _Outage()

@@ -284,3 +284,36 @@ def test_a_unit_is_begun_so_often(site, monkeypatch, number, tries):
             with pytest.raises(OperationalError):
                 units.run(lambda: units.run(work))
     assert len(begun) == 2 * tries
+
+
+def test_one_within_another_leaves_the_others_work_alone(site, monkeypatch):
+    """A count of attempts that meets another one, between what a view has written and its commit."""
+    monkeypatch.setattr(units.time, "sleep", lambda _seconds: None)
+    right, left = throttle._count, [error(1213)]
+
+    def count(key):
+        if left:
+            raise left.pop()
+        return right(key)
+
+    monkeypatch.setattr(throttle, "_count", count)
+
+    def work():
+        db.session.execute(sa.update(User.__table__).values(about="written before"))
+        assert throttle.attempt(limits.POST.key("somebody")) == 0
+        db.session.commit()
+
+    with site.app.app_context():
+        units.run(work)
+        assert left == []
+        assert {user.about for user in db.session.query(User)} == {"written before"}
+
+
+def test_after_an_outage_all_have_patience_again(monkeypatch):
+    outage = units._Outage()
+    assert outage.lasted(0) == 0
+    assert outage.lasted(9) == 9
+    outage.over()
+    assert outage.lasted(11) == 0
+    # By itself, where nobody has asked for long.
+    assert outage.lasted(11 + 2 * units.PATIENCE) == 0

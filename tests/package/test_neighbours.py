@@ -531,7 +531,7 @@ frontend https
     default_backend site
 backend site
     option httpchk
-    http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host localhost hdr X-Forwarded-Proto https
+    http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host localhost hdr X-Forwarded-Proto https hdr X-Forwarded-For 127.0.0.1
     http-check expect status 200
     server one 10.99.0.1:80 check
 """
