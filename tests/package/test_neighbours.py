@@ -530,10 +530,9 @@ frontend https
     http-request set-header X-Forwarded-Proto https
     default_backend site
 backend site
-    option httpchk
-    http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host localhost hdr X-Forwarded-Proto https hdr X-Forwarded-For 127.0.0.1
+    option httpchk GET /readyz
     http-check expect status 200
-    server one 10.99.0.1:80 check
+    server one 10.99.0.1:80 check port 443 check-ssl verify none
 """
 # Log-ins through it from an address, with a password, until one is turned away or let in.
 GUESS = r"""
