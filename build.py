@@ -549,7 +549,8 @@ def test(
 ) -> None:
     """Run the tests: the suites named, or all.
 
-    SUITE is images, app, browser, builder, package, stranger, or pi: the part of images that is the Pi's.
+    SUITE is images, app, browser, builder, package or stranger; by name only: pi, the part of images that is
+    the Pi's, and fleet.
     """
     from builder.dev import suites as runner
 

@@ -56,7 +56,7 @@ def test_help_names_every_verb_and_each_has_an_example(build):
         (
             ("test", "ap"),
             "build.py: there is no suite 'ap'\n"
-            "  There are: images, app, browser, builder, package, stranger, pi\n",
+            "  There are: images, app, browser, builder, package, stranger, fleet, pi\n",
         ),
         (
             ("test", "builder", "--mutate", "3"),

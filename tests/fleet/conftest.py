@@ -1,0 +1,17 @@
+"""One fleet for all tests."""
+
+from collections.abc import Iterator
+
+import balancer
+import fleets
+import galera
+import pytest
+from fleets import Fleet
+
+NEEDS = (*galera.NEEDS, *balancer.NEEDS)
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with fleets.started(tmp_path_factory.mktemp("fleet")) as fleet:
+        yield fleet

@@ -1,0 +1,108 @@
+"""The application's machines: here, a process each."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from galera import DATABASE, Node, free_port, wait_until
+from people import PASSWORD
+
+from builder.core.paths import ROOT
+
+SECRET_KEY = "a key for a fleet's tests, of 32 characters or more"
+
+
+def environment(url: str, root: Path = ROOT) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PYTHONPATH": str(root),
+        "FLASK_APP": "microblog",
+        "SECRET_KEY": SECRET_KEY,
+        "DATABASE_URL": url,
+        "MICROBLOG_ENV_FILE": os.devnull,
+    }
+
+
+def prepare(node: Node, names: Sequence[str]) -> None:
+    """Make the schema, and accounts."""
+    script = f"""
+from flask_migrate import upgrade
+from microblog import create_app
+from microblog.database import db
+from microblog.models import User, passwords
+passwords.METHOD = "pbkdf2:sha256:1"
+with create_app().app_context():
+    upgrade()
+    for name in {list(names)!r}:
+        db.session.add(User(name, f"{{name}}@example.org", {PASSWORD!r}))
+    db.session.commit()
+"""
+    subprocess.run(
+        [sys.executable, "-c", script], env=environment(node.url()), cwd=ROOT, check=True, capture_output=True
+    )
+
+
+def broken(folder: Path, path: str, right: str, wrong: str) -> Path:
+    """The application with a fault, to see what notices. :return: its root."""
+    shutil.copytree(ROOT / "microblog", folder / "microblog")
+    shutil.copyfile(ROOT / "setup.cfg", folder / "setup.cfg")
+    text = (folder / path).read_text()
+    assert text.count(right) == 1
+    (folder / path).write_text(text.replace(right, wrong))
+    return folder
+
+
+class Machine:
+    """One that serves, or is to.
+
+    :ivar url: its database's.
+    """
+
+    def __init__(self, folder: Path, url: str, root: Path = ROOT, **settings: str) -> None:
+        self.port, self.url, self.root = free_port(), url, root
+        self.log = folder / f"machine-{self.port}.log"
+        self.settings = settings
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "gunicorn", "--config", "python:microblog.gunicorn_config"]
+        options = {"BIND": self.address, "WEB_CONCURRENCY": "1", "WEB_THREADS": "8", **self.settings}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "microblog:create_app()"], env={**environment(self.url, self.root), **options},
+                cwd=self.root, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        wait_until("a machine is ready", self.is_ready)
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{self.address}/readyz", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """In order; it takes its time."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+    def kill(self) -> None:
+        """As if the power had gone."""
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def posts(node: Node) -> list[str]:
+    """All that were written, by what a node has."""
+    return [str(row[0]) for row in node.ask(f"SELECT body FROM {DATABASE}.posts")]  # noqa: S608

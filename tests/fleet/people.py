@@ -1,0 +1,166 @@
+"""Those who use a site: they read and write, note what they are told, and send again what got no answer."""
+
+import http.client
+import re
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
+
+from checker import OK, REFUSED, UNKNOWN, Write
+
+PASSWORD = "correct horse"
+_SECONDS = 60
+# Of an account in an hour, less some (microblog/web/limits.py).
+_POSTS = 90
+
+
+@dataclass
+class Answer:
+    """:ivar status: 0 where there was no answer."""
+
+    status: int
+    text: str = ""
+    location: str = ""
+
+
+class Visitor:
+    """A browser that reaches each of these addresses with the same cookies."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self.addresses = addresses
+        self.cookies: dict[str, str] = {}
+
+    def ask(self, number: int, method: str, path: str, form: "dict[str, str] | None" = None) -> Answer:
+        """:param number: which address, counted round and round."""
+        connection = http.client.HTTPConnection(
+            self.addresses[number % len(self.addresses)], timeout=_SECONDS
+        )
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        try:
+            connection.request(
+                method, path, urllib.parse.urlencode(form) if form is not None else None, headers
+            )
+            response = connection.getresponse()
+            text = response.read().decode()
+        except (OSError, http.client.HTTPException):
+            return Answer(0)
+        finally:
+            connection.close()
+        for line in response.headers.get_all("Set-Cookie") or ():
+            for name, morsel in SimpleCookie(line).items():
+                self.cookies[name] = morsel.value
+        return Answer(response.status, text, response.headers.get("Location", ""))
+
+    def log_in(self, name: str) -> None:
+        page = self.ask(0, "GET", "/login")
+        form = {"csrf_token": _value(page, "csrf_token"), "username": name, "password": PASSWORD}
+        answer = self.ask(0, "POST", "/login", form)
+        assert (answer.status, answer.location) == (302, "/"), answer
+
+
+def _value(page: Answer, name: str) -> str:
+    found = re.search(rf'name="{name}"[^>]*value="([^"]*)"', page.text)
+    return found[1] if found else ""
+
+
+@dataclass
+class Request:
+    """:ivar at: when it was answered, and ``took`` how long that took, in seconds of one clock."""
+
+    at: float
+    took: float
+    status: int
+
+    @property
+    def failed(self) -> bool:
+        return self.status == 0 or self.status >= 400
+
+
+@dataclass
+class Mix:
+    """A mix of writers and readers.
+
+    :ivar names: of each session's account.
+    :ivar unheard: of each session's posts, every so many are sent to no avail, for all that it hears.
+    :ivar again: how often what was not answered was sent again.
+    """
+
+    addresses: Sequence[str]
+    names: Sequence[str]
+    unheard: int = 0
+    writes: list[Write] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    again: int = 0
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """One session of each account, until what is done meanwhile is over."""
+        begun, over = threading.Barrier(len(self.names) + 1), threading.Event()
+        failures: list[BaseException] = []
+
+        def one(number: int, name: str) -> None:
+            try:
+                visitor = Visitor(self.addresses)
+                visitor.log_in(name)
+                begun.wait(_SECONDS)
+                turn = 0
+                while not over.is_set():
+                    self._turn(visitor, turn, f"{name} {number} {turn}")
+                    turn += 1
+                    over.wait(0.1)
+            except BaseException as error:
+                failures.append(error)
+                begun.abort()
+
+        threads = [threading.Thread(target=one, args=who) for who in enumerate(self.names)]
+        for thread in threads:
+            thread.start()
+        try:
+            begun.wait(_SECONDS)
+            yield
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        if failures:
+            raise failures[0]
+
+    def _ask(self, visitor: Visitor, turn: int, method: str, form: "dict[str, str] | None" = None) -> Answer:
+        began = time.monotonic()
+        answer = visitor.ask(turn, method, "/", form)
+        now = time.monotonic()
+        self.requests.append(Request(now, now - began, answer.status))
+        return answer
+
+    def _until(self, good: Callable[[Answer], bool], ask: Callable[[], Answer]) -> Answer:
+        ends = time.monotonic() + _SECONDS
+        while not good(answer := ask()) and time.monotonic() < ends:
+            time.sleep(0.3)
+            self.again += 1
+        return answer
+
+    def _turn(self, visitor: Visitor, turn: int, body: str) -> None:
+        page = self._until(lambda page: page.status == 200, lambda: self._ask(visitor, turn, "GET"))
+        if turn >= _POSTS or page.status != 200:
+            return
+        form = {"csrf_token": _value(page, "csrf_token"), "once": _value(page, "once"), "body": body}
+        assert form["csrf_token"], page.text[:2000]
+        if self.unheard and turn % self.unheard == 0:
+            self._ask(visitor, turn, "POST", form)
+        answer = self._until(
+            lambda answer: 300 <= answer.status < 500, lambda: self._ask(visitor, turn, "POST", form)
+        )
+        told = REFUSED if 300 <= answer.status < 500 else UNKNOWN
+        seen = None
+        if (answer.status, answer.location) == (302, "/"):
+            told = OK
+            # Where there are several addresses, at another one.
+            after = self._until(lambda page: page.status == 200, lambda: self._ask(visitor, turn + 1, "GET"))
+            seen = f">{body}<" in after.text if after.status == 200 else None
+        self.writes.append(Write(body, told, seen))
