@@ -11,7 +11,7 @@ from microblog.errors import HostError
 from microblog.host.backups import backup, drill, elsewhere, journal, key, nightly, places, restic, sheet
 from microblog.host.backups.places import Access
 from microblog.host.backups.progress import Progress, line
-from microblog.host.machine import layout
+from microblog.host.machine import layout, privileges
 
 PLACE = places.of("sftp:me@backup.example:/srv/b")
 
@@ -238,3 +238,18 @@ def test_secrets_are_in_no_representation() -> None:
     access = Access("lusab-babad", {"AWS_SECRET_ACCESS_KEY": "the-secret"})
     assert "lusab" not in repr(access)
     assert "the-secret" not in repr(access)
+
+
+def test_what_work_tells_is_heard_and_is_no_part_of_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(privileges, "drop", lambda: None)
+    heard: list[str] = []
+
+    def work() -> int:
+        print("a library's own line")
+        privileges.tell("Loading: 1 of 2 MiB")
+        return 5
+
+    assert privileges.ask("it cannot be done", work, heard.append) == 5
+    assert heard == ["Loading: 1 of 2 MiB"]
+    # Nobody listens: it is an ordinary line.
+    assert privileges.ask("it cannot be done", work) == 5

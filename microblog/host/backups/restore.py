@@ -23,6 +23,7 @@ from microblog import names
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import archive, backup
+from microblog.host.backups.progress import Progress
 from microblog.host.database import kinds, rows, schema, staging
 from microblog.host.machine import files, layout, lock, privileges
 from microblog.host.site import certificate, envfile, maintenance, nginx, supervisor
@@ -176,14 +177,14 @@ def _stage(
     :raises HostError: if that fails; nothing stays of it.
     """
     database = kinds.of(config.database_url)
-    kinds.check_space(database, sum(member["size"] for member in manifest["members"].values()))
+    kinds.check_space(database, _size(manifest))
     beside = database.beside(say)
     beside.make()
     say(f"Loading {sum(manifest['rows'].values())} rows ...")
     other = replace(config, database_url=beside.url)
     try:
         skipped, missing, left_out = privileges.ask(
-            "the backup cannot be loaded", lambda: _load(file, manifest, other, newest)
+            "the backup cannot be loaded", lambda: _load(file, manifest, other, newest), say
         )
     except BaseException:
         beside.discard()
@@ -195,6 +196,11 @@ def _stage(
         if more := missing - len(left_out):
             say(f"Left out with them, as belonging to them: {more} rows")
     return beside
+
+
+def _size(manifest: dict[str, Any]) -> int:
+    """How much is in a checked backup, in bytes."""
+    return sum(member["size"] for member in manifest["members"].values())
 
 
 def finish(say: Callable[[str], None]) -> bool:
@@ -298,9 +304,11 @@ def _load(
     counts: dict[str, int] = {}
     with rows.connection(config.database_url) as opened:
         loader = rows.Loader(opened)
+        progress = Progress("Loading", _size(manifest), privileges.tell)
         for name, data in archive.members(file):
             if name.startswith("database/"):
                 table, count = loader.add(data)
+                progress.add(len(data))
                 counts[table] = counts.get(table, 0) + count
         if loader.missing:
             for counted in COUNTED:

@@ -58,11 +58,21 @@ def as_owner(path: "Path | None") -> Iterator[None]:
         os.setegid(0)
 
 
-def call(work: Callable[[], str]) -> tuple[bool, str]:
+# Begins a line that is told while the work goes on.
+_TOLD = "\x1e"
+
+
+def tell(text: str) -> None:
+    """From within :func:`call`: say a line of how far the work is, now."""
+    os.write(1, f"{_TOLD}{text}\n".encode())
+
+
+def call(work: Callable[[], str], hear: Callable[[str], None] | None = None) -> tuple[bool, str]:
     """Run a function as the application's user, in a child process.
 
     A fork, not a new Python: on a slow machine each start of one takes seconds.
 
+    :param hear: is given what the work tells meanwhile (:func:`tell`).
     :return: whether it returned, and what; if it raised, the traceback.
     """
     sys.stdout.flush()
@@ -90,18 +100,25 @@ def call(work: Callable[[], str]) -> tuple[bool, str]:
         finally:
             os._exit(code)
     os.close(writer)
+    kept: list[bytes] = []
     with os.fdopen(reader, "rb") as pipe:
-        said = pipe.read().decode(errors="replace")
+        for line in pipe:
+            if hear and line.startswith(_TOLD.encode()):
+                hear(line.decode(errors="replace").strip(f"{_TOLD}\n"))
+            else:
+                kept.append(line)
+    said = b"".join(kept).decode(errors="replace")
     _, status = os.waitpid(child, 0)
     printed, _, answer = said.rpartition("\0")
     done = os.waitstatus_to_exitcode(status) == 0
     return done, answer if done else f"{printed}{answer}"
 
 
-def ask(what: str, work: Callable[[], T]) -> T:
+def ask(what: str, work: Callable[[], T], hear: Callable[[str], None] | None = None) -> T:
     """Like :func:`call`, for work whose answer JSON can hold and whose errors are to be told.
 
     :param what: what is being done, for the message of an error nobody foresaw.
+    :param hear: as for :func:`call`.
     :raises HostError: as raised by the work, or made of what it raised.
     """
 
@@ -116,7 +133,7 @@ def ask(what: str, work: Callable[[], T]) -> T:
             detail = str(cause.args[-1]) if cause.args else type(cause).__name__
             return json.dumps({"error": [f"{what}: {detail.splitlines()[0][:300]}", ""]})
 
-    done, text = call(told)
+    done, text = call(told, hear)
     if not done:
         last = text.strip().splitlines()[-1:] or ["it was killed"]
         raise HostError(f"{what}: {last[0]}")
