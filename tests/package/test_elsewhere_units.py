@@ -186,6 +186,11 @@ def test_a_drill_is_due_after_a_week(folder: Path) -> None:
     assert not drill.due()
     journal.done("drill", drilled={"when": time.time() - 7 * 86400})
     assert drill.due()
+    # And each night after one that failed.
+    journal.done("drill", drilled={"when": time.time()})
+    assert not drill.due()
+    journal.failed("drill", HostError("it is damaged", "begin another"))
+    assert drill.due()
 
 
 def test_rows_are_compared_whatever_their_order() -> None:

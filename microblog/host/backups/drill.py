@@ -29,10 +29,10 @@ _MODULUS = 2**256
 
 
 def due() -> bool:
-    """Whether a week has passed since a backup was last seen to be good, or the place is another."""
-    drilled = journal.read().get("drilled", {})
-    seconds: float = time.time() - drilled.get("when", 0.0)
-    return seconds > (EVERY_DAYS - 0.5) * _DAY_SECONDS
+    """Whether a week has passed since a backup was last seen to be good, or the last one was not."""
+    known = journal.read()
+    seconds: float = time.time() - known.get("drilled", {}).get("when", 0.0)
+    return seconds > (EVERY_DAYS - 0.5) * _DAY_SECONDS or "drill" in known.get("failed", {})
 
 
 def drill(say: Callable[[str], None]) -> dict[str, Any]:

@@ -110,7 +110,7 @@ _COMPLAINTS = (
     _complaint(
         r"connection refused|no such host|could not resolve|name or service not known|no route to host"
         r"|network is unreachable|timed? ?out|unable to start the sftp session|connection reset",
-        "{place} cannot be reached",
+        "{place} cannot be reached: {why}",
         "see that it runs, and that the network is up",
     ),
     _complaint(
@@ -303,8 +303,10 @@ def judge(code: int, said: str, place: Place) -> HostError:
     """What restic's last words mean, for the owner."""
     address = place.address
     locations = re.compile(rf"{re.escape(address)}|Is there a repository.*", re.DOTALL)
+    why = ""
     for complaint in _COMPLAINTS[:-1]:
-        if complaint.words.search(locations.sub("", said)):
+        if found := complaint.words.search(locations.sub("", said)):
+            why = found[0]
             break
     else:
         complaint = _COMPLAINTS[-1]
@@ -318,7 +320,7 @@ def judge(code: int, said: str, place: Place) -> HostError:
             )
             return HostError(f"restic has failed at {address}: {last[:200]}", "mend that, and try again")
     hint = complaint.hint.format(known=places.FOLDER / "known_hosts") or place.way_in()
-    return complaint.kind(complaint.message.format(place=address), hint)
+    return complaint.kind(complaint.message.format(place=address, why=why), hint)
 
 
 class _Ears:
