@@ -11,6 +11,7 @@ from sqlalchemy import select
 from microblog.config import MailServer
 from microblog.database import db, utc_now
 from microblog.models import Token, User, tokens
+from microblog.models.site import OPEN, Looks, set_looks, set_registration
 from microblog.models.tokens import LIFETIME
 from microblog.web import browsers as browser_names
 from microblog.web import limits
@@ -568,3 +569,30 @@ def test_an_export_has_log_ins_too(client, make_user):
     assert export["account"]["email_confirmed"] is True
     assert export["account"]["is_administrator"] is False
     assert export["links_mailed"] == []
+
+
+# Accounts that wait to be let in
+
+
+def test_who_is_let_in_is_told(mailing, visitor, post, make_user):
+    app = mailing[0]
+    with app.app_context():
+        set_registration(OPEN, True)
+        set_looks(Looks("Our Garden", ""))
+        db.session.commit()
+    app.extensions["microblog.looks"].forget()
+    visitor.register("david")
+    assert not visitor.logged_in()
+    make_user("boss")
+    with app.app_context():
+        User.find("boss").is_admin = True
+        db.session.commit()
+    boss = Browser(app, "https://example.org")
+    boss.login("boss")
+    boss.submit("/admin/user/david/unsuspend", page="/admin")
+    (letter,) = post.arrived()
+    assert letter["To"] == "david@example.org"
+    assert letter["Subject"] == "You may come in"
+    assert letter["From"].startswith("Our Garden <")
+    assert "the owner of Our Garden has let you in" in letter.get_content()
+    assert "https://example.org/login" in letter.get_content()

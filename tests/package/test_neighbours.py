@@ -444,7 +444,8 @@ def test_a_database_elsewhere_that_is_down_holds_no_site_back(server: Machine) -
 
 def test_no_log_has_the_secret_of_a_link(server: Machine) -> None:
     server.run("supervisorctl", "stop", "microblog")
-    assert server.get("https://localhost/reset/SECRETTOKEN").status == 503
+    for path in ("reset", "join"):
+        assert server.get(f"https://localhost/{path}/SECRETTOKEN").status == 503
     assert server.get("https://localhost/explore").status == 503
     logs = server.run("sh", "-c", "cat /var/log/nginx/*.log")
     assert "/explore" in logs
