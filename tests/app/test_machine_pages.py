@@ -15,8 +15,8 @@ from microblog.database import db
 from microblog.host import health
 from microblog.host.agent import logs, verbs
 from microblog.models import User
-from microblog.web import strip
-from microblog.web.machine import confirm, remedies, views
+from microblog.web import lately, strip
+from microblog.web.machine import remedies, views
 
 PAGES = [
     *("/machine", "/machine/backups", "/machine/backups/upload", "/machine/name", "/machine/mail"),
@@ -108,9 +108,17 @@ def admin(app, client, make_user):
 
 
 @pytest.fixture
+def long_ago(admin):
+    """An administrator who has logged in long ago."""
+    with admin.client.session_transaction(**admin.options) as session:
+        del session["confirmed"]
+    return admin
+
+
+@pytest.fixture
 def confirmed(admin, monkeypatch):
     """An administrator who has given the password."""
-    monkeypatch.setattr(confirm, "confirmed", lambda: True)
+    monkeypatch.setattr(lately, "confirmed", lambda: True)
     return admin
 
 
@@ -202,13 +210,15 @@ def test_who_looks_at_a_page_has_the_agent_look_when_that_was_long_ago(admin, ag
     assert agent.asked == [("look", {})]
 
 
-def test_the_password_is_asked_for(app, admin, agent, monkeypatch):
-    page = press(admin, "/machine/do/backup")
+def test_the_password_is_asked_for(long_ago, agent, monkeypatch):
+    page = press(long_ago, "/machine/do/backup")
     assert "Your password" in page.text
     assert not [verb for verb, _ in agent.asked if verb == "backup"]
 
     def give(password, page, **more):
-        return admin.post("/machine/do/backup", {"csrf_token": token(page), "own_password": password, **more})
+        return long_ago.post(
+            "/machine/do/backup", {"csrf_token": token(page), "own_password": password, **more}
+        )
 
     page = give("wrong horse", page)
     assert "This is not your password." in page.text
@@ -217,32 +227,38 @@ def test_the_password_is_asked_for(app, admin, agent, monkeypatch):
     assert give(PASSWORD, page).headers["Location"] == "/machine/job"
     assert agent.last() == ("backup", {})
     # Now and for ten minutes, it is not.
-    assert press(admin, "/machine/do/restart").headers["Location"] == "/machine/job"
+    assert press(long_ago, "/machine/do/restart").headers["Location"] == "/machine/job"
     now = time.time()
-    for later, asked in ((confirm.SECONDS - 60, False), (confirm.SECONDS + 1, True), (-3600, True)):
-        monkeypatch.setattr(confirm, "time", Clock(now + later))
-        assert ("Your password" in press(admin, "/machine/do/restart").text) == asked
+    for later, asked in ((lately.SECONDS - 60, False), (lately.SECONDS + 1, True), (-3600, True)):
+        monkeypatch.setattr(lately, "time", Clock(now + later))
+        assert ("Your password" in press(long_ago, "/machine/do/restart").text) == asked
 
 
-def test_a_confirmation_is_of_one_log_in(app, admin, agent):
-    page = press(admin, "/machine/do/backup")
-    admin.post("/machine/do/backup", {"csrf_token": token(page), "own_password": PASSWORD})
+def test_a_log_in_counts_and_each_for_itself(app, admin, agent):
+    assert press(admin, "/machine/do/backup").headers["Location"] == "/machine/job"
+    with admin.client.session_transaction(**admin.options) as session:
+        mark = session["confirmed"]
     admin.logout()
     admin.login("root1")
+    with admin.client.session_transaction(**admin.options) as session:
+        assert session["confirmed"] != mark
+        session["confirmed"] = mark
     assert "Your password" in press(admin, "/machine/do/backup").text
 
 
-def test_what_was_written_is_kept_while_the_password_is_asked_for(admin, agent):
-    page = press(admin, "/machine/mail", to="a@example.org")
+def test_what_was_written_is_kept_while_the_password_is_asked_for(long_ago, agent):
+    page = press(long_ago, "/machine/mail", to="a@example.org")
     assert '<input type="hidden" name="to" value="a@example.org">' in page.text
-    admin.post("/machine/mail", {"csrf_token": token(page), "to": "a@example.org", "own_password": PASSWORD})
+    long_ago.post(
+        "/machine/mail", {"csrf_token": token(page), "to": "a@example.org", "own_password": PASSWORD}
+    )
     assert agent.last() == ("mail-test", {"to": "a@example.org"})
 
 
-def test_guesses_at_the_password_are_limited(admin, agent):
-    page = press(admin, "/machine/do/backup")
+def test_guesses_at_the_password_are_limited(long_ago, agent):
+    page = press(long_ago, "/machine/do/backup")
     data = {"csrf_token": token(page), "own_password": "wrong horse"}
-    codes = [admin.post("/machine/do/backup", data).status_code for _ in range(11)]
+    codes = [long_ago.post("/machine/do/backup", data).status_code for _ in range(11)]
     assert codes[-1] == 429
     assert codes[0] == 200
 
@@ -265,6 +281,17 @@ def test_guesses_at_the_password_are_limited(admin, agent):
             {"domains": "A.example, b.example"},
             "https",
             {"domains": ["a.example", "b.example"]},
+        ),
+        (
+            "/machine/name",
+            {"admins": "a@example.org b@example.org", "translator_key": "k1", "translator_region": "r"},
+            "settings",
+            {
+                "values": {
+                    **{"ADMINS": "a@example.org,b@example.org", "GRAVATAR": "false"},
+                    **{"MS_TRANSLATOR_KEY": "k1", "MS_TRANSLATOR_REGION": "r"},
+                }
+            },
         ),
         ("/machine/name", {"off": "later"}, "https-off", {"now": False}),
         ("/machine/mail", {"domain": ""}, "mail-direct", {"domain": ""}),
@@ -354,7 +381,8 @@ def test_a_download(confirmed, agent):
         press(confirmed, "/machine/backups/download", name=NAME).data  # noqa: B018 - reads it
 
 
-def test_an_upload(admin, agent, monkeypatch):
+def test_an_upload(long_ago, agent, monkeypatch):
+    admin = long_ago
     headers = {"Accept": "application/json", "X-CSRFToken": token(admin.get("/machine/power"))}
     path = "/machine/backups/upload"
     begun = admin.post(f"{path}/begin", {"size": "5", "mark": "x"}, headers=headers)
@@ -368,7 +396,7 @@ def test_an_upload(admin, agent, monkeypatch):
     assert agent.last() == ("upload-begin", {"size": 900_000, "mark": "x"})
     # As large as a piece may be; and, however long it takes, without the password anew.
     now = time.time()
-    monkeypatch.setattr(confirm, "time", Clock(now + 3600))
+    monkeypatch.setattr(lately, "time", Clock(now + 3600))
     data = bytes(range(256)) * (protocol.PIECE_MAX // 256)
     sent = admin.client.post(f"{path}/piece?offset=0", data=data, headers=headers, **admin.options)
     assert sent.json == {"have": len(data)}

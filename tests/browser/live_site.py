@@ -87,6 +87,7 @@ class Site:
 
     :param settings: others than a site in use has.
     :ivar url: where it is, without a slash at the end.
+    :ivar agent: the folder of the machine's agent.
     """
 
     def __init__(self, folder, **settings):
@@ -107,8 +108,14 @@ class Site:
             "HOST_NAMES": f"127.0.0.1:{port}",
             "MS_TRANSLATOR_KEY": "0123456789abcdef",
             "TRANSLATOR_URL": self.translator.url,
+            "AGENT": str(folder / "agent"),
             **settings,
         }
+        self.agent = folder / "agent"
+        self.agent.mkdir()
+        self._agent = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("live_agent.py"), self.agent], env=self.environment
+        )
         self.app = create_app(Config.load(environ=self.environment))
         with self.app.app_context():
             flask_migrate.upgrade()
@@ -124,6 +131,7 @@ class Site:
                 stderr=log,
             )
         wait(self._answers)
+        wait((self.agent / "socket").exists)
 
     def _answers(self):
         assert self._process.poll() is None, self.log.read_text()
@@ -172,6 +180,8 @@ class Site:
     def close(self):
         self._process.terminate()
         self._process.wait(PATIENCE)
+        self._agent.terminate()
+        self._agent.wait(PATIENCE)
         self.mailbox.close()
         self.translator.close()
 

@@ -46,6 +46,74 @@ Path("/var/lib/microblog/download").write_bytes(
     b"".join(protocol.fetch("download", "ada", {"name": sys.argv[1]}))
 )
 """
+# An administrator in a browser, through nginx.
+BROWSE = """
+import html, io, re, ssl, sys, tarfile, time
+from http.cookiejar import CookieJar
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, HTTPSHandler, Request, build_opener
+
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+opener = build_opener(HTTPCookieProcessor(CookieJar()), HTTPSHandler(context=context))
+SITE = "https://localhost"
+
+
+def hidden(page):
+    found = re.findall(r'<input[^>]*type="hidden"[^>]*>', page)
+    pairs = [re.search(r'name="([^"]*)".*?value="([^"]*)"', one).groups() for one in found]
+    return {name: html.unescape(value) for name, value in pairs}
+
+
+def send(path, data, **headers):
+    return opener.open(Request(SITE + path, data, {"Referer": SITE + path, **headers}), timeout=120)
+
+
+def get(path):
+    return opener.open(SITE + path, timeout=120).read().decode()
+
+
+def press(path, page, **fields):
+    token = hidden(get(page))["csrf_token"]
+    answer = send(path, urlencode({"csrf_token": token, **fields}).encode()).read()
+    if b'name="own_password"' in answer:
+        kept = {**hidden(answer.decode()), "own_password": "correct horse alice"}
+        answer = send(path, urlencode(kept).encode()).read()
+    return answer
+
+
+def ended():
+    while True:
+        try:
+            page = get("/machine/job")
+            if 'http-equiv="refresh"' not in page:
+                return page
+        except (HTTPError, OSError):
+            pass  # the site is away
+        time.sleep(0.2)
+
+
+press("/login", "/login", username="alice", password="correct horse alice")
+assert "Machine" in get("/machine")
+press("/machine/do/backup", "/machine/power")
+assert "It is done." in ended()
+name = re.search(r"microblog-\\d{8}T\\d{6}Z-manual.tar.gz", get("/machine/backups"))[0]
+given = press("/machine/backups/download", "/machine/backups", name=name)
+assert "config/microblog.env" in tarfile.open(fileobj=io.BytesIO(given)).getnames()
+
+token = hidden(get("/machine/power"))["csrf_token"]
+headers = {"Accept": "application/json", "X-CSRFToken": token, "Content-Type": "application/octet-stream"}
+for data in (bytes(600_000), given):
+    form = urlencode({"size": len(data), "mark": str(len(data)), "csrf_token": token}).encode()
+    send("/machine/backups/upload/begin", form, Accept="application/json")
+    for start in range(0, len(data), 512 * 1024):
+        part = data[start : start + 512 * 1024]
+        send(f"/machine/backups/upload/piece?offset={start}", part, **headers)
+press("/machine/backups/restore", "/machine/backups", name="")
+assert "It is done." in ended()
+print("all of it")
+"""
 
 
 def python(machine: Machine, code: str, *arguments: str, user: str = "microblog") -> str:
@@ -163,6 +231,16 @@ def test_an_upload_is_restored(machine: Machine) -> None:
     assert kept not in machine.run("ls", BACKUPS)
 
 
+def test_an_administrator_does_all_of_it_in_a_browser(machine: Machine) -> None:
+    machine.run("microblog", "user", "promote", "alice")
+    before = look(machine)
+    said = machine.run("python3", "-c", BROWSE, check=False)
+    assert said.strip() == "all of it", said[-3000:]
+    # But for when she was here last.
+    assert look(machine).splitlines()[1:] == before.splitlines()[1:]
+    assert '"by": "alice", "verb": "restore", "what": "done"' in machine.run("cat", AUDIT)
+
+
 def test_settings_are_taken_over(machine: Machine) -> None:
     job = ended(machine, ask(machine, "settings", values={"SITE_NAME": "Ada's \\' place"}))
     assert job["state"] == "done", job
@@ -180,6 +258,54 @@ def test_logs_hold_no_secret(machine: Machine) -> None:
         said = ask(machine, "log", log=log, lines=50)
         assert secret not in said
         assert said or log in ("web", "backup"), log
+
+
+# A backup whose settings and rows somebody has written themselves.
+HOSTILE = """
+import io, sys
+from pathlib import Path
+from microblog.host.backups import archive
+
+source = Path("/var/lib/microblog/download")
+with source.open("rb") as file, Path("/var/lib/microblog/hostile").open("wb") as target:
+    writer = archive.Writer(target)
+    for name, data in archive.members(file):
+        if name == archive.MANIFEST:
+            facts = archive.read_manifest(data)
+        elif name == "config/microblog.env":
+            writer.add(name, data + sys.argv[1].encode())
+        else:
+            writer.add(name, data)
+    writer.add("../../etc/cron.d/x", b"* * * * * root touch /hostile\\n")
+    writer.add("/etc/cron.d/y", b"* * * * * root touch /hostile\\n")
+    writer.close({key: value for key, value in facts.items() if key not in ("format", "members")})
+"""
+WISHES = """
+DATABASE_URL=sqlite:////etc/shadow
+BIND=unix:/run/elsewhere.sock
+GUNICORN_CMD_ARGS=--config=/var/lib/microblog/x.py
+PYTHONPATH=/var/lib/microblog
+LD_PRELOAD=/var/lib/microblog/x.so
+PATH=/var/lib/microblog
+"""
+
+
+def test_a_hostile_backup_is_no_way_to_root(machine: Machine) -> None:
+    url = machine.run("grep", "^DATABASE_URL=", ENV)
+    for name in ("python3", "openssl", "x.py"):
+        path = f"/var/lib/microblog/{name}"
+        machine.run("sh", "-c", f"printf '#!/bin/sh\\ntouch /hostile\\n' > {path}; chmod 755 {path}")
+    python(machine, HOSTILE, WISHES)
+    python(machine, UPLOAD, "/var/lib/microblog/hostile")
+    job = ended(machine, ask(machine, "restore", backup=""))
+    assert job["state"] == "done", job
+    wait_until("the site answers", machine.answers)
+    machine.run("ls", "/hostile", "/etc/cron.d/x", "/etc/cron.d/y", check=False)
+    assert machine.code != 0
+    assert machine.run("grep", "^DATABASE_URL=", ENV) == url
+    assert "BIND" not in machine.run("cat", ENV)
+    for pid in machine.run("supervisorctl", "pid", "microblog").split():
+        assert "/var/lib/microblog/x" not in machine.run("cat", f"/proc/{pid}/environ")
 
 
 # What somebody tries who runs as the application's user.

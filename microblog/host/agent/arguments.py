@@ -55,8 +55,12 @@ def checked(takes: Mapping[str, Argument], given: Any) -> dict[str, Any]:
 
 
 def noted(takes: Mapping[str, Argument], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as they may be written down."""
-    return {name: "***" if takes[name].secret and value else value for name, value in given.items()}
+    """The arguments as they may be written down: of secret ones, at most their names."""
+
+    def hidden(value: Any) -> Any:
+        return sorted(value) if isinstance(value, dict) else "***" if value else value
+
+    return {name: hidden(value) if takes[name].secret else value for name, value in given.items()}
 
 
 def text(longest: int, pattern: str = "") -> Check:

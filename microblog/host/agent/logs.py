@@ -47,7 +47,7 @@ SOURCES: dict[str, Callable[[int], str]] = {
     "web": _file(Path("/var/log/nginx/microblog.error.log")),
     "setup": _unit("microblog-setup.service", "microblog-setup-later.service"),
     "backup": _unit("microblog-backup.service"),
-    "agent": _file(AUDIT),
+    "agent": lambda _: tail(AUDIT),
     "job": _unit("microblog-job.service"),
 }
 

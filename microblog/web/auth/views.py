@@ -24,7 +24,7 @@ from microblog.models import User, invitations, sessions
 from microblog.models.account import keep_waiting, release_email
 from microblog.models.site import CLOSED, OPEN, registration
 from microblog.models.throttle import forgive
-from microblog.web import lapsed, letters, limits
+from microblog.web import lapsed, lately, letters, limits
 from microblog.web.auth.forms import LoginForm, RegistrationForm
 from microblog.web.security import safe_path
 
@@ -114,6 +114,8 @@ def login() -> ResponseReturnValue:
             forgive(*keys)
         if user and user.is_active:
             start_session(user, remember=form.remember_me.data)
+            if user.is_admin:
+                lately.note()
             target = safe_path(request.args.get("next")) or url_for("posts.home")
             return limits.know_device(make_response(redirect(target)), user)
         problem = _("Wrong username or password.")

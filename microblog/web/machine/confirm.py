@@ -1,21 +1,13 @@
-"""An administrator's password, asked for before something is done to the machine.
+"""An administrator's password, asked for before something is done to the machine."""
 
-Whoever finds a browser that somebody has left cannot do it, nor who has copied a cookie.
-"""
-
-import time
-
-from flask import render_template, request, session
+from flask import render_template, request
 from flask.typing import ResponseReturnValue
-from flask_login import current_user
 from flask_wtf import FlaskForm
 from wtforms import SubmitField
 
 from microblog.i18n import _l
+from microblog.web import lately
 from microblog.web.account.forms import own_password_field
-
-SECONDS = 600
-_KEY = "confirmed"
 
 
 class ConfirmForm(FlaskForm):
@@ -25,29 +17,16 @@ class ConfirmForm(FlaskForm):
     submit = SubmitField(_l("Go on"))
 
 
-def note() -> None:
-    """This log-in has given its password just now."""
-    session[_KEY] = f"{current_user.session_digest} {int(time.time())}"
-
-
-def confirmed() -> bool:
-    """Whether it has, in the last ten minutes."""
-    digest, _, at = str(session.get(_KEY, "")).partition(" ")
-    return digest == current_user.session_digest and at.isdigit() and 0 <= time.time() - int(at) < SECONDS
-
-
 def ask() -> ResponseReturnValue | None:
     """Ask, and keep what was to be done; None when it may be done."""
-    if confirmed():
+    if lately.confirmed():
         return None
     if request.accept_mimetypes.best == "application/json":
         return {"confirm": True}, 403
     form = ConfirmForm()
     if "own_password" in request.form and form.validate():
-        note()
+        lately.note()
         return None
-    if "own_password" not in request.form:
-        form.own_password.errors = ()
     kept = [
         (name, value)
         for name, values in request.form.lists()

@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
+from werkzeug.datastructures import MultiDict
 
 from microblog import __version__, facts, protocol
 from microblog.errors import HostError
@@ -237,6 +238,8 @@ def name() -> ResponseReturnValue:
         return begin("https", domains=form["domains"].lower().replace(",", " ").split())
     if "off" in form:
         return begin("https-off", now=form["off"] == "now")
+    if "admins" in form:
+        return begin("settings", values=_more(form))
     if request.method == "POST":
         values = {"SITE_NAME": form.get("site_name", "").strip()}
         if "host_names" in form:
@@ -250,6 +253,17 @@ def name() -> ResponseReturnValue:
         return begin("settings", values=values)
     configured = " ".join(current_app.extensions["microblog.hosts"].configured)
     return page("name", seen=strip.seen(), names=configured, agent=protocol.SOCKET.exists())
+
+
+def _more(form: MultiDict[str, str]) -> dict[str, str]:
+    """Settings that are seldom changed; a key that is not given stays."""
+    values = {
+        "ADMINS": ",".join(form["admins"].replace(",", " ").split()),
+        "GRAVATAR": "true" if "gravatar" in form else "false",
+    }
+    if key := form.get("translator_key", "").strip():
+        values.update(MS_TRANSLATOR_KEY=key, MS_TRANSLATOR_REGION=form.get("translator_region", "").strip())
+    return values
 
 
 @blueprint.route("/mail", methods=["GET", "POST"])

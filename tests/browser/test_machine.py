@@ -1,0 +1,83 @@
+"""The machine's pages: an upload in pieces, the password before it, and a job that goes on."""
+
+import json
+import re
+import time
+
+import pytest
+from live_site import PASSWORD, login
+from playwright.sync_api import expect
+from test_journeys import register
+
+from microblog.database import db
+from microblog.models import User
+
+# What is waited for comes much sooner.
+PATIENCE = 120_000
+
+FINDING = {
+    **{"id": "backup.old", "severity": "error", "what": "The last backup is old.", "why": "It is."},
+    "remedy": "microblog backup",
+}
+
+
+@pytest.fixture
+def admin(site, visit):
+    """An administrator whose password was not asked for lately: a log-in would count."""
+    page = visit()
+    register(page, "susan")
+    with site.app.app_context():
+        User.find("susan").is_admin = True
+        db.session.commit()
+    yield page
+    for path in ("seen.json", "state/job.json", "state/spool/upload", "state/spool/upload.json"):
+        (site.agent / path).unlink(missing_ok=True)
+
+
+def test_an_upload_goes_on_where_it_was(site, admin, tmp_path):
+    data = bytes(range(256)) * 6000
+    file = tmp_path / "backup.tar.gz"
+    file.write_bytes(data)
+    admin.goto("/machine/backups/upload")
+    admin.set_input_files("#file", file)
+    admin.click("form.upload button")
+    # The password is asked for, and leads back.
+    admin.fill("#own_password", PASSWORD)
+    admin.click("main [type=submit]")
+    # The connection breaks after two pieces.
+    pieces = []
+
+    def pass_two(route):
+        pieces.append(route)
+        route.abort() if len(pieces) == 3 else route.continue_()
+
+    admin.route("**/upload/piece*", pass_two)
+    admin.set_input_files("#file", file)
+    admin.click("form.upload button")
+    expect(admin.locator("form.upload [role=status]")).to_contain_text(
+        "goes on where it was", timeout=PATIENCE
+    )
+    upload = site.agent / "state/spool/upload"
+    assert upload.read_bytes() == data[: 2**20]
+    admin.click("form.upload button")
+    expect(admin.locator("main")).to_contain_text("1.5 MiB of 1.5 MiB are here.", timeout=PATIENCE)
+    assert upload.read_bytes() == data
+    assert len(pieces) == 4
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_finding_has_a_button(site, visit, admin, scripts):
+    (site.agent / "seen.json").write_text(json.dumps({"at": time.time(), "facts": {}, "findings": [FINDING]}))
+    page = visit(java_script_enabled=scripts)
+    login(page, "susan")
+    page.goto("/explore")
+    page.click(".strip a")
+    page.click("form[action='/machine/do/backup'] button")
+    # She has logged in just now: the password is not asked for again.
+    expect(page).to_have_url(re.compile("/machine/job$"), timeout=PATIENCE)
+    expect(page.locator("[role=status]")).to_contain_text("It goes on.")
+
+
+def test_the_log_is_there(admin):
+    admin.goto("/machine/log?log=agent")
+    expect(admin.locator("pre")).to_contain_text("a line")
