@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from app_client import PASSWORD, Browser, token
 
+import microblog
 from microblog import protocol
 from microblog.database import db
 from microblog.host import health
 from microblog.host.agent import logs, verbs
 from microblog.models import User
 from microblog.web import lately, strip
-from microblog.web.machine import remedies, views
+from microblog.web.machine import findings, remedies, views
 
 PAGES = [
     *("/machine", "/machine/backups", "/machine/backups/upload", "/machine/name", "/machine/mail"),
@@ -437,6 +438,26 @@ def test_pages_and_agent_name_the_same_things():
     assert set(views.VERBS) >= views.PLAIN
     for one in remedies.REMEDIES.values():
         assert not one.verb or one.verb in views.PLAIN
+
+
+DOCTOR = Path(microblog.__file__).parents[1] / "docs/doctor.md"
+
+
+@pytest.mark.skipif(not DOCTOR.exists(), reason="an installed package has no docs")
+def test_every_finding_is_told_in_the_readers_language():
+    sentences = dict(re.findall(r"\| `([a-z._]+)` (.+?) \| \w+ \|", DOCTOR.read_text()))
+    assert set(sentences) == set(findings.FINDINGS) | findings.AS_IT_IS
+    for name, said in findings.FINDINGS.items():
+        assert re.sub(r"%\(\w+\)s", "…", said.message) == sentences[name]
+
+
+def test_findings_in_spanish(admin, agent):
+    taken = {**FINDING, "id": "port.taken", "what": "Port 80 is taken by <haproxy>."}
+    odd = {**FINDING, "id": "disk.full", "what": "What is this?"}
+    see(taken, odd)
+    page = admin.get("/machine", headers={"Accept-Language": "es"}).text
+    assert "<strong>&lt;haproxy&gt; ocupa el puerto 80.</strong>" in page
+    assert '<strong lang="en">What is this?</strong>' in page
 
 
 def test_every_remedy_is_of_a_finding():

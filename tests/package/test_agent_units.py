@@ -295,6 +295,7 @@ def test_a_hostile_backup_is_no_way_to_root(machine: Machine) -> None:
     for name in ("python3", "openssl", "x.py"):
         path = f"/var/lib/microblog/{name}"
         machine.run("sh", "-c", f"printf '#!/bin/sh\\ntouch /hostile\\n' > {path}; chmod 755 {path}")
+    python(machine, DOWNLOAD, ended(machine, ask(machine, "backup"))["answer"]["backup"])
     python(machine, HOSTILE, WISHES)
     python(machine, UPLOAD, "/var/lib/microblog/hostile")
     job = ended(machine, ask(machine, "restore", backup=""))

@@ -16,6 +16,7 @@ from microblog.web import letters, strip
 from microblog.web.admin.views import administrators_only
 from microblog.web.extensions import own_account
 from microblog.web.machine import confirm
+from microblog.web.machine.findings import told
 from microblog.web.machine.remedies import remedy
 
 blueprint = Blueprint("machine", __name__, url_prefix="/machine")
@@ -118,7 +119,8 @@ def overview() -> ResponseReturnValue:
     here = protocol.SOCKET.exists()
     if seen is None and here:
         strip.look_later()
-    findings = [{**one, "mend": remedy(one["id"])} for one in (seen["findings"] if seen else [])]
+    known = seen["findings"] if seen else []
+    findings = [{**one, "mend": remedy(one["id"]), "told": told(one)} for one in known]
     order = ["error", "warning", "note"]
     findings.sort(key=lambda one: order.index(one["severity"]) if one["severity"] in order else 0)
     return page(
@@ -135,7 +137,11 @@ def overview() -> ResponseReturnValue:
 
 @blueprint.post("/look")
 def look() -> ResponseReturnValue:
-    ask("look", fresh=True)
+    try:
+        ask("look", fresh=True)
+    except protocol.Away:
+        # A slow machine takes its time; what it sees is kept.
+        flash(_("The machine is being looked at ..."))
     return redirect(url_for("machine.overview"))
 
 
@@ -215,10 +221,13 @@ def upload_begin() -> ResponseReturnValue:
 
 @blueprint.post("/backups/upload/piece")
 def upload_piece() -> ResponseReturnValue:
-    offset = request.args.get("offset", type=int)
-    data = request.get_data(cache=False)
-    if offset is None or not data:
+    offset, size = request.args.get("offset", type=int), request.content_length or 0
+    if offset is None or not size:
         abort(400)
+    if size > protocol.PIECE_MAX:
+        # Older versions of Werkzeug would read it all.
+        abort(413)
+    data = request.get_data(cache=False)
     answer: dict[str, Any] = ask("upload-piece", data, offset=offset, length=len(data))
     return answer
 
