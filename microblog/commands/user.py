@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from microblog.database import db
 from microblog.errors import HostError
-from microblog.models import User, account
+from microblog.models import User, account, unfinished
 from microblog.models.paging import pieces
 from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
 from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
@@ -153,7 +153,7 @@ def list_(as_json: bool) -> None:
 
 
 def _all() -> Iterator[dict[str, Any]]:
-    query = sa.select(User.id, *(getattr(User, name) for name in _LISTED))
+    query = sa.select(User.id, *(getattr(User, name) for name in _LISTED)).where(unfinished.THERE)
     for rows in pieces(lambda part: db.session.execute(part).all(), query, User.id):
         for row in rows:
             yield {name: getattr(row, name) for name in _LISTED}
@@ -168,6 +168,7 @@ def _find(name: str) -> User:
 
 def _commit(message: str) -> None:
     db.session.commit()
+    unfinished.work_off()
     click.echo(message)
 
 

@@ -4,12 +4,14 @@ from microblog.models.feeds import Page, PostRow
 from microblog.models.follow import Follow
 from microblog.models.indexing import Change, IndexState
 from microblog.models.invitations import Invitation
+from microblog.models.latest import LatestPost
 from microblog.models.post import Post, PublicPost
 from microblog.models.reader import Reader
 from microblog.models.sessions import Session
 from microblog.models.site import Setting
 from microblog.models.throttle import Attempts
 from microblog.models.tokens import Token
+from microblog.models.unfinished import Unfinished
 from microblog.models.user import User
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Follow",
     "IndexState",
     "Invitation",
+    "LatestPost",
     "Page",
     "Post",
     "PostRow",
@@ -26,5 +29,6 @@ __all__ = [
     "Session",
     "Setting",
     "Token",
+    "Unfinished",
     "User",
 ]

@@ -7,12 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from microblog.database import db, utc_now
-from microblog.models import indexing, sessions
-from microblog.models.follow import Follow, count_for_others
+from microblog.models import sessions, unfinished
+from microblog.models.follow import Follow
 from microblog.models.paging import pieces
-from microblog.models.post import Post, publish_posts, withdraw_posts
+from microblog.models.post import Post
 from microblog.models.tokens import Token
-from microblog.models.user import User, lock_accounts
+from microblog.models.user import User
 
 # Who was seen less long ago is not noted again.
 SEEN_AGAIN = timedelta(minutes=1)
@@ -33,17 +33,14 @@ def touch(user_id: int, now: datetime, session: str | None = None) -> None:
 
 
 def delete_account(user: User) -> None:
-    """Remove an account with its posts and follows, and correct others' counts; the caller commits."""
-    users = User.__table__
+    """Remove an account with its posts and follows, and correct others' counts; the caller commits.
+
+    Nobody sees any of it from then on; the rest of a large one is for :func:`unfinished.work_off`.
+    """
     user_id = user.id
+    db.session.flush()
     db.session.expunge(user)
-    # So that nobody begins to follow it meanwhile.
-    if lock_accounts(user_id).get(user_id):
-        count_for_others(user_id, -1)
-    indexing.changed_all(user_id)
-    # Posts and follows go with it (ON DELETE CASCADE).
-    db.session.execute(sa.delete(users).where(users.c.id == user_id))
-    db.session.expire_all()
+    unfinished.delete(user_id)
 
 
 def release_email(email: str, by: User | None = None) -> None:
@@ -68,12 +65,9 @@ def is_last_admin(user: User) -> bool:
 
 
 def suspend(user: User) -> None:
-    """Keep somebody out, and what they wrote from being found; the caller commits."""
-    if lock_accounts(user.id).get(user.id):
-        user.suspended_at = utc_now()
-        db.session.flush()
-        count_for_others(user.id, -1)
-        withdraw_posts(user.id)
+    """Keep somebody out, and what they wrote from being found; likewise."""
+    db.session.flush()
+    unfinished.suspend(user.id)
 
 
 def keep_waiting(user: User) -> None:
@@ -82,12 +76,9 @@ def keep_waiting(user: User) -> None:
 
 
 def unsuspend(user: User) -> None:
-    """Let them back in; the caller commits."""
-    if lock_accounts(user.id).get(user.id) is False:
-        user.suspended_at, user.waiting = None, False
-        db.session.flush()
-        count_for_others(user.id, 1)
-        publish_posts(user.id)
+    """Let them back in, when all they wrote is there to be found; likewise."""
+    db.session.flush()
+    unfinished.unsuspend(user.id)
 
 
 def export_account(user: User) -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from microblog.database import db
+from microblog.models import unfinished
 from microblog.models.paging import Cut, cut
 from microblog.models.user import User
 
@@ -34,7 +35,7 @@ def accounts_page(
     :param waiting: those alone that wait to be let in.
     """
     columns = (User.id, User.username, User.email, User.created_at, User.is_admin, User.suspended_at)
-    query = sa.select(*columns, User.waiting)
+    query = sa.select(*columns, User.waiting).where(unfinished.THERE)
     if waiting:
         query = query.where(User.suspended_at.isnot(None), User.waiting.is_(True))
     if key := text.lower():

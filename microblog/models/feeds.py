@@ -5,7 +5,7 @@ A statement gives the numbers of a page's posts, in one row; says in which order
 everybody: each process keeps some.
 """
 
-import heapq
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -14,22 +14,32 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from flask import current_app
 
-from microblog.database import reading
+from microblog.database import db, reading
 from microblog.models.follow import Follow
-from microblog.models.hints import ByNumber, InOrder
+from microblog.models.hints import ByLatest, ByNumber, InOrder
+from microblog.models.latest import LatestPost
 from microblog.models.paging import ID_MAX, Cut, cut
 from microblog.models.post import Post, PublicPost
 from microblog.models.reader import Reader
 from microblog.models.user import User
 
-# A home feed looks through this many of the latest posts. Who follows one author in a hundred
-# finds a page among them; who finds less than a page has few authors worth asking one by one.
-WINDOW = 2_000
+# A home feed looks through this many of the latest posts. Who follows one author in fifty finds a page among
+# them; who finds less than a page is shown what those wrote last whom they follow.
+WINDOW = 1_000
 # Up to this many authors are asked one by one at once: that is cheaper than to look through posts.
 FEW_AUTHORS = 12
+# More authors than these are not looked at one by one if those who wrote last, so many of all, are enough.
+MANY_AUTHORS = 200
+LATEST_AUTHORS = 1_500
+# How long it is known where a window ends, in seconds: meanwhile it is longer by what is written.
+_FRESH = 10.0
+# Readers of whom each process remembers that the latest posts are not what they read.
+_QUIET_MOST = 10_000
 # Posts that each process keeps, of some 700 bytes each.
 KEPT = 2048
 _KEY = "microblog.posts"
+_ENDS = "microblog.window_ends"
+_QUIET = "microblog.quiet_readers"
 
 
 class PostRow(NamedTuple):
@@ -110,8 +120,9 @@ PUBLIC = PublicPost.__table__.alias("w")
 POSTS = Post.__table__.alias("p")
 AUTHORS = User.__table__.alias("u")
 _FOLLOWS = Follow.__table__.alias("f")
+_LATEST = LatestPost.__table__.alias("l")
 # SQLAlchemy makes an alias's columns when they are first asked for. A thread that asks meanwhile finds none.
-for _table in (PUBLIC, POSTS, AUTHORS, _FOLLOWS):
+for _table in (PUBLIC, POSTS, AUTHORS, _FOLLOWS, _LATEST):
     _table.c.keys()
 _WRITTEN = POSTS.c.author_id == AUTHORS.c.id
 SEEN = AUTHORS.c.suspended_at.is_(None)
@@ -145,23 +156,64 @@ def _part(query: Any, number: Any, newer: bool) -> Any:
     return query.where(number < bound).order_by(number.desc()).limit(limit)
 
 
-def within(number: Any, newest: Any, at: Cut) -> Any:
-    """The condition that a post is in the window that :func:`window_end` ends.
+class Window(NamedTuple):
+    """So many rows next to a cut.
 
-    :param newest: a statement that gives the newest post's number.
+    :ivar number: a table's column, apart from those of the statement that is to look through the window.
+    :ivar size: how many.
     """
+
+    number: Any
+    size: int
+
+    def end(self, at: Cut) -> int:
+        """The number that it ends with, at a cut.
+
+        By the rows themselves: numbers may have gaps, and go in steps of any size. It is asked for by itself,
+        for what a database does not know when it plans a statement bounds nothing. At the top, where most
+        read, it is asked for now and then.
+        """
+        if at.bound is not None:
+            return self._look_up(at)
+        known = self._known()
+        end, until = known.get(self._key, (0, 0.0))
+        if until < time.monotonic():
+            end = self._look_up(at)
+            known[self._key] = end, time.monotonic() + _FRESH
+        return end
+
+    def is_known(self) -> bool:
+        """Whether to know the end at the top costs nothing."""
+        return self._known().get(self._key, (0, 0.0))[1] >= time.monotonic()
+
+    @property
+    def _key(self) -> tuple[str, int]:
+        return self.number.table.name, self.size
+
+    def _known(self) -> dict[tuple[str, int], tuple[int, float]]:
+        known: dict[tuple[str, int], tuple[int, float]] = current_app.extensions.setdefault(_ENDS, {})
+        return known
+
+    def _look_up(self, at: Cut) -> int:
+        values = {"bound": at.bound, "skipped": self.size - 1}
+        with reading() as connection:
+            found = connection.execute(_end(self.number, kind(at)), values).scalar()
+        return int(found) if found is not None else (ID_MAX if at.newer else 0)
+
+
+@cache
+def _end(number: Any, at: Cut) -> Any:
+    query = sa.select(number).order_by(number if at.newer else number.desc())
+    if at.bound is not None:
+        bound = sa.bindparam("bound", type_=sa.BigInteger)
+        query = query.where(number > bound if at.newer else number < bound)
+    return query.limit(1).offset(sa.bindparam("skipped", type_=sa.Integer))
+
+
+def within(number: Any, newer: bool) -> Any:
+    """The condition that a post is not past the :end of a window."""
     end = sa.bindparam("end", type_=sa.BigInteger)
-    if at.newer:
-        return number <= end
-    return number > newest.scalar_subquery() - end if at.bound is None else number >= end
-
-
-def window_end(at: Cut, size: int) -> int:
-    """Where a window of so many posts ends that begins at a cut; without one, its size. Never past what
-    a database can count to."""
-    if at.bound is None:
-        return size
-    return min(at.bound + size, ID_MAX) if at.newer else at.bound - size
+    return number <= end if newer else number >= end
 
 
 def kind(at: Cut) -> Cut:
@@ -202,44 +254,91 @@ def _numbered(newer: bool) -> Any:
 
 
 def _home(reader_id: int, following: int, at: Cut) -> list[PostRow]:
-    """:param following: how many the reader follows."""
-    if following > FEW_AUTHORS:
-        rows = read(_recent(kind(at)), at, reader=reader_id, end=window_end(at, WINDOW))
+    """In six statements at most, together with who reads and with the posts' texts.
+
+    :param following: how many the reader follows.
+    """
+    window, authors = Window(Post.id, WINDOW), Window(LatestPost.post_id, LATEST_AUTHORS)
+    quiet: dict[int, None] = current_app.extensions.setdefault(_QUIET, {})
+    many = at.bound is None and following > MANY_AUTHORS
+    looks = following > FEW_AUTHORS and reader_id not in quiet
+    # To look up where both end would be a statement too many.
+    walks = many and (not looks or (window.is_known() and authors.is_known()))
+    if looks:
+        rows = read(_recent(at.newer), at, reader=reader_id, end=window.end(at))
         if len(rows) == at.limit:
             return rows
-    return _merged(reader_id, at)
+    rows = _merged(reader_id, walks, at)
+    if at.bound is None and following > FEW_AUTHORS:
+        if looks:
+            if len(quiet) >= _QUIET_MOST:
+                quiet.clear()
+            quiet[reader_id] = None
+        elif window.is_known() and len(rows) == at.limit and rows[-1].id >= window.end(at):
+            quiet.pop(reader_id, None)
+    return rows
 
 
 @cache
-def _recent(at: Cut) -> Any:
+def _recent(newer: bool) -> Any:
     """From the posts next to the cut: is the author followed? Most of the time a page is soon full."""
     reader = sa.bindparam("reader", type_=sa.Integer)
     follows = sa.exists().where(_FOLLOWS.c.follower_id == reader, _FOLLOWS.c.followed_id == POSTS.c.author_id)
     query = sa.select(POSTS.c.id).select_from(ByNumber(POSTS, AUTHORS, _WRITTEN))
-    query = query.where(SEEN, sa.or_(POSTS.c.author_id == reader, follows))
-    return page(query.where(within(POSTS.c.id, sa.select(sa.func.max(Post.id)), at)), POSTS.c.id, at.newer)
+    query = query.where(SEEN, sa.or_(POSTS.c.author_id == reader, follows), within(POSTS.c.id, newer))
+    return page(query, POSTS.c.id, newer)
 
 
-def _merged(reader_id: int, at: Cut) -> list[PostRow]:
-    """From the authors: each one's posts next to the cut, by an index, and of these the first ones."""
+def _merged(reader_id: int, walks: bool, at: Cut) -> list[PostRow]:
+    """From the authors: each one's posts next to the cut, by an index, and of these the first ones.
+
+    :param walks: begin with those who wrote last of all.
+    """
     values = {"bound": at.bound if at.bound is not None else (0 if at.newer else ID_MAX), "limit": at.limit}
+    mine = {"reader": reader_id, **values}
+    nested = db.engine.dialect.name == "sqlite"
     # Only those whose posts next to the cut are the nearest can have a post on the page.
-    with reading() as connection:
-        nearest = connection.execute(_nearest_authors(at.newer), {**values, "reader": reader_id}).scalars()
-        authors = {f"author{place}": author for place, author in enumerate([reader_id, *nearest])}
-        next_ones = connection.execute(_next_of_each(len(authors), at.newer), {**values, **authors})
-        found: list[int] = next_ones.scalars().all()
-    first = heapq.nsmallest if at.newer else heapq.nlargest
-    return posts(first(at.limit, found), at.newer)
+    nearest: list[int] = []
+    if walks:
+        latest = {} if nested else {"end": Window(LatestPost.post_id, LATEST_AUTHORS).end(at)}
+        with reading() as connection:
+            nearest = connection.execute(_latest_authors(nested), {**mine, **latest}).scalars().all()
+    if len(nearest) < at.limit:
+        with reading() as connection:
+            nearest = connection.execute(_nearest_authors(at.newer), mine).scalars().all()
+    authors = {f"author{place}": author for place, author in enumerate([reader_id, *nearest])}
+    return read(_next_of_each(len(authors), at.newer, nested), at, **authors)
+
+
+@cache
+def _latest_authors(nested: bool) -> Any:
+    """Of all who wrote last, so many, those whom a reader follows.
+
+    :param nested: for SQLite. With statistics of its tables, it would else first read all of them.
+    """
+    last: Any = _LATEST
+    if nested:
+        query = sa.select(_LATEST.c.author_id, _LATEST.c.post_id).order_by(_LATEST.c.post_id.desc())
+        last = query.limit(sa.bindparam("most", LATEST_AUTHORS, type_=sa.Integer)).subquery("l")
+    followed = sa.and_(
+        _FOLLOWS.c.follower_id == sa.bindparam("reader", type_=sa.Integer),
+        _FOLLOWS.c.followed_id == last.c.author_id,
+    )
+    first = (InOrder if nested else ByLatest)(last, _FOLLOWS, followed)
+    query = sa.select(last.c.author_id).select_from(InOrder(first, AUTHORS, AUTHORS.c.id == last.c.author_id))
+    if not nested:
+        query = query.where(within(last.c.post_id, False)).with_hint(
+            _FOLLOWS, "FORCE INDEX (PRIMARY)", "mysql"
+        )
+    return query.where(SEEN).order_by(last.c.post_id.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
 
 
 @cache
 def _nearest_authors(newer: bool) -> Any:
     """Whom a reader follows, by their posts next to a cut: a look into an index for each."""
-    nearest = (sa.func.min if newer else sa.func.max)(POSTS.c.id)
-    bound = sa.bindparam("bound", type_=sa.BigInteger)
-    side = POSTS.c.id > bound if newer else POSTS.c.id < bound
-    post = sa.select(nearest).where(POSTS.c.author_id == _FOLLOWS.c.followed_id, side).scalar_subquery()
+    # Not by MIN or MAX: of an author who is another row each time, MariaDB then reads all posts.
+    post = _part(_of(_FOLLOWS.c.followed_id), POSTS.c.id, newer)
+    post = post.limit(1).correlate(_FOLLOWS).scalar_subquery()
     followed = (
         sa.select(_FOLLOWS.c.followed_id.label("author"), post.label("post"))
         .where(_FOLLOWS.c.follower_id == sa.bindparam("reader", type_=sa.Integer))
@@ -252,11 +351,14 @@ def _nearest_authors(newer: bool) -> Any:
 
 
 @cache
-def _next_of_each(count: int, newer: bool) -> Any:
-    """The posts next to a cut of each of so many authors."""
+def _next_of_each(count: int, newer: bool, nested: bool) -> Any:
+    """Of the posts next to a cut of each of so many authors, the first ones.
+
+    :param nested: for SQLite, which sorts and cuts only all parts of a union together.
+    """
     parts = []
     for place in range(count):
-        author = sa.bindparam(f"author{place}", type_=sa.Integer)
-        # Within one of its own: SQLite sorts and cuts only all parts together.
-        parts.append(sa.select(_part(_of(author), POSTS.c.id, newer).subquery().c.id))
-    return sa.union_all(*parts)
+        part = _part(_of(sa.bindparam(f"author{place}", type_=sa.Integer)), POSTS.c.id, newer)
+        parts.append(sa.select(part.subquery().c.id) if nested else part)
+    every = sa.union_all(*parts).subquery("every")
+    return page(sa.select(every.c.id), every.c.id, newer)

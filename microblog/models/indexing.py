@@ -70,22 +70,12 @@ def engine() -> Elasticsearch | None:
     return found
 
 
-def changed(post_id: int) -> None:
-    """A post was written or removed; the caller commits."""
+def changed(*post_ids: int) -> None:
+    """Posts were written or removed, or are to be found from now on or no longer; the caller commits."""
     if engine() is not None:
-        db.session.execute(sa.insert(Change.__table__).values(post_id=post_id, created_at=utc_now()))
-        _wake_after_commit()
-    else:
-        _forget()
-
-
-def changed_all(author_id: int) -> None:
-    """Likewise for all posts of an account, those about to be removed with it included."""
-    if engine() is not None:
-        from microblog.models.post import Post
-
-        mine = sa.select(Post.id, sa.literal(utc_now(), sa.DateTime)).where(Post.author_id == author_id)
-        db.session.execute(sa.insert(Change.__table__).from_select(["post_id", "created_at"], mine))
+        now = utc_now()
+        rows = [{"post_id": post_id, "created_at": now} for post_id in post_ids]
+        db.session.execute(sa.insert(Change.__table__), rows)
         _wake_after_commit()
     else:
         _forget()

@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, field, utc_now
-from microblog.models import indexing, words
-from microblog.models.paging import ID_MAX, pieces
+from microblog.models import indexing, latest, words
+from microblog.models.paging import ID_MAX
 from microblog.models.reader import Reader
 from microblog.models.user import User, changed, lock_accounts
 
@@ -83,6 +83,7 @@ class SentForm(db.Model):  # type: ignore[name-defined, misc]
 def _publish(_mapper: Any, connection: Any, post: Post) -> None:
     row = {"post_id": post.id, "words": words.stored(post.body)}
     connection.execute(sa.insert(PublicPost.__table__).values(row))
+    latest.note(connection, post.author_id, post.id)
 
 
 @sa.event.listens_for(Post, "after_update")
@@ -91,25 +92,6 @@ def _republish(_mapper: Any, connection: Any, post: Post) -> None:
     connection.execute(
         sa.update(table).where(table.c.post_id == post.id).values(words=words.stored(post.body))
     )
-
-
-def withdraw_posts(author_id: int) -> None:
-    """Let nobody find an account's posts; the caller commits."""
-    public = PublicPost.__table__
-    mine = sa.select(Post.id).where(Post.author_id == author_id)
-    db.session.execute(sa.delete(public).where(public.c.post_id.in_(mine)))
-    indexing.changed_all(author_id)
-
-
-def publish_posts(author_id: int) -> None:
-    """Let them be found again; the caller commits."""
-    withdraw_posts(author_id)
-    query = sa.select(Post.id, Post.body).where(Post.author_id == author_id)
-    for rows in pieces(lambda part: db.session.execute(part).all(), query, Post.id):
-        db.session.execute(
-            sa.insert(PublicPost.__table__),
-            [{"post_id": row.id, "words": words.stored(row.body)} for row in rows],
-        )
 
 
 def clean_body(text: str) -> str:
@@ -181,10 +163,12 @@ def delete_post(post: Post) -> bool:
     post_id, author_id = post.id, post.author_id
     if post in db.session:
         db.session.expunge(post)
-    lock_accounts(author_id)
+    active = lock_accounts(author_id).get(author_id)
     if not db.session.execute(sa.delete(Post.__table__).where(Post.id == post_id)).rowcount:
         return False
     _count(author_id, -1)
+    if active:
+        latest.renew(author_id)
     indexing.changed(post_id)
     return True
 

@@ -119,14 +119,15 @@ def _find_mysql(wanted: list[str], at: Cut) -> list[PostRow]:
     # every hundredth of a million posts, that takes long. But of such a word there is a page full
     # in the latest posts, which are looked through first.
     places = {f"word{place}": f" {word} " for place, word in enumerate(wanted)}
-    near = feeds.read(_near(len(wanted), feeds.kind(at)), at, end=feeds.window_end(at, WINDOW), **places)
+    end = feeds.Window(PublicPost.post_id, WINDOW).end(at)
+    near = feeds.read(_near(len(wanted), at.newer), at, end=end, **places)
     if len(near) == at.limit:
         return near
     return feeds.read(_matching_mysql(at.newer), at, match=" ".join(f"+{word}" for word in wanted))
 
 
 @lru_cache(maxsize=64)
-def _near(count: int, at: Cut) -> Any:
+def _near(count: int, newer: bool) -> Any:
     """The posts in a window that hold so many words."""
     first = ByNumber(PUBLIC, feeds.POSTS, feeds.POSTS.c.id == PUBLIC.c.post_id)
     query = sa.select(feeds.POSTS.c.id).select_from(feeds.with_authors(first)).where(feeds.SEEN)
@@ -134,8 +135,8 @@ def _near(count: int, at: Cut) -> Any:
         # All of it is of plain letters: as bytes, they are compared in half the time.
         word = sa.cast(sa.bindparam(f"word{place}", type_=sa.String), sa.LargeBinary)
         query = query.where(sa.func.instr(PUBLIC.c.words, word) > 0)
-    inside = feeds.within(PUBLIC.c.post_id, sa.select(sa.func.max(PublicPost.post_id)), at)
-    return feeds.page(query.where(inside), PUBLIC.c.post_id, at.newer)
+    inside = feeds.within(PUBLIC.c.post_id, newer)
+    return feeds.page(query.where(inside), PUBLIC.c.post_id, newer)
 
 
 @lru_cache

@@ -7,7 +7,7 @@ from flask import Flask, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from microblog import units
-from microblog.models import invitations, post, sessions, throttle, tokens
+from microblog.models import invitations, latest, post, sessions, throttle, tokens, unfinished
 
 # Seconds from one time to the next, in each process.
 EVERY = 600.0
@@ -31,9 +31,9 @@ def init_app(app: Flask) -> None:
 
 
 def clean(app: Flask) -> None:
-    """Remove attempts, log-ins, links and tokens of forms that are over."""
+    """Remove attempts, log-ins, links and tokens of forms that are over, and end what others have begun."""
     with app.app_context():
-        for part in (throttle, sessions, tokens, invitations, post):
+        for part in (throttle, sessions, tokens, invitations, post, latest, unfinished):
             try:
                 units.run(part.sweep, twice=True)
             except SQLAlchemyError as error:

@@ -1,5 +1,6 @@
 import random
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -124,14 +125,19 @@ def test_presence_is_noted_once_a_minute(people):
 
 
 @pytest.fixture
-def crowd(people):
-    """Forty more people, everybody's posts mixed, and Susan, who follows every second of the crowd."""
+def crowd(people, request):
+    """Susan, who follows every second one of 40 people, who have written; a cluster's numbers have gaps."""
     susan, *_ = people
     crowd = [User(f"user{number}", f"user{number}@example.org", "password") for number in range(40)]
     db.session.add_all(crowd)
     db.session.commit()
+    gap = getattr(request, "param", 1)
+    first = add_post(susan, "first").id
+    delete_post(find_post(first))
     for number in range(240):
-        add_post(crowd[number * 7 % 40], f"post {number}")
+        author = crowd[number * 7 % 40]
+        db.session.add(Post(id=first + (number + 1) * gap, author_id=author.id, body=f"post {number}"))
+        db.session.flush()
     add_post(susan, "mine")
     for person in crowd[::2]:
         follow(susan, person)
@@ -153,11 +159,28 @@ def expected_home(user):
     )
 
 
-# Through the window alone, past its end, and author by author: all must find the same.
-@pytest.mark.parametrize("window, few", [(10_000, 0), (5, 0), (30, 0), (10_000, 1_000)])
-def test_home_both_ways(crowd, monkeypatch, window, few):
+# Through the window alone, past its end, author by author, and by who wrote last: all must find the same.
+@pytest.mark.parametrize(
+    "window, few, many, latest",
+    [
+        (10_000, 0, 200, 1_500),
+        (5, 0, 200, 1_500),
+        (30, 0, 200, 1_500),
+        (10_000, 1_000, 200, 1_500),
+        (5, 0, 10, 1_500),
+        (5, 0, 10, 5),
+        (30, 0, 10, 41),
+    ],
+)
+@pytest.mark.parametrize("crowd", [1, 1_000_003], indirect=True)
+def test_home_every_way(crowd, monkeypatch, window, few, many, latest):
     monkeypatch.setattr(feeds, "WINDOW", window)
     monkeypatch.setattr(feeds, "FEW_AUTHORS", few)
+    monkeypatch.setattr(feeds, "MANY_AUTHORS", many)
+    monkeypatch.setattr(feeds, "LATEST_AUTHORS", latest)
+    # Nothing is remembered of the page before.
+    monkeypatch.setattr(feeds, "_QUIET_MOST", 0)
+    monkeypatch.setattr(feeds, "_FRESH", -1.0)
     expected = expected_home(crowd)
     pages = [home_page(crowd)]
     while pages[-1].older is not None:
@@ -336,10 +359,14 @@ def test_a_home_of_many_quiet_people_takes_few_queries(crowd, monkeypatch, older
     assert len(statements) <= 4
 
 
-@pytest.mark.parametrize("followed", [0, 10, 50])
-def test_a_home_page_takes_six_queries_at_most(app, make_user, client, monkeypatch, followed):
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("latest", [5, 100])
+@pytest.mark.parametrize("followed", [0, 10, 20, 50])
+def test_a_home_page_takes_six_queries_at_most(app, make_user, client, monkeypatch, followed, latest, known):
     """The visitor's own included, whomever they follow, and though no post was shown before."""
     monkeypatch.setattr(feeds, "WINDOW", 5)
+    monkeypatch.setattr(feeds, "MANY_AUTHORS", 30)
+    monkeypatch.setattr(feeds, "LATEST_AUTHORS", latest)
     make_user("reader")
     client.login("reader")
     with app.app_context():
@@ -352,7 +379,11 @@ def test_a_home_page_takes_six_queries_at_most(app, make_user, client, monkeypat
             follow(User.find("reader"), person)
         db.session.commit()
         engine = db.engine
-    app.extensions.pop("microblog.posts", None)
+    for name in ("microblog.posts", "microblog.quiet_readers"):
+        app.extensions.pop(name, None)
+    # Of the posts' window; of who wrote last, nothing.
+    ends = {("posts", 5): (0, time.monotonic() + 60)} if known else {}
+    monkeypatch.setitem(app.extensions, "microblog.window_ends", ends)
     statements = []
 
     def note(*arguments):

@@ -7,9 +7,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from microblog import database
-from microblog.database import db
-from microblog.models import User
-from microblog.models.feeds import explore_page
+from microblog.database import db, utc_now
+from microblog.models import LatestPost, Post, User
+from microblog.models.feeds import explore_page, home_page
+from microblog.models.post import add_post
 from microblog.models.search import search_page
 
 
@@ -208,4 +209,69 @@ def test_an_old_site_is_counted_and_found_anew(new_app):
         assert db.session.execute(sa.text(search)).scalar() == 2
         db.session.rollback()
         flask_migrate.upgrade()
+        db.engine.dispose()
+
+
+def test_who_wrote_last_is_filled_in_steps(new_app):
+    """More accounts than a step has; the suspended are left out; what a cut left is gone on with."""
+    with new_app().app_context():
+        flask_migrate.upgrade(revision="0004")
+        users, posts = User.__table__, Post.__table__
+        people = [
+            {
+                **{"id": number, "username": f"user{number}", "name_key": f"user{number}"},
+                **{"email": f"user{number}@example.org", "password_hash": "x"},
+                "suspended_at": None if number % 7 else utc_now(),
+            }
+            for number in range(1, 1202)
+        ]
+        db.session.execute(sa.insert(users), people)
+        # Not all have written, and the later posts are the earlier accounts'.
+        authors = [number for turn in (1, 2, 3) for number in range(1200, 0, -turn)]
+        db.session.execute(
+            sa.insert(posts), [{"author_id": number, "body": f"by {number}"} for number in authors]
+        )
+        db.session.commit()
+        flask_migrate.upgrade()
+        query = sa.select(posts.c.author_id, sa.func.max(posts.c.id)).group_by(posts.c.author_id)
+        expected = {author: post for author, post in db.session.execute(query) if author % 7}
+        filled = sa.select(LatestPost.author_id, LatestPost.post_id)
+        assert dict(db.session.execute(filled).all()) == expected
+        db.session.rollback()
+        # Servers that cannot undo DDL: the power went after the first step, and again after the tables.
+        for cut in ("author_id > 500", "author_id > 0"):
+            db.session.execute(sa.text(f"DELETE FROM latest_posts WHERE {cut}"))  # noqa: S608
+            db.session.execute(sa.text("UPDATE alembic_version SET version_num = '0004'"))
+            db.session.commit()
+            flask_migrate.upgrade()
+            assert dict(db.session.execute(filled).all()) == expected
+            db.session.rollback()
+        db.engine.dispose()
+
+
+def test_the_version_before_serves_on_the_schema_after(new_app):
+    """It knows nothing of the new tables: what it writes and removes meets nothing there."""
+    with new_app().app_context():
+        flask_migrate.upgrade()
+        db.session.execute(
+            sa.insert(User.__table__),
+            [
+                {"id": 1, "username": "Susan", "name_key": "susan", "email": "s@x.org", "password_hash": "x"},
+                {"id": 2, "username": "David", "name_key": "david", "email": "d@x.org", "password_hash": "x"},
+            ],
+        )
+        for author in (1, 2):
+            add_post(User.find(("susan", "david")[author - 1]), "Hello")
+        db.session.commit()
+        for statement in (
+            "INSERT INTO posts (author_id, body, created_at) VALUES (1, 'again', '2025-01-01 00:00:00')",
+            "UPDATE users SET suspended_at = '2025-01-01 00:00:00' WHERE id = 2",
+            "DELETE FROM posts WHERE author_id = 1",
+            "DELETE FROM users WHERE id = 1",
+        ):
+            db.session.execute(sa.text(statement))
+            db.session.commit()
+        assert [row.author_id for row in db.session.execute(sa.select(LatestPost.author_id))] == [2]
+        assert home_page(User.find("david")).posts[0].body == "Hello"
+        db.session.rollback()
         db.engine.dispose()

@@ -97,34 +97,19 @@ def measure(python: str = app.PYTHON) -> dict[str, Any]:
             with app._database(name, POSTS) as url:
                 _everybodys_author(url)
                 with _serve(url, python, options) as (port, masters, work):
-                    found = asyncio.run(_visit(port, f"{name}, {server}", {**masters, **_database_server()}))
+                    found = asyncio.run(
+                        _visit(port, f"{name}, {server}", {**masters, **app.database_server()})
+                    )
                     results += [{"db": name, "server": server, **one} for one in found]
                     memory = {part: round(app._pss(pid), 1) for part, pid in masters.items()}
                     servers.append({"db": name, "server": server, **memory, "said": _said(work)})
     return {"readers": READERS, "posts": POSTS, "results": results, "servers": servers}
 
 
-def _database_server() -> dict[str, int]:
-    """The process of the database's server, which is a child of this one."""
-    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-        if Path(f"/proc/{pid}/comm").read_text().strip() in ("mariadbd", "mysqld"):
-            return {"database": int(pid)}
-    return {}
-
-
 def _said(work: Path) -> list[str]:
     """What nginx had to complain of, each once."""
     lines = [line for name in _LOGS for line in (work / name).read_text(errors="replace").splitlines()]
     return sorted({re.sub(r"^.*?: (\*\d+ )?|, client: .*|while .*", "", line) for line in lines})[:5]
-
-
-def _cpu(pid: int) -> float:
-    """Seconds of a processor's time that a process and its children have taken (proc(5), stat)."""
-    total = 0
-    for one in (str(pid), *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
 
 
 def _everybodys_author(url: str) -> None:
@@ -376,7 +361,7 @@ async def _at(rate: int, readers: list[Reader], author: Reader, parts: dict[str,
     took: dict[str, list[float]] = {kind: [] for kind in MIX}
     errors: list[str] = []
     think = len(readers) / rate
-    before = {"readers": time.process_time(), **{part: _cpu(pid) for part, pid in parts.items()}}
+    before = {"readers": time.process_time(), **{part: app.cpu(pid) for part, pid in parts.items()}}
     began = time.monotonic()
     # The first pause of each is part of what is measured: there are as many in it as later.
     ends = began + SECONDS
@@ -398,7 +383,7 @@ async def _at(rate: int, readers: list[Reader], author: Reader, parts: dict[str,
 
     await asyncio.gather(writes(), *map(at_work, readers))
     seconds = max(time.monotonic(), ends) - began
-    after = {"readers": time.process_time(), **{part: _cpu(pid) for part, pid in parts.items()}}
+    after = {"readers": time.process_time(), **{part: app.cpu(pid) for part, pid in parts.items()}}
     every = sorted(took for kind in took.values() for took in kind)
     return {
         "offered": rate,

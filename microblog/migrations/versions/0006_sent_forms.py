@@ -6,7 +6,7 @@ from alembic import op
 from microblog import missing
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 # The version before serves on what this makes, too.

@@ -1,0 +1,191 @@
+"""What is done to an account of any size, some of its posts at a time.
+
+What everybody sees changes at once, with the account's own row: who is suspended is seen nowhere, whatever is
+left of what they wrote. The rest is done in pieces, each a transaction of its own that notes how far it has
+come. A process that dies leaves the others to go on from there.
+"""
+
+import secrets
+from typing import Any
+
+import sqlalchemy as sa
+from flask import current_app
+from sqlalchemy.exc import SQLAlchemyError
+
+from microblog.database import TABLE_OPTIONS, db, field, utc_now
+from microblog.models import indexing, latest, sessions, words
+from microblog.models.follow import Follow, count_for_others
+from microblog.models.post import Post, PublicPost
+from microblog.models.tokens import Token
+from microblog.models.user import User, lock_accounts
+
+# Posts, or follows, of a piece.
+CHUNK = 500
+SUSPEND, UNSUSPEND, DELETE = "suspend", "unsuspend", "delete"
+
+
+class Unfinished(db.Model):  # type: ignore[name-defined, misc]
+    """A task that has begun, and the number of the last post that it is done with."""
+
+    __tablename__ = "unfinished"
+
+    user_id = field(
+        sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    task = field(sa.String(16), nullable=False)
+    done_to = field(sa.BigInteger, nullable=False)
+
+    __table_args__ = TABLE_OPTIONS
+
+
+_UNFINISHED: Any = Unfinished.__table__
+_POSTS: Any = Post.__table__
+_PUBLIC: Any = PublicPost.__table__
+_FOLLOWS: Any = Follow.__table__
+_USERS: Any = User.__table__
+# The condition that an account is not about to be gone: the others are nobody's any more.
+THERE = User.id.not_in(sa.select(Unfinished.user_id).where(Unfinished.task == DELETE))
+
+
+def suspend(user_id: int) -> None:
+    """Keep somebody out, and what they wrote from being seen; the caller commits."""
+    active = lock_accounts(user_id).get(user_id)
+    if active:
+        _set(user_id, suspended_at=utc_now())
+        count_for_others(user_id, -1)
+        latest.forget(user_id)
+    if active or _task(user_id) == UNSUSPEND:
+        _begin(user_id, SUSPEND)
+
+
+def unsuspend(user_id: int) -> None:
+    """Let them back in, with all that they wrote; the caller commits."""
+    if lock_accounts(user_id).get(user_id) is False and _task(user_id) not in (UNSUSPEND, DELETE):
+        _begin(user_id, UNSUSPEND)
+
+
+def delete(user_id: int) -> None:
+    """Remove an account with its posts and follows; the caller commits."""
+    active = lock_accounts(user_id).get(user_id)
+    if active is None or _task(user_id) == DELETE:
+        return
+    if active:
+        # Their counts are right from now on, and nobody begins to follow it.
+        count_for_others(user_id, -1)
+    latest.forget(user_id)
+    sessions.end(user_id)
+    db.session.execute(sa.delete(Token.__table__).where(Token.user_id == user_id))
+    # If there is much to remove: nobody, with a name that is free to others.
+    name = f"gone_{secrets.token_hex(8)}"
+    who = {"username": name, "name_key": name, "email": f"{name}@example.invalid", "password_hash": "!"}
+    _set(user_id, suspended_at=utc_now(), waiting=False, is_admin=False, about="", **who)
+    _begin(user_id, DELETE)
+
+
+def work_off() -> None:
+    """Finish what was begun, here or by a process that is gone. What fails is left for later."""
+    try:
+        for user_id in db.session.execute(sa.select(_UNFINISHED.c.user_id)).scalars().all():
+            db.session.rollback()
+            while _go_on(user_id):
+                db.session.commit()
+            db.session.commit()
+    except SQLAlchemyError as error:
+        db.session.rollback()
+        current_app.logger.warning("what was begun is finished later: %s", type(error).__name__)
+
+
+def sweep() -> None:
+    """For who keeps house."""
+    work_off()
+
+
+def _set(user_id: int, **values: Any) -> None:
+    db.session.execute(sa.update(_USERS).where(_USERS.c.id == user_id).values(values))
+    db.session.expire_all()
+
+
+def _task(user_id: int) -> str | None:
+    query = sa.select(_UNFINISHED.c.task).where(_UNFINISHED.c.user_id == user_id)
+    task: str | None = db.session.execute(query).scalar()
+    return task
+
+
+def _begin(user_id: int, task: str) -> None:
+    """Instead of whatever else was begun. A small account is done with at once."""
+    db.session.execute(sa.delete(_UNFINISHED).where(_UNFINISHED.c.user_id == user_id))
+    db.session.execute(sa.insert(_UNFINISHED).values(user_id=user_id, task=task, done_to=0))
+    _go_on(user_id)
+
+
+def _go_on(user_id: int) -> bool:
+    """Do a piece; the caller commits.
+
+    :return: whether there may be more.
+    """
+    lock_accounts(user_id)
+    query = sa.select(_UNFINISHED.c.task, _UNFINISHED.c.done_to).where(_UNFINISHED.c.user_id == user_id)
+    row = db.session.execute(query).first()
+    if row is None:
+        return False
+    posts = (
+        sa.select(_POSTS.c.id, _POSTS.c.body)
+        .where(_POSTS.c.author_id == user_id, _POSTS.c.id > row.done_to)
+        .order_by(_POSTS.c.id)
+        .limit(CHUNK)
+    )
+    found = list(db.session.execute(posts))
+    if found:
+        _PIECES[row.task](found)
+        indexing.changed(*(post.id for post in found))
+    if len(found) == CHUNK:
+        mine = sa.update(_UNFINISHED).where(_UNFINISHED.c.user_id == user_id)
+        db.session.execute(mine.values(done_to=found[-1].id))
+        return True
+    if row.task == DELETE and _unfollow(user_id):
+        return True
+    _end(user_id, row.task)
+    return False
+
+
+def _withdraw(posts: list[Any]) -> None:
+    """Let nobody find these."""
+    db.session.execute(sa.delete(_PUBLIC).where(_PUBLIC.c.post_id.in_([post.id for post in posts])))
+
+
+def _publish(posts: list[Any]) -> None:
+    """Let these be found. Some may be: of a task that another one has ended."""
+    _withdraw(posts)
+    rows = [{"post_id": post.id, "words": words.stored(post.body)} for post in posts]
+    db.session.execute(sa.insert(_PUBLIC), rows)
+
+
+def _remove(posts: list[Any]) -> None:
+    db.session.execute(sa.delete(_POSTS).where(_POSTS.c.id.in_([post.id for post in posts])))
+
+
+_PIECES = {SUSPEND: _withdraw, UNSUSPEND: _publish, DELETE: _remove}
+
+
+def _unfollow(user_id: int) -> bool:
+    """:return: whether there may be more to remove."""
+    for mine, other in (("follower_id", "followed_id"), ("followed_id", "follower_id")):
+        query = sa.select(_FOLLOWS.c[other]).where(_FOLLOWS.c[mine] == user_id).limit(CHUNK)
+        others = db.session.execute(query).scalars().all()
+        these = sa.and_(_FOLLOWS.c[mine] == user_id, _FOLLOWS.c[other].in_(others))
+        db.session.execute(sa.delete(_FOLLOWS).where(these))
+        if len(others) == CHUNK:
+            return True
+    return False
+
+
+def _end(user_id: int, task: str) -> None:
+    """What is to be seen of it at once, when all its posts are ready; and nothing is unfinished any more."""
+    db.session.execute(sa.delete(_UNFINISHED).where(_UNFINISHED.c.user_id == user_id))
+    if task == UNSUSPEND:
+        _set(user_id, suspended_at=None, waiting=False)
+        count_for_others(user_id, 1)
+        latest.renew(user_id)
+    elif task == DELETE:
+        db.session.execute(sa.delete(_USERS).where(_USERS.c.id == user_id))
+    db.session.expire_all()

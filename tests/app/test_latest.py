@@ -1,0 +1,236 @@
+"""Who wrote last: it is right whatever happens, and a reader of many quiet people has it to thank."""
+
+import random
+
+import pytest
+import sqlalchemy as sa
+
+from microblog.database import db
+from microblog.models import LatestPost, Post, PublicPost, User, feeds, latest, search
+from microblog.models.account import delete_account, suspend, unsuspend
+from microblog.models.feeds import explore_page, home_page
+from microblog.models.follow import follow
+from microblog.models.post import add_post, delete_post, find_post
+from microblog.web import housekeeping
+
+
+def noted():
+    return dict(db.session.execute(sa.select(LatestPost.author_id, LatestPost.post_id)).all())
+
+
+def there_are():
+    """What ought to be noted."""
+    query = sa.select(Post.author_id, sa.func.max(Post.id)).join(User, User.id == Post.author_id)
+    return dict(db.session.execute(query.where(User.suspended_at.is_(None)).group_by(Post.author_id)).all())
+
+
+@pytest.fixture
+def people(context, monkeypatch):
+    for name in ("quiet_readers", "window_ends"):
+        monkeypatch.setitem(context.extensions, f"microblog.{name}", {})
+    names = [f"user{number}" for number in range(6)]
+    db.session.add_all([User(name, f"{name}@example.org", "password") for name in names])
+    db.session.commit()
+    return [User.find(name) for name in names]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_is_right_whatever_is_done(people, seed):
+    dice = random.Random(seed)  # noqa: S311
+    names = [user.username for user in people]
+    for _ in range(80):
+        user = User.find(dice.choice(names))
+        numbers = db.session.execute(sa.select(Post.id).where(Post.author_id == user.id)).scalars().all()
+        kinds = ("write", "write", "write", "delete", "delete the last", "suspend", "unsuspend")
+        kind = dice.choice(kinds)
+        if kind == "write" and user.is_active:
+            add_post(user, "something")
+        elif kind.startswith("delete") and numbers:
+            delete_post(find_post(max(numbers) if kind != "delete" else dice.choice(numbers)))
+        elif kind in ("suspend", "unsuspend"):
+            {"suspend": suspend, "unsuspend": unsuspend}[kind](user)
+        db.session.commit()
+        assert noted() == there_are(), kind
+    delete_account(User.find(names[0]))
+    db.session.commit()
+    assert noted() == there_are() != {}
+
+
+def write_as_before(author, count=1):
+    """As the version before this table does: it knows nothing of it."""
+    numbers = []
+    for _ in range(count):
+        values = {"author_id": author.id, "body": "by another version"}
+        (number,) = db.session.execute(sa.insert(Post.__table__).values(values)).inserted_primary_key
+        db.session.execute(sa.insert(PublicPost.__table__).values(post_id=number, words=" by "))
+        numbers.append(number)
+    db.session.commit()
+    return numbers
+
+
+def test_what_the_version_before_writes_and_removes_is_noted_by_a_sweep(app, people):
+    one, other, third, fourth, banned, _ = people
+    for user in people[:5]:
+        add_post(user, "something")
+    suspend(banned)
+    db.session.commit()
+    write_as_before(one, 2)
+    write_as_before(people[5])
+    write_as_before(banned)
+    # Two posts of other, of which the last is removed; the only one of third.
+    (last,) = write_as_before(other)
+    latest.note(db.session.connection(), other.id, last)
+    for number in (last, noted()[third.id]):
+        db.session.execute(sa.delete(Post.__table__).where(Post.id == number))
+    db.session.commit()
+    assert noted() != there_are()
+    housekeeping.clean(app)
+    db.session.rollback()
+    assert noted() == there_are()
+    assert set(noted()) == {one.id, other.id, fourth.id, people[5].id}
+
+
+def test_a_sweep_looks_at_the_latest_alone(people, monkeypatch):
+    """It takes as long on a large site as on a small one."""
+    monkeypatch.setattr(latest, "SWEPT", 3)
+    for user in people[:3]:
+        write_as_before(user, 2)
+    latest.sweep()
+    assert set(noted()) == {people[1].id, people[2].id}
+
+
+class Statements(list):
+    """What the database is asked meanwhile."""
+
+    def __enter__(self):
+        sa.event.listen(db.engine, "before_cursor_execute", self._note)
+        return self
+
+    def __exit__(self, *_error):
+        sa.event.remove(db.engine, "before_cursor_execute", self._note)
+
+    def _note(self, *arguments):
+        self.append(arguments[2])
+
+
+@pytest.fixture
+def reader(people, monkeypatch):
+    """Follows 30 who wrote once, before all that others write."""
+    monkeypatch.setattr(feeds, "WINDOW", 5)
+    monkeypatch.setattr(feeds, "MANY_AUTHORS", 25)
+    quiet = [User(f"quiet{number}", f"quiet{number}@example.org", "password") for number in range(30)]
+    db.session.add_all(quiet)
+    db.session.commit()
+    for person in quiet:
+        add_post(person, "long ago")
+        follow(people[0], person)
+    for number in range(50):
+        add_post(people[1 + number % 5], "of today")
+    db.session.commit()
+    return people[0]
+
+
+def test_a_reader_of_quiet_people_is_remembered(reader, monkeypatch):
+    """The latest posts are not looked through in vain each time; and are again, once they are worth it."""
+    window = feeds._recent(False)
+    asked = []
+    read = feeds.read
+    monkeypatch.setattr(
+        feeds, "read", lambda query, *args, **values: (asked.append(query), read(query, *args, **values))[1]
+    )
+    feeds.Window(Post.id, 5).end(feeds.Cut(None, False, 1))
+    pages = [home_page(reader) for _ in range(3)]
+    assert len(pages[0].posts) == feeds.Page.SIZE
+    assert pages[1:] == pages[:2]
+    assert [query is window for query in asked] == [True, False, False, False]
+    for _ in range(2):
+        for number in range(25):
+            add_post(User.find(f"quiet{number}"), "at last")
+    db.session.commit()
+    monkeypatch.setattr(feeds, "WINDOW", 40)
+    feeds.Window(Post.id, 40).end(feeds.Cut(None, False, 1))
+    asked.clear()
+    latest_ones = [home_page(reader) for _ in range(2)]
+    assert [query is window for query in asked] == [False, True]
+    assert {post.body for post in latest_ones[0].posts} == {"at last"}
+    assert latest_ones[0] == latest_ones[1]
+
+
+def test_many_quiet_people_are_not_asked_one_by_one(reader):
+    home_page(reader)
+    with Statements() as asked:
+        page = home_page(reader)
+    assert len(page.posts) == feeds.Page.SIZE
+    # Who wrote last, and what; their texts are kept.
+    assert len(asked) == 2
+    assert not [sql for sql in asked if "follows" in sql and "latest_posts" not in sql]
+
+
+def test_a_window_is_of_rows_not_of_numbers(people):
+    """Numbers may have gaps of any size."""
+    numbers = [10**12 + number * 1_000_003 for number in range(10)]
+    for number in numbers:
+        db.session.add(Post(id=number, author_id=people[0].id, body="a post"))
+        db.session.flush()
+    db.session.commit()
+    for column in (Post.id, PublicPost.post_id):
+        window = feeds.Window(column, 4)
+        assert window.end(feeds.Cut(None, False, 1)) == numbers[6]
+        assert window.end(feeds.Cut(numbers[7], False, 1)) == numbers[3]
+        assert window.end(feeds.Cut(numbers[1], True, 1)) == numbers[5]
+        # Fewer than the window holds: no end.
+        assert window.end(feeds.Cut(numbers[2], False, 1)) == 0
+        assert window.end(feeds.Cut(numbers[8], True, 1)) == feeds.ID_MAX
+
+
+def test_where_a_window_ends_is_asked_now_and_then(people, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(feeds.time, "monotonic", lambda: now[0])
+    for _ in range(5):
+        add_post(people[0], "a post")
+    db.session.commit()
+    window = feeds.Window(Post.id, 3)
+    people[0].username  # noqa: B018 - what the session has to ask is asked
+    db.session.rollback()
+    top = feeds.Cut(None, False, 1)
+    known = []
+    for later, statements in ((0, 1), (9, 0), (0.9, 0), (0.2, 1), (5, 0)):
+        now[0] += later
+        with Statements() as asked:
+            known.append(window.is_known())
+            window.end(top)
+        assert len(asked) == statements, later
+    assert known == [False, True, True, False, True]
+
+
+@pytest.mark.parametrize("gap", [1, 1_000_003])
+def test_a_frequent_word_is_found_in_the_window(people, monkeypatch, gap):
+    """MySQL's index is not asked for a page that the latest posts fill, whatever their numbers."""
+    monkeypatch.setattr(search, "WINDOW", 100)
+    first = add_post(people[0], "first").id
+    for number in range(1, 151):
+        db.session.add(Post(id=first + number * gap, author_id=people[0].id, body="frequent"))
+        db.session.flush()
+    db.session.commit()
+    page = search.search_page("frequent")
+    with Statements() as asked:
+        assert search.search_page("frequent") == page
+        older = search.search_page("frequent", before=page.older)
+    assert len(page.posts) == len(older.posts) == feeds.Page.SIZE
+    assert not [sql for sql in asked if "AGAINST" in sql]
+
+
+def test_two_first_posts_at_once(app, people):
+    """Nobody waits for a row that is another's, and none is refused."""
+    one, other = people[:2]
+    with db.engine.connect() as connection:
+        transaction = connection.begin()
+        connection.execute(sa.select(User.id).limit(1)).all()
+        if db.engine.dialect.name != "sqlite":
+            # SQLite has one who writes at a time.
+            latest.note(connection, one.id, 1)
+        add_post(other, "meanwhile")
+        db.session.commit()
+        transaction.rollback()
+    assert set(noted()) == {other.id}
+    assert explore_page().posts[0].body == "meanwhile"
