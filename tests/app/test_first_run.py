@@ -12,7 +12,7 @@ from microblog.config import Config
 from microblog.database import db
 from microblog.errors import HostError
 from microblog.models import Attempts, Setting, User, claim, site
-from microblog.web.first_run import agent, nearby
+from microblog.web.first_run import agent, gate, nearby
 
 CODE = "BCDFGHJK"
 OWNER = {
@@ -381,11 +381,35 @@ def test_behind_a_translation_of_addresses_the_site_says_that_it_is_it(new, admi
 # What root's service offers, where there is one.
 
 
+def test_who_may_restore(app, make_app, make_user):
+    """As the page that does asks."""
+    new = make_app(claim_code=CODE)
+    new.add_url_rule("/restores", "restores", lambda: str(gate.may_restore()))
+    new.extensions[agent.PAGES] = lambda: {"restore": "/restores"}
+    owner = Browser(new)
+    owner.submit("/first-run", {"code": CODE})
+    assert owner.get("/restores").text == "True"
+    owner.submit("/first-run/account", OWNER)
+    assert owner.get("/restores").text == "True"
+    make_user("susan")
+    susan = Browser(new)
+    assert susan.get("/restores").text == "False"
+    susan.login()
+    assert susan.get("/restores").text == "False"
+
+
 def test_a_backup_is_restored_where_somebody_can(new, owner):
     assert "Restore a backup instead" not in owner.get("/first-run/account").text
     reachable = {"restore": "/machine/restore", "https": "/machine/name", "backups": "/machine/backups"}
     new.extensions[agent.PAGES] = lambda: reachable
     assert 'href="/machine/restore"' in owner.get("/first-run/account").text
+    # The page itself is for the owner, and for nobody else; here there is none.
+    stranger = Browser(new)
+    for path in ("/machine/restore", "/machine/restore/progress"):
+        assert owner.get(path).status_code == 404
+        assert stranger.get(path).headers["Location"] == "/first-run"
+    for path in ("/machine/restored", "/machine/backups"):
+        assert owner.get(path).headers["Location"] == "/first-run"
     owner.submit("/first-run/account", OWNER)
     assert 'href="/machine/backups"' in owner.get("/first-run/backups").text
     reachable.clear()

@@ -69,7 +69,8 @@ def test_a_backup_is_sent_drilled_and_brought_back_by_its_key(server: Machine) -
     assert server.answers()
     assert not server.run("sh", "-c", f"ls -A {BACKUPS} | grep partial || true")
 
-    # Damaged: said, tried again each night, in the status, mailed once however often it fails; the local backups stay.
+    # Damaged: said, tried again each night, in the status, mailed once however often it fails; the local
+    # backups stay.
     server.run("sh", "-ec", DAMAGE)
     said = server.run("microblog", "backup", "--drill", check=False)
     assert server.code == 1

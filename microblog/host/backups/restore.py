@@ -42,7 +42,7 @@ COUNTED = (
 # What is this machine's own and not the site's.
 LOCAL_SETTINGS = (
     *("DATABASE_URL", "TRUSTED_PROXIES", "PROXY_NETWORKS", "HTTPS"),
-    *("BIND", "WEB_CONCURRENCY", "WEB_THREADS", "DRAIN_SECONDS"),
+    *("BIND", "WEB_CONCURRENCY", "WEB_THREADS", "DRAIN_SECONDS", "CLAIM_NEARBY"),
 )
 
 

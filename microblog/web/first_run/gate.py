@@ -2,10 +2,12 @@
 
 from flask import Flask, current_app, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
+from flask_login import current_user
 
 from microblog import claiming
 from microblog.config import Config
 from microblog.models import claim
+from microblog.web.first_run import agent
 
 _KEY = "microblog.claim"
 _PROOF = "owner"
@@ -34,6 +36,8 @@ def init_app(app: Flask, config: Config) -> None:
     def only_its_owner() -> ResponseReturnValue | None:
         if request.endpoint in _OPEN or request.blueprint == "first_run" or not is_new():
             return None
+        if has_proof() and agent.is_below(request.path, "restore"):
+            return None
         return redirect(url_for("first_run.welcome"))
 
 
@@ -58,6 +62,14 @@ def prove() -> None:
 def has_proof() -> bool:
     """Whether it may."""
     return bool(session.get(_PROOF) == _proof())
+
+
+def may_restore() -> bool:
+    """Whether this visitor may put a backup in the place of the site: the owner of a new one, with the code,
+    or an administrator."""
+    if is_new():
+        return has_proof()
+    return bool(current_user.is_authenticated and current_user.is_admin)
 
 
 def _proof() -> str:
