@@ -390,6 +390,10 @@ def test_no_package_of_somebodys_goes_for_one_of_ours(monkeypatch: pytest.Monkey
         apt.ensure(lambda _: None, "ufw")
     assert "--no-remove" in ran[-1]
     assert [command[0] for command in ran].count("apt-get") == 1
+    # Unless they may ('microblog mail --force').
+    with pytest.raises(HostError):
+        apt.ensure(lambda _: None, "ufw", may_remove=True)
+    assert "--no-remove" not in ran[-1]
 
 
 def test_nginx_is_told_nothing_that_ubuntu_22_04s_does_not_know() -> None:

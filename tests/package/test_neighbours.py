@@ -463,11 +463,15 @@ def test_no_log_has_the_secret_of_a_link(server: Machine) -> None:
 
 def test_a_person_called_microblog_is_no_user_of_ours(server: Machine, deb: Path) -> None:
     server.run("apt-get", "purge", "--yes", "microblog")
-    server.run("useradd", "--create-home", "microblog")
-    said = try_install(server, deb)
-    assert server.code != 0
-    assert "there is a user microblog already" in said
-    assert server.run("stat", "-c", "%U", "/home/microblog").strip() == "microblog"
+    # Nor a service's, as of a deployment by hand.
+    for options, home in (((), "/home/microblog"), (("--system", "--home-dir", "/srv/own"), "/srv/own")):
+        server.run("useradd", "--create-home", *options, "microblog")
+        said = try_install(server, deb)
+        assert server.code != 0
+        assert "there is a user microblog already (uid " in said
+        assert f"{home}), who is somebody else's" in said
+        assert server.run("stat", "-c", "%U", home).strip() == "microblog"
+        server.run("userdel", "microblog")
 
 
 def test_a_site_of_nginx_in_the_place_of_ours_is_named_and_not_touched(server: Machine, deb: Path) -> None:

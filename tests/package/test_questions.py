@@ -86,6 +86,12 @@ def test_obstacles_are_one_line_each(server: Machine, deb: Path) -> None:
             "systemctl stop mysql",
             "systemctl start mysql",
         ),
+        "supervisor does not know the program microblog": (
+            "sed -i 's|conf.d/[*].conf|conf.d/*.ini|' /etc/supervisor/supervisord.conf"
+            " && systemctl restart supervisor",
+            "sed -i 's|conf.d/[*].ini|conf.d/*.conf|' /etc/supervisor/supervisord.conf"
+            " && systemctl restart supervisor",
+        ),
         "SITE_NAME is not a name of at most 40 characters": (
             f"echo SITE_NAME={'x' * 41} >> {ENV}",
             f"sed -i /^SITE_NAME/d {ENV}",

@@ -88,7 +88,7 @@ def set_up(
         raise HostError(
             whose, "MAIL_SERVER=localhost in the settings uses it as it is; microblog mail --force changes it"
         )
-    apt.ensure(say, *_packages(relay))
+    apt.ensure(say, *_packages(relay), may_remove=force)
     with lock.sole(say):
         ledger.settle()
         _postconf(**_settings(relay, domain))

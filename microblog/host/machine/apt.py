@@ -13,11 +13,12 @@ _LOCK = "DPkg::Lock::Timeout=600"
 _QUIET = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
 
 
-def ensure(say: Callable[[str], None], *packages: str) -> None:
+def ensure(say: Callable[[str], None], *packages: str, may_remove: bool = False) -> None:
     """Install those that are missing; where apt does not find them, its lists are brought up to date first.
 
     Not with the lock held: a package's trigger may run 'microblog setup', which would wait for it.
 
+    :param may_remove: take away what is there for them; else it is somebody's, and stays.
     :raises HostError: if apt cannot.
     """
     assert not lock.held(), "apt would wait for this process"  # noqa: S101
@@ -25,24 +26,30 @@ def ensure(say: Callable[[str], None], *packages: str) -> None:
     if not missing:
         return
     # A new server's own updates hold the lock for some minutes.
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", "--no-remove", "-o", _LOCK, *missing]
+    command = ["apt-get", "install", "--yes", "--no-install-recommends", "-o", _LOCK]
+    command += [*([] if may_remove else ["--no-remove"]), *missing]
     say(f"Installing {' '.join(missing)} ...")
     done = _run(command)
-    if going := re.search(r"(?m)^The following packages will be REMOVED:\n((?:^ .*\n)+)", done.stdout):
-        # What is there is somebody's.
-        raise HostError(
-            f"to install {' '.join(missing)}, apt would remove {' '.join(going[1].split())}",
-            "nothing was changed: decide between them, and install it yourself",
-        )
-    if done.returncode:
+    if done.returncode and not _removed(done.stdout):
         # An image has no lists, and those of a server that was long off are of no use.
         _run(["apt-get", "update", "-o", _LOCK])
         done = _run(command)
     if done.returncode:
+        if going := _removed(done.stdout):
+            raise HostError(
+                f"to install {' '.join(missing)}, apt would remove {going}",
+                "nothing was changed: decide between them, and install it yourself",
+            )
         errors = [line for line in done.stdout.splitlines() if line.startswith("E:")] or [
             "it does not say why"
         ]
         raise HostError(f"apt cannot install {' '.join(missing)}: {errors[0]}", f"run: {' '.join(command)}")
+
+
+def _removed(said: str) -> str:
+    """What apt would remove."""
+    going = re.search(r"(?m)^The following packages will be REMOVED:\n((?:^ .*\n)+)", said)
+    return " ".join(going[1].split()) if going else ""
 
 
 def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":

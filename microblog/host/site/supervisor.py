@@ -315,4 +315,10 @@ def _key() -> str:
 
 
 def _failed() -> HostError:
+    if _linked() and program_state() == "UNKNOWN":
+        # Somebody's own configuration may read other files.
+        return HostError(
+            f"supervisor does not know the program {PROGRAM}",
+            f"[include] in its supervisord.conf has to have {_SETTINGS}/*.conf; then: microblog setup",
+        )
     return HostError("the application does not start", f"see {_LOG}; then: microblog setup")
