@@ -354,6 +354,7 @@ def test_a_programs_name_is_without_what_it_is_at(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(services, "run", lambda *command: subprocess.CompletedProcess(command, 0, listening))
     assert services.holders(8000) == {"gunicorn"}
     assert services.holders(80) == {"nginx"}
+    assert services.places(80) == {("", "nginx")}
 
 
 def test_apt_waits_for_a_new_servers_own_updates_and_restarts_nothing(
@@ -460,6 +461,26 @@ def test_the_site_listens_as_the_others_do(
     for name, text in found.items():
         if name in told or "4" in name:
             assert " ".join(text.split("\n")).strip() == told.get(name, ""), name
+
+
+@pytest.mark.parametrize(
+    ("at", "sites", "whose"),
+    [
+        ("", "", "haproxy"),
+        ("::", "listen 10.0.0.1:80;", "haproxy"),
+        # At its own address it is in nobody's way who has another.
+        ("10.0.0.2", "listen 10.0.0.1:80;", ""),
+        ("10.0.0.1", "listen 10.0.0.1:80;", "haproxy"),
+        ("10.0.0.2", "", "haproxy"),
+    ],
+)
+def test_whoever_has_the_sites_place_is_a_neighbour(
+    monkeypatch: pytest.MonkeyPatch, at: str, sites: str, whose: str
+) -> None:
+    monkeypatch.setattr(nginx.services, "state", lambda _: "inactive")
+    monkeypatch.setattr(nginx.services, "places", lambda _: {(at, "haproxy"), ("", "gunicorn")})
+    monkeypatch.setattr(nginx, "_others", lambda: (sites, ""))
+    assert nginx.neighbour() == whose
 
 
 def test_a_port_of_another_program_is_left_to_it() -> None:

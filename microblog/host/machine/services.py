@@ -95,13 +95,21 @@ def listening() -> list[tuple[int, str]]:
 
 def holders(port: int) -> set[str]:
     """The programs that listen on a TCP port, on any address."""
-    found: set[str] = set()
+    return {program for _, program in places(port)}
+
+
+def places(port: int) -> set[tuple[str, str]]:
+    """Where programs listen on a TCP port: each address, empty for all of IPv4, and ``::`` for all of IPv6,
+    and the program."""
+    found: set[tuple[str, str]] = set()
     for line in run("ss", "-Hltnp").stdout.splitlines():
         fields = line.split()
         # ss(8): state, receive queue, send queue, local address, peer's, process.
         if len(fields) > 3 and fields[3].endswith(f":{port}"):
+            address = fields[3].rpartition(":")[0].strip("[]").partition("%")[0]
+            address = {"*": "::", "0.0.0.0": ""}.get(address, address)  # noqa: S104
             # Newer gunicorns add what each process is.
-            found.update(name.split(":")[0] for name in _PROGRAM.findall(line))
+            found.update((address, name.split(":")[0]) for name in _PROGRAM.findall(line))
     return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 _HTTP2 = (1, 25, 1)
 _PLAIN, _TLS = 80, 443
 # All addresses, of IPv4 and of IPv6.
-_ALL = ("", "::")
+ALL = frozenset({"", "::"})
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def files(
             if (address, port) in kept and _visited(address, there, tls=kind == "tls")
         ]
         # Who names addresses may have left the others to another program, which would not start any more.
-        if not addresses or any(one.address in _ALL for one in there):
+        if not addresses or any(one.address in ALL for one in there):
             # One socket for both: another for IPv4 would find its port taken.
             both = ipv6 and any(one.address == "::" and "ipv6only=off" in one.options for one in there)
             addresses = [*([] if both else [""]), "::", *addresses]
@@ -92,7 +92,7 @@ def files(
 
 def _visited(address: str, there: list[Listen], *, tls: bool) -> bool:
     """Whether visitors come to other sites' own address as they would to ours."""
-    if address in _ALL or ipaddress.ip_address(address).is_loopback:
+    if address in ALL or ipaddress.ip_address(address).is_loopback:
         return False
     mine = [one for one in there if one.address == address]
     return any("ssl" in one.options for one in mine) == tls and not any(

@@ -211,11 +211,25 @@ def apply() -> None:
 
 
 def neighbour() -> str:
-    """Another web server that has the web's port, nginx not running; empty if there is none. Who has 443
-    alone may stand in front of nginx."""
+    """Another web server that has the web's port where the site would listen, nginx not running; empty if
+    there is none. Who has 443 alone may stand in front of nginx."""
     if services.state(UNIT) == "active":
         return ""
-    return next(iter(sorted(services.holders(80) & OTHER_SERVERS)), "")
+    return _in_the_way(80, *_others())
+
+
+def _in_the_way(port: int, before: str, later: str) -> str:
+    """Another web server where the site would listen at a port; empty if there is none.
+
+    :param before: and ``later``: the other sites' configuration, as :func:`_others` has it.
+    """
+    theirs = [(at, program) for at, program in services.places(port) if program in OTHER_SERVERS]
+    if not theirs:
+        return ""
+    # Where the sites have addresses of their own, other addresses are no matter of theirs.
+    wanted = listen.files(before, later, ipv6=True, version=()).values()
+    own = {one.address for text in wanted for one in listen.read(text) if one.port == port}
+    return next((program for at, program in theirs if at in own | listen.ALL or own & listen.ALL), "")
 
 
 def stand_aside(program: str) -> str:
@@ -224,7 +238,8 @@ def stand_aside(program: str) -> str:
     :return: a line that says how to serve beside it.
     """
     # An nginx with sites of somebody's, at other ports, is theirs to start.
-    if services.booted() and not any(listen.read("".join(_others(welcome=not is_welcome())))):
+    elsewhere = any(one.port not in (80, 443) for one in listen.read("".join(_others())))
+    if services.booted() and not elsewhere:
         services.run("systemctl", "disable", UNIT)
     return (
         f"Port 80 is {program}'s, which keeps it: nginx is not started. Have {program} pass a name on to"
@@ -254,23 +269,17 @@ def claimed() -> set[str]:
     return found - {"_", ""}
 
 
-def _others(*, welcome: bool = True) -> tuple[str, str]:
-    """nginx's configuration less this site's and comments: what it reads before the site, and what later.
-
-    :param welcome: with the default site.
-    """
+def _others() -> tuple[str, str]:
+    """nginx's configuration less this site's and comments: what it reads before the site, and what later."""
     said = services.run(str(_BINARY), "-T", "-q")
     before: list[str] = []
     later: list[str] = []
     found = before
-    for section in re.split(r"^# configuration file ", "" if said.returncode else said.stdout, flags=re.M)[
-        1:
-    ]:
+    text = "" if said.returncode else said.stdout
+    for section in re.split(r"(?m)^# configuration file ", text)[1:]:
         path, _, text = section.partition(":\n")
         if path in {str(link) for link in links()}:
             found = later
-        elif path == str(_DEFAULT) and not welcome:
-            continue
         elif not path.startswith(f"{layout.RUN}/"):
             found.append(re.sub(r"(?m)#.*$", "", text))
     return "".join(before), "".join(later)
@@ -282,7 +291,7 @@ def listens() -> dict[Path, str]:
     version = tuple(map(int, said.groups())) if said else ()
     # Read where it is not linked yet, it is the last; and if not, it is looked at again.
     before, later = _others()
-    found = listen.files(before, later, ipv6=ipv6.available(), version=version, left=left())
+    found = listen.files(before, later, ipv6=ipv6.available(), version=version, left=_left(before, later))
     # A site that was kept from an older version has those of IPv4 in itself.
     own = _now(AVAILABLE)
     return {
@@ -294,11 +303,15 @@ def listens() -> dict[Path, str]:
 def left() -> dict[int, str]:
     """The web's ports that another web server has, or had when somebody looked: at a boot it may come later
     than nginx, which would take its place, or find its own taken and serve nobody."""
+    return _left(*_others())
+
+
+def _left(before: str, later: str) -> dict[int, str]:
     known = {int(port): program for port, program in (line.split() for line in _now(_LEFT).splitlines())}
     found = {}
     for port in (80, 443):
         holders = services.holders(port)
-        program = next(iter(sorted(holders & OTHER_SERVERS)), "" if holders else known.get(port, ""))
+        program = _in_the_way(port, before, later) if holders else known.get(port, "")
         if program and "nginx" not in holders and services.run("which", program).returncode == 0:
             found[port] = program
     return found
