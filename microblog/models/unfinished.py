@@ -20,7 +20,7 @@ from microblog.models.tokens import Token
 from microblog.models.user import User, lock_accounts
 
 # Posts, or follows, of a piece.
-CHUNK = 500
+CHUNK = 1000
 SUSPEND, UNSUSPEND, DELETE = "suspend", "unsuspend", "delete"
 
 

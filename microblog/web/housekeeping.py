@@ -3,7 +3,7 @@
 import threading
 import time
 
-from flask import Flask, Response
+from flask import Flask, Response, after_this_request, current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from microblog import units
@@ -27,6 +27,21 @@ def init_app(app: Flask) -> None:
         if due:
             # The visitor has the page by then.
             response.call_on_close(lambda: clean(app))
+        return response
+
+
+def end_what_began() -> None:
+    """Let what a view has begun, and committed, be ended when the visitor has the page: it may take longer
+    than anybody waits for one."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def work_off() -> None:
+        with app.app_context():
+            unfinished.work_off()
+
+    @after_this_request
+    def then(response: Response) -> Response:
+        response.call_on_close(work_off)
         return response
 
 

@@ -285,8 +285,8 @@ def test_a_click_and_a_command_do_all_of_it(app, client, make_user, monkeypatch)
     run = app.test_cli_runner().invoke
     client.login("admin1")
     for act, public in (
-        (lambda: client.submit("/admin/user/susan/suspend", page="/admin"), 5),
-        (lambda: client.submit("/admin/user/susan/unsuspend", page="/admin"), 10),
+        (lambda: client.submit("/admin/user/susan/suspend", page="/admin").close(), 5),
+        (lambda: client.submit("/admin/user/susan/unsuspend", page="/admin").close(), 10),
         (lambda: run(args=["user", "suspend", "david"]), 5),
         (lambda: run(args=["user", "unsuspend", "david"]), 10),
         (lambda: run(args=["user", "delete", "david", "--yes"]), 5),
@@ -295,5 +295,5 @@ def test_a_click_and_a_command_do_all_of_it(app, client, make_user, monkeypatch)
         assert left() == (0, public)
     client.logout()
     client.login("susan")
-    client.submit("/settings/delete", {"password": PASSWORD})
+    client.submit("/settings/delete", {"password": PASSWORD}).close()
     assert left() == (0, 0)

@@ -84,9 +84,10 @@ def measure(python: str = app.PYTHON) -> dict[str, Any]:
 
     :param python: that runs gunicorn.
     :return: ``results``, one for each database, server and rate: requests a second that were offered and
-        done, ``errors`` and ``why``, by kind how many there were and their milliseconds (p50, p95, p99), and
-        ``cpu_ms``, what a request took of a processor's time, by whom; ``servers``: of each, the memory of
-        gunicorn and of nginx, shared pages counted once, after the last, and what nginx had to say.
+        done, ``errors`` and ``why``, how many were ``turned_away`` for too many were waiting, by kind how
+        many there were and their milliseconds (p50, p95, p99), and ``cpu_ms``, what a request took of a
+        processor's time, by whom; ``servers``: of each, the memory of gunicorn and of nginx, shared pages
+        counted once, after the last, and what nginx had to say.
     :raises BuildError: a program is missing, or a page is not what it should be.
     """
     results: list[dict[str, Any]] = []
@@ -228,6 +229,10 @@ def _context() -> ssl.SSLContext:
     return context
 
 
+class Busy(Exception):
+    """The site said at once that too many are waiting."""
+
+
 class Reader:
     """Somebody with a browser: one connection that is kept, and cookies."""
 
@@ -262,12 +267,19 @@ class Reader:
         }
         if kind in pages:
             status, _, _ = await self.ask("GET", pages[kind])
+            self._is_busy(status)
             return status == 200
         if kind == "post":
             status, _, to = await self.ask("POST", "/", {"body": f"{word} by {self.name}"})
         else:
             status, _, to = await self.ask("POST", f"/user/{other}/follow", {})
+        self._is_busy(status)
         return status == 302 and not to.startswith("/login")
+
+    @staticmethod
+    def _is_busy(status: int) -> None:
+        if status == 503:
+            raise Busy
 
     async def ask(self, method: str, path: str, form: dict[str, str] | None = None) -> tuple[int, bytes, str]:
         """:return: the status, the body, and where it leads to."""
@@ -360,6 +372,7 @@ async def _at(rate: int, readers: list[Reader], author: Reader, parts: dict[str,
     """All readers at work, so that together they ask so often where the site keeps up."""
     took: dict[str, list[float]] = {kind: [] for kind in MIX}
     errors: list[str] = []
+    busy: list[float] = []
     think = len(readers) / rate
     before = {"readers": time.process_time(), **{part: app.cpu(pid) for part, pid in parts.items()}}
     began = time.monotonic()
@@ -373,13 +386,13 @@ async def _at(rate: int, readers: list[Reader], author: Reader, parts: dict[str,
                 return
             await asyncio.sleep(pause)
             (kind,) = reader.dice.choices(list(MIX), MIX.values())
-            await _timed(reader, kind, took, errors)
+            await _timed(reader, kind, took, errors, busy)
 
     async def writes() -> None:
         interval = max(1.0, SECONDS * len(RATES) / _AUTHOR_MOST)
         while time.monotonic() + interval < ends:
             await asyncio.sleep(interval)
-            await _timed(author, "post", took, errors)
+            await _timed(author, "post", took, errors, busy)
 
     await asyncio.gather(writes(), *map(at_work, readers))
     seconds = max(time.monotonic(), ends) - began
@@ -389,6 +402,7 @@ async def _at(rate: int, readers: list[Reader], author: Reader, parts: dict[str,
         "offered": rate,
         "rps": round(len(every) / seconds, 1),
         "errors": len(errors),
+        "turned_away": {"count": len(busy), **_percentiles(sorted(busy))},
         "why": sorted(set(errors))[:5],
         "all": _percentiles(every),
         "cpu_ms": {
@@ -398,11 +412,16 @@ async def _at(rate: int, readers: list[Reader], author: Reader, parts: dict[str,
     }
 
 
-async def _timed(reader: Reader, kind: str, took: dict[str, list[float]], errors: list[str]) -> None:
+async def _timed(
+    reader: Reader, kind: str, took: dict[str, list[float]], errors: list[str], busy: list[float]
+) -> None:
     began = time.monotonic()
     try:
         if not await reader.do(kind):
             errors.append(f"{kind}: not as it should be")
+    except Busy:
+        busy.append(time.monotonic() - began)
+        return
     except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:
         reader.close()
         errors.append(f"{kind}: {type(error).__name__}")
@@ -430,14 +449,14 @@ def table(figures: dict[str, Any]) -> str:
     lines = [
         f"{figures['readers']:,} readers, {figures['posts']:,} posts; ms: p50 / p95 / p99",
         "",
-        f"| database | gunicorn | offered | requests/s | errors | {' | '.join(MIX)} |",
-        f"|---|---|--:|--:|--:|{'--:|' * len(MIX)}",
+        f"| database | gunicorn | offered | requests/s | errors | turned away | {' | '.join(MIX)} |",
+        f"|---|---|--:|--:|--:|--:|{'--:|' * len(MIX)}",
     ]
     for row in figures["results"]:
         kinds = " | ".join(cell(row["kinds"][kind]) for kind in MIX)
         lines.append(
             f"| {row['db']} | {row['server']} | {row['offered']} | {row['rps']:.0f} | {row['errors']} |"
-            f" {kinds} |"
+            f" {row['turned_away']['count']} | {kinds} |"
         )
     lines += [
         "",

@@ -50,6 +50,7 @@ def test_percentiles_and_their_table(site):
                 "offered": 50,
                 "rps": 49.8,
                 "errors": 0,
+                "turned_away": {"count": 3},
                 "kinds": kinds,
                 "cpu_ms": {"gunicorn": 4.21, "nginx": 0.3, "readers": 0.9},
             }
@@ -57,7 +58,7 @@ def test_percentiles_and_their_table(site):
         "servers": [{"db": "sqlite", "server": "package", "gunicorn": 142.3, "nginx": 7.0, "said": []}],
     }
     table = site.table(figures)
-    assert "| sqlite | package | 50 | 50 | 0 | 2 / 2 / 2 |" in table
+    assert "| sqlite | package | 50 | 50 | 0 | 3 | 2 / 2 / 2 |" in table
     assert table.endswith("| sqlite | package | 142 | 7 | nothing |")
     assert "| sqlite | package | 50 | 4.2 | 0.0 | 0.3 | 0.9 |" in table
     assert "2 / 2 / 2 | - |" in table

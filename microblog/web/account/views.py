@@ -19,9 +19,9 @@ from sqlalchemy.exc import IntegrityError
 from microblog import i18n, units
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import User, sessions, tokens, unfinished
+from microblog.models import User, sessions, tokens
 from microblog.models.account import delete_account, is_last_admin, release_email
-from microblog.web import browsers, letters, limits
+from microblog.web import browsers, housekeeping, letters, limits
 from microblog.web.account.export import as_json
 from microblog.web.account.forms import ConfirmForm, DeleteForm, EmailForm, PasswordForm, ProfileForm
 from microblog.web.auth.views import is_remembered, start_session
@@ -170,7 +170,7 @@ def delete() -> ResponseReturnValue:
         db.session.commit()
         session.clear()
         logout_user()
-        unfinished.work_off()
+        housekeeping.end_what_began()
         flash(_("Your account is deleted. Goodbye."))
         return redirect(url_for("posts.home"))
     text = _("Your posts go with it. This cannot be undone.")

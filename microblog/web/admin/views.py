@@ -19,12 +19,12 @@ from flask_login import current_user
 from microblog import units
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import User, account, invitations, unfinished
+from microblog.models import User, account, invitations
 from microblog.models.directory import accounts_page
 from microblog.models.post import delete_post as remove
 from microblog.models.post import find_post
 from microblog.models.site import registration, set_registration
-from microblog.web import letters
+from microblog.web import housekeeping, letters
 from microblog.web.admin.forms import InvitationForm, RulesForm
 from microblog.web.extensions import login
 from microblog.web.hosts import external_url
@@ -166,7 +166,7 @@ def _find(username: str) -> User:
 
 def _done(action: str, subject: str, message: str, page: str = "admin.overview") -> ResponseReturnValue:
     db.session.commit()
-    unfinished.work_off()
+    housekeeping.end_what_began()
     current_app.logger.info("administrator %s %s %s", current_user.username, action, subject)
     flash(message)
     return redirect(safe_path(request.form.get("next")) or url_for(page))
