@@ -69,7 +69,7 @@ threads = _positive(_environment.get("WEB_THREADS", "")) or 4
 # own page. Each who waits takes a connection from those that nginx has for visitors, Debian's 768 for a
 # process: of more, too few are left, and visitors are cut off.
 worker_connections = 64
-backlog = 64
+backlog = 128
 # Loaded once, before the workers fork: they share its memory.
 preload_app = True
 # The workers' sign of life; on a disk, a slow write would count as a dead worker.
