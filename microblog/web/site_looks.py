@@ -33,6 +33,8 @@ class _Looks:
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
+        if time.monotonic() < self._due:
+            return
         with self._lock:
             now = time.monotonic()
             if now < self._due:

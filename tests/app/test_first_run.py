@@ -6,12 +6,14 @@ import time
 
 import pytest
 from app_client import SECRET_KEY, Browser, token
+from sqlalchemy.exc import OperationalError
 
 from microblog import claiming, names, proof
 from microblog.config import Config
 from microblog.database import db
 from microblog.errors import HostError
 from microblog.models import Attempts, Setting, User, claim, site
+from microblog.web import site_looks
 from microblog.web.first_run import agent, gate, nearby
 
 CODE = "BCDFGHJK"
@@ -281,6 +283,29 @@ def test_what_a_browser_cannot_have_is_in_the_sites_language(app, make_user):
     visitor = Browser(app)
     assert 'lang="es"' in visitor.get("/login", headers={"Accept-Language": "fi"}).text
     assert 'lang="ru"' in visitor.get("/login", headers={"Accept-Language": "ru"}).text
+
+
+def test_a_name_is_asked_for_now_and_then_and_by_no_error_page(app, monkeypatch):
+    """A database that does not answer takes the site's name from no page."""
+    looks = app.extensions["microblog.looks"]
+    asked = []
+    # However slow this machine is.
+    monkeypatch.setattr(site_looks, "EVERY", 1e6)
+    monkeypatch.setattr(site, "looks", lambda: asked.append(1) or site.Looks("Our Garden", ""))
+    looks.forget()
+    for _ in range(3):
+        assert "Our Garden" in Browser(app).get("/login").text
+    assert len(asked) == 1
+
+    def broken():
+        asked.append(1)
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    monkeypatch.setattr(site, "looks", broken)
+    looks.forget()
+    assert "Our Garden" in Browser(app).get("/login").text
+    assert "Our Garden" in Browser(app).get("/nowhere").text
+    assert len(asked) == 2
 
 
 # Whether a name leads here.
