@@ -97,7 +97,10 @@ def request(verb: Any, **given: Any) -> dict[str, Any]:
             b'{"verb": "look", "by": "ada", "x": 1}\n',
         ),
         *(b'{"verb": "look"}\n', b'{"verb": "look", "by": "a\\nb"}\n', b'{"verb": "look", "by": ""}\n'),
-        b'{"verb": "look", "by": "ada", "with": []}\n',
+        *(
+            b'{"verb": "look", "by": "ada", "with": []}\n',
+            b'{"verb": "look", "by": "ada"' + b" " * 20_000 + b"}\n",
+        ),
     ],
 )
 def test_what_is_no_request_is_refused(done: list[Any], line: bytes) -> None:
@@ -412,12 +415,12 @@ def test_no_link_in_its_folder_is_followed(tmp_path: Path) -> None:
         assert request("upload")["answer"] is None
         begin(10)
         assert not path.is_symlink()
+    (jobs.STATE / "lock").symlink_to(target)
+    assert "symbolic links" in request("setup")["error"]
+    assert not target.read_text()
+    target.write_text('{"state": "done", "verb": "theirs"}')
     (jobs.STATE / "job.json").symlink_to(target)
     assert request("job")["answer"] is None
-    (jobs.STATE / "lock").unlink(missing_ok=True)
-    (jobs.STATE / "lock").symlink_to(target)
-    assert "error" in request("setup")
-    assert not target.read_text()
 
 
 # Backups.
@@ -561,6 +564,31 @@ def test_nothing_of_the_agent_goes_through_a_shell() -> None:
     for path in (paths.ROOT / "microblog/host").rglob("*.py"):
         assert "shell=True" not in path.read_text()
         assert "os.system" not in path.read_text()
+
+
+def test_a_job_does_what_is_a_job_alone(done: list[Any]) -> None:
+    for verb in ("look", "download", "delete-backup", "upload-piece"):
+        with pytest.raises(HostError, match=r"no job|missing"):
+            verbs.do(verb, {}, print)
+    assert not done
+
+
+@pytest.mark.parametrize(
+    "check, right, wrong",
+    [
+        (arguments.number(1, 5), [1, 5], [0, 6, True, 1.0, "1", None]),
+        (arguments.flag, [True, False], [0, 1, "true", None]),
+        (arguments.text(3), ["", "abc", "a b"], ["abcd", "a\n", "\0", b"a", 1]),
+        (arguments.needed(arguments.text(3)), ["a"], [""]),
+        (arguments.one_of("a", "b"), ["a"], ["", "c", "A", ["a"], None]),
+        (arguments.values({"A": arguments.text(3)}), [{"A": "x"}], [{}, {"B": "x"}, {"A": "xxxx"}, [], "A"]),
+    ],
+)
+def test_what_checks_take(check: arguments.Check, right: list[Any], wrong: list[Any]) -> None:
+    assert [check(one) for one in right] == right
+    for one in wrong:
+        with pytest.raises(ValueError, match=r"it |none of"):
+            check(one)
 
 
 def test_checks_of_arguments() -> None:

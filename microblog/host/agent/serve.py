@@ -104,10 +104,10 @@ def answer(source: BinaryIO, target: BinaryIO) -> None:
     """One request and its answer."""
     verb = by = ""
     try:
-        line = source.readline(protocol.LINE_MAX + 1)
+        line = source.readline(protocol.LINE_MAX)
         if not line:
             return
-        if len(line) > protocol.LINE_MAX or not line.endswith(b"\n"):
+        if not line.endswith(b"\n"):
             raise Refused(f"a request is one line of at most {protocol.LINE_MAX} bytes")
         verb, by, given = _read(line)
         entry, found = verbs.checked(verb, given)
