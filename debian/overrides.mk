@@ -1,11 +1,14 @@
 # Read at the end of the debian/rules that stdeb writes.
 
-# Enabled, never started by debhelper: at boot systemd runs it, at install
+# The agent's socket alone: restarted by an upgrade, it takes the agent with it, which starts when somebody
+# asks. Jobs go on: an upgrade may be one.
+#
+# Setup is enabled, never started by debhelper: at boot systemd runs it, at install
 # postinst runs the same command where its outcome decides the install's.
 override_dh_installsystemd:
 	dh_installsystemd --name=microblog-setup --no-start
 	dh_installsystemd --name=microblog-backup microblog-backup.timer
-	dh_installsystemd --name=microblog-agent
+	dh_installsystemd --name=microblog-agent microblog-agent.socket
 	dh_installsystemd --name=microblog-job --no-start --no-stop-on-upgrade
 	dh_installsystemd --name=microblog-update --no-start --no-stop-on-upgrade
 	dh_installsystemd --name=microblog-failed@ --no-enable --no-start --no-stop-on-upgrade

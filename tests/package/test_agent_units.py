@@ -200,6 +200,11 @@ def test_one_job_at_a_time_and_it_outlives_the_agent(machine: Machine) -> None:
     assert ask(machine, "backup") == "another job goes on"
     machine.run("systemctl", "kill", "--signal=KILL", "microblog-agent.service")
     assert ask(machine, "job")["state"] == "running"
+    # As an upgrade of the package does.
+    old = machine.run("systemctl", "show", "--property=MainPID", "microblog-agent")
+    machine.run("systemctl", "restart", "microblog-agent.socket")
+    assert ask(machine, "job")["state"] == "running"
+    assert machine.run("systemctl", "show", "--property=MainPID", "microblog-agent") != old
     machine.run("systemctl", "stop", "holder")
     job = ended(machine, begun)
     assert job["state"] == "done", job
@@ -249,6 +254,24 @@ def test_settings_are_taken_over(machine: Machine) -> None:
     job = ended(machine, ask(machine, "settings", values={"HOST_NAMES": "a/b"}))
     assert (job["state"], "host name" in job["error"]) == ("failed", True), job
     assert machine.run("cat", ENV) == before
+
+
+def test_mail_through_a_relay_and_back(machine: Machine) -> None:
+    before = machine.run("postconf", "-n")
+    given = {"host": "mail.example.org", "user": "ada", "password": "hunter22", "domain": "example.org"}
+    job = ended(machine, ask(machine, "mail-relay", **given))
+    assert job["state"] == "done", job
+    assert "[mail.example.org]:587" in machine.run("postconf", "-h", "relayhost")
+    # The port of a test is the site's own.
+    job = ended(machine, ask(machine, "mail-test", to="not@an.example"))
+    assert job["state"] == "failed"
+    assert job["error"]
+    job = ended(machine, ask(machine, "mail-off"))
+    assert job["state"] == "done", job
+    assert machine.run("postconf", "-n") == before
+    machine.run("grep", "-rl", "hunter22", "/var/log/microblog", "/var/lib/microblog-agent", check=False)
+    assert machine.code == 1
+    assert "hunter22" not in machine.run("journalctl", "--no-pager")
 
 
 def test_logs_hold_no_secret(machine: Machine) -> None:
