@@ -186,10 +186,13 @@ def update(
 
     say = _hush if as_json else _say
     if watch:
-        work.watch(say)
+        work.watch(say, seconds=wait)
         return
     if finish:
-        _told(work.finish(say) or {"result": "nothing to do"}, as_json)
+        if not work.pending():
+            _told({"result": "nothing to do"}, as_json)
+            return
+        _follow(say, as_json)
         return
     if automatic:
         nightly.switch(nightly.Automatic(automatic in ("security", "all"), automatic in ("site", "all")), say)
@@ -197,6 +200,8 @@ def update(
     if again:
         packages.allow()
     plan = work.available(refresh=not dry_run, everything=everything)
+    for line in plan.warnings:
+        click.echo(f"microblog: {line}", err=True)
     if not as_json:
         for line in plan.lines():
             click.echo(line)
@@ -209,7 +214,13 @@ def update(
     if not yes and not as_json and sys.stdin.isatty():
         click.confirm("Update?", default=True, abort=True, err=True)
     work.prepare(plan, say, seconds=wait)
-    # From here on it goes on by itself, whoever looks.
+    _follow(say, as_json)
+
+
+def _follow(say: Callable[[str], None], as_json: bool) -> None:
+    """Have an update go on by itself, whoever looks; and look."""
+    from microblog.host.updates import update as work
+
     work.begin()
     for line in work.follow():
         say(line)

@@ -19,7 +19,7 @@ SPOIL = ADD + "\nop.execute(\"UPDATE posts SET body = 'lost'\")\n"  # noqa: S608
 # Even the command does not run any more.
 BROKEN = {"__init__.py": "raise RuntimeError('no such luck')\n"}
 # The health check is well, and visitors are not.
-STEPS = ("prepare", "install", "check", "back")
+STEPS = ("prepare", "ready", "install", "check", "back")
 UNSEEN = {"templates/auth/login.html": "{{ no.such.thing }}\n"}
 
 
@@ -110,7 +110,7 @@ def test_power_cuts_at_each_step_end_in_the_version_that_was_there(
     before, was, schema = look(server), installed(server), tables(server)
     offer(server, versions("9.1", {**UNSEEN, **migration("9001", HEAD, SPOIL)}))
     begin = ("systemd-run", "--quiet", "microblog", "update", "--wait", "5")
-    for step in STEPS:
+    for step in ("prepare", "install", "check", "back"):
         if ended(server):
             server.run(*begin)
         wait_until(f"the update is at {step}", lambda: at(server, step))  # noqa: B023
@@ -155,6 +155,7 @@ def test_a_neighbour_that_fails_half_way_is_put_back_with_the_site(
     before, was = look(server), installed(server)
     shutil.copyfile(package(tmp_path, "1"), server.root / "root/one.deb")
     server.run("dpkg", "-i", "/root/one.deb")
+    server.run("apt-mark", "auto", "zzz-neighbour")
     offer(server, versions("9.1", migration("9001", HEAD, ADD)), package(tmp_path, "2", "exit 1"))
     assert "zzz-neighbour" not in server.run("microblog", "update", "--dry-run")
     said = update(server, "--all")
@@ -162,7 +163,55 @@ def test_a_neighbour_that_fails_half_way_is_put_back_with_the_site(
     assert "the update was taken back: " in said
     assert installed(server) == was
     assert server.run("dpkg-query", "-W", "-f", "${Version} ${db:Status-Abbrev}", "zzz-neighbour") == "1 ii "
+    assert server.run("apt-mark", "showauto", "zzz-neighbour", "microblog").split() == ["zzz-neighbour"]
     assert (server.answers(), look(server)) == (True, before)
+
+
+def mail_to_root(machine: Machine) -> None:
+    """Have the site's administrator be root here."""
+    path = machine.root / ENV.lstrip("/")
+    kept = [
+        line for line in path.read_text().splitlines() if not line.startswith(("ADMINS=", "MAIL_SERVER="))
+    ]
+    path.write_text("\n".join([*kept, "ADMINS=root@localhost", "MAIL_SERVER=localhost", ""]))
+    machine.run("microblog", "setup")
+
+
+def mails(machine: Machine) -> list[str]:
+    """The subjects of root's."""
+    said = machine.run("cat", "/var/mail/root", check=False)
+    return re.findall(r"(?m)^Subject: (.*)$", said)
+
+
+def test_a_unit_that_fails_is_told_once_until_it_succeeds(server: Machine) -> None:
+    mail_to_root(server)
+    unit = "microblog-backup.service"
+
+    def fails() -> None:
+        server.run("sh", "-c", f"rm -rf {BACKUPS}; touch {BACKUPS}")
+        server.run("systemctl", "start", unit, check=False)
+        assert server.code != 0
+        told = server.root / FOLDER / "told/microblog-backup"
+        wait_until("it is told", told.exists)
+
+    fails()
+    wait_until("the mail is there", lambda: len(mails(server)) == 1)
+    assert mails(server)[0].endswith("microblog-backup has failed")
+    assert "failed: microblog-backup" in server.run("microblog", "status", check=False)
+    said = server.run("microblog", "status", "--nagios", check=False)
+    assert (server.code, said.startswith("MICROBLOG WARNING - ")) == (1, True), said
+    assert 'microblog_ok{what="units"} 0' in server.run("microblog", "status", "--prometheus")
+    # Again: nothing new.
+    server.run("systemctl", "start", unit, check=False)
+    wait_until(
+        "it has been heard", lambda: not server.run("systemctl", "list-jobs").count("microblog-failed")
+    )
+    # And it is as it was.
+    server.run("rm", BACKUPS)
+    server.run("systemctl", "start", unit)
+    assert "none has failed" in server.run("microblog", "status", check=False)
+    fails()
+    wait_until("the second mail is there", lambda: len(mails(server)) == 2)
 
 
 # What is broken in a package of the distribution's: a file, and what its postinst does besides.
@@ -195,14 +244,17 @@ def test_what_the_system_breaks_by_night_is_seen_put_back_and_told(
     server: Machine, versions: Versions, tmp_path: Path
 ) -> None:
     fill(server, "alice", 5)
-    server.run(
-        "sh", "-c", f"sed -i '/^ADMINS=/d' {ENV}; echo ADMINS=root@localhost >> {ENV}; microblog setup"
-    )
+    mail_to_root(server)
     before = look(server)
     server.run(
         *("apt-get", "install", "--yes", "--no-install-recommends", "unattended-upgrades"),
         env={"DEBIAN_FRONTEND": "noninteractive"},
     )
+    # As the package has it, but for the time that is given.
+    soon = server.root / "etc/systemd/system/apt-daily-upgrade.service.d/soon.conf"
+    soon.parent.mkdir(parents=True)
+    soon.write_text("[Service]\nExecStartPre=\nExecStartPre=-/usr/bin/microblog update --watch --wait 5\n")
+    server.run("systemctl", "daemon-reload")
     assert "by itself: security and site" in server.run("microblog", "update", "--automatic", "all")
     for name in ("microblog", *BREAK):
         was = server.run("dpkg-query", "-W", "-f", "${Version}", name)

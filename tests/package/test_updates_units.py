@@ -199,3 +199,11 @@ def test_a_unit_that_fails_is_told_once(tmp_path: Path, monkeypatch: pytest.Monk
     # What is not the site's is nobody's business here; a unit's name is no path.
     assert not failed.tell("certbot", print)
     assert not failed.tell("../ssh", print)
+
+
+def test_a_repository_that_is_not_reached_is_said_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, packages, "_run", "Err:1 https://a stable\nW: Failed to fetch https://a/InRelease\n")
+    assert packages.refresh() == ["Failed to fetch https://a/InRelease"]
+    answers(monkeypatch, packages, "_run", "E: The repository 'https://a stable' is not signed.\n", 100)
+    with pytest.raises(HostError, match="The repository 'https://a stable' is not signed"):
+        packages.refresh()

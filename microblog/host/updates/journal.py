@@ -20,7 +20,7 @@ PROGRESS = FOLDER / "progress"
 _LAST = FOLDER / "last.json"
 _LOCK = layout.RUN / "update.lock"
 # In the order of a run; BACK is where a bad one goes. The system's own update begins at SYSTEM.
-PREPARE, SYSTEM, INSTALL, CHECK, BACK = "prepare", "system", "install", "check", "back"
+PREPARE, READY, SYSTEM, INSTALL, CHECK, BACK = "prepare", "ready", "system", "install", "check", "back"
 UPDATED, TAKEN_BACK, FAILED, NOTHING = "updated", "taken back", "failed", "nothing to do"
 
 
@@ -46,6 +46,7 @@ class Journal:
     """:ivar step: what is done next, or was being done.
     :ivar origin: ``owner`` of an update that was asked for, ``system`` of one that the system did by itself.
     :ivar revisions: the schema's, before.
+    :ivar automatic: the packages that are there for others' sake.
     :ivar backup: of the state before; empty where the data do not change.
     :ivar seconds: how long the new version may take to answer well.
     :ivar why: it is taken back.
@@ -56,6 +57,7 @@ class Journal:
     revisions: list[str]
     step: str = PREPARE
     began: str = field(default_factory=lambda: now())
+    automatic: list[str] = field(default_factory=list)
     backup: str = ""
     seconds: float = 300.0
     why: str = ""
@@ -95,7 +97,11 @@ def end(journal: Journal, result: str, why: str = "") -> dict[str, Any]:
     :return: what :func:`last` says from now on.
     """
     told = {
-        **{name: value for name, value in asdict(journal).items() if name not in ("step", "revisions")},
+        **{
+            name: value
+            for name, value in asdict(journal).items()
+            if name not in ("step", "revisions", "automatic")
+        },
         **{"result": result, "why": why, "ended": now()},
     }
     files.write(_LAST, json.dumps(told, indent=1), 0o644)
@@ -105,8 +111,9 @@ def end(journal: Journal, result: str, why: str = "") -> dict[str, Any]:
 
 def forget() -> None:
     """As if it had not begun; what was kept for the way back goes."""
-    JOURNAL.unlink(missing_ok=True)
-    files.sync_directory(FOLDER)
+    if FOLDER.is_dir():
+        JOURNAL.unlink(missing_ok=True)
+        files.sync_directory(FOLDER)
     shutil.rmtree(OLD, ignore_errors=True)
 
 

@@ -48,16 +48,18 @@ _FRONTEND_LOCK = Path("/var/lib/dpkg/lock-frontend")
 PINS = Path("/etc/apt/preferences.d/microblog-taken-back")
 
 
-def refresh() -> None:
+def refresh() -> list[str]:
     """Bring apt's lists up to date.
 
-    :raises HostError: a repository cannot be reached, or is not to be trusted.
+    :return: what apt warns of: a repository that could not be reached, for one, which may be somebody else's.
+    :raises HostError: a repository is not to be trusted, or apt cannot.
     """
-    done = _run("apt-get", "--quiet", "update", *_LOCKED, "-o", "APT::Update::Error-Mode=any")
+    done = _run("apt-get", "--quiet", "update", *_LOCKED)
     if done.returncode:
         raise HostError(
             f"apt's lists could not be brought up to date: {_error(done.stdout)}", "apt-get update"
         )
+    return [line.removeprefix("W:").strip() for line in done.stdout.splitlines() if line.startswith("W:")]
 
 
 def changes(*, everything: bool) -> list[Change]:
@@ -92,6 +94,12 @@ def simulated(*command: str) -> list[Change]:
     ]
 
 
+def automatic(found: Sequence[Change]) -> list[str]:
+    """Those that are there for others' sake, and go with them; a package that comes new is."""
+    known = _run("apt-mark", "showauto", *[change.name for change in found if change.old]).stdout.split()
+    return [*known, *(change.name for change in found if not change.old)]
+
+
 def fetch(wanted: Sequence[Change]) -> None:
     """Download, before anything is changed.
 
@@ -114,9 +122,10 @@ def complete() -> None:
     _run("dpkg", "--configure", "--pending", "--force-confdef", "--force-confold")
 
 
-def install(wanted: Sequence[Change], heard: Callable[[str], None]) -> str:
+def install(wanted: Sequence[Change], automatic: Sequence[str], heard: Callable[[str], None]) -> str:
     """Complete what dpkg has begun, and bring packages to the versions wanted.
 
+    :param automatic: as :func:`automatic` has said before.
     :param heard: is told each line that apt says.
     :return: why that failed; empty if it did not.
     """
@@ -125,6 +134,9 @@ def install(wanted: Sequence[Change], heard: Callable[[str], None]) -> str:
         *("apt-get", "--yes", "--quiet", "--no-remove", *_LOCKED, *_KEEP, "install", *_exactly(wanted)),
         heard=heard,
     )
+    # To apt, what is named is wanted for its own sake.
+    if automatic:
+        _run("apt-mark", "auto", *automatic)
     if not done.returncode:
         return ""
     # The site's own word says more than apt's.
@@ -237,19 +249,20 @@ def _copy(path: Path, packed: Path, *, folder: bool) -> None:
         packed.chmod(stat.S_IMODE(status.st_mode))
 
 
-def put_back(folder: Path, heard: Callable[[str], None]) -> str:
-    """Install the packages that :func:`keep` has kept, whatever state dpkg is in.
+def put_back(folder: Path, changed: Sequence[Change], heard: Callable[[str], None]) -> str:
+    """Install the packages that :func:`keep` has kept, of those that were changed, whatever state dpkg is in.
 
     :return: why that failed; empty if it did not.
     """
-    kept = sorted(str(path) for path in folder.glob("*.deb"))
+    names = {change.name.partition(":")[0] for change in changed}
+    kept = sorted(str(path) for path in folder.glob("*.deb") if path.name.partition("_")[0] in names)
     with _FRONTEND_LOCK.open("w") as lock:
         # As apt does (dpkg(1), DPKG_FRONTEND_LOCKED); somebody else's apt is waited for.
         fcntl.lockf(lock, fcntl.LOCK_EX)
         # The package's own check asks the version that is installed, which may not run any more.
         env = {"DPKG_FRONTEND_LOCKED": "true", "MICROBLOG_GOING_BACK": "1"}
         options = ("--force-confdef", "--force-confold")
-        done = _run("dpkg", *options, "--install", *kept, heard=heard, env=env)
+        done = _run("dpkg", *options, *(["--install", *kept] if kept else ["--audit"]), heard=heard, env=env)
         again = _run("dpkg", *options, "--configure", "--pending", heard=heard, env=env)
     return _error(done.stdout + again.stdout) if done.returncode and again.returncode else ""
 

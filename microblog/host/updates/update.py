@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +28,41 @@ UNIT = "microblog-update.service"
 _CODE = journal.FOLDER / "code"
 FINISH = _CODE / "finish"
 _START = """\
-#!/usr/bin/python3
-# A copy of the version that began an update, beside this file: it ends it, whatever has come.
+# A copy of the version that began an update is beside this file: it ends it, whatever has come.
 import sys
 
 sys.dont_write_bytecode = True
-sys.argv[1:] = ["update", "--finish"]
-from microblog.cli import main
+from microblog.errors import HostError
+from microblog.host.updates.update import finish
 
-main()
+try:
+    finish(print)
+except HostError as error:
+    sys.exit(f"microblog: {error}")
 """
 # Beside what is packed again: dpkg's own work, and logs.
 _SPARE_BYTES = 64 * 2**20
 _FOLLOW_SECONDS = 0.2
 _DATABASE_SECONDS = 60
+# The system may be at it as soon as it has booted.
+_WATCH_SECONDS = 60.0
+# How long the version that was there may take to answer again.
+_BACK_SECONDS = 300.0
 Say = Callable[[str], None]
+# Where there is no systemd to have it.
+_process: "subprocess.Popen[bytes] | None" = None
 
 
 @dataclass(frozen=True)
 class Plan:
     """:ivar changes: the packages, and their versions.
     :ivar size: what is written before anything is changed, in bytes, roughly.
+    :ivar warnings: what apt warns of: a repository that was not reached may have more.
     """
 
     changes: list[Change]
     size: int
+    warnings: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         if not self.changes:
@@ -68,10 +78,9 @@ def available(*, refresh: bool, everything: bool = False) -> Plan:
     :raises HostError: apt cannot tell.
     """
     privileges.require_root("update", "sudo microblog update")
-    if refresh:
-        packages.refresh()
+    warnings = packages.refresh() if refresh else []
     found = packages.changes(everything=everything)
-    return Plan(found, packages.size(found))
+    return Plan(found, packages.size(found), warnings)
 
 
 def prepare(plan: Plan, say: Say, *, seconds: float = 300.0) -> None:
@@ -90,6 +99,7 @@ def prepare(plan: Plan, say: Say, *, seconds: float = 300.0) -> None:
                 "microblog doctor says more; or update with no way back: apt-get upgrade",
             )
         begun = Journal("owner", plan.changes, _revisions(), seconds=seconds)
+        begun.automatic = packages.automatic(plan.changes)
         try:
             _room(plan)
             packages.fetch(plan.changes)
@@ -98,7 +108,7 @@ def prepare(plan: Plan, say: Say, *, seconds: float = 300.0) -> None:
             if packages.concerns_database(plan.changes):
                 begun.backup = str(backup.backup(kind="update")[0])
                 say(f"Backed up to {begun.backup}")
-            begun.at(journal.INSTALL)
+            begun.at(journal.READY)
         except (HostError, OSError) as error:
             journal.forget()
             raise _not_begun(error) from None
@@ -115,13 +125,13 @@ def _not_begun(error: "HostError | OSError") -> HostError:
     )
 
 
-def watch(say: Say) -> None:
+def watch(say: Say, *, seconds: float = 300.0) -> None:
     """Before the system updates itself: keep what the site stands on, where that may change.
 
     What cannot be kept has no way back, and is updated all the same: security goes first.
     """
     privileges.require_root("update", "sudo microblog update")
-    if not apt.installed("unattended-upgrades") or sight.switched_off() or sight.complaint():
+    if not apt.installed("unattended-upgrades") or sight.switched_off() or sight.wait(_WATCH_SECONDS):
         return
     with journal.sole() as alone:
         if not alone or journal.read():
@@ -134,7 +144,7 @@ def watch(say: Say) -> None:
             ]
             if not found:
                 return
-            begun = Journal("system", found, _revisions())
+            begun = Journal("system", found, _revisions(), seconds=seconds)
             _room(Plan(found, packages.size(found)))
             _keep(begun)
             if packages.concerns_database(found):
@@ -173,17 +183,31 @@ def _revisions(seconds: float = 5) -> list[str]:
 
 
 def begin() -> None:
-    """Have a prepared update go on by itself; :func:`follow` tells how it goes.
+    """Have a prepared update, or an interrupted one, go on by itself; :func:`follow` tells how it goes.
 
-    :raises HostError: it cannot be started.
+    :raises HostError: it cannot be started; if it was only prepared, nothing is left of it.
     """
+    global _process
     journal.PROGRESS.unlink(missing_ok=True)
     if services.booted():
-        done = services.run("systemctl", "start", "--no-block", UNIT)
+        done = services.run("systemctl", "start", UNIT)
         if done.returncode:
-            raise HostError(f"{UNIT} does not start: {done.stdout.strip()}", "microblog update --finish")
+            if (begun := journal.read()) and begun.step == journal.READY:
+                journal.forget()
+            raise HostError(f"{UNIT} does not start: {done.stdout.strip()}", services.log_of(UNIT))
     else:
-        subprocess.run(["/usr/bin/python3", str(FINISH)], check=False, start_new_session=True)
+        _process = subprocess.Popen(
+            ["/usr/bin/python3", str(FINISH)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def pending() -> bool:
+    """Whether an update has not ended."""
+    privileges.require_root("update", "sudo microblog update")
+    return journal.read() is not None
 
 
 def running() -> bool:
@@ -197,7 +221,7 @@ def follow() -> Iterator[str]:
     seen = 0
     while True:
         # Asked before the lines are read: none comes after.
-        goes_on = services.booted() and services.state(UNIT) in ("active", "activating", "reloading")
+        goes_on = _goes_on()
         text = journal.PROGRESS.read_text(encoding="utf-8") if journal.PROGRESS.exists() else ""
         lines = text[seen : text.rfind("\n") + 1]
         seen += len(lines)
@@ -205,6 +229,12 @@ def follow() -> Iterator[str]:
         if not goes_on:
             return
         time.sleep(_FOLLOW_SECONDS)
+
+
+def _goes_on() -> bool:
+    if services.booted():
+        return services.state(UNIT) in ("active", "activating", "reloading", "deactivating")
+    return _process is not None and _process.poll() is None
 
 
 def ended() -> dict[str, Any]:
@@ -250,8 +280,9 @@ def _finish(begun: Journal, say: Say) -> "dict[str, Any] | None":
         return None
     packages.wait_for_others()
     if begun.step == journal.SYSTEM:
+        # As it came to be: the system takes what it is told to, and not all that there is.
         begun.changes = [
-            change for change in begun.changes
+            replace(change, new=packages.installed(change.name)) for change in begun.changes
             if packages.installed(change.name) != change.old or not packages.whole(change.name)
         ]  # fmt: skip
         if not begun.changes:
@@ -259,23 +290,31 @@ def _finish(begun: Journal, say: Say) -> "dict[str, Any] | None":
             return None
         packages.complete()
         begun.at(journal.CHECK)
+    if begun.step == journal.READY:
+        begun.at(journal.INSTALL)
     if begun.step == journal.INSTALL:
         say(f"Installing {', '.join(change.text() for change in begun.changes)}")
-        if why := packages.install(begun.changes, _heard(say)):
-            begun.why = why
-            begun.at(journal.BACK)
+        if why := packages.install(begun.changes, begun.automatic, _heard(say)):
+            _bad(begun, why)
         else:
             begun.at(journal.CHECK)
     if begun.step == journal.CHECK:
         say("Looking at the site as visitors do ...")
         if not sight.switched_off() and (wrong := sight.wait(begun.seconds)):
-            begun.why = wrong
-            begun.at(journal.BACK)
+            _bad(begun, wrong)
         else:
             packages.accept(begun.changes)
             say("The update is in place, and visitors see the site")
             return journal.end(begun, journal.UPDATED)
     return _go_back(begun, say)
+
+
+def _bad(begun: Journal, why: str) -> None:
+    begun.why = why
+    # A disk that the update has filled is emptied by the way back.
+    with suppress(OSError):
+        begun.at(journal.BACK)
+    begun.step = journal.BACK
 
 
 def _heard(say: Say) -> Callable[[str], None]:
@@ -294,12 +333,12 @@ def _go_back(begun: Journal, say: Say) -> dict[str, Any]:
     say(f"The new version is taken back: {begun.why}")
     # A database server that the update has broken is mended by its old version alone.
     waits = _data_back(begun, say)
-    wrong = packages.put_back(journal.OLD, _heard(say))
+    wrong = packages.put_back(journal.OLD, begun.changes, _heard(say))
     if waits:
         waits = _data_back(begun, say, again=True)
         packages.complete()
     if not sight.switched_off():
-        wrong = sight.wait(begun.seconds) or ""
+        wrong = sight.wait(max(begun.seconds, _BACK_SECONDS))
     packages.refuse([change for change in begun.changes if change.old])
     if wrong or waits:
         ended = journal.end(
@@ -319,21 +358,21 @@ def _data_back(begun: Journal, say: Say, *, again: bool = False) -> str:
     """
     config = Config.load(layout.env_file())
     database = kinds.of(config.database_url)
-    if not begun.backup or database.elsewhere or not database.may_have_second():
+    if not begun.backup:
+        return ""
+    if database.elsewhere or not database.may_have_second():
         # Others may be writing to it at this moment: their posts must stay.
+        say(f"The database is as the update left it; a backup is in {begun.backup}")
         return ""
     with lock.sole(say):
         try:
-            if (
-                not layout.UPGRADING.exists()
-                and not layout.RESTORING.exists()
-                and _revisions(_DATABASE_SECONDS if again else 5) == begun.revisions
-            ):
+            # One that a power cut has ended.
+            restore.finish(say)
+            there = _revisions(_DATABASE_SECONDS if again else 5)
+            if there == begun.revisions and not layout.UPGRADING.exists():
                 return ""
             maintenance.on()
             supervisor.stop()
-            if layout.RESTORING.exists():
-                restore.finish(say)
             _keep_written(say)
             say("Putting the data back ...")
             restore.put_back(Path(begun.backup), config, say)
