@@ -21,11 +21,12 @@ _microblog()
         status|"status "*) words="--json --nagios --prometheus" ;;
         translate) words="compile init update" ;;
         update|"update "*) words="--check --dry-run --all --yes --again --wait --finish --automatic --json" ;;
-        user) words="add delete demote list password promote suspend unsuspend" ;;
+        user) words="add delete demote list password promote second-factor suspend unsuspend" ;;
         "user add"|"user add "*) words="--admin --generate --password-stdin" ;;
         "user delete"|"user delete "*) words="--yes" ;;
         "user list"|"user list "*) words="--json" ;;
         "user password"|"user password "*) words="--generate --password-stdin" ;;
+        "user second-factor"|"user second-factor "*) words="--off" ;;
         *) words="" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words --help" -- "$current")

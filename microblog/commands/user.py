@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from microblog.database import db
 from microblog.errors import HostError
-from microblog.models import User, account, unfinished
+from microblog.models import User, account, second_factor, sessions, unfinished
 from microblog.models.paging import pieces
 from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
 from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
@@ -87,6 +87,23 @@ def password(name: str, generate: bool, password_stdin: bool) -> None:
     db.session.commit()
     click.echo(f"{user.username} has a new password")
     _show(new, generate)
+
+
+@group.command("second-factor")
+@click.argument("name")
+@click.option("--off", is_flag=True, help="Log-ins with the password alone: for who has lost it.")
+def second(name: str, off: bool) -> None:
+    """Tell whether somebody has a second factor, or reset it."""
+    user = _find(name)
+    if off:
+        had = second_factor.turn_off(user.id)
+        # Who has the telephone may have more.
+        sessions.end(user.id)
+        _commit(f"{user.username} {'has no second factor any more' if had else 'had no second factor'}")
+    elif second_factor.of(user.id) is None:
+        click.echo(f"{user.username} has no second factor")
+    else:
+        click.echo(f"{user.username} has one, and {second_factor.codes_left(user.id)} recovery codes")
 
 
 @group.command()

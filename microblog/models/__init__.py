@@ -7,6 +7,7 @@ from microblog.models.invitations import Invitation
 from microblog.models.latest import LatestPost
 from microblog.models.post import Post, PublicPost
 from microblog.models.reader import Reader
+from microblog.models.second_factor import RecoveryCode, SecondFactor
 from microblog.models.sessions import Session
 from microblog.models.site import Setting
 from microblog.models.throttle import Attempts
@@ -26,6 +27,8 @@ __all__ = [
     "PostRow",
     "PublicPost",
     "Reader",
+    "RecoveryCode",
+    "SecondFactor",
     "Session",
     "Setting",
     "Token",

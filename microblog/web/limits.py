@@ -30,6 +30,9 @@ RESET_ADDRESS = Limit("reset, address", 20, 60 * 60)
 RESET_ACCOUNT = Limit("reset, account", 3, int(tokens.LIFETIME.total_seconds()))
 # Somebody at a computer that its owner has left.
 PASSWORD = Limit("password of a session", 10, 15 * 60)
+# Of who has the password already; three of a million codes are good at a time.
+SECOND = Limit("code of a log-in, account", 10, 15 * 60)
+SECOND_DAY = Limit("code of a log-in, account and day", 50, 24 * 60 * 60)
 PROOF = Limit("links that prove an address", 3, int(tokens.LIFETIME.total_seconds()))
 NEW_EMAIL = Limit("new address", 10, 60 * 60)
 POST = Limit("posts, account", 100, 60 * 60)

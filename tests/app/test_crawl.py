@@ -7,7 +7,7 @@ import pytest
 from app_client import PASSWORD, Browser, token
 
 from microblog.database import db
-from microblog.models import User
+from microblog.models import User, second_factor
 from microblog.models.post import add_post
 from microblog.web import limits
 
@@ -74,8 +74,13 @@ def browser(request, app, make_app, make_user):
         db.session.commit()
     browser = Browser(make_app(gravatar=True))
     browser.name = request.param
-    if request.param != "visitor":
-        browser.login()
+    if request.param == "visitor":
+        # Whose log-in is half done: a visitor who sees one more page.
+        with app.app_context():
+            second_factor.turn_on(User.find("susan"), second_factor.new_seed(), 0)
+            db.session.commit()
+    browser.login()
+    assert browser.logged_in() == (request.param != "visitor")
     return browser
 
 

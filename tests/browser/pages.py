@@ -19,6 +19,7 @@ FOR_MEMBERS = [
         "/settings/email",
         "/settings/password",
         "/settings/sessions",
+        "/settings/second-factor",
         "/settings/delete",
         "/admin",
         "/admin?q=nobody",

@@ -13,7 +13,7 @@ from microblog.models.passwords import PASSWORD_MAX, check_password
 from microblog.models.throttle import forgive
 from microblog.models.user import ABOUT_MAX, clean_about
 from microblog.web import limits
-from microblog.web.auth.forms import Length, email_field, new_password_field, repeated_field
+from microblog.web.auth.forms import Length, code_field, email_field, new_password_field, repeated_field
 from microblog.web.extensions import own_account
 
 
@@ -78,6 +78,22 @@ class PasswordForm(FlaskForm):
     new = new_password_field(_l("New password"))
     new2 = repeated_field("new")
     submit = SubmitField(_l("Change password"))
+
+
+class SecondFactorForm(FlaskForm):
+    code = code_field(_l("Code"), _l("The six digits that your app shows now."))
+    password = own_password_field()
+    submit = SubmitField(_l("Turn it on"))
+
+
+class TurnOffForm(FlaskForm):
+    password = own_password_field()
+    submit = SubmitField(_l("Turn it off"))
+
+
+class NewCodesForm(FlaskForm):
+    password = own_password_field()
+    submit = SubmitField(_l("Make new codes"))
 
 
 class DeleteForm(FlaskForm):

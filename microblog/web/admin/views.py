@@ -19,7 +19,7 @@ from flask_login import current_user
 from microblog import units
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import User, account, invitations
+from microblog.models import User, account, invitations, second_factor
 from microblog.models.directory import accounts_page
 from microblog.models.post import delete_post as remove
 from microblog.models.post import find_post
@@ -42,6 +42,9 @@ def administrators_only() -> ResponseReturnValue | None:
         return answer
     if not current_user.is_admin:
         abort(403)
+    if second_factor.required_of_administrators() and second_factor.of(current_user.id) is None:
+        flash(_("Administrators need a second factor here."))
+        return redirect(url_for("account.second"))
     return None
 
 
@@ -59,6 +62,7 @@ def overview() -> ResponseReturnValue:
         path=url_for("admin.overview", q=text or None),
         rules=registration(),
         waiting=accounts_page(waiting=True).people,
+        second_required=second_factor.required_of_administrators(),
     )
 
 
@@ -104,6 +108,22 @@ def delete_post(post_id: int) -> ResponseReturnValue:
     subject = f"post {post.id} of account {post.author_id}"
     remove(post)
     return _done("deleted", subject, _("The post is deleted."))
+
+
+@blueprint.post("/second-factor/require")
+def require_second_factor() -> ResponseReturnValue:
+    # Who asks it of others has it: else nobody could take it back here.
+    if second_factor.of(current_user.id) is None:
+        flash(_("Turn on your own first."))
+        return redirect(url_for("account.second"))
+    second_factor.require_of_administrators(True)
+    return _done("required", "second factor", _("Administrators need a second factor."))
+
+
+@blueprint.post("/second-factor/free")
+def free_second_factor() -> ResponseReturnValue:
+    second_factor.require_of_administrators(False)
+    return _done("freed", "second factor", _("A second factor is everybody's choice."))
 
 
 @blueprint.route("/registration", methods=["GET", "POST"])

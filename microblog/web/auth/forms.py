@@ -15,6 +15,9 @@ from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME
 from microblog.web.extensions import own_account
 from microblog.web.site_looks import site_name
 
+# A recovery code has 19 characters; somebody may add some.
+CODE_MAX = 40
+
 
 class Length(validators.Length):
     """WTForms', without the field's maxlength: browsers count an emoji twice, and cut the rest off."""
@@ -114,6 +117,24 @@ class LoginForm(FlaskForm):
         render_kw={"autocomplete": "current-password"},
     )
     remember_me = BooleanField(_l("Remember me on this device"))
+    submit = SubmitField(_l("Log in"))
+
+
+def code_field(label: object, description: object) -> StringField:
+    return StringField(
+        label,
+        description=description,
+        filters=[strip],
+        validators=[
+            InputRequired(_l("Please enter the code.")),
+            Length(max=CODE_MAX, message=_l("This is no code.")),
+        ],
+        render_kw={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"},
+    )
+
+
+class CodeForm(FlaskForm):
+    code = code_field(_l("Code"), _l("The six digits in your app, or one of your recovery codes."))
     submit = SubmitField(_l("Log in"))
 
 

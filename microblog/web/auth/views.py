@@ -20,11 +20,12 @@ from sqlalchemy.exc import IntegrityError
 from microblog import i18n, units
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import User, invitations, sessions
+from microblog.models import User, invitations, second_factor, sessions
 from microblog.models.account import keep_waiting, release_email
 from microblog.models.site import CLOSED, OPEN, registration
 from microblog.models.throttle import forgive
 from microblog.web import lapsed, lately, letters, limits
+from microblog.web.auth import half
 from microblog.web.auth.forms import LoginForm, RegistrationForm
 from microblog.web.security import safe_path
 
@@ -113,11 +114,10 @@ def login() -> ResponseReturnValue:
         if user:
             forgive(*keys)
         if user and user.is_active:
-            start_session(user, remember=form.remember_me.data)
-            if user.is_admin:
-                lately.note()
-            target = safe_path(request.args.get("next")) or url_for("posts.home")
-            return limits.know_device(make_response(redirect(target)), user)
+            if second_factor.of(user.id):
+                half.begin(user, form.remember_me.data)
+                return redirect(url_for("auth.code", next=safe_path(request.args.get("next"))))
+            return finish_login(user, form.remember_me.data)
         problem = _("Wrong username or password.")
         if user:
             problem = _("This account is suspended.")
@@ -126,6 +126,15 @@ def login() -> ResponseReturnValue:
     return render_template(
         "auth/login.html", form=form, problem=problem, can_reset=letters.mailer() is not None
     )
+
+
+def finish_login(user: User, remember: bool) -> ResponseReturnValue:
+    """Log somebody in who has shown all that their account asks for, and go where they wanted to."""
+    start_session(user, remember)
+    if user.is_admin:
+        lately.note()
+    target = safe_path(request.args.get("next")) or url_for("posts.home")
+    return limits.know_device(make_response(redirect(target)), user)
 
 
 @blueprint.post("/logout")
