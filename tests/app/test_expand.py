@@ -94,10 +94,10 @@ def git(*arguments):
 
 
 def version_before(revision, folder):
-    """The application as it was before the commit that brought this migration."""
-    name = FILES[revision].relative_to(ROOT)
-    added = git("log", "--diff-filter=A", "--format=%H", "--", str(name)).decode().split()
-    tree = git("archive", f"{added[-1]}^" if added else "HEAD", "microblog")
+    """The application as it was before the commit that brought this migration, or a later one."""
+    names = [str(FILES[number].relative_to(ROOT)) for number in NEW if number >= revision]
+    added = git("log", "--diff-filter=A", "--format=%H", "--", *names).decode().split()
+    tree = git("archive", f"{added[-1]}^" if added else "HEAD", "microblog", "setup.cfg")
     with tarfile.open(fileobj=BytesIO(tree)) as tar:
         tar.extractall(folder)  # noqa: S202 - of this repository's own
     assert not list(folder.glob(f"microblog/migrations/versions/{revision}_*"))

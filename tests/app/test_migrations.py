@@ -216,11 +216,12 @@ def test_who_wrote_last_is_filled_in_steps(new_app):
     """More accounts than a step has; the suspended are left out; what a cut left is gone on with."""
     with new_app().app_context():
         flask_migrate.upgrade(revision="0004")
-        users, posts = User.__table__, Post.__table__
+        # As they were then.
+        users, posts = sa.Table("users", sa.MetaData(), autoload_with=db.engine), Post.__table__
         people = [
             {
                 **{"id": number, "username": f"user{number}", "name_key": f"user{number}"},
-                **{"email": f"user{number}@example.org", "password_hash": "x"},
+                **{"email": f"user{number}@example.org", "password_hash": "x", "created_at": utc_now()},
                 "suspended_at": None if number % 7 else utc_now(),
             }
             for number in range(1, 1202)
