@@ -28,6 +28,8 @@ def there_are():
 def people(context, monkeypatch):
     for name in ("quiet_readers", "window_ends"):
         monkeypatch.setitem(context.extensions, f"microblog.{name}", {})
+    # However slow the machine is.
+    monkeypatch.setattr(feeds, "_FRESH", 1e9)
     names = [f"user{number}" for number in range(6)]
     db.session.add_all([User(name, f"{name}@example.org", "password") for name in names])
     db.session.commit()
@@ -82,12 +84,13 @@ def test_what_the_version_before_writes_and_removes_is_noted_by_a_sweep(app, peo
     latest.note(db.session.connection(), other.id, last)
     for number in (last, noted()[third.id]):
         db.session.execute(sa.delete(Post.__table__).where(Post.id == number))
+    expected = {user.id for user in (one, other, fourth, people[5])}
     db.session.commit()
     assert noted() != there_are()
     housekeeping.clean(app)
     db.session.rollback()
     assert noted() == there_are()
-    assert set(noted()) == {one.id, other.id, fourth.id, people[5].id}
+    assert set(noted()) == expected
 
 
 def test_a_sweep_looks_at_the_latest_alone(people, monkeypatch):
@@ -156,8 +159,23 @@ def test_a_reader_of_quiet_people_is_remembered(reader, monkeypatch):
     assert latest_ones[0] == latest_ones[1]
 
 
-def test_many_quiet_people_are_not_asked_one_by_one(reader):
+def test_so_many_are_remembered(reader, monkeypatch, context):
+    """Each process's memory has an end."""
+    monkeypatch.setattr(feeds, "_QUIET_MOST", 2)
+    quiet = context.extensions["microblog.quiet_readers"]
+    for number in (10**6, 10**6 + 1):
+        assert len(home_page(reader).posts) == feeds.Page.SIZE
+        assert reader.id in quiet
+        quiet[number] = None
+    home_page(User.find("user1"))
+    quiet.pop(reader.id)
     home_page(reader)
+    assert list(quiet) == [reader.id]
+
+
+def test_many_quiet_people_are_not_asked_one_by_one(reader):
+    for _ in range(2):
+        home_page(reader)
     with Statements() as asked:
         page = home_page(reader)
     assert len(page.posts) == feeds.Page.SIZE
@@ -185,6 +203,7 @@ def test_a_window_is_of_rows_not_of_numbers(people):
 
 def test_where_a_window_ends_is_asked_now_and_then(people, monkeypatch):
     now = [1000.0]
+    monkeypatch.setattr(feeds, "_FRESH", 10.0)
     monkeypatch.setattr(feeds.time, "monotonic", lambda: now[0])
     for _ in range(5):
         add_post(people[0], "a post")
@@ -234,3 +253,45 @@ def test_two_first_posts_at_once(app, people):
         transaction.rollback()
     assert set(noted()) == {other.id}
     assert explore_page().posts[0].body == "meanwhile"
+
+
+def test_no_page_reads_all_accounts(reader):
+    """Nor where SQLite has statistics of a large site: it made a filter of all of them, for each page."""
+    if db.engine.dialect.name != "sqlite":
+        return
+    sizes = {"posts": 1_000_000, "public_posts": 1_000_000, "users": 100_000, "latest_posts": 50_000}
+    asked = []
+
+    def note(*arguments):
+        asked.append(arguments[2:4])
+
+    with db.engine.begin() as connection:
+        connection.exec_driver_sql("ANALYZE")
+        connection.exec_driver_sql("DELETE FROM sqlite_stat1")
+        for table, size in sizes.items():
+            connection.exec_driver_sql(
+                "INSERT INTO sqlite_stat1 (tbl, stat) VALUES (?, ?)", (table, str(size))
+            )
+    db.session.rollback()
+    # A connection reads them when it begins.
+    db.engine.dispose()
+    try:
+        sa.event.listen(db.engine, "before_cursor_execute", note)
+        for _ in range(2):
+            home_page(reader)
+        explore_page()
+        search.search_page("today")
+        sa.event.remove(db.engine, "before_cursor_execute", note)
+        with db.engine.connect() as connection:
+            plans = [
+                [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
+                for text, values in asked
+            ]
+        assert len(plans) > 6
+        filters = [(text, plan) for (text, _), plan in zip(asked, plans, strict=True) if "BLOOM" in str(plan)]
+        assert filters == []
+    finally:
+        db.session.rollback()
+        with db.engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM sqlite_stat1")
+        db.engine.dispose()
