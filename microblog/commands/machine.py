@@ -229,20 +229,16 @@ def _follow(say: Callable[[str], None], as_json: bool) -> None:
 
 def _told(ended: dict[str, Any], as_json: bool) -> None:
     """How an update has ended."""
+    from microblog.host.updates.update import see_good
+
     if as_json:
         click.echo(json.dumps(ended))
-    if ended["result"] in ("updated", "nothing to do"):
-        return
-    if as_json:
-        sys.exit(1)
-    raise HostError(
-        f"the update was taken back: {ended['why']}"
-        if ended["result"] == "taken back"
-        else f"the update has failed: {ended['why']}",
-        "the log is /var/log/microblog/update.log"
-        if ended["result"] == "taken back"
-        else "microblog doctor says more; the log is /var/log/microblog/update.log",
-    )
+    try:
+        see_good(ended)
+    except HostError:
+        if as_json:
+            sys.exit(1)
+        raise
 
 
 @click.command()

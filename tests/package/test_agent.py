@@ -148,6 +148,7 @@ def test_no_odd_argument_gets_through(done: list[Any], verb: str) -> None:
             "user": "",
             "password": "",
         },
+        "what": "all",
     }
     takes = verbs.VERBS[verb].takes
     given = {name: right[name] for name in takes}

@@ -15,10 +15,11 @@ from microblog.errors import HostError
 from microblog.host import setup as whole
 from microblog.host.agent import arguments, downloads, jobs, logs, seen, spool
 from microblog.host.agent.arguments import Argument, flag, needed, number, one_of, several, text, values
-from microblog.host.backups import backup, restore
+from microblog.host.backups import backup, drill, elsewhere, restore
 from microblog.host.extras import https, postfix
 from microblog.host.machine import layout, lock, services
 from microblog.host.site import envfile, supervisor
+from microblog.host.updates import automatic, journal, update
 
 Say = Callable[[str], None]
 # How a verb is answered: at once, changing nothing; at once; by a job; after its bytes; by bytes.
@@ -51,6 +52,7 @@ SETTABLE = {
 def _backup(say: Say) -> dict[str, Any]:
     say("Backing up ...")
     path, manifest = backup.backup()
+    elsewhere.send(path, manifest, say)
     return {"backup": path.name, "bytes": path.stat().st_size, "rows": sum(manifest["rows"].values())}
 
 
@@ -62,6 +64,43 @@ def _restore(say: Say, backup: str) -> dict[str, Any]:
         spool.discard()
     whole.setup(say=say)
     return {"created": manifest.get("created"), "rows": sum(manifest["rows"].values())}
+
+
+def _drill(say: Say) -> dict[str, Any]:
+    return drill.drill(say)
+
+
+def _updates() -> dict[str, Any]:
+    """What an update would change, by the lists that apt has; what is updated by night; the last one."""
+    plan = update.available(refresh=False)
+    return {
+        "changes": [vars(one) for one in plan.changes],
+        "automatic": vars(automatic.state()),
+        "last": journal.last(),
+    }
+
+
+def _update_look(say: Say) -> None:
+    for line in update.available(refresh=True).lines():
+        say(line)
+
+
+def _update(say: Say) -> None:
+    plan = update.available(refresh=True)
+    for line in plan.lines():
+        say(line)
+    if not plan.changes:
+        return
+    update.prepare(plan, say)
+    # From here on it goes on by itself, whoever looks.
+    update.begin()
+    for line in update.follow():
+        say(line)
+    update.see_good(update.ended())
+
+
+def _update_automatic(say: Say, what: str) -> None:
+    automatic.switch(automatic.Automatic(what in ("security", "all"), what in ("site", "all")), say)
 
 
 def _settings(say: Say, values: dict[str, str]) -> None:
@@ -166,6 +205,13 @@ VERBS: dict[str, Verb] = {
             "user": Argument(text(200, r"[^\s:]+"), ""),
             "password": Argument(text(200, r"[^\s]+"), "", secret=True),
         },
+    ),
+    "drill": Verb(JOB, _drill),
+    "updates": Verb(ASK, _updates),
+    "update-look": Verb(JOB, _update_look),
+    "update": Verb(JOB, _update),
+    "update-automatic": Verb(
+        JOB, _update_automatic, {"what": Argument(one_of("security", "site", "all", "none"))}
     ),
     "mail-off": Verb(JOB, _mail_off),
     "mail-test": Verb(JOB, _mail_test, {"to": Argument(needed(text(320, arguments.MAILBOX)))}),

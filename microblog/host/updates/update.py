@@ -249,6 +249,16 @@ def ended() -> dict[str, Any]:
     return journal.last()
 
 
+def see_good(ended: "dict[str, Any]") -> None:
+    """:raises HostError: an update has ended otherwise than with what was wanted."""
+    if ended["result"] in (journal.UPDATED, journal.NOTHING):
+        return
+    log = f"the log is {packages.LOG}"
+    if ended["result"] == journal.TAKEN_BACK:
+        raise HostError(f"the update was taken back: {ended['why']}", log)
+    raise HostError(f"the update has failed: {ended['why']}", f"microblog doctor says more; {log}")
+
+
 def finish(say: Say) -> "dict[str, Any] | None":
     """End an update, either way: after :func:`prepare`, and at the boot after a power cut.
 

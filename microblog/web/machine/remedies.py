@@ -27,6 +27,8 @@ _MAIL = Remedy(_l("Set mail up"), page="machine.mail")
 # By a finding's whole name, or by what stands before its dot.
 REMEDIES = {
     "application": _RESTART,
+    "backup.drill": Remedy(_l("Try the last backup"), "drill"),
+    "backup.elsewhere": _BACK_UP,
     "backup.old": _BACK_UP,
     "backup.damaged": _BACK_UP,
     "backup.place": _BACKUPS,
@@ -37,6 +39,7 @@ REMEDIES = {
     "database.schema": _SET_UP,
     "mail": _MAIL,
     "names": _NAME,
+    "nginx.listens": _SET_UP,
     "nginx.unlinked": _SET_UP,
     "setup": _SET_UP,
     "unit.down": _SET_UP,

@@ -36,6 +36,10 @@ VERBS = {
     "settings": _l("Change settings"),
     "https": _l("Get a certificate"),
     "https-off": _l("Give the certificate up"),
+    "drill": _l("Try the last backup"),
+    "update": _l("Update"),
+    "update-look": _l("Look for updates"),
+    "update-automatic": _l("Update by itself"),
     "mail-direct": _l("Send mail directly"),
     "mail-relay": _l("Send mail through a relay"),
     "mail-off": _l("Give the mail server back"),
@@ -46,12 +50,16 @@ VERBS = {
     "poweroff": _l("Power off"),
 }
 # Buttons that need no more than to be pressed.
-PLAIN = {"backup", "setup", "restart", "reboot", "poweroff", "mail-off", "mail-direct"}
+PLAIN = {
+    *("backup", "drill", "setup", "restart", "reboot", "poweroff", "mail-off", "mail-direct"),
+    *("update", "update-look"),
+}
 KINDS = {
     "manual": _l("by hand"),
     "daily": _l("daily"),
     "upgrade": _l("before an upgrade"),
     "restore": _l("before a restore"),
+    "update": _l("before an update"),
 }
 
 
@@ -80,6 +88,7 @@ def page(name: str, **shown: Any) -> str:
     tabs = [
         ("machine.overview", _("Overview")),
         ("machine.backups", _("Backups")),
+        ("machine.updates", _("Updates")),
         ("machine.name", _("Name and HTTPS")),
         ("machine.mail", _("Mail")),
         ("machine.log", _("Log")),
@@ -237,6 +246,15 @@ def upload_discard() -> ResponseReturnValue:
     ask("upload-discard")
     flash(_("The uploaded file is deleted."))
     return redirect(url_for("machine.backups"))
+
+
+@blueprint.route("/updates", methods=["GET", "POST"])
+def updates() -> ResponseReturnValue:
+    """What an update would change, and what is updated by night."""
+    if request.method == "POST":
+        return begin("update-automatic", what=request.form.get("what", ""))
+    found = without_agent(lambda: ask("updates"))
+    return page("updates", agent=found is not None, updates=found)
 
 
 @blueprint.route("/name", methods=["GET", "POST"])
