@@ -186,6 +186,7 @@ def build_app(config: Config) -> Flask:
     app.register_blueprint(account.blueprint)
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(machine.blueprint)
+    machine.init_app(app)
     app.register_blueprint(posts.blueprint)
     app.register_blueprint(people.blueprint)
     app.register_blueprint(search.blueprint)

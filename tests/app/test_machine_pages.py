@@ -463,6 +463,36 @@ def test_records_are_shown_where_there_are_some(admin, agent):
     assert admin.get("/machine/mail").status_code == 200
 
 
+def test_the_owner_of_a_new_site_restores_a_backup_instead(make_app, app, agent):
+    code = "BCDFGHJK"
+    new = make_app(claim_code=code)
+    stranger, owner = Browser(new), Browser(new)
+    for path in ("/machine/backups", "/machine/backups/upload", "/machine/backups/job"):
+        assert stranger.get(path).headers["Location"] == "/first-run"
+    owner.submit("/first-run", {"code": code})
+    assert 'href="/machine/backups"' in owner.get("/first-run/account").text
+    assert owner.get("/machine/backups").headers["Location"] == "/machine/backups/upload"
+    page = owner.get("/machine/backups/upload")
+    assert 'class="tabs"' not in page.text
+    headers = {"Accept": "application/json", "X-CSRFToken": token(page)}
+    begun = owner.post("/machine/backups/upload/begin", {"size": "9", "mark": "x"}, headers=headers)
+    assert begun.json == {"have": 0}
+    agent.answers["upload"] = {"size": 9, "have": 9, "mark": "x"}
+    answer = owner.submit("/machine/backups/restore", {"name": NAME}, page="/machine/backups/upload")
+    assert agent.last() == ("restore", {"backup": ""}), "the uploaded one, no other"
+    assert answer.headers["Location"] == "/machine/backups/job"
+    agent.answers["job"] = {**JOB, "verb": "restore"}
+    assert "nothing is lost" in owner.get("/machine/backups/job").text
+    # Nothing else is the owner's, who has no account yet.
+    count = len(agent.asked)
+    for path in ("/machine", "/machine/job", "/machine/log", "/machine/mail"):
+        assert owner.get(path).headers["Location"] == "/first-run"
+    for path in ("/machine/backups/download", "/machine/backups/delete"):
+        form = {"name": NAME, "csrf_token": token(page)}
+        assert owner.post(path, form).headers["Location"].startswith("/login")
+    assert len(agent.asked) == count
+
+
 def test_pages_and_agent_name_the_same_things():
     assert set(views.LOGS) == set(logs.SOURCES)
     assert set(views.VERBS) == {name for name, verb in verbs.VERBS.items() if verb.kind == verbs.JOB}

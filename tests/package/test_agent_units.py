@@ -123,9 +123,11 @@ def python(machine: Machine, code: str, *arguments: str, user: str = "microblog"
     return said.strip()
 
 
-def ask(machine: Machine, verb: str, user: str = "microblog", **given: Any) -> Any:
-    """:return: the answer, or the error's text."""
-    said = json.loads(python(machine, ASK, verb, json.dumps(given), user=user).splitlines()[-1])
+def ask(machine: Machine, verb: str, by: str = "microblog", **given: Any) -> Any:
+    """:param by: a user of the system's.
+    :return: the answer, or the error's text.
+    """
+    said = json.loads(python(machine, ASK, verb, json.dumps(given), user=by).splitlines()[-1])
     return said.get("answer", said.get("error"))
 
 
@@ -165,12 +167,12 @@ def test_only_the_applications_user_may_ask(machine: Machine) -> None:
     assert machine.run("stat", "-c", "%a %U", "/run/microblog-agent/socket").strip() == "600 microblog"
     assert ask(machine, "job") is None
     for user in ("www-data", "nobody"):
-        assert "does not answer: Permission denied" in ask(machine, "job", user=user)
+        assert "does not answer: Permission denied" in ask(machine, "job", by=user)
     # Were the file open to all, the kernel's word would count.
     machine.run("chmod", "666", "/run/microblog-agent/socket")
-    assert "the machine's agent" in ask(machine, "job", user="www-data")
+    assert "the machine's agent" in ask(machine, "job", by="www-data")
     machine.run("chmod", "600", "/run/microblog-agent/socket")
-    assert ask(machine, "job", user="root") is None
+    assert ask(machine, "job", by="root") is None
     assert "may not ask" in machine.run("journalctl", "-u", "microblog-agent", "-o", "cat")
 
 
@@ -254,6 +256,15 @@ def test_settings_are_taken_over(machine: Machine) -> None:
     job = ended(machine, ask(machine, "settings", values={"HOST_NAMES": "a/b"}))
     assert (job["state"], "host name" in job["error"]) == ("failed", True), job
     assert machine.run("cat", ENV) == before
+
+
+def test_what_an_update_would_change_is_told(machine: Machine) -> None:
+    told = ask(machine, "updates")
+    assert told["changes"] == []
+    assert set(told["automatic"]) == {"security", "site"}
+    # No repository is reached here: a job says so, and changes nothing.
+    job = ended(machine, ask(machine, "update"))
+    assert (job["state"], "lists" in job["error"]) == ("failed", True), job
 
 
 def test_mail_through_a_relay_and_back(machine: Machine) -> None:

@@ -4,7 +4,18 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
 
-from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    current_app,
+    flash,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from werkzeug.datastructures import MultiDict
@@ -15,12 +26,18 @@ from microblog.i18n import _, _l
 from microblog.web import letters, strip
 from microblog.web.admin.views import administrators_only
 from microblog.web.extensions import own_account
+from microblog.web.first_run import agent, gate
 from microblog.web.machine import confirm
 from microblog.web.machine.findings import told
 from microblog.web.machine.remedies import remedy
 
 blueprint = Blueprint("machine", __name__, url_prefix="/machine")
-blueprint.before_request(administrators_only)
+
+# What the owner of a new site may do, who has its code and no account yet: put a backup in its place.
+FOR_OWNERS = {
+    *("machine.backups", "machine.upload", "machine.upload_begin", "machine.upload_piece"),
+    *("machine.upload_discard", "machine.restore", "machine.restore_job"),
+}
 
 LOGS = {
     "application": _l("Application"),
@@ -63,10 +80,32 @@ KINDS = {
 }
 
 
+def init_app(app: Flask) -> None:
+    app.extensions[agent.PAGES] = pages_of_others
+
+
+def pages_of_others() -> dict[str, str]:
+    """Where the first run leads to, as long as there is an agent."""
+    if not protocol.SOCKET.exists():
+        return {}
+    backups = url_for("machine.backups")
+    return {"restore": backups, "backups": backups, "https": url_for("machine.name")}
+
+
+@blueprint.before_request
+def administrators_or_the_owner() -> ResponseReturnValue | None:
+    if request.endpoint in FOR_OWNERS and gate.is_new():
+        return None if gate.may_restore() else abort(403)
+    return administrators_only()
+
+
 @blueprint.before_request
 def password_first() -> ResponseReturnValue | None:
     """Whatever changes something, or gives a file out, is POST; a piece is of an upload that was begun so."""
     if request.method != "POST" or request.endpoint in ("machine.upload_piece", "machine.look"):
+        return None
+    if gate.is_new():
+        # Its owner has no password yet, and has proven to be it.
         return None
     return confirm.ask()
 
@@ -80,7 +119,8 @@ def refused(error: HostError) -> ResponseReturnValue:
 
 
 def ask(verb: str, data: bytes = b"", **given: Any) -> Any:
-    return protocol.ask(verb, current_user.username, given, data)
+    by = current_user.username if current_user.is_authenticated else "the owner of a new site"
+    return protocol.ask(verb, by, given, data)
 
 
 def page(name: str, **shown: Any) -> str:
@@ -155,6 +195,7 @@ def look() -> ResponseReturnValue:
 
 
 @blueprint.get("/job")
+@blueprint.get("/backups/job", endpoint="restore_job")
 def job() -> ResponseReturnValue:
     """How the job goes, or how it ended."""
     found = ask("job")
@@ -173,6 +214,8 @@ def do(verb: str) -> ResponseReturnValue:
 
 @blueprint.get("/backups")
 def backups() -> ResponseReturnValue:
+    if gate.is_new():
+        return redirect(url_for("machine.upload"))
     listed = without_agent(lambda: ask("backups"))
     return page(
         "backups",
@@ -209,8 +252,11 @@ def delete_backup() -> ResponseReturnValue:
 
 @blueprint.post("/backups/restore")
 def restore() -> ResponseReturnValue:
-    """One that is here, or the one that was uploaded."""
-    return begin("restore", backup=request.form.get("name", ""))
+    """One that is here, or the one that was uploaded; on a new site, that alone."""
+    if not gate.is_new():
+        return begin("restore", backup=request.form.get("name", ""))
+    ask("restore", backup="")
+    return redirect(url_for("machine.restore_job"))
 
 
 @blueprint.route("/backups/upload", methods=["GET", "POST"])
