@@ -122,7 +122,10 @@ def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
             raise
         # nginx, and every other site of the machine, wait for this; the database may take its time.
         say(f"{error.message}: it is tried again in the background")
-        services.run("systemd-run", "--no-block", f"--unit={layout.LATER}", "/usr/bin/microblog", "setup")
+        services.run(
+            *("systemd-run", "--no-block", f"--unit={layout.LATER}"),
+            *(f"--property=OnFailure=microblog-failed@{layout.LATER}.service", "/usr/bin/microblog", "setup"),
+        )
         return
 
     off = supervisor.switched_off() or (web and nginx.switched_off())

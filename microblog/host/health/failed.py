@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from microblog.host.machine import files, services
+from microblog.host.machine import files, layout, services
 from microblog.host.site import telling
 from microblog.host.updates import journal
 
 # Setup, backup, update, and the renewal of a certificate.
-UNITS = ("microblog-setup", "microblog-backup", "microblog-update", "certbot")
+UNITS = ("microblog-setup", layout.LATER, "microblog-backup", "microblog-update", "certbot")
 # Emptied by the units themselves, when they succeed.
 _TOLD = journal.FOLDER / "told"
 # Where certbot keeps, and renews, the site's certificate ('microblog https').

@@ -20,7 +20,7 @@ from microblog.errors import HostError
 from microblog.host.backups import backup, restore
 from microblog.host.database import kinds
 from microblog.host.machine import apt, layout, lock, privileges, services
-from microblog.host.site import maintenance, supervisor, telling
+from microblog.host.site import maintenance, nginx, supervisor, telling
 from microblog.host.updates import journal, packages, sight
 from microblog.host.updates.journal import Change, Journal
 
@@ -46,6 +46,7 @@ _FOLLOW_SECONDS = 0.2
 _DATABASE_SECONDS = 60
 # The system may be at it as soon as it has booted.
 _WATCH_SECONDS = 60.0
+_DATABASES = ("mariadb.service", "mysql.service")
 # How long the version that was there may take to answer again.
 _BACK_SECONDS = 300.0
 Say = Callable[[str], None]
@@ -170,6 +171,7 @@ def _keep(begun: Journal) -> None:
     for folder in (_CODE, journal.OLD):
         shutil.rmtree(folder, ignore_errors=True)
     begun.at(journal.PREPARE)
+    journal.PROGRESS.unlink(missing_ok=True)
     source = Path(microblog.__file__).parent
     shutil.copytree(source, _CODE / "microblog", ignore=shutil.ignore_patterns("__pycache__"))
     FINISH.write_text(_START, encoding="utf-8")
@@ -344,6 +346,11 @@ def _go_back(begun: Journal, say: Say) -> dict[str, Any]:
     # A database server that the update has broken is mended by its old version alone.
     waits = _data_back(begun, say)
     wrong = packages.put_back(journal.OLD, begun.changes, _heard(say))
+    for unit in (*_DATABASES, nginx.UNIT, supervisor.UNIT):
+        # What could not start is not tried again by itself.
+        if services.state(unit) == "failed":
+            services.run("systemctl", "reset-failed", unit)
+            services.control("start", unit)
     if waits:
         waits = _data_back(begun, say, again=True)
         packages.complete()
