@@ -69,8 +69,7 @@ def test_a_backup_is_sent_drilled_and_brought_back_by_its_key(server: Machine) -
     assert server.answers()
     assert not server.run("sh", "-c", f"ls -A {BACKUPS} | grep partial || true")
 
-    # Damaged: said, tried again each night, in the status, mailed once however often it fails; the local
-    # backups stay.
+    # Damaged: said, and in the status.
     server.run("sh", "-ec", DAMAGE)
     said = server.run("microblog", "backup", "--drill", check=False)
     assert server.code == 1
@@ -79,10 +78,13 @@ def test_a_backup_is_sent_drilled_and_brought_back_by_its_key(server: Machine) -
     server.run("microblog", "status", check=False)
     assert server.code == 1
     assert not fact(server, "drill")["ok"]
+    # And where the place has gone altogether: each night is a failure, of sending and of trying.
+    server.run("mv", REPOSITORY, f"{REPOSITORY}.gone")
     local = server.run("ls", BACKUPS).split()
     for _ in range(2):
         server.run("systemctl", "start", "microblog-backup.service", check=False)
         assert server.code == 1
+    # Mailed once; the local backups stay.
     wait_until("an administrator has mail", lambda: mails(server))
     server.run("sh", "-c", "until [ -z \"$(postqueue -p | grep '^[A-F0-9]')\" ]; do sleep 0.1; done")
     assert mails(server) == 1

@@ -108,6 +108,7 @@ def damage(repository: Path) -> None:
             pack.write_bytes(content)
 
 
+@pytest.mark.thorough
 def test_a_folder_takes_what_is_new_and_gives_all_of_it_back(here: Here) -> None:
     repository = here.folder / "repository"
     now = here.choose(str(repository))
@@ -138,6 +139,7 @@ def test_a_folder_takes_what_is_new_and_gives_all_of_it_back(here: Here) -> None
     elsewhere.tidy(now, here.said.append)
 
 
+@pytest.mark.thorough
 def test_a_repository_that_is_there_wants_its_key(here: Here) -> None:
     repository = here.folder / "repository"
     words = here.choose(str(repository)).access.key
@@ -161,6 +163,7 @@ def test_nobody_loses_the_only_key(here: Here) -> None:
     assert elsewhere.chosen()
 
 
+@pytest.mark.thorough
 def test_a_damaged_repository_is_told_and_the_local_backup_stays(here: Here) -> None:
     repository = here.folder / "repository"
     now = here.choose(str(repository))
@@ -353,6 +356,7 @@ def s3() -> Iterator[S3]:
     server.shutdown()
 
 
+@pytest.mark.thorough
 def test_a_bucket_takes_it_though_it_fails_now_and_then(
     here: Here, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,6 +379,7 @@ def test_a_bucket_takes_it_though_it_fails_now_and_then(
     refused(lambda: elsewhere.snapshots(gone, Access(key.new(), secrets), print), "cannot be reached")
 
 
+@pytest.mark.thorough
 def test_what_rclone_knows_takes_it(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     (here.folder / "rclone.conf").write_text("[store]\ntype = local\n")
     monkeypatch.setenv("RCLONE_CONFIG", str(here.folder / "rclone.conf"))
@@ -430,6 +435,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     plugged.unplug()
 
 
+@pytest.mark.thorough
 def test_a_disk_takes_it_and_may_be_pulled(here: Here, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"usb:{disk.label}"
     here.choose(address)

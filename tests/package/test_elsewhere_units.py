@@ -1,6 +1,7 @@
 """Keys, addresses, restic's complaints, the sheet, the journal: what needs neither restic nor a machine."""
 
 import re
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from microblog.errors import HostError
 from microblog.host.backups import backup, drill, elsewhere, journal, key, nightly, places, restic, sheet
 from microblog.host.backups.places import Access
 from microblog.host.backups.progress import Progress, line
+from microblog.host.database import rows
 from microblog.host.machine import layout, privileges
 
 PLACE = places.of("sftp:me@backup.example:/srv/b")
@@ -258,3 +260,38 @@ def test_what_work_tells_is_heard_and_is_no_part_of_its_answer(monkeypatch: pyte
     assert heard == ["Loading: 1 of 2 MiB"]
     # Nobody listens: it is an ordinary line.
     assert privileges.ask("it cannot be done", work) == 5
+
+
+def test_what_ssh_said_is_not_lost(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """restic may have ended before it passed it on."""
+    (folder / "etc").mkdir()
+    (folder / "etc/ssh_key.pub").write_text("ssh-ed25519 AAAA microblog@here\n")
+    monkeypatch.setattr(places.Ssh, "why", lambda _: "me@x: Permission denied (publickey).")
+    repository = restic.Repository(PLACE, places.Opened("x"), Access("lusab-babad"))
+    error = repository._failed(1, "Fatal: unable to start the sftp session, error: EOF")
+    assert "does not let this machine in" in error.message
+    assert error.hint.endswith("ssh-ed25519 AAAA microblog@here")
+
+
+def test_a_row_that_goes_changes_few_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stores only what is new finds the others again."""
+    monkeypatch.setattr(rows, "_CHUNK_BYTES", 20_000)
+    monkeypatch.setattr(rows, "_CHUNK_LEAST_BYTES", 1_000)
+    monkeypatch.setattr(rows, "_CHUNK_ENDS", 16)
+    url = f"sqlite:///{tmp_path}/x.db"
+
+    def chunks() -> list[bytes]:
+        with rows.connection(url, snapshot=True) as opened:
+            return [chunk for table in rows.tables(opened) for chunk, _ in rows.dump(opened, table)]
+
+    with sqlite3.connect(tmp_path / "x.db") as database:
+        database.execute("CREATE TABLE posts (id INTEGER PRIMARY KEY, body TEXT)")
+        for number in range(3000):
+            database.execute("INSERT INTO posts VALUES (?, ?)", (number, f"post {number} " * 4))
+    before = chunks()
+    assert len(before) > 20
+    with sqlite3.connect(tmp_path / "x.db") as database:
+        database.execute("DELETE FROM posts WHERE id = 100")
+    after = chunks()
+    assert b"".join(after) != b"".join(before)
+    assert len(set(after) - set(before)) <= 2

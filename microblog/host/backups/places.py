@@ -70,6 +70,10 @@ class Place:
         """
         yield Opened(self.address)
 
+    def why(self) -> str:
+        """What there is to know of a failure besides what restic has said."""
+        return ""
+
     def way_in(self) -> str:
         """What helps where the place refuses this machine."""
         return "see that root may write there"
@@ -128,7 +132,11 @@ class Ssh(Place):
     @contextmanager
     def opened(self) -> Iterator[Opened]:
         self.prepare()
-        command = [
+        where = f"sftp:{self.user}@{self.host.strip('[]')}:{self.path}"
+        yield Opened(where, (f"sftp.command={shlex.join(self._command())}",))
+
+    def _command(self) -> list[str]:
+        return [
             *("ssh", "-i", str(FOLDER / "ssh_key"), "-p", str(self.port), "-F", "none"),
             *("-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_SECONDS}"),
             # Who it was at the first time, it must be at every other.
@@ -138,9 +146,10 @@ class Ssh(Place):
             *("-o", "ServerAliveInterval=30", "-o", "ServerAliveCountMax=4"),
             *("-l", self.user, self.host.strip("[]"), "-s", "sftp"),
         ]
-        yield Opened(
-            f"sftp:{self.user}@{self.host.strip('[]')}:{self.path}", (f"sftp.command={shlex.join(command)}",)
-        )
+
+    def why(self) -> str:
+        # What ssh said last, restic may have ended too soon to pass on.
+        return services.run(*self._command()).stdout
 
     def way_in(self) -> str:
         public = (FOLDER / "ssh_key.pub").read_text(encoding="utf-8").strip()

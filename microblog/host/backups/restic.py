@@ -31,6 +31,7 @@ _PIECE = 2**20
 # What stays: of seven days, four weeks and twelve months the last one each.
 _KEPT = ("--keep-daily", "7", "--keep-weekly", "4", "--keep-monthly", "12")
 _MISSING_CODE = 10
+_NO_SESSION = "unable to start the sftp session"
 # To let go of its lock.
 _END_SECONDS = 30
 
@@ -109,7 +110,7 @@ _COMPLAINTS = (
     ),
     _complaint(
         r"connection refused|no such host|could not resolve|name or service not known|no route to host"
-        r"|network is unreachable|timed? ?out|unable to start the sftp session|connection reset",
+        r"|network is unreachable|timed? ?out|unable to start the sftp session|connection (reset|closed)",
         "{place} cannot be reached: {why}",
         "see that it runs, and that the network is up",
     ),
@@ -294,6 +295,8 @@ class Repository:
             raise HostError("setpriv is not installed", "apt-get install util-linux") from None
 
     def _failed(self, code: int, said: str) -> HostError:
+        if _NO_SESSION in said:
+            said = f"{said}\n{self._place.why()}"
         for secret in (self._access.key, *self._access.secrets.values()):
             said = said.replace(secret, "***")
         return judge(code, said, self._place)
