@@ -19,6 +19,8 @@ from microblog.config import Config
 from microblog.database import db
 
 NEEDS = (*database_servers.NEEDS, Program("git", "git"))
+# It has a server of its own.
+pytestmark = pytest.mark.once
 
 # From before there was a site with more than one machine: they change what the version before uses.
 OLD = {"0001", "0002", "0003", "0004"}

@@ -16,6 +16,8 @@ from microblog.config import Config
 from microblog.database import db
 
 NEEDS = database_servers.NEEDS
+# It has a server of its own.
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,8 @@ from microblog.models.sessions import Session
 from microblog.web import limits
 
 NEEDS = database_servers.NEEDS
+# It has a server of its own.
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")
