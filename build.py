@@ -560,6 +560,18 @@ def test(
         runner.run(suites, thorough)
 
 
+@main.command(epilog="Example: ./build.py fleet try")
+@click.argument("what", metavar="try", type=click.Choice(["try"]))
+def fleet(what: str) -> None:
+    """Start a small fleet on this machine: "try" prints its address, and it goes on until Ctrl-C.
+
+    Three databases, two machines of the application and what leads to them, as processes.
+    """
+    from builder.dev import fleet as small
+
+    small.show()
+
+
 @main.command(epilog="Example: ./build.py bench bake --json")
 @click.argument("benchmark", metavar="[app|bake|pi|site]")
 @_json

@@ -24,6 +24,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "repo": ("build", "publish"),
     "test": ("build", "publish", "test"),
     "bench": ("build", "test"),
+    "fleet": ("build", "test"),
 }
 _DEFAULT_EXTRAS = ("build",)
 _OLDEST_PYTHON = (3, 10)

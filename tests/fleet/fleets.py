@@ -1,5 +1,6 @@
 """A fleet on this machine: three databases, two machines of the application, and what leads to them."""
 
+import http.client
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import galera
 import machines
 from galera import Node
 from machines import Machine
+from people import PASSWORD as PASSWORD
 
 # Readers wait for what their node has been told of by the others: nobody is shown the past.
 SYNC = "--wsrep-sync-wait=1"
@@ -25,6 +27,16 @@ class Fleet:
     apps: list[Machine]
     site: str
     _names: list[str] = field(default_factory=lambda: list(NAMES))
+
+    def answers(self) -> bool:
+        connection = http.client.HTTPConnection(self.site, timeout=5)
+        try:
+            connection.request("GET", "/login")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
     def people(self, number: int) -> list[str]:
         """Some who have not been here yet."""
@@ -46,4 +58,6 @@ def started(folder: Path) -> Iterator[Fleet]:
             stack.callback(apps[-1].kill)
             apps[-1].start()
         site = stack.enter_context(balancer.machines([app.port for app in apps]))
-        yield Fleet(nodes, apps, site)
+        fleet = Fleet(nodes, apps, site)
+        galera.wait_until("the site answers", fleet.answers)
+        yield fleet

@@ -1,6 +1,5 @@
 """Plugs are pulled under a mix of readers and writers; then all that was acknowledged is there, once."""
 
-import http.client
 import signal
 import time
 from collections.abc import Callable
@@ -25,17 +24,7 @@ def settle(fleet: Fleet) -> None:
     galera.wait_until("all nodes serve", lambda: all(node.serves() for node in fleet.nodes))
     galera.wait_until("all machines are ready", lambda: all(app.is_ready() for app in fleet.apps))
 
-    def answers() -> bool:
-        connection = http.client.HTTPConnection(fleet.site, timeout=5)
-        try:
-            connection.request("GET", "/login")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-
-    galera.wait_until("the site answers", answers)
+    galera.wait_until("the site answers", fleet.answers)
 
 
 def everywhere(fleet: Fleet) -> list[str]:
