@@ -10,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 from app_client import Browser, token
 
-from microblog.database import db
+from microblog.database import db, utc_now
 from microblog.models import Reader, User
 from microblog.models.account import suspend
 from microblog.models.feeds import home_page
 from microblog.models.post import add_post
-from microblog.web import feed_pages, jinja
+from microblog.web import cards, feed_pages, jinja
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = [
@@ -58,7 +58,9 @@ def test_a_kept_page_is_as_one_made_afresh(browsers, path, name, monkeypatch):
         path = path.replace("MIDDLE", numbers[5])
     monkeypatch.setattr(secrets, "token_urlsafe", lambda _size: "once")
     # On a slow machine, a minute passes between two of these pages.
-    monkeypatch.setattr(jinja, "_ago", lambda _language, _minutes: "ago")
+    now = utc_now()
+    for module in (cards, jinja):
+        monkeypatch.setattr(module, "utc_now", lambda: now)
     kept = [browsers[name].get(path).text for _ in range(2)]
     # As where something is seldom so.
     monkeypatch.setattr(feed_pages, "any", lambda _values: True, raising=False)
