@@ -21,7 +21,8 @@ PAGE = paths.ROOT / "docs/doctor.md"
 TLS = "/etc/microblog/tls"
 LOGS = "/var/log/microblog"
 SUPERVISOR = "/etc/supervisor/supervisord.conf"
-CNF = "/etc/mysql/mariadb.conf.d"
+# MariaDB's, or MySQL's.
+CNF = "$(ls -d /etc/mysql/mariadb.conf.d /etc/mysql/mysql.conf.d 2> /dev/null | head -1)"
 DOCTOR = "/usr/lib/python3/dist-packages/microblog/host/health/checks"
 # The network outside, in which the visitor is.
 OUTSIDE = """
