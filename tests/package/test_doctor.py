@@ -284,8 +284,8 @@ UNSEEN: tuple[dict[str, tuple[str, str]], ...] = (
         (
             "backup.elsewhere",
             f"mkdir -m 700 {PLACE}; echo {shlex.quote(WHERE)} > {PLACE}/where.json; echo x > {PLACE}/key;"
-            f" echo {shlex.quote(FAILED)} > {BACKUPS}/journal.json",
-            f"rm -r {PLACE} {BACKUPS}/journal.json",
+            f" echo {shlex.quote(FAILED)} > {BACKUPS}/.journal.json",
+            f"rm -r {PLACE} {BACKUPS}/.journal.json",
         ),
         ("backup.drill", "true", "true"),
         ("backup.sheet", "true", "true"),

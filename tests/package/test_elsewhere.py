@@ -83,7 +83,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
     # What is missing here is this suite's to install, before it begins.
     monkeypatch.setattr(apt, "ensure", lambda _say, *_packages: None)
     yield Here(tmp_path)
-    assert not list((tmp_path / "backups").glob(".*"))
+    assert not list((tmp_path / "backups").glob(".*.partial"))
 
 
 def refused(work: Callable[[], object], *words: str) -> HostError:
@@ -132,7 +132,7 @@ def test_a_folder_takes_what_is_new_and_gives_all_of_it_back(here: Here) -> None
     assert len(elsewhere.snapshots(now.place, now.access, here.said.append)) == 1
     # It tells nobody anything without the key; the key is root's alone.
     assert not any(b"SECRET" in path.read_bytes() for path in repository.rglob("*") if path.is_file())
-    for path in (places.FOLDER, *places.FOLDER.iterdir(), layout.BACKUPS / "journal.json"):
+    for path in (places.FOLDER, *places.FOLDER.iterdir(), layout.BACKUPS / ".journal.json"):
         assert path.stat().st_mode & 0o077 == 0
     # The same address again changes nothing; the key stays.
     assert here.choose(str(repository)).access.key == now.access.key

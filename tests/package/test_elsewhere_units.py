@@ -177,8 +177,8 @@ def test_a_failure_stays_until_it_is_mended(folder: Path) -> None:
     journal.done("send", sent={"when": 5})
     assert [what for what, _, _ in nightly.failures()] == ["drill"]
     assert journal.read()["sent"] == {"when": 5}
-    assert (folder / "backups/journal.json").stat().st_mode & 0o077 == 0
-    (folder / "backups/journal.json").write_text("[")
+    assert (folder / "backups/.journal.json").stat().st_mode & 0o077 == 0
+    (folder / "backups/.journal.json").write_text("[")
     assert journal.read() == {}
 
 

@@ -17,7 +17,7 @@ STEPS = ("backup", "send", "drill")
 def read() -> dict[str, Any]:
     """All of it; empty where there is nothing, or nothing that can be read."""
     try:
-        found = json.loads((layout.BACKUPS / "journal.json").read_text(encoding="utf-8"))
+        found = json.loads((layout.BACKUPS / ".journal.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -28,7 +28,7 @@ def note(**changes: Any) -> None:
     entries = {**read(), **changes}
     kept = {name: value for name, value in entries.items() if value is not None}
     layout.BACKUPS.mkdir(mode=0o700, parents=True, exist_ok=True)
-    files.write(layout.BACKUPS / "journal.json", json.dumps(kept, indent=1) + "\n", 0o600)
+    files.write(layout.BACKUPS / ".journal.json", json.dumps(kept, indent=1) + "\n", 0o600)
 
 
 def done(step: str, **entries: Any) -> None:
