@@ -4,8 +4,11 @@ The first asks nobody: a database that is away for a moment is away for all mach
 would not bring it back.
 """
 
+import mmap
+
 import sqlalchemy as sa
 from flask import Blueprint, Response, current_app, jsonify, request
+from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -14,9 +17,15 @@ from microblog.database import reading
 
 blueprint = Blueprint("health", __name__)
 
+# Where the application keeps whether the schema was seen to be right: once for all processes that it forks.
 _GOOD = "microblog.schema_is_good"
 # Those of the version that runs: an upgrade changes the files under it.
 _ALL, _HEADS = revisions.known()
+
+
+@blueprint.record
+def share(state: BlueprintSetupState) -> None:
+    state.app.extensions[_GOOD] = mmap.mmap(-1, 1)
 
 
 @blueprint.get("/healthz")
@@ -41,7 +50,7 @@ def readyz() -> ResponseReturnValue:
 
 def _problem() -> str:
     with reading() as connection:
-        if current_app.extensions.get(_GOOD):
+        if current_app.extensions[_GOOD][0]:
             connection.execute(sa.text("SELECT 1"))
             return ""
         # A table that is not there is an error as well; then there is no schema.
@@ -51,7 +60,7 @@ def _problem() -> str:
     # One that is newer was made by a version that lets this one go on.
     if not present or (present <= _ALL and present != _HEADS):
         return "schema not up to date"
-    current_app.extensions[_GOOD] = True
+    current_app.extensions[_GOOD][0] = 1
     return ""
 
 
