@@ -259,6 +259,56 @@ def test_a_version_that_is_not_well_is_taken_back(server: Machine, versions: Ver
     server.run("dpkg", "--configure", "--pending")
 
 
+# Takes its time, and says when it is at it.
+SLOWLY = (
+    ADD
+    + """
+open("/var/lib/microblog/adding", "w").close()
+while not os.path.exists("/var/lib/microblog/go"):
+    time.sleep(0.1)
+"""
+)
+
+
+@pytest.mark.parametrize("well", [True, False], ids=["well", "unwell"])
+def test_the_version_before_serves_while_the_schema_grows(
+    server: Machine, versions: Versions, well: bool
+) -> None:
+    """And who writes meanwhile has written, also where the new version then does not answer."""
+    fill(server, "alice", 3)
+    before, tables_before = look(server), tables(server)
+    shutil.copyfile(
+        versions(
+            "9.1",
+            migration("9001", HEAD, SLOWLY, back='op.drop_table("extra")')
+            | ({} if well else {"web/health.py": UNWELL}),
+        ),
+        server.root / "root/new.deb",
+    )
+    server.run(
+        *("systemd-run", "--quiet", "--setenv=DEBIAN_FRONTEND=noninteractive"),
+        *("sh", "-c", "dpkg -i /root/new.deb > /root/said 2>&1; echo $? > /root/ended"),
+    )
+    wait_until("the migration is at it", (server.root / "var/lib/microblog/adding").exists)
+    assert server.answers()
+    assert not in_maintenance(server)
+    server.sql("INSERT INTO microblog.posts (author_id, body, created_at) VALUES (1, 'meanwhile', NOW())")
+    (server.root / "var/lib/microblog/go").touch()
+    wait_until("dpkg has ended", (server.root / "root/ended").exists)
+    said = (server.root / "root/said").read_text()
+    assert "The version before serves on meanwhile" in said
+    assert "meanwhile" in look(server)
+    assert all(line in look(server) for line in before.splitlines())
+    if well:
+        assert (server.root / "root/ended").read_text().strip() == "0", said
+        assert "it was away" not in said
+        assert server.answers()
+        assert "extra" in tables(server)
+    else:
+        assert "the application is not well: it answers 500; the data are as they were" in said, said
+        assert tables(server) == tables_before
+
+
 @pytest.mark.parametrize("url", ["", SQLITE], ids=["mariadb", "sqlite"])
 def test_power_cut_within_a_migration_heals_at_the_next_boot(
     server: Machine, versions: Versions, url: str

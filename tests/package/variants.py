@@ -42,15 +42,19 @@ def variant(deb: Path, folder: Path, version: str, files: dict[str, str]) -> Pat
     return made
 
 
-def migration(revision: str, after: str, body: str) -> dict[str, str]:
+def migration(revision: str, after: str, body: str, back: str = "") -> dict[str, str]:
     """A file with a migration.
 
     :param body: of its ``upgrade``, unindented.
+    :param back: of its ``downgrade``; with one, it says that it only expands.
     """
-    indented = "".join(f"    {line}\n" for line in body.strip().splitlines())
+    indented, taken_back = (
+        "".join(f"    {line}\n" for line in text.strip().splitlines()) for text in (body, back)
+    )
+    expands = f"expands = True\n\n\ndef downgrade():\n{taken_back}" if back else ""
     text = (
         "import os, time\nimport sqlalchemy as sa\nfrom alembic import op\nfrom microblog import missing\n\n"
-        f'revision = "{revision}"\ndown_revision = "{after}"\nbranch_labels = None\ndepends_on = None\n\n\n'
-        f"def upgrade():\n{indented}"
+        f'revision = "{revision}"\ndown_revision = "{after}"\nbranch_labels = None\ndepends_on = None\n'
+        f"{expands}\n\ndef upgrade():\n{indented}"
     )
     return {f"migrations/versions/{revision}_test.py": text}

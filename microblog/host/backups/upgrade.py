@@ -3,12 +3,16 @@
 Before a schema that is there is changed, visitors see the maintenance page, the application
 ends, and a backup is made. Its name is kept in :data:`layout.UPGRADING` until the new version has
 answered: so an upgrade that a power cut has ended goes on with the backup from its beginning.
+
+Where all that is pending only expands the schema, the version before serves on meanwhile. Visitors write
+then, so the way back is not that backup: what was added is taken away again.
 """
 
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from microblog.config import Config
 from microblog.errors import HostError
@@ -33,10 +37,13 @@ def migrate(config: Config, say: Callable[[str], None], wait_seconds: "float | N
     """
     began = False
 
-    def begin() -> None:
+    def begin(present: set[str], expands: bool) -> None:
         nonlocal began
-        _prepare(config, say)
-        began = True
+        if expands and (not (record := _record()) or "back_to" in record):
+            _prepare_beside(config, say, present)
+        else:
+            _prepare(config, say)
+            began = True
 
     try:
         return schema.ensure(config.database_url, say, begin, wait_seconds)
@@ -60,9 +67,26 @@ def confirm() -> None:
 def _prepare(config: Config, say: Callable[[str], None]) -> None:
     maintenance.on()
     supervisor.stop()
-    if layout.UPGRADING.exists():
+    record = _record()
+    if record and "back_to" not in record:
         say("Going on with an upgrade that was interrupted")
-        return
+    else:
+        _register(config, say, {})
+
+
+def _record() -> dict[str, Any]:
+    """The way back from an upgrade that has begun; empty where none has."""
+    found: dict[str, Any] = json.loads(layout.UPGRADING.read_text()) if layout.UPGRADING.exists() else {}
+    return found
+
+
+def _prepare_beside(config: Config, say: Callable[[str], None], present: set[str]) -> None:
+    if not _record():
+        _register(config, say, {"back_to": sorted(present)})
+    say("The version before serves on meanwhile")
+
+
+def _register(config: Config, say: Callable[[str], None], more: dict[str, object]) -> None:
     try:
         # The way back needs it; and a migration that runs out of it would have to go back.
         database = kinds.of(config.database_url)
@@ -70,7 +94,7 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
         path = _backed_up(say)
     except HostError as error:
         raise HostError(f"the upgrade was not begun: {error.message}", _and_retry(error)) from None
-    files.write(layout.UPGRADING, json.dumps({"backup": str(path)}), 0o600)
+    files.write(layout.UPGRADING, json.dumps({"backup": str(path), **more}), 0o600)
     say(f"Backed up to {path}")
 
 
@@ -98,14 +122,20 @@ def _undo(config: Config, error: HostError, say: Callable[[str], None], *, chang
     """
     maintenance.on()
     supervisor.disable()
-    path = Path(json.loads(layout.UPGRADING.read_text())["backup"])
+    record = _record()
+    path = Path(record["backup"])
     database = kinds.of(config.database_url)
     if database.elsewhere or not database.may_have_second():
         # Others may be writing to it at this moment: their posts must stay.
         whose = "on another server" if database.elsewhere else "beside which its user may make none"
         kept = f"the database, {whose}, is as the upgrade left it; a backup is in {path}"
     else:
-        if changed:
+        if changed and "back_to" in record:
+            try:
+                schema.back(record["back_to"], say)
+            except HostError as second:
+                return HostError(f"{error.message}; and {second.message}", second.hint)
+        elif changed:
             from microblog.host.backups import restore
 
             say("Putting the data back ...")

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import microblog
 from microblog.errors import HostError
 from microblog.host.database import kinds, server
 from microblog.host.machine import files, layout, privileges
+from microblog.revisions import all_expand
 from microblog.revisions import known as known
 
 _EXCEPTION = re.compile(r"(\w+\.)*\w*(Error|Exception|Timeout)\b.*:")
@@ -22,13 +24,14 @@ def migrations() -> Path:
 def ensure(
     url: str,
     say: Callable[[str], None],
-    before: Callable[[], None] = lambda: None,
+    before: Callable[[set[str], bool], None] = lambda _present, _expands: None,
     wait_seconds: "float | None" = None,
 ) -> bool:
     """Make the database where it is ours to make, and its schema current.
 
     :param url: ``DATABASE_URL``.
-    :param before: called before a schema that is there is changed.
+    :param before: called before a schema that is there is changed, with the revisions it is at, and whether
+        the version before goes on serving on what is made.
     :param wait_seconds: how long to wait for a server that is starting; None: as long as that may take.
     :return: whether anything was missing.
     :raises HostError: if the database cannot be reached, is newer than this version, or
@@ -55,7 +58,7 @@ def ensure(
             "install that version again, or restore a backup from before it",
         )
     if present_now:
-        before()
+        before(present_now, all_expand(present_now, migrations()))
     else:
         # MariaDB's own words for a full disk are "No more room in record file".
         kinds.check_space(database, 0)
@@ -77,6 +80,28 @@ def _reason(text: str) -> str:
     # SQLAlchemy adds the statement and a link below the database's own words.
     errors = [line for line in lines if _EXCEPTION.match(line)]
     return [*errors[-1:], *lines[-1:], "it was killed"][0]
+
+
+def back(revisions: list[str], say: Callable[[str], None]) -> None:
+    """Undo migrations that expand: what they have made goes, and nothing else.
+
+    :param revisions: those that the schema was at before.
+    :raises HostError: that fails.
+    """
+    say("Taking back what the upgrade has added to the schema ...")
+    done, text = privileges.call(partial(_downgrade, revisions))
+    if not done:
+        files.write(_LOG, text, 0o640)
+        raise HostError(f"the schema could not be taken back: {_reason(text)}", f"see {_LOG}")
+
+
+def _downgrade(revisions: list[str]) -> str:
+    from flask_migrate import downgrade
+
+    with microblog.create_app().app_context():
+        for revision in revisions:
+            downgrade(revision=revision)
+    return ""
 
 
 def _upgrade() -> str:
