@@ -17,7 +17,7 @@ from microblog.models import site
 # Seconds in which every process has seen a change.
 EVERY = 3.0
 _KEY = "microblog.looks"
-_EXEMPT = {"static", "health.healthz"}
+_EXEMPT = {"static", "health.healthz", "health.readyz"}
 
 
 class _Looks:

@@ -12,7 +12,7 @@ from microblog.web.first_run import agent
 _KEY = "microblog.claim"
 _PROOF = "owner"
 # What has to answer whoever owns the site.
-_OPEN = {"static", "health.healthz"}
+_OPEN = {"static", "health.healthz", "health.readyz", "metrics.metrics"}
 
 
 class _Claim:
