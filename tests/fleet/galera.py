@@ -21,7 +21,7 @@ from builder.core.needs import File, Program
 _PROVIDER = "/usr/lib/galera/libgalera_smm.so"
 NEEDS = (
     Program("mariadbd", "mariadb-server"),
-    File(_PROVIDER, "galera-4"),
+    File("/usr/lib/galera/libgalera_smm.so", "galera-4"),
     Program("rsync", "rsync"),
 )
 DATABASE, USER, PASSWORD = "fleet", "web", "of the fleet alone"
