@@ -170,7 +170,7 @@ class Window(NamedTuple):
     size: int
 
     def end(self, at: Cut) -> int:
-        """The number that it ends with, at a cut.
+        """The first number that is not in it, at a cut.
 
         By the rows themselves: numbers may have gaps, and go in steps of any size. It is asked for by itself,
         for what a database does not know when it plans a statement bounds nothing. At the top, where most
@@ -198,7 +198,7 @@ class Window(NamedTuple):
         return known
 
     def _look_up(self, at: Cut) -> int:
-        values = {"bound": at.bound, "skipped": self.size - 1}
+        values = {"bound": at.bound, "skipped": self.size}
         with reading() as connection:
             found = connection.execute(_end(self.number, kind(at)), values).scalar()
         return int(found) if found is not None else (ID_MAX if at.newer else 0)
@@ -214,9 +214,9 @@ def _end(number: Any, at: Cut) -> Any:
 
 
 def within(number: Any, newer: bool) -> Any:
-    """The condition that a post is not past the :end of a window."""
+    """The condition that a post is before the :end of a window."""
     end = sa.bindparam("end", type_=sa.BigInteger)
-    return number <= end if newer else number >= end
+    return number < end if newer else number > end
 
 
 def kind(at: Cut) -> Cut:
@@ -277,7 +277,7 @@ def _home(reader_id: int, following: int, at: Cut) -> list[PostRow]:
             if len(quiet) >= _QUIET_MOST:
                 quiet.clear()
             quiet[reader_id] = None
-        elif window.is_known() and len(rows) == at.limit and rows[-1].id >= window.end(at):
+        elif window.is_known() and len(rows) == at.limit and rows[-1].id > window.end(at):
             quiet.pop(reader_id, None)
     return rows
 

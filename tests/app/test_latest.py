@@ -193,9 +193,9 @@ def test_a_window_is_of_rows_not_of_numbers(people):
     db.session.commit()
     for column in (Post.id, PublicPost.post_id):
         window = feeds.Window(column, 4)
-        assert window.end(feeds.Cut(None, False, 1)) == numbers[6]
-        assert window.end(feeds.Cut(numbers[7], False, 1)) == numbers[3]
-        assert window.end(feeds.Cut(numbers[1], True, 1)) == numbers[5]
+        assert window.end(feeds.Cut(None, False, 1)) == numbers[5]
+        assert window.end(feeds.Cut(numbers[7], False, 1)) == numbers[2]
+        assert window.end(feeds.Cut(numbers[1], True, 1)) == numbers[6]
         # Fewer than the window holds: no end.
         assert window.end(feeds.Cut(numbers[2], False, 1)) == 0
         assert window.end(feeds.Cut(numbers[8], True, 1)) == feeds.ID_MAX
