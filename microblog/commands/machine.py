@@ -108,8 +108,8 @@ def claim(greeting: bool) -> None:
     makes an account by 'microblog user add' has claimed the site, too.
     """
     from microblog.config import Config
+    from microblog.host.database import claim as work
     from microblog.host.machine import layout
-    from microblog.host.site import claim as work
 
     found = work.greeting() if greeting else work.line(Config.load(layout.env_file()))
     if found:

@@ -12,12 +12,11 @@ from contextlib import suppress
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import upgrade
-from microblog.host.database import kinds, memory, server
+from microblog.host.database import claim, kinds, memory, server
 from microblog.host.handmade import found
 from microblog.host.machine import layout, ledger, lock, privileges, services
 from microblog.host.site import (
     certificate,
-    claim,
     envfile,
     front,
     hsts,

@@ -17,11 +17,11 @@ from microblog import claiming, gunicorn_config, ipv6, names
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.gunicorn_config import worker_count
-from microblog.host.database import kinds, memory, schema, server, staging
+from microblog.host.database import claim, kinds, memory, schema, server, staging
 from microblog.host.extras import doors, https
 from microblog.host.handmade import read
 from microblog.host.machine import apt, files, layout, privileges, services
-from microblog.host.site import claim, envfile, hsts, listen, nginx
+from microblog.host.site import envfile, hsts, listen, nginx
 
 VALUES = (
     *("plain", "a b#c", "x&y?z=1", "it's", '$HOME `id` \\ "', "", "mysql+pymysql://u:p@h/n"),

@@ -18,8 +18,9 @@ from microblog import claiming, names
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.card import bootfile
+from microblog.host.database import claim
 from microblog.host.machine import files, layout, services
-from microblog.host.site import claim, envfile, front
+from microblog.host.site import envfile, front
 
 BOOT = Path("/boot/firmware")
 # An account that is to be made, for root's eyes alone.

@@ -17,10 +17,10 @@ from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import backup, drill, elsewhere
 from microblog.host.backups import journal as backup_journal
-from microblog.host.database import kinds, schema
+from microblog.host.database import claim, kinds, schema
 from microblog.host.health import failed
 from microblog.host.machine import layout, ledger, privileges, services
-from microblog.host.site import certificate, claim, front, maintenance, nginx, supervisor
+from microblog.host.site import certificate, front, maintenance, nginx, supervisor
 from microblog.host.updates import journal
 
 CERTIFICATE_DAYS = 14
