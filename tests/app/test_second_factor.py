@@ -51,7 +51,7 @@ def clock(monkeypatch):
 
 
 def key_in(page):
-    shown = re.search(r"<code>([A-Z2-7 ]+)</code>", page.text)[1]
+    shown = re.search(r"<samp>([A-Z2-7 ]+)</samp>", page.text)[1]
     import base64
 
     return base64.b32decode(shown.replace(" ", ""))
@@ -65,7 +65,7 @@ def turn_on(browser, clock):
     """:return: the secret, as the app has it; the recovery codes."""
     secret = key_in(browser.get(PAGE))
     answer = browser.submit(PAGE, {"code": code_of(secret, clock), "password": PASSWORD})
-    codes = re.findall(r"<code>([0-9a-z-]{19})</code>", answer.text)
+    codes = re.findall(r"<samp>([0-9a-z-]{19})</samp>", answer.text)
     assert len(set(codes)) == second_factor.RECOVERY_CODES, answer.text
     clock[0] += 30
     return secret, codes
@@ -188,7 +188,7 @@ def test_turning_it_on_takes_the_password_and_ends_the_other_log_ins(app, make_u
     assert not other.logged_in()
     # What is shown once is kept nowhere.
     page = browser.get(PAGE)
-    assert "<code>" not in page.text
+    assert "<samp>" not in page.text
 
 
 def test_pages_with_secrets_are_kept_nowhere(app, make_user, clock):
@@ -201,7 +201,7 @@ def test_pages_with_secrets_are_kept_nowhere(app, make_user, clock):
     assert "no-store" in answer.headers["Cache-Control"]
     with app.app_context():
         digests = [row.digest for row in db.session.execute(db.select(second_factor.RecoveryCode)).scalars()]
-    for code in re.findall(r"<code>([0-9a-z-]{19})</code>", answer.text):
+    for code in re.findall(r"<samp>([0-9a-z-]{19})</samp>", answer.text):
         assert not any(code.replace("-", "") in digest for digest in digests)
 
 
@@ -216,9 +216,9 @@ def test_it_is_turned_off_with_the_password(app, susan):
 
 
 def test_new_recovery_codes_take_the_place_of_the_old(app, susan):
-    assert "<code>" not in susan.submit(f"{PAGE}/codes", {"password": "wrong horse"}).text
+    assert "<samp>" not in susan.submit(f"{PAGE}/codes", {"password": "wrong horse"}).text
     page = susan.submit(f"{PAGE}/codes", {"password": PASSWORD})
-    (new, *_) = re.findall(r"<code>([0-9a-z-]{19})</code>", page.text)
+    (new, *_) = re.findall(r"<samp>([0-9a-z-]{19})</samp>", page.text)
     other = Browser(app)
     other.login()
     assert "wrong" in second(other, susan.codes[0]).text
