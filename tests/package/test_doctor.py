@@ -283,7 +283,7 @@ UNSEEN: tuple[dict[str, tuple[str, str]], ...] = (
     group(
         (
             "backup.elsewhere",
-            f"mkdir -p -m 700 {PLACE} {BACKUPS}; echo x > {PLACE}/key;"
+            f"microblog backup; mkdir -m 700 {PLACE}; echo x > {PLACE}/key;"
             f" echo {shlex.quote(WHERE)} > {PLACE}/where.json;"
             f" echo {shlex.quote(FAILED)} > {BACKUPS}/.journal.json",
             f"rm -r {PLACE} {BACKUPS}/.journal.json",
