@@ -4,6 +4,7 @@ MICROBLOG_TEST_DATABASE_URL names a database of one's own instead.
 """
 
 import os
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +30,13 @@ NEEDS = (
 
 def pytest_configure(config):
     drawn.settle(config.getoption("--thorough"))
+
+
+@pytest.fixture
+def short_path():
+    """A folder for a socket: its path may have 107 bytes, and pytest's own are long."""
+    with tempfile.TemporaryDirectory(prefix="m") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session", autouse=True)

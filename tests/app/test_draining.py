@@ -23,11 +23,11 @@ def wait_until(ready):
 
 
 @pytest.mark.once
-def test_who_is_here_is_served_and_balancers_are_told(make_app, tmp_path):
+def test_who_is_here_is_served_and_balancers_are_told(make_app, tmp_path, short_path):
     url = f"sqlite:///{tmp_path}/drained.db"
     with make_app(database_url=url).app_context():
         flask_migrate.upgrade()
-    address = tmp_path / "socket"
+    address = short_path / "socket"
     environ = {
         **os.environ,
         **{"SECRET_KEY": SECRET_KEY, "DATABASE_URL": url, "BIND": f"unix:{address}", "WEB_CONCURRENCY": "2"},

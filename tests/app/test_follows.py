@@ -106,7 +106,8 @@ def test_an_export_has_everything(people):
     follow(maria, susan)
     db.session.commit()
     export = {
-        name: value if isinstance(value, dict) else list(value) for name, value in export_account(susan)
+        name: value if value is None or isinstance(value, dict) else list(value)
+        for name, value in export_account(susan)
     }
     assert export["account"]["email"] == "susan@example.org"
     assert [post["body"] for post in export["posts"]] == ["post 2", "post 1", "post 0"]

@@ -215,7 +215,7 @@ def test_hashes_of_both_kinds_are_checked_whatever_the_library():
 
 @pytest.mark.once
 def test_the_old_database_is_found_by_whatever_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(found.server, "SOCKET", str(tmp_path / "mysqld.sock"))
+    monkeypatch.setattr(found.server, "socket", lambda: str(tmp_path / "mysqld.sock"))
     folder = tmp_path / "micro blog"
     folder.mkdir()
     with pytest.raises(HostError, match=r"neither a \.env that names a DATABASE_URL nor an app\.db"):

@@ -100,9 +100,9 @@ class Clock:
 
 
 @pytest.fixture(autouse=True)
-def places(tmp_path, monkeypatch):
+def places(tmp_path, short_path, monkeypatch):
     """No agent, unless a test has one."""
-    monkeypatch.setattr(protocol, "SOCKET", tmp_path / "socket")
+    monkeypatch.setattr(protocol, "SOCKET", short_path / "socket")
     monkeypatch.setattr(protocol, "SEEN", tmp_path / "seen.json")
     monkeypatch.setattr(strip, "_kept", [None, None])
     monkeypatch.setattr(strip, "_asked", [-strip.OLD])

@@ -30,10 +30,10 @@ _VISITORS = 2_000
 
 
 @pytest.fixture
-def slow_site(tmp_path):
+def slow_site(tmp_path, short_path):
     """gunicorn with the package's own settings, but one worker: its socket, and the file that lets it go."""
     (tmp_path / "slow.py").write_text(_APP)
-    path, let_go = tmp_path / "socket", tmp_path / "let-go"
+    path, let_go = short_path / "socket", tmp_path / "let-go"
     environment = {
         **os.environ,
         **{"PYTHONPATH": f"{ROOT}:{tmp_path}", "MICROBLOG_ENV_FILE": os.devnull, "SECRET_KEY": "x" * 32},

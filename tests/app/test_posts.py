@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from microblog.database import db
 from microblog.models import Page, Post, User
 from microblog.models.feeds import explore_page, home_page
+from microblog.models.paging import ID_MAX
 from microblog.models.post import clean_body
 
 
@@ -135,14 +136,14 @@ def test_a_page_is_one_query(posts):
     """However many authors are on it; one more for posts that this process has not shown before."""
     statements = []
     db.session.expunge_all()
-    expected = explore_page(before=10**9)
+    expected = explore_page(before=ID_MAX)
 
     def note(*args):
         statements.append(args[2])
 
     sa.event.listen(db.engine, "before_cursor_execute", note)
     try:
-        assert explore_page(before=10**9) == expected
+        assert explore_page(before=ID_MAX) == expected
     finally:
         sa.event.remove(db.engine, "before_cursor_execute", note)
     assert {post.username for post in expected.posts} == {"susan", "david"}

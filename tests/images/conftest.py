@@ -201,7 +201,8 @@ def rebooting(booted: machine.Machine, identities: dict[str, str]) -> Reboot:
     """The first machine is told to reboot, and not waited for."""
     visitor = Visitor(booted.url)
     visitor.register("barbara", "a pass phrase that lasts")
-    visitor.write("written before the reboot")
+    written = visitor.write("written before the reboot")
+    assert "written before the reboot" in written.text, f"{written.status_code}: {written.text}"
     boot_id = booted.run("cat /proc/sys/kernel/random/boot_id")
     return Reboot(visitor, boot_id, booted.try_ssh("sudo systemctl reboot"))
 
