@@ -13,7 +13,7 @@ import json
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -118,7 +118,9 @@ def _asked(
     try:
         opened.connect(str(SOCKET))
         line = json.dumps({"verb": verb, "by": by, "with": given or {}}).encode() + b"\n"
-        opened.sendall(line + data)
+        # Who refuses a piece does not read it, and has said why.
+        with suppress(BrokenPipeError):
+            opened.sendall(line + data)
         with opened.makefile("rb") as file:
             yield file
     except OSError as error:

@@ -505,17 +505,32 @@ def test_backups_are_listed_and_deleted() -> None:
 def test_secrets_are_taken_out_of_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "env").write_text(
         "SECRET_KEY=0123456789abcdef\nMAIL_PASSWORD='hunter 22'\n"
+        "METRICS_TOKEN=mmmmmmmmmmmmmmmmmmmm\n"
         "DATABASE_URL=mysql+pymysql://u:p%40ssword@h/n\nELASTICSEARCH_URL=http://e:elastic9@h:9200\n"
     )
     log = tmp_path / "log"
     log.write_text(
         "key 0123456789abcdef pw hunter 22 p%40ssword p@ssword elastic9\nGET /reset/abc.def-g HTTP\n"
-        "https://x/confirm/zzz\nmysql://ada:tiger@host/x\nCookie: session=yyy\nAuthorization: Bearer qqq\n"
+        "https://x/confirm/zzz\nPOST /join/jjj?a HTTP\nmetrics mmmmmmmmmmmmmmmmmmmm\n"
+        "mysql://ada:tiger@host/x\nCookie: session=yyy\nAuthorization: Bearer qqq\n"
         "said \x1b[31mred\n"
     )
     monkeypatch.setitem(logs.SOURCES, "web", logs._file(log))
     said = request("log", log="web", lines=100)["answer"]
-    for secret in ("0123", "hunter", "ssword", "elastic9", "abc.def", "zzz", "tiger", "yyy", "qqq", "\x1b"):
+    for secret in (
+        "0123",
+        "hunter",
+        "ssword",
+        "elastic9",
+        "abc.def",
+        "zzz",
+        "jjj",
+        "mmm",
+        "tiger",
+        "yyy",
+        "qqq",
+        "\x1b",
+    ):
         assert secret not in said, said
     assert said.splitlines()[1] == "GET /reset/••• HTTP"
     assert request("log", log="web", lines=1)["answer"] == "said ?[31mred"

@@ -14,12 +14,12 @@ from microblog.host.machine import layout, services
 
 AUDIT = layout.LOGS / "agent.log"
 _BYTES = 256 * 1024
-_SECRETS = ("SECRET_KEY", "MAIL_PASSWORD", "MS_TRANSLATOR_KEY")
+_SECRETS = ("SECRET_KEY", "MAIL_PASSWORD", "MS_TRANSLATOR_KEY", "METRICS_TOKEN")
 _URLS = ("DATABASE_URL", "ELASTICSEARCH_URL")
 _GONE = "•••"
 # Addresses that are secrets until they are used; passwords in URLs, headers and settings.
 _PATTERNS = (
-    re.compile(r"(?<=/reset/)[^\s\"/?]+|(?<=/confirm/)[^\s\"/?]+"),
+    re.compile(r"(?<=/reset/)[^\s\"/?]+|(?<=/confirm/)[^\s\"/?]+|(?<=/join/)[^\s\"/?]+"),
     re.compile(r"(?<=://)[^\s/@]+:[^\s/]+(?=@)"),
     re.compile(r"(?i)(?<=authorization: )\S.*|(?<=cookie: )\S.*"),
     re.compile(r"(?i)(?<=password=)[^\s&]+|(?<=secret_key=)\S+|(?<=token=)[^\s&]+"),
