@@ -12,7 +12,7 @@ from microblog.database import TABLE_OPTIONS, db, field, utc_now
 NOTE_MAX = 60
 USES_MAX = 1000
 DAYS_MAX = 365
-# What is left of them: a page holds them all.
+# That are good at a time: a page holds them all.
 MOST = 100
 
 

@@ -2,11 +2,13 @@ import logging
 import re
 
 import pytest
+import sqlalchemy as sa
 from app_client import PASSWORD, Browser, token
 
 from microblog.database import db, utc_now
 from microblog.models import Invitation, Post, Setting, User, invitations
 from microblog.models.directory import SIZE
+from microblog.web import letters
 
 POSTS = [
     *("/admin/user/susan/suspend", "/admin/user/susan/unsuspend", "/admin/post/1/delete"),
@@ -290,6 +292,39 @@ def test_new_accounts_wait_to_be_let_in(app, admin, caplog):
     with app.app_context():
         assert User.find("mallory") is None
         assert User.find("david") is not None
+
+
+def test_who_is_let_in_is_told_when_it_is_done(app, admin, monkeypatch):
+    """And once: where the database undoes it, it is done again."""
+    told = []
+
+    def tell(user):
+        # As others see it.
+        with db.engine.connect() as connection:
+            query = sa.select(User.waiting).where(User.name_key == user.username)
+            told.append((user.username, connection.execute(query).scalar_one()))
+
+    monkeypatch.setattr(letters, "tell_welcome", tell)
+    rules(admin, "open", approval="y")
+    Browser(app).register("david")
+    for _ in range(2):
+        admin.submit("/admin/user/david/unsuspend", page="/admin")
+    assert told == [("david", False)]
+
+
+def test_no_more_invitations_than_the_page_shows(app, admin, monkeypatch):
+    monkeypatch.setattr(invitations, "MOST", 2)
+    for _ in range(2):
+        invite(admin)
+    data = {"note": "", "uses": "1", "days": "7"}
+    assert admin.submit("/admin/invitations", data, page="/admin/registration").status_code == 302
+    page = admin.get("/admin/registration").text
+    assert "There are 2 invitations already." in page
+    assert page.count("/withdraw") == 2
+    with app.app_context():
+        number = invitations.good()[0].id
+    admin.submit(f"/admin/invitations/{number}/withdraw", page="/admin/registration")
+    assert invite(admin)
 
 
 def test_who_was_invited_need_not_wait(app, admin):

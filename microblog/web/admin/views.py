@@ -81,11 +81,12 @@ def suspend(username: str) -> ResponseReturnValue:
 @units.safe_twice
 def unsuspend(username: str) -> ResponseReturnValue:
     user = _find(username)
-    waited = user.waiting
+    name, waited = user.username, user.waiting
     account.unsuspend(user)
     if waited:
+        answer = _done("let in", name, _("%(name)s is let in.", name=name))
         letters.tell_welcome(user)
-        return _done("let in", user.username, _("%(name)s is let in.", name=user.username))
+        return answer
     return _done("let back in", user.username, _("%(name)s may come back.", name=user.username))
 
 
@@ -144,6 +145,10 @@ def invite() -> ResponseReturnValue:
     form = InvitationForm()
     if not form.validate_on_submit():
         return _invitations(invitation=form)
+    if len(invitations.good()) >= invitations.MOST:
+        # The page could not show it, and nobody could withdraw it.
+        flash(_("There are %(num)d invitations already. Withdraw one first.", num=invitations.MOST))
+        return redirect(url_for("admin.registration_rules"))
     secret = invitations.issue(form.note.data or "", form.uses.data, int(form.days.data))
     db.session.commit()
     current_app.logger.info(
