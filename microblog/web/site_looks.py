@@ -13,11 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from microblog.config import Config
 from microblog.models import site
+from microblog.web import hosts
 
 # Seconds in which every process has seen a change.
 EVERY = 3.0
 _KEY = "microblog.looks"
-_EXEMPT = {"static", "health.healthz", "health.readyz"}
+_EXEMPT = {"static", *hosts.EXEMPT}
 
 
 class _Looks:

@@ -117,6 +117,9 @@ def test_the_owner_claims_it_and_answers(new, owner, caplog):
     assert owner.submit("/first-run/account", OWNER).headers["Location"] == "/first-run/site"
     assert accounts(new) == [("ada", True)]
     assert "the site is claimed by ada" in caplog.text
+    # They have just given their password: nothing asks for it in the next minutes.
+    with owner.client.session_transaction(**owner.options) as session:
+        assert session["confirmed"]
     # Whatever becomes of this browser now: the site is theirs, and they find the pages again.
     elsewhere = Browser(new)
     elsewhere.login("ada", OWNER["password"])

@@ -7,12 +7,13 @@ from flask_login import current_user
 from microblog import claiming
 from microblog.config import Config
 from microblog.models import claim
+from microblog.web import hosts
 from microblog.web.first_run import agent
 
 _KEY = "microblog.claim"
 _PROOF = "owner"
 # What has to answer whoever owns the site.
-_OPEN = {"static", "health.healthz", "health.readyz", "metrics.metrics"}
+_OPEN = {"static", *hosts.EXEMPT}
 
 
 class _Claim:

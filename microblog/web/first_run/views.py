@@ -8,7 +8,6 @@ from typing import Any
 
 from flask import (
     Blueprint,
-    abort,
     current_app,
     flash,
     make_response,
@@ -29,9 +28,9 @@ from microblog.models import User, claim
 from microblog.models.account import release_email
 from microblog.models.site import CLOSED, Looks, registration, set_registration
 from microblog.models.throttle import forgive
-from microblog.web import letters, limits, site_looks
+from microblog.web import lately, letters, limits, site_looks
+from microblog.web.admin.views import administrators_only
 from microblog.web.auth.views import start_session
-from microblog.web.extensions import login
 from microblog.web.first_run import agent, gate, nearby, reach
 from microblog.web.first_run.forms import AddressForm, CodeForm, OwnerForm, SiteForm, StartForm
 
@@ -105,7 +104,8 @@ def account() -> ResponseReturnValue:
             claim.take()
             release_email(user.email)
             db.session.add(user)
-            db.session.commit()
+            db.session.flush()
+            start_session(user, remember=False)
         except IntegrityError:
             db.session.rollback()
             if not gate.is_new():
@@ -114,7 +114,7 @@ def account() -> ResponseReturnValue:
                 raise
         else:
             current_app.logger.info("the site is claimed by %s, from %s", user.username, request.remote_addr)
-            start_session(user, remember=False)
+            lately.note()
             if not user.email_confirmed:
                 letters.ask_for_proof(user, user.email)
             return limits.know_device(make_response(redirect(url_for("first_run.site"))), user)
@@ -150,21 +150,14 @@ def _too_late() -> ResponseReturnValue:
     return redirect(url_for("posts.home"))
 
 
-def _administrators_only() -> ResponseReturnValue | None:
-    if gate.is_new():
-        return redirect(url_for("first_run.welcome"))
-    if not current_user.is_authenticated:
-        answer: ResponseReturnValue = login.unauthorized()
-        return answer
-    if not current_user.is_admin:
-        abort(403)
-    return None
+def _after_the_account() -> ResponseReturnValue | None:
+    return redirect(url_for("first_run.welcome")) if gate.is_new() else administrators_only()
 
 
 @blueprint.route("/site", methods=["GET", "POST"])
 def site() -> ResponseReturnValue:
     """What it is called, what it speaks, who may register."""
-    if answer := _administrators_only():
+    if answer := _after_the_account():
         return answer
     rules = registration()
     name = site_looks.fixed_name()
@@ -189,7 +182,7 @@ def site() -> ResponseReturnValue:
 @blueprint.route("/address", methods=["GET", "POST"])
 def address() -> ResponseReturnValue:
     """The name by which visitors come, and its certificate."""
-    if answer := _administrators_only():
+    if answer := _after_the_account():
         return answer
     form = AddressForm()
     good = ""
@@ -206,7 +199,7 @@ def address() -> ResponseReturnValue:
 @blueprint.get("/backups")
 def backups() -> ResponseReturnValue:
     """Where they are, and how to have them elsewhere."""
-    return _administrators_only() or _page("backups", page=agent.page("backups"))
+    return _after_the_account() or _page("backups", page=agent.page("backups"))
 
 
 def _page(step: str, **values: Any) -> str:
