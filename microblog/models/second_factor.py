@@ -11,12 +11,14 @@ import re
 import secrets
 import struct
 import time
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from flask import current_app
+from flask import current_app, g
 
+from microblog import units
 from microblog.database import TABLE_OPTIONS, db, field, utc_now
 from microblog.models.site import Setting
 from microblog.models.user import User, lock_accounts
@@ -150,10 +152,14 @@ def codes_left(user_id: int) -> int:
 
 
 def accept(user_id: int, code: str) -> bool:
-    """Whether this is a code that the account takes now: it is used up by that, and committed.
+    """Whether this is a code that the account takes now: it is used up by that, whatever becomes of the
+    request.
 
-    Two log-ins at once with the same code: one is let in.
+    Two log-ins at once with the same code: one is let in. A request that is begun again is still the one.
     """
+    used: set[tuple[int, str]] = g.setdefault("codes_used", set())
+    if units.is_again() and (user_id, code) in used:
+        return True
     factor = of(user_id)
     if factor is None:
         return False
@@ -169,9 +175,15 @@ def accept(user_id: int, code: str) -> bool:
         statement = sa.delete(RecoveryCode).where(
             RecoveryCode.digest == digest, RecoveryCode.user_id == user_id
         )
-    done = db.session.execute(statement.execution_options(synchronize_session=False))
-    db.session.commit()
-    return bool(done.rowcount)
+    if not units.run(partial(_use, statement)):
+        return False
+    used.add((user_id, code))
+    return True
+
+
+def _use(statement: Any) -> bool:
+    with db.engine.begin() as connection:
+        return bool(connection.execute(statement).rowcount)
 
 
 def _digest(user_id: int, code: str) -> str:

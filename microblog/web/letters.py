@@ -73,7 +73,10 @@ def deliver(to: str, reads: str | None, subject: object, template: str, **values
 
 
 def tell_change(user: User, to: str, what: str) -> None:
-    """Mail somebody that their password, address or second factor has changed: it may not have been them."""
+    """Mail somebody that their account has changed: it may not have been them.
+
+    :param what: ``password``, ``email``, ``second`` (a second factor), ``codes`` (of recovery).
+    """
     username, reads = user.username, user.locale or language()
     subject = _l("Your account was changed")
     later(lambda: deliver(to, reads, subject, "mail/changed.txt", username=username, what=what))

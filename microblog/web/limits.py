@@ -12,8 +12,8 @@ from flask import Response, current_app, request
 from itsdangerous import BadSignature, URLSafeSerializer
 from werkzeug.exceptions import TooManyRequests
 
-from microblog.models import User, tokens
-from microblog.models.throttle import Key, Limit, address, attempt
+from microblog.models import User, second_factor, tokens
+from microblog.models.throttle import Key, Limit, address, attempt, forgive
 
 LOGIN_HERE = Limit("log-in, account and address", 10, 15 * 60)
 LOGIN_ADDRESS = Limit("log-in, address", 50, 15 * 60)
@@ -80,6 +80,19 @@ def login_keys(name: str) -> tuple[Key, ...]:
     if device := _known_device(name):
         return (LOGIN_DEVICE.key(*device),)
     return LOGIN_ADDRESS.key(here), LOGIN_HERE.key(name, here), LOGIN_ACCOUNT.key(name)
+
+
+def is_code(user_id: int, text: str) -> bool:
+    """Whether that is a code of an account's second factor. It is used up by that.
+
+    :raises TooManyRequests: too many were wrong.
+    """
+    keys = SECOND.key(user_id), SECOND_DAY.key(user_id)
+    check(*keys)
+    if not second_factor.accept(user_id, text):
+        return False
+    forgive(*keys)
+    return True
 
 
 def visitor(limit: Limit) -> Key:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import socketserver
 import threading
 import time
@@ -13,10 +14,11 @@ from app_client import PASSWORD, Browser, token
 import microblog
 from microblog import protocol
 from microblog.database import db
+from microblog.errors import HostError
 from microblog.host import health
 from microblog.host.agent import logs, verbs
-from microblog.models import User
-from microblog.web import lately, strip
+from microblog.models import User, second_factor, site
+from microblog.web import lately, site_looks, strip
 from microblog.web.machine import findings, remedies, views
 
 PAGES = [
@@ -274,6 +276,33 @@ def test_what_was_written_is_kept_while_the_password_is_asked_for(long_ago, agen
     assert agent.last() == ("mail-test", {"to": "a@example.org"})
 
 
+def test_who_has_a_second_factor_gives_a_code_too(app, long_ago, agent):
+    with app.app_context():
+        user, seed = User.find("root1"), second_factor.new_seed()
+        codes = second_factor.turn_on(user, seed, 1)
+        db.session.commit()
+    page = press(long_ago, "/machine/mail", to="a@example.org")
+    assert 'name="own_code"' in page.text
+
+    def give(password, code, page):
+        data = {"to": "a@example.org", "own_password": password, "own_code": code}
+        return long_ago.post("/machine/mail", {"csrf_token": token(page), **data})
+
+    page = give(PASSWORD, "", page)
+    assert "Please enter the code." in page.text
+    # What is passed on is the form's alone.
+    assert page.text.count('name="own_code"') == page.text.count('name="to"') == 1
+    page = give("wrong horse", codes[0], page)
+    assert "This is not your password." in page.text
+    page = give(PASSWORD, "000000", page)
+    assert "This code is wrong" in page.text
+    assert not [verb for verb, _ in agent.asked if verb == "mail-test"]
+    assert give(PASSWORD, codes[0], page).headers["Location"] == "/machine/job"
+    assert agent.last() == ("mail-test", {"to": "a@example.org"})
+    with app.app_context():
+        assert second_factor.codes_left(User.find("root1").id) == second_factor.RECOVERY_CODES - 1
+
+
 def test_guesses_at_the_password_are_limited(long_ago, agent):
     page = press(long_ago, "/machine/do/backup")
     data = {"csrf_token": token(page), "own_password": "wrong horse"}
@@ -432,6 +461,35 @@ def test_an_upload(long_ago, agent, monkeypatch):
     agent.answers["upload-piece"] = "the upload is elsewhere!"
     wrong = send(0, b"x", headers=headers)
     assert (wrong.status_code, wrong.json) == (409, {"error": "the upload is elsewhere!"})
+
+
+def test_a_piece_that_is_refused_is_not_read(places):
+    """More of it than a socket holds: the agent says why, and hangs up."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(protocol.SOCKET))
+    listening.listen()
+
+    def refuse():
+        opened, _ = listening.accept()
+        while not opened.recv(1, socket.MSG_PEEK):
+            pass
+        with opened, opened.makefile("rb", buffering=0) as file:
+            file.readline()
+            opened.sendall(b'{"error": "no upload has begun", "hint": "choose the file again"}\n')
+
+    thread = threading.Thread(target=refuse)
+    thread.start()
+    with listening, pytest.raises(HostError, match="no upload has begun"):
+        protocol.ask("upload-piece", "ada", {"offset": 0, "length": 2**20}, bytes(2**20))
+    thread.join()
+
+
+def test_the_name_that_is_shown_is_the_sites(app, confirmed, agent):
+    with app.app_context():
+        site.set_looks(site.Looks("Our Garden"))
+        db.session.commit()
+        site_looks.forget()
+    assert 'value="Our Garden"' in confirmed.get("/machine/name").text
 
 
 def test_other_forms_take_no_more_than_before(admin):

@@ -6,11 +6,14 @@ import time
 from urllib.parse import unquote
 
 import pytest
+import sqlalchemy as sa
 from app_client import PASSWORD, Browser, token
+from pymysql.err import OperationalError as MySQLError
+from sqlalchemy.exc import OperationalError
 
 from microblog.database import db
-from microblog.models import User, second_factor, sessions
-from microblog.web import limits
+from microblog.models import User, second_factor, sessions, site
+from microblog.web import limits, site_looks
 from microblog.web.auth import half
 
 # RFC 6238, appendix B, of SHA-1: eight digits.
@@ -208,9 +211,18 @@ def test_pages_with_secrets_are_kept_nowhere(app, make_user, clock):
         assert not any(code.replace("-", "") in digest for digest in digests)
 
 
-def test_it_is_turned_off_with_the_password(app, susan):
-    assert "not your password" in susan.submit(f"{PAGE}/off", {"password": "wrong horse"}).text
-    assert susan.submit(f"{PAGE}/off", {"password": PASSWORD}).status_code == 302
+def test_it_is_turned_off_with_the_password_and_a_code(app, susan, clock):
+    """Else who has the password, and a browser that was left, could do without it from then on."""
+    code = code_of(susan.secret, clock)
+    # With a wrong password, no code is used up.
+    page = susan.submit(f"{PAGE}/off", {"password": "wrong horse", "code": code})
+    assert "not your password" in page.text
+    assert "used already" not in page.text
+    assert "Please enter the code." in susan.submit(f"{PAGE}/off", {"password": PASSWORD}).text
+    assert "used already" in susan.submit(f"{PAGE}/off", {"password": PASSWORD, "code": "000000"}).text
+    assert susan.get(PAGE).status_code == 200
+    assert susan.submit(f"{PAGE}/off", {"password": PASSWORD, "code": code}).status_code == 302
+    assert susan.get(f"{PAGE}/off").headers["Location"] == PAGE
     other = Browser(app)
     other.login()
     assert other.logged_in()
@@ -218,9 +230,11 @@ def test_it_is_turned_off_with_the_password(app, susan):
         assert second_factor.codes_left(User.find("susan").id) == 0
 
 
-def test_new_recovery_codes_take_the_place_of_the_old(app, susan):
-    assert "<samp>" not in susan.submit(f"{PAGE}/codes", {"password": "wrong horse"}).text
-    page = susan.submit(f"{PAGE}/codes", {"password": PASSWORD})
+def test_new_recovery_codes_take_the_place_of_the_old(app, susan, clock):
+    code = code_of(susan.secret, clock)
+    for wrong in ({"password": "wrong horse", "code": code}, {"password": PASSWORD, "code": "000000"}):
+        assert "<samp>" not in susan.submit(f"{PAGE}/codes", wrong).text
+    page = susan.submit(f"{PAGE}/codes", {"password": PASSWORD, "code": code})
     (new, *_) = re.findall(r"<samp>([0-9a-z-]{19})</samp>", page.text)
     other = Browser(app)
     other.login()
@@ -255,6 +269,83 @@ def test_half_a_log_in_ends_with_its_time_its_password_and_its_account(app, susa
         suspend(User.find("susan"))
         db.session.commit()
     assert suspended.get("/login/code").headers["Location"] == "/login"
+    with app.app_context():
+        from microblog.models.account import unsuspend
+
+        unsuspend(User.find("susan"))
+        db.session.commit()
+    reset = begun()
+    app.test_cli_runner().invoke(args=["user", "second-factor", "susan", "--off"])
+    # No code would be right: the password is enough by now.
+    assert reset.get("/login/code").headers["Location"] == "/login"
+    reset.login()
+    assert reset.logged_in()
+
+
+@pytest.fixture
+def commits():
+    """What the session has committed."""
+    seen = []
+
+    def note(session):
+        seen.append(session)
+
+    sa.event.listen(db.session, "after_commit", note)
+    yield seen
+    sa.event.remove(db.session, "after_commit", note)
+
+
+def test_each_step_is_one_commit(app, make_app, make_user, clock, commits):
+    """What is undone by a cluster is begun again, whole: half of it must not have been done."""
+    owner = Browser(make_app(claim_code="BCDFGHJK"))
+    owner.submit("/first-run", {"code": "BCDFGHJK"})
+    who = {"username": "ada", "email": "ada@example.org", "password": PASSWORD, "password2": PASSWORD}
+    commits.clear()
+    assert owner.submit("/first-run/account", who).headers["Location"] == "/first-run/site"
+    assert len(commits) == 1
+    make_user("susan")
+    browser = Browser(app)
+    browser.login()
+    commits.clear()
+    secret, _ = turn_on(browser, clock)
+    assert len(commits) == 1
+    assert browser.logged_in()
+    other = Browser(app)
+    other.login()
+    commits.clear()
+    second(other, code_of(secret, clock))
+    assert len(commits) == 1
+    assert other.logged_in()
+
+
+def test_a_log_in_that_is_begun_again_has_used_its_code_once(app, susan, clock, monkeypatch):
+    """The database undoes the log-in, as a cluster does where two meet; the code was taken before."""
+    other = Browser(app)
+    other.login()
+    begin, tries = User.start_session, []
+
+    def undone(*arguments):
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise OperationalError("COMMIT", {}, MySQLError(1213, "Deadlock found"))
+        begin(*arguments)
+
+    monkeypatch.setattr(User, "start_session", undone)
+    assert second(other, code_of(susan.secret, clock)).headers["Location"] == "/"
+    assert len(tries) == 2
+    assert other.logged_in()
+
+
+def test_an_app_shows_the_name_that_the_site_has(app, make_user, clock):
+    make_user("susan")
+    with app.app_context():
+        site.set_looks(site.Looks("Our Garden"))
+        db.session.commit()
+    browser = Browser(app)
+    browser.login()
+    with app.app_context():
+        site_looks.forget()
+    assert "otpauth://totp/Our%20Garden%3Asusan?" in browser.get(PAGE).text
 
 
 def test_guessing_codes_is_limited(app, susan, clock, monkeypatch):
@@ -285,13 +376,14 @@ def test_administrators_may_need_one(app, make_user, clock):
     assert mary.get("/admin").status_code == 200
     turn_on(susan, clock)
     susan.submit("/admin/second-factor/require", page="/admin")
-    assert mary.get("/admin").headers["Location"] == PAGE
+    for path in ("/admin", "/machine", "/first-run/site", "/first-run/address", "/first-run/backups"):
+        assert mary.get(path).headers["Location"] == PAGE, path
     assert mary.get("/").status_code == 200
     assert susan.get("/admin").status_code == 200
-    turn_on(mary, clock)
+    key, _ = turn_on(mary, clock)
     assert mary.get("/admin").status_code == 200
     susan.submit("/admin/second-factor/free", page="/admin")
-    mary.submit(f"{PAGE}/off", {"password": PASSWORD})
+    mary.submit(f"{PAGE}/off", {"password": PASSWORD, "code": code_of(key, clock)})
     assert mary.get("/admin").status_code == 200
 
 

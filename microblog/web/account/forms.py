@@ -4,8 +4,8 @@ from typing import Any
 
 from flask_login import current_user
 from flask_wtf import FlaskForm
-from wtforms import Field, PasswordField, SelectField, SubmitField, TextAreaField
-from wtforms.validators import InputRequired, ValidationError
+from wtforms import Field, PasswordField, SelectField, StringField, SubmitField, TextAreaField
+from wtforms.validators import InputRequired, StopValidation, ValidationError
 
 from microblog.i18n import LANGUAGES, _l
 from microblog.models import User
@@ -36,6 +36,19 @@ def own_password_field() -> PasswordField:
         ],
         render_kw={"autocomplete": "current-password"},
     )
+
+
+def own_code(form: FlaskForm, field: Field) -> None:
+    """A validator: a code of the visitor's second factor. It stands behind the password, and uses none up
+    where that is wrong."""
+    if any(other.errors for other in form):
+        raise StopValidation()
+    if not limits.is_code(current_user.id, field.data or ""):
+        raise ValidationError(_l("This code is wrong, or was used already."))
+
+
+def own_code_field() -> StringField:
+    return code_field(_l("Code"), _l("The six digits in your app, or one of your recovery codes."), own_code)
 
 
 class Language(SelectField):
@@ -88,11 +101,13 @@ class SecondFactorForm(FlaskForm):
 
 class TurnOffForm(FlaskForm):
     password = own_password_field()
+    code = own_code_field()
     submit = SubmitField(_l("Turn it off"))
 
 
 class NewCodesForm(FlaskForm):
     password = own_password_field()
+    code = own_code_field()
     submit = SubmitField(_l("Make new codes"))
 
 

@@ -1,9 +1,8 @@
 """The second factor of one's own account: turned on, off, and its recovery codes anew."""
 
-from flask import current_app, flash, make_response, redirect, render_template, session, url_for
+from flask import flash, make_response, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import login_required
-from flask_wtf import FlaskForm
 
 from microblog.database import db
 from microblog.i18n import _
@@ -13,6 +12,7 @@ from microblog.web.account.forms import NewCodesForm, SecondFactorForm, TurnOffF
 from microblog.web.account.views import blueprint
 from microblog.web.auth.views import is_remembered, start_session
 from microblog.web.extensions import own_account
+from microblog.web.site_looks import site_name
 
 # The secret that the page shows until its owner has typed a code of it.
 _SEED = "second_seed"
@@ -36,8 +36,6 @@ def second() -> ResponseReturnValue:
             codes = second_factor.turn_on(user, seed, step)
             # Who has logged in with the password alone does so again.
             sessions.end(user.id)
-            db.session.commit()
-            session.pop(_SEED, None)
             start_session(user, remember=is_remembered())
             letters.tell_change(user, user.email, "second")
             return _codes(codes)
@@ -45,7 +43,7 @@ def second() -> ResponseReturnValue:
     if not seed:
         seed = session[_SEED] = second_factor.new_seed()
     secret = second_factor.secret_of(seed)
-    address = second_factor.address(secret, user.username, current_app.config["SITE_NAME"])
+    address = second_factor.address(secret, user.username, site_name())
     page = render_template(
         "account/second_on.html",
         form=form,
@@ -60,6 +58,8 @@ def second() -> ResponseReturnValue:
 @login_required
 def second_off() -> ResponseReturnValue:
     user = own_account()
+    if second_factor.of(user.id) is None:
+        return redirect(url_for("account.second"))
     form = TurnOffForm()
     if form.validate_on_submit():
         if second_factor.turn_off(user.id):
@@ -80,12 +80,13 @@ def recovery_codes() -> ResponseReturnValue:
     if form.validate_on_submit():
         codes = second_factor.new_recovery_codes(user.id)
         db.session.commit()
+        letters.tell_change(user, user.email, "codes")
         return _codes(codes)
     return _form(_("New recovery codes"), form)
 
 
-def _form(title: str, form: FlaskForm) -> str:
-    return render_template("account/form.html", title=title, form=form, fields=[form.password])
+def _form(title: str, form: TurnOffForm | NewCodesForm) -> str:
+    return render_template("account/form.html", title=title, form=form, fields=[form.password, form.code])
 
 
 def _codes(codes: list[str]) -> ResponseReturnValue:

@@ -120,7 +120,8 @@ class LoginForm(FlaskForm):
     submit = SubmitField(_l("Log in"))
 
 
-def code_field(label: object, description: object) -> StringField:
+def code_field(label: object, description: object, *checks: Any) -> StringField:
+    """:param checks: validators, for who has typed one."""
     return StringField(
         label,
         description=description,
@@ -128,6 +129,7 @@ def code_field(label: object, description: object) -> StringField:
         validators=[
             InputRequired(_l("Please enter the code.")),
             Length(max=CODE_MAX, message=_l("This is no code.")),
+            *checks,
         ],
         render_kw={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"},
     )

@@ -9,7 +9,7 @@ import time
 from flask import session
 
 from microblog.database import db
-from microblog.models import User
+from microblog.models import User, second_factor
 from microblog.models.user import WHOLE
 
 _NAME = "half"
@@ -28,15 +28,17 @@ def of() -> tuple[User, bool] | None:
     except KeyError:
         return None
     user = db.session.get(User, number, options=[WHOLE])
-    # Suspended since, or with another password: from the beginning.
-    if time.time() > until or user is None or not user.is_active or fingerprint != _fingerprint(user):
-        end()
+    # Suspended since, with another password, or without a second factor: from the beginning.
+    if (
+        time.time() > until
+        or user is None
+        or not user.is_active
+        or fingerprint != _fingerprint(user)
+        or second_factor.of(user.id) is None
+    ):
+        del session[_NAME]
         return None
     return user, remember
-
-
-def end() -> None:
-    session.pop(_NAME, None)
 
 
 def _fingerprint(user: User) -> str:

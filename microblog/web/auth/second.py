@@ -5,8 +5,6 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from microblog.i18n import _
-from microblog.models import second_factor
-from microblog.models.throttle import forgive
 from microblog.web import limits
 from microblog.web.auth import half
 from microblog.web.auth.forms import CodeForm
@@ -25,11 +23,7 @@ def code() -> ResponseReturnValue:
     form = CodeForm()
     problem = None
     if form.validate_on_submit():
-        keys = limits.SECOND.key(user.id), limits.SECOND_DAY.key(user.id)
-        limits.check(*keys)
-        if second_factor.accept(user.id, form.code.data):
-            forgive(*keys)
-            half.end()
+        if limits.is_code(user.id, form.code.data):
             return finish_login(user, remember)
         problem = _("This code is wrong, or was used already.")
     response = make_response(render_template("auth/code.html", form=form, problem=problem))
