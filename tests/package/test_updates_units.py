@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from microblog.host.health import failed, monitors
 from microblog.host.health.status import Fact
 from microblog.host.machine import services
 from microblog.host.site import telling
-from microblog.host.updates import automatic, journal, packages
+from microblog.host.updates import automatic, journal, packages, sight
 from microblog.host.updates.journal import Change, Journal
 
 SITE = Change("microblog", "1", "2", "Microblog:stable")
@@ -30,6 +31,32 @@ def answers(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, said: str, 
         return subprocess.CompletedProcess((), code, said)
 
     monkeypatch.setattr(module, name, run)
+
+
+@pytest.mark.parametrize(
+    ("login", "first_run", "told"),
+    [
+        (200, 302, ""),
+        # Nobody has claimed it yet.
+        (302, 200, ""),
+        (302, 302, "302"),
+        (500, 302, "500"),
+        (302, 500, "302"),
+        (0, 0, "nothing"),
+    ],
+)
+def test_a_new_site_is_well_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, login: int, first_run: int, told: str
+) -> None:
+    codes = {"/login": login, "/first-run": first_run}
+    monkeypatch.setattr(sight.Config, "load", lambda _: None)
+    monkeypatch.setattr(sight.maintenance, "FLAG", tmp_path / "maintenance")
+    monkeypatch.setattr(sight.nginx, "installed", lambda: False)
+    monkeypatch.setattr(sight.front, "look", lambda _: SimpleNamespace(good=True))
+    monkeypatch.setattr(sight.supervisor, "answers", lambda: True)
+    monkeypatch.setattr(sight.front, "fetch", lambda _, path: codes[path])
+    said = sight.complaint()
+    assert said == (f"visitors who want to log in are answered {told}" if told else "")
 
 
 def test_what_apt_would_do_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,9 @@ from microblog.host.site import front, maintenance, nginx, supervisor
 # A version that answers once and then breaks is not well.
 _TIMES = 3
 _PAUSE_SECONDS = 1.0
-# A page that is made from templates, with what the database says.
-_PAGE = "/login"
+# Pages that are made from templates, with what the database says. While the site is new, the first leads to
+# the second; once it is claimed, the second leads away.
+_PAGES = ("/login", "/first-run")
 
 
 def switched_off() -> bool:
@@ -41,8 +42,9 @@ def complaint() -> str:
         return sight.text()
     if not supervisor.answers():
         return "the application does not answer"
-    if (code := front.fetch(config, _PAGE)) != http.client.OK:
-        return f"visitors who want to log in are answered {code or 'nothing'}"
+    codes = [front.fetch(config, page) for page in _PAGES]
+    if http.client.OK not in codes:
+        return f"visitors who want to log in are answered {codes[0] or 'nothing'}"
     return ""
 
 
