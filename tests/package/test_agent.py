@@ -305,6 +305,20 @@ def finish(unit: dict[str, str], work: Callable[..., Any] = verbs.do) -> Any:
     return jobs.last()
 
 
+def test_a_job_that_does_not_start_has_failed(unit: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And was not interrupted: no boot completes what has not begun."""
+
+    def run(*command: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.CompletedProcess(command, 1, "")
+
+    monkeypatch.setattr(jobs.services, "run", run)
+    monkeypatch.setattr(jobs.services, "log_of", lambda _: "its log")
+    assert request("setup") == {"error": "microblog-job.service does not start", "hint": "its log"}
+    last = request("job")["answer"]
+    assert (last["state"], last["hint"]) == ("failed", "its log")
+    assert not (jobs.RUN / "request.json").exists()
+
+
 def test_one_job_at_a_time(unit: dict[str, str]) -> None:
     begun = request("setup")["answer"]
     assert request("backup")["error"] == "another job goes on"

@@ -44,14 +44,18 @@ def start(verb: str, by: str, arguments: Mapping[str, Any]) -> Job:
         job: Job = {"id": secrets.token_hex(8), "verb": verb, "by": by, "state": "running", "lines": []}
         job.update(answer=None, error="", hint="", began=time.time(), ended=None)
         RUN.mkdir(mode=0o700, exist_ok=True)
+        _save(job)
         # They may hold a password: in memory, and deleted when the job has read them.
         files.write(
             _request(), json.dumps({"job": job, "with": dict(arguments)}), 0o600, os.getuid(), os.getgid()
         )
-        _save(job)
         if services.run("systemctl", "start", UNIT).returncode:
             _request().unlink(missing_ok=True)
-            raise HostError(f"{UNIT} does not start", services.log_of(UNIT))
+            error = HostError(f"{UNIT} does not start", services.log_of(UNIT))
+            _save(
+                {**job, "state": "failed", "error": error.message, "hint": error.hint, "ended": time.time()}
+            )
+            raise error
     return job
 
 
