@@ -14,6 +14,8 @@ from microblog.models.post import Post
 from microblog.models.tokens import Token
 from microblog.models.user import User
 
+# No domain ends so (RFC 2606): nothing is mailed there.
+NOWHERE = "@example.invalid"
 # Who was seen less long ago is not noted again.
 SEEN_AGAIN = timedelta(minutes=1)
 
@@ -51,8 +53,7 @@ def release_email(email: str, by: User | None = None) -> None:
     """
     holder = User.find(email)
     if holder is not None and holder is not by and not holder.email_confirmed:
-        # No domain ends so (RFC 2606): nothing is mailed there.
-        holder.email = f"unconfirmed-{holder.id}@example.invalid"
+        holder.email = f"unconfirmed-{holder.id}{NOWHERE}"
         db.session.flush()
 
 

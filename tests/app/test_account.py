@@ -406,10 +406,16 @@ def test_a_squatter_does_not_keep_the_owner_out(mailing, post, app):
     with app.app_context():
         assert User.find("victim@example.org").username == "susan"
         assert User.find("mallory").email.endswith(".invalid")
+    # Nothing is mailed where nobody can be.
+    assert post.arrived() == []
+    change = {"password": PASSWORD, "new": "another horse", "new2": "another horse"}
+    assert squatter.submit("/settings/password", change).headers["Location"] == "/settings"
+    squatter.submit("/settings/email/proof", page="/settings")
+    assert post.arrived() == []
     # Now it is hers.
     third = Browser(mailing[0], "https://example.org")
     assert "has an account already" in register(third, "pavel").text
-    answer = squatter.submit("/settings/email", {"email": "victim@example.org", "password": PASSWORD})
+    answer = squatter.submit("/settings/email", {"email": "victim@example.org", "password": "another horse"})
     assert "has an account already" in answer.text
 
 
