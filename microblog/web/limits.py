@@ -30,7 +30,7 @@ RESET_ADDRESS = Limit("reset, address", 20, 60 * 60)
 RESET_ACCOUNT = Limit("reset, account", 3, int(tokens.LIFETIME.total_seconds()))
 # Somebody at a computer that its owner has left.
 PASSWORD = Limit("password of a session", 10, 15 * 60)
-# Of who has the password already; three of a million codes are good at a time.
+# Of who has the password already; three of a million codes are good at a time. A known browser has its own.
 SECOND = Limit("code of a log-in, account", 10, 15 * 60)
 SECOND_DAY = Limit("code of a log-in, account and day", 50, 24 * 60 * 60)
 PROOF = Limit("links that prove an address", 3, int(tokens.LIFETIME.total_seconds()))
@@ -77,19 +77,21 @@ def login_keys(name: str) -> tuple[Key, ...]:
     """What a log-in under this name counts for. The name as it is written: whether a username and
     an address are of one account, or of any, must not show."""
     name, here = name.lower(), address(request.remote_addr)
-    if device := _known_device(name):
+    if device := _known_device(User.find(name)):
         return (LOGIN_DEVICE.key(*device),)
     return LOGIN_ADDRESS.key(here), LOGIN_HERE.key(name, here), LOGIN_ACCOUNT.key(name)
 
 
-def is_code(user_id: int, text: str) -> bool:
+def is_code(user: User, text: str) -> bool:
     """Whether that is a code of an account's second factor. It is used up by that.
 
     :raises TooManyRequests: too many were wrong.
     """
-    keys = SECOND.key(user_id), SECOND_DAY.key(user_id)
+    # Who has the password alone, and guesses on, does not keep its owner out.
+    whose = _known_device(user) or (user.id,)
+    keys = SECOND.key(*whose), SECOND_DAY.key(*whose)
     check(*keys)
-    if not second_factor.accept(user_id, text):
+    if not second_factor.accept(user.id, text):
         return False
     forgive(*keys)
     return True
@@ -113,12 +115,12 @@ def know_device(response: Response, user: User) -> Response:
     return response
 
 
-def _known_device(name: str) -> tuple[str, str] | None:
+def _known_device(user: User | None) -> tuple[str, str] | None:
+    """This browser, if the account's owner has logged in with it: the account, and which browser it is."""
     try:
         account, device = _signer().loads(request.cookies.get(_cookie_name(), ""))
     except (BadSignature, ValueError, TypeError):
         return None
-    user = User.find(name)
     return (account, device) if user is not None and _account(user) == account else None
 
 

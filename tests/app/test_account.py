@@ -10,11 +10,11 @@ from sqlalchemy import select
 
 from microblog.config import MailServer
 from microblog.database import db, utc_now
-from microblog.models import Token, User, tokens
+from microblog.models import Token, User, second_factor, tokens
 from microblog.models.site import OPEN, Looks, set_looks, set_registration
 from microblog.models.tokens import LIFETIME
 from microblog.web import browsers as browser_names
-from microblog.web import limits
+from microblog.web import letters, limits
 
 NEW = "another horse"
 
@@ -437,6 +437,22 @@ def test_a_reset_proves_an_address(visitor, post, app):
         assert User.find("susan").email_confirmed
 
 
+def test_a_reset_makes_a_browser_known_but_where_a_second_factor_is_asked_for(visitor, post, make_user, app):
+    make_user("susan")
+
+    def known():
+        ask(visitor)
+        answer = reset(visitor, post.link())
+        post.arrived()
+        return any(line.startswith("__Host-known=") for line in answer.headers.getlist("Set-Cookie"))
+
+    assert known()
+    with app.app_context():
+        second_factor.turn_on(User.find("susan"), second_factor.new_seed(), 1)
+        db.session.commit()
+    assert not known()
+
+
 def test_the_link_is_sent_again(visitor, post):
     register(visitor, "susan")
     post.arrived()
@@ -451,6 +467,22 @@ def test_a_new_password_is_told(visitor, post, make_user):
     reset(visitor, post.link())
     (message,) = post.arrived()
     assert "the password of your account" in message.get_content()
+
+
+@pytest.mark.parametrize(
+    "what, told",
+    [
+        ("email", "the e-mail address of your account"),
+        ("second", "the second factor of your account"),
+        ("codes", "new recovery codes were made for your account"),
+    ],
+)
+def test_other_changes_are_told(mailing, post, make_user, what, told):
+    make_user("susan")
+    with mailing[0].test_request_context(base_url="https://example.org"):
+        letters.tell_change(User.find("susan"), "susan@example.org", what)
+    (message,) = post.arrived()
+    assert told in message.get_content()
 
 
 @pytest.mark.parametrize("email", ["first..last@example.org", ".susan@example.org", "o'hara+x@example.org"])

@@ -43,7 +43,7 @@ def own_code(form: FlaskForm, field: Field) -> None:
     where that is wrong."""
     if any(other.errors for other in form):
         raise StopValidation()
-    if not limits.is_code(current_user.id, field.data or ""):
+    if not limits.is_code(own_account(), field.data or ""):
         raise ValidationError(_l("This code is wrong, or was used already."))
 
 

@@ -23,7 +23,7 @@ def code() -> ResponseReturnValue:
     form = CodeForm()
     problem = None
     if form.validate_on_submit():
-        if limits.is_code(user.id, form.code.data):
+        if limits.is_code(user, form.code.data):
             return finish_login(user, remember)
         problem = _("This code is wrong, or was used already.")
     response = make_response(render_template("auth/code.html", form=form, problem=problem))
