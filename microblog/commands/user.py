@@ -17,6 +17,7 @@ from microblog.errors import HostError
 from microblog.models import User, account, second_factor, sessions, unfinished
 from microblog.models.paging import pieces
 from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
+from microblog.models.site import looks
 from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _password(about: tuple[str, ...], generate: bool, from_stdin: bool) -> str:
         text = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     if not PASSWORD_MIN <= len(text) <= PASSWORD_MAX:
         raise HostError(f"a password has {PASSWORD_MIN} to {PASSWORD_MAX} characters", "choose another one")
-    if easy_to_guess(text, current_app.config["SITE_NAME"], *about):
+    if easy_to_guess(text, current_app.config["SITE_NAME"], looks().name, *about):
         raise HostError("that password is too easy to guess", "three or four words make a good one")
     return text
 

@@ -4,7 +4,7 @@ import pytest
 
 from microblog.database import db
 from microblog.errors import HostError
-from microblog.models import Post, User
+from microblog.models import Post, User, site
 
 GOOD = "correct horse"
 
@@ -27,6 +27,15 @@ def test_add_an_administrator(run, client):
     run("add", "--admin", "--password-stdin", "Susan", "Susan@example.org", stdin=f"{GOOD}\n")
     client.login("susan", GOOD)
     assert client.get("/admin").status_code == 200
+
+
+def test_the_sites_name_is_no_password(app, run):
+    """The one that was set in the browser neither."""
+    with app.app_context():
+        site.set_looks(site.Looks("Our Garden"))
+        db.session.commit()
+    with pytest.raises(HostError, match="easy to guess"):
+        run("add", "--password-stdin", "susan", "susan@example.org", stdin="ourgarden1\n")
 
 
 def test_add_asks_twice(run, client):
