@@ -7,6 +7,8 @@ neither holds (OWASP calls this device cookies).
 """
 
 import secrets
+from collections.abc import Callable
+from typing import Any
 
 from flask import Response, current_app, request
 from itsdangerous import BadSignature, URLSafeSerializer
@@ -77,7 +79,7 @@ def login_keys(name: str) -> tuple[Key, ...]:
     """What a log-in under this name counts for. The name as it is written: whether a username and
     an address are of one account, or of any, must not show."""
     name, here = name.lower(), address(request.remote_addr)
-    if device := _known_device(User.find(name)):
+    if device := _known_device(lambda: User.find(name)):
         return (LOGIN_DEVICE.key(*device),)
     return LOGIN_ADDRESS.key(here), LOGIN_HERE.key(name, here), LOGIN_ACCOUNT.key(name)
 
@@ -88,7 +90,7 @@ def is_code(user: User, text: str) -> bool:
     :raises TooManyRequests: too many were wrong.
     """
     # Who has the password alone, and guesses on, does not keep its owner out.
-    whose = _known_device(user) or (user.id,)
+    whose = _known_device(lambda: user, _since(second_factor.of(user.id))) or (user.id,)
     keys = SECOND.key(*whose), SECOND_DAY.key(*whose)
     check(*keys)
     if not second_factor.accept(user.id, text):
@@ -102,11 +104,14 @@ def visitor(limit: Limit) -> Key:
     return limit.key(address(request.remote_addr))
 
 
-def know_device(response: Response, user: User) -> Response:
-    """Let the browser keep that this account's owner has logged in with it."""
+def know_device(response: Response, user: User, factor: Any = None) -> Response:
+    """Let the browser keep that this account's owner has logged in with it.
+
+    :param factor: the second factor of which they have given a code.
+    """
     response.set_cookie(
         _cookie_name(),
-        _signer().dumps([_account(user), secrets.token_hex(8)]),
+        _signer().dumps([_account(user), secrets.token_hex(8), _since(factor)]),
         max_age=_DEVICE_DAYS * 86400,
         secure=bool(current_app.config["SESSION_COOKIE_SECURE"]),
         httponly=True,
@@ -115,13 +120,25 @@ def know_device(response: Response, user: User) -> Response:
     return response
 
 
-def _known_device(user: User | None) -> tuple[str, str] | None:
-    """This browser, if the account's owner has logged in with it: the account, and which browser it is."""
+def _known_device(find: Callable[[], User | None], since: str = "") -> tuple[str, str] | None:
+    """This browser, if an account's owner has logged in with it.
+
+    :param find: gives the account.
+    :param since: which second factor they must have given a code of.
+    :return: the account, and which browser it is.
+    """
     try:
-        account, device = _signer().loads(request.cookies.get(_cookie_name(), ""))
+        account, device, *given = _signer().loads(request.cookies.get(_cookie_name(), ""))
     except (BadSignature, ValueError, TypeError):
         return None
+    if since and given != [since]:
+        return None
+    user = find()
     return (account, device) if user is not None and _account(user) == account else None
+
+
+def _since(factor: Any) -> str:
+    return factor.created_at.isoformat() if factor else ""
 
 
 def _account(user: User) -> str:

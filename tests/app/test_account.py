@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from microblog.config import MailServer
 from microblog.database import db, utc_now
-from microblog.models import Token, User, second_factor, tokens
+from microblog.models import Token, User, tokens
 from microblog.models.site import OPEN, Looks, set_looks, set_registration
 from microblog.models.tokens import LIFETIME
 from microblog.web import browsers as browser_names
@@ -435,22 +435,6 @@ def test_a_reset_proves_an_address(visitor, post, app):
     reset(visitor, post.link())
     with app.app_context():
         assert User.find("susan").email_confirmed
-
-
-def test_a_reset_makes_a_browser_known_but_where_a_second_factor_is_asked_for(visitor, post, make_user, app):
-    make_user("susan")
-
-    def known():
-        ask(visitor)
-        answer = reset(visitor, post.link())
-        post.arrived()
-        return any(line.startswith("__Host-known=") for line in answer.headers.getlist("Set-Cookie"))
-
-    assert known()
-    with app.app_context():
-        second_factor.turn_on(User.find("susan"), second_factor.new_seed(), 1)
-        db.session.commit()
-    assert not known()
 
 
 def test_the_link_is_sent_again(visitor, post):

@@ -348,7 +348,13 @@ def test_an_app_shows_the_name_that_the_site_has(app, make_user, clock):
     assert "otpauth://totp/Our%20Garden%3Asusan?" in browser.get(PAGE).text
 
 
-def test_guessing_codes_is_limited(app, susan, clock, monkeypatch):
+def test_guessing_codes_is_limited(app, make_user, clock, monkeypatch):
+    make_user("susan")
+    before, susan = Browser(app), Browser(app)
+    for one in (before, susan):
+        one.login()
+    susan.secret, _ = turn_on(susan, clock)
+    before.login()
     monkeypatch.setattr(limits, "SECOND", limits.Limit("code of a log-in, account", 2, 900))
     other = Browser(app)
     other.login()
@@ -359,7 +365,9 @@ def test_guessing_codes_is_limited(app, susan, clock, monkeypatch):
     third = Browser(app)
     third.login()
     assert second(third, code_of(susan.secret, clock)).status_code == 429
-    # Its owner gets in all the same, with a browser in which they have logged in before.
+    # Nor is one known that knew the password before.
+    assert second(before, code_of(susan.secret, clock)).status_code == 429
+    # Its owner gets in all the same, with a browser in which they have given a code before.
     susan.logout()
     susan.login()
     second(susan, code_of(susan.secret, clock))

@@ -1,13 +1,13 @@
 """The second factor of one's own account: turned on, off, and its recovery codes anew."""
 
-from flask import flash, make_response, redirect, render_template, session, url_for
+from flask import Response, flash, make_response, redirect, render_template, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import login_required
 
 from microblog.database import db
 from microblog.i18n import _
 from microblog.models import second_factor, sessions
-from microblog.web import letters
+from microblog.web import letters, limits
 from microblog.web.account.forms import NewCodesForm, SecondFactorForm, TurnOffForm
 from microblog.web.account.views import blueprint
 from microblog.web.auth.views import is_remembered, start_session
@@ -38,7 +38,7 @@ def second() -> ResponseReturnValue:
             sessions.end(user.id)
             start_session(user, remember=is_remembered())
             letters.tell_change(user, user.email, "second")
-            return _codes(codes)
+            return limits.know_device(_codes(codes), user, second_factor.of(user.id))
         form.code.errors = [*form.code.errors, _("This is not the code of this moment.")]
     if not seed:
         seed = session[_SEED] = second_factor.new_seed()
@@ -89,11 +89,11 @@ def _form(title: str, form: TurnOffForm | NewCodesForm) -> str:
     return render_template("account/form.html", title=title, form=form, fields=[form.password, form.code])
 
 
-def _codes(codes: list[str]) -> ResponseReturnValue:
+def _codes(codes: list[str]) -> Response:
     return _private(render_template("account/recovery_codes.html", codes=codes))
 
 
-def _private(page: str) -> ResponseReturnValue:
+def _private(page: str) -> Response:
     response = make_response(page)
     response.headers["Cache-Control"] = "no-store"
     return response

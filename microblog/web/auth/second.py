@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from microblog.i18n import _
+from microblog.models import second_factor
 from microblog.web import limits
 from microblog.web.auth import half
 from microblog.web.auth.forms import CodeForm
@@ -24,7 +25,7 @@ def code() -> ResponseReturnValue:
     problem = None
     if form.validate_on_submit():
         if limits.is_code(user, form.code.data):
-            return finish_login(user, remember)
+            return finish_login(user, remember, second_factor.of(user.id))
         problem = _("This code is wrong, or was used already.")
     response = make_response(render_template("auth/code.html", form=form, problem=problem))
     response.headers["Cache-Control"] = "no-store"

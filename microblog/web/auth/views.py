@@ -128,13 +128,16 @@ def login() -> ResponseReturnValue:
     )
 
 
-def finish_login(user: User, remember: bool) -> ResponseReturnValue:
-    """Log somebody in who has shown all that their account asks for, and go where they wanted to."""
+def finish_login(user: User, remember: bool, factor: Any = None) -> ResponseReturnValue:
+    """Log somebody in who has shown all that their account asks for, and go where they wanted to.
+
+    :param factor: the second one, where it does.
+    """
     start_session(user, remember)
     if user.is_admin:
         lately.note()
     target = safe_path(request.args.get("next")) or url_for("posts.home")
-    return limits.know_device(make_response(redirect(target)), user)
+    return limits.know_device(make_response(redirect(target)), user, factor)
 
 
 @blueprint.post("/logout")
