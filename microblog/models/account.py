@@ -12,7 +12,7 @@ from microblog.models.follow import Follow
 from microblog.models.paging import pieces
 from microblog.models.post import Post
 from microblog.models.tokens import Token
-from microblog.models.user import User
+from microblog.models.user import User, lock_accounts
 
 # No domain ends so (RFC 2606): nothing is mailed there.
 NOWHERE = "@example.invalid"
@@ -76,10 +76,20 @@ def keep_waiting(user: User) -> None:
     user.suspended_at, user.waiting = utc_now(), True
 
 
-def unsuspend(user: User) -> None:
-    """Let them back in, when all they wrote is there to be found; likewise."""
+def still_waits(user: User) -> bool:
+    """Whether an administrator has yet to let this account in; nobody else does so until the transaction
+    ends."""
+    lock_accounts(user.id)
+    return bool(db.session.execute(sa.select(User.waiting).where(User.id == user.id)).scalar())
+
+
+def unsuspend(user: User) -> bool:
+    """Let them back in, when all they wrote is there to be found; likewise.
+
+    :return: False if they were in, on their way, or gone.
+    """
     db.session.flush()
-    unfinished.unsuspend(user.id)
+    return unfinished.unsuspend(user.id)
 
 
 def export_account(user: User) -> Iterator[tuple[str, Any]]:

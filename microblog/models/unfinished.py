@@ -58,10 +58,15 @@ def suspend(user_id: int) -> None:
         _begin(user_id, SUSPEND)
 
 
-def unsuspend(user_id: int) -> None:
-    """Let them back in, with all that they wrote; the caller commits."""
-    if lock_accounts(user_id).get(user_id) is False and _task(user_id) not in (UNSUSPEND, DELETE):
-        _begin(user_id, UNSUSPEND)
+def unsuspend(user_id: int) -> bool:
+    """Let them back in, with all that they wrote; the caller commits.
+
+    :return: whether that was to be done.
+    """
+    if lock_accounts(user_id).get(user_id) is not False or _task(user_id) in (UNSUSPEND, DELETE):
+        return False
+    _begin(user_id, UNSUSPEND)
+    return True
 
 
 def delete(user_id: int) -> None:

@@ -7,8 +7,10 @@ from app_client import PASSWORD, Browser, token
 
 from microblog.database import db, utc_now
 from microblog.models import Invitation, Post, Setting, User, invitations
+from microblog.models.account import keep_waiting
 from microblog.models.directory import SIZE
 from microblog.web import letters
+from microblog.web.admin import views
 
 POSTS = [
     *("/admin/user/susan/suspend", "/admin/user/susan/unsuspend", "/admin/post/1/delete"),
@@ -325,6 +327,35 @@ def test_no_more_invitations_than_the_page_shows(app, admin, monkeypatch):
         number = invitations.good()[0].id
     admin.submit(f"/admin/invitations/{number}/withdraw", page="/admin/registration")
     assert invite(admin)
+
+
+def test_of_two_administrators_the_faster_one_has_decided(app, admin, monkeypatch):
+    """Whoever is let in while another one's page still shows them waiting is neither refused nor let in
+    again."""
+    rules(admin, "open", approval="y")
+    Browser(app).register("david")
+    found = views._find
+
+    def slow(username):
+        user = found(username)
+        with db.engine.begin() as connection:
+            connection.execute(
+                sa.update(User.__table__)
+                .where(User.__table__.c.id == user.id)
+                .values(waiting=False, suspended_at=None)
+            )
+        return user
+
+    told = []
+    monkeypatch.setattr(views.letters, "tell_welcome", told.append)
+    monkeypatch.setattr(views, "_find", slow)
+    assert admin.submit("/admin/user/david/refuse", page="/admin").status_code == 404
+    with app.app_context():
+        assert User.find("david").is_active
+        keep_waiting(User.find("david"))
+        db.session.commit()
+    assert admin.submit("/admin/user/david/unsuspend", page="/admin").status_code == 302
+    assert told == []
 
 
 def test_who_was_invited_need_not_wait(app, admin):

@@ -158,6 +158,7 @@ def test_of_two_at_once_one_is_let_in(app, susan, clock):
             with app.app_context():
                 barrier.wait()
                 taken.append(second_factor.accept(number, tried))
+                db.session.commit()
 
         threads = [threading.Thread(target=try_it) for _ in range(4)]
         for thread in threads:

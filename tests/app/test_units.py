@@ -11,15 +11,17 @@ import pytest
 import sqlalchemy as sa
 from app_client import PASSWORD, SECRET_KEY, Browser, token
 from database_proxy import Proxy
+from pymysql.err import OperationalError as ServerError
 from sqlalchemy.exc import OperationalError
 
 from microblog import create_app, units
 from microblog.config import Config
 from microblog.database import db, utc_now
-from microblog.models import Post, User, post, throttle
+from microblog.models import Post, User, account, post, second_factor, throttle
 from microblog.models.follow import Follow
 from microblog.models.sessions import Session
-from microblog.web import limits
+from microblog.mysql import LazyConnection
+from microblog.web import letters, limits
 
 NEEDS = database_servers.NEEDS
 # It has a server of its own.
@@ -74,6 +76,36 @@ def other(engine):
     connection.begin()
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def undo(monkeypatch):
+    """Have the next commit after such a statement undone, as for another node's sake.
+
+    :return: the function that asks for it; which adds the statement to ``met`` when it was.
+    """
+    query, commit = LazyConnection.query, LazyConnection.commit
+
+    def ask(statement):
+        ask.wanted = statement
+
+    ask.wanted, ask.met = "", []
+
+    def note(self, sql, *rest):
+        if ask.wanted and ask.wanted in str(sql):
+            self.doomed, ask.wanted = ask.wanted, ""
+        return query(self, sql, *rest)
+
+    def lose(self):
+        if doomed := self.__dict__.pop("doomed", ""):
+            self.rollback()
+            ask.met.append(doomed)
+            raise ServerError(1213, "Deadlock found when trying to get lock")
+        commit(self)
+
+    monkeypatch.setattr(LazyConnection, "query", note)
+    monkeypatch.setattr(LazyConnection, "commit", lose)
+    return ask
 
 
 def posts(site):
@@ -199,6 +231,86 @@ def test_what_is_safe_twice(site, path, column):
     with site.app.app_context():
         assert User.find("david").followers_count == (1 if column else 0)
         assert db.session.query(Session).count() == (1 if column else 0)
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["undone", "unanswered"])
+def test_who_is_let_in_is_told_once(site, undo, monkeypatch, answered):
+    """Though the commit was undone at first, or was not answered."""
+    told = []
+    monkeypatch.setattr(letters, "tell_welcome", lambda user: told.append(user.username))
+    with site.app.app_context():
+        User.find("susan").is_admin = True
+        account.keep_waiting(User.find("david"))
+        db.session.commit()
+    page = site.susan.get("/admin")
+    if answered:
+        undo("DELETE FROM unfinished")
+    else:
+        site.proxy.before = False
+        arm(site, b"DELETE FROM unfinished")
+    form = {"csrf_token": token(page)}
+    assert site.susan.post("/admin/user/david/unsuspend", form).status_code == 302
+    assert undo.met if answered else site.proxy.lost
+    assert told == ["david"]
+    with site.app.app_context():
+        assert User.find("david").is_active
+
+
+def turn_second_factor_on(site):
+    """:return: susan's number, and her recovery codes."""
+    with site.app.app_context():
+        user = User.find("susan")
+        codes = second_factor.turn_on(user, second_factor.new_seed(), 0)
+        db.session.commit()
+        return user.id, codes
+
+
+def test_a_recovery_code_is_used_by_the_log_in_or_not_at_all(site, undo):
+    number, codes = turn_second_factor_on(site)
+    browser = Browser(site.app)
+    browser.login()
+    undo("INSERT INTO sessions")
+    answer = browser.submit("/login/code", {"code": codes[0]})
+    assert undo.met
+    assert answer.status_code == 302
+    assert browser.logged_in()
+    with site.app.app_context():
+        assert second_factor.codes_left(number) == second_factor.RECOVERY_CODES - 1
+        for limit in (limits.SECOND, limits.SECOND_DAY):
+            assert db.session.get(throttle.Attempts, limit.key(number).digest).made == 0
+
+
+def test_who_turns_a_second_factor_on_sees_the_codes(site, undo):
+    page = site.susan.get("/settings/second-factor")
+    with site.susan.client.session_transaction() as session:
+        seed = session["second_seed"]
+    with site.app.app_context():
+        code = second_factor.totp(second_factor.secret_of(seed), int(time.time()) // 30)
+    undo("INSERT INTO sessions")
+    form = {"csrf_token": token(page), "code": code, "password": PASSWORD}
+    answer = site.susan.post("/settings/second-factor", form)
+    assert undo.met
+    assert len(re.findall(r"<samp>[0-9a-z-]{19}</samp>", answer.text)) == second_factor.RECOVERY_CODES
+    assert site.susan.logged_in()
+
+
+def test_a_site_is_claimed_by_who_is_logged_in_then(engine, undo):
+    settings = {"secret_key": SECRET_KEY, "database_url": engine.app.config["SQLALCHEMY_DATABASE_URI"]}
+    app = create_app(Config(**settings, claim_code="BCDFGHJK"))
+    owner = Browser(app)
+    owner.submit("/first-run", {"code": "BCDFGHJK"})
+    undo("INSERT INTO sessions")
+    form = {"username": "ada", "email": "ada@example.org", "password": PASSWORD, "password2": PASSWORD}
+    try:
+        answer = owner.submit("/first-run/account", form)
+        assert undo.met
+        assert answer.headers["Location"] == "/first-run/site"
+        assert owner.get("/first-run/site").status_code == 200
+    finally:
+        with app.app_context():
+            for table in ("sessions", "settings", "users"):
+                db.session.execute(db.metadata.tables[table].delete())
+            db.session.commit()
 
 
 def test_two_clicks_are_one_post(site):

@@ -36,6 +36,7 @@ def second() -> ResponseReturnValue:
             codes = second_factor.turn_on(user, seed, step)
             # Who has logged in with the password alone does so again.
             sessions.end(user.id)
+            # Commits it all: nobody is left with codes that were never shown. The seed goes with the session.
             start_session(user, remember=is_remembered())
             letters.tell_change(user, user.email, "second")
             return limits.know_device(_codes(codes), user, second_factor.of(user.id))

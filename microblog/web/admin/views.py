@@ -7,6 +7,7 @@ from flask import (
     abort,
     current_app,
     flash,
+    g,
     make_response,
     redirect,
     render_template,
@@ -81,20 +82,24 @@ def suspend(username: str) -> ResponseReturnValue:
 @units.safe_twice
 def unsuspend(username: str) -> ResponseReturnValue:
     user = _find(username)
-    name, waited = user.username, user.waiting
-    account.unsuspend(user)
+    # Where this is begun again, it may have been done.
+    name, waited = user.username, g.setdefault("waited", user.waiting)
+    let_in = account.unsuspend(user) or units.is_again()
+    if waited and not let_in:
+        # Another administrator was faster.
+        return _back()
     if waited:
         answer = _done("let in", name, _("%(name)s is let in.", name=name))
         letters.tell_welcome(user)
         return answer
-    return _done("let back in", user.username, _("%(name)s may come back.", name=user.username))
+    return _done("let back in", name, _("%(name)s may come back.", name=name))
 
 
 @blueprint.post("/user/<username>/refuse")
 def refuse(username: str) -> ResponseReturnValue:
     """An account that waits to be let in is not."""
     user = _find(username)
-    if not user.waiting:
+    if not account.still_waits(user):
         abort(404)
     name = user.username
     account.delete_account(user)

@@ -105,6 +105,7 @@ def account() -> ResponseReturnValue:
             release_email(user.email)
             db.session.add(user)
             db.session.flush()
+            # Commits it all: who has claimed the site is logged in.
             start_session(user, remember=False)
         except IntegrityError:
             db.session.rollback()
