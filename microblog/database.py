@@ -10,6 +10,7 @@ import click
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
@@ -69,6 +70,20 @@ def reading() -> Iterator[Any]:
     else:
         with db.engine.connect() as connection:
             yield connection
+
+
+def upsert(connection: Any, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:
+    """Make a row, or change the one that has this key.
+
+    In one statement: who looks first for a row that is not there, to lock or delete it, keeps others from
+    making theirs, on MySQL and MariaDB.
+    """
+    if connection.dialect.name == "sqlite":
+        insert: Any = sqlite.insert(table).values({**key, **values})
+        statement = insert.on_conflict_do_update(index_elements=list(key), set_=values)
+    else:
+        statement = mysql.insert(table).values({**key, **values}).on_duplicate_key_update(values)
+    connection.execute(statement)
 
 
 def utc_now() -> datetime:

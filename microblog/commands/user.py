@@ -3,7 +3,7 @@
 import json
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +12,7 @@ from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+from microblog import units
 from microblog.database import db
 from microblog.errors import HostError
 from microblog.models import User, account, second_factor, sessions, unfinished
@@ -65,15 +66,18 @@ def add(name: str, email: str, admin: bool, generate: bool, password_stdin: bool
         if User.find(text):
             raise HostError(f"{text} has an account already", "microblog user list shows all")
     password = _password((name, email), generate, password_stdin)
-    user = User(name, email, password)
-    user.is_admin = admin
-    db.session.add(user)
+
+    def work() -> str:
+        user = User(name, email, password)
+        user.is_admin = admin
+        db.session.add(user)
+        return f"{name} has an account{' and is an administrator' if admin else ''}"
+
     try:
-        db.session.commit()
+        _do(work, twice=False)
     except IntegrityError:
         db.session.rollback()
         raise HostError(f"{name} or {email} has an account since just now", "microblog user list") from None
-    click.echo(f"{name} has an account{' and is an administrator' if admin else ''}")
     _show(password, generate)
 
 
@@ -84,9 +88,13 @@ def password(name: str, generate: bool, password_stdin: bool) -> None:
     """Set a new password; whoever is logged in with the old one is logged out."""
     user = _find(name)
     new = _password((user.username, user.email), generate, password_stdin)
-    user.set_password(new)
-    db.session.commit()
-    click.echo(f"{user.username} has a new password")
+
+    def work() -> str:
+        user = _find(name)
+        user.set_password(new)
+        return f"{user.username} has a new password"
+
+    _do(work)
     _show(new, generate)
 
 
@@ -97,10 +105,15 @@ def second(name: str, off: bool) -> None:
     """Tell whether somebody has a second factor, or reset it."""
     user = _find(name)
     if off:
-        had = second_factor.turn_off(user.id)
-        # Who has the telephone may have more.
-        sessions.end(user.id)
-        _commit(f"{user.username} {'has no second factor any more' if had else 'had no second factor'}")
+
+        def work() -> str:
+            user = _find(name)
+            had = second_factor.turn_off(user.id)
+            # Who has the telephone may have more.
+            sessions.end(user.id)
+            return f"{user.username} {'has no second factor any more' if had else 'had no second factor'}"
+
+        _do(work)
     elif second_factor.of(user.id) is None:
         click.echo(f"{user.username} has no second factor")
     else:
@@ -111,36 +124,52 @@ def second(name: str, off: bool) -> None:
 @click.argument("name")
 def promote(name: str) -> None:
     """Make somebody an administrator."""
-    user = _find(name)
-    user.is_admin = True
-    _commit(f"{user.username} is an administrator")
+
+    def work() -> str:
+        user = _find(name)
+        user.is_admin = True
+        return f"{user.username} is an administrator"
+
+    _do(work)
 
 
 @group.command()
 @click.argument("name")
 def demote(name: str) -> None:
     """Make an administrator an ordinary user."""
-    user = _find(name)
-    user.is_admin = False
-    _commit(f"{user.username} is no administrator")
+
+    def work() -> str:
+        user = _find(name)
+        user.is_admin = False
+        return f"{user.username} is no administrator"
+
+    _do(work)
 
 
 @group.command()
 @click.argument("name")
 def suspend(name: str) -> None:
     """Log somebody out and keep them out; their posts are shown on their own page alone."""
-    user = _find(name)
-    account.suspend(user)
-    _commit(f"{user.username} is suspended")
+
+    def work() -> str:
+        user = _find(name)
+        account.suspend(user)
+        return f"{user.username} is suspended"
+
+    _do(work)
 
 
 @group.command()
 @click.argument("name")
 def unsuspend(name: str) -> None:
     """Let somebody back in."""
-    user = _find(name)
-    account.unsuspend(user)
-    _commit(f"{user.username} is not suspended")
+
+    def work() -> str:
+        user = _find(name)
+        account.unsuspend(user)
+        return f"{user.username} is not suspended"
+
+    _do(work)
 
 
 @group.command()
@@ -152,8 +181,12 @@ def delete(name: str, yes: bool) -> None:
     username = user.username
     if not yes:
         click.confirm(f"Delete {username} and {user.posts_count} posts?", abort=True)
-    account.delete_account(user)
-    _commit(f"{username} is deleted")
+
+    def work() -> str:
+        account.delete_account(_find(username))
+        return f"{username} is deleted"
+
+    _do(work, twice=False)
 
 
 @group.command("list")
@@ -184,8 +217,19 @@ def _find(name: str) -> User:
     return user
 
 
-def _commit(message: str) -> None:
-    db.session.commit()
+def _do(work: Callable[[], str], *, twice: bool = True) -> None:
+    """Do something to an account, and say so.
+
+    :param work: does it, and gives what is said then.
+    :param twice: whether it may be done again though it was, or may have been, done.
+    """
+
+    def unit() -> str:
+        message = work()
+        db.session.commit()
+        return message
+
+    message = units.run(unit, twice=twice)
     unfinished.work_off()
     click.echo(message)
 

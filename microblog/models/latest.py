@@ -7,9 +7,8 @@ and nothing of what is to be seen: a feed reads the posts themselves.
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, sqlite
 
-from microblog.database import TABLE_OPTIONS, db, field
+from microblog.database import TABLE_OPTIONS, db, field, upsert
 from microblog.models.user import lock_accounts
 
 # A sweep looks through this many of the latest posts.
@@ -35,14 +34,7 @@ _LATEST: Any = LatestPost.__table__
 
 def note(connection: Any, author_id: int, post_id: int) -> None:
     """An author, whose account is locked, has written this post; the caller commits."""
-    values = {"author_id": author_id, "post_id": post_id}
-    # One statement: who looks first and finds no row would keep others from making theirs.
-    if connection.dialect.name == "sqlite":
-        insert = sqlite.insert(_LATEST).values(values)
-        statement: Any = insert.on_conflict_do_update(index_elements=["author_id"], set_={"post_id": post_id})
-    else:
-        statement = mysql.insert(_LATEST).values(values).on_duplicate_key_update(post_id=post_id)
-    connection.execute(statement)
+    upsert(connection, _LATEST, {"author_id": author_id}, {"post_id": post_id})
 
 
 def renew(author_id: int) -> None:
@@ -57,8 +49,11 @@ def renew(author_id: int) -> None:
 
 
 def forget(author_id: int) -> None:
-    """Let nobody find an author here; the caller commits."""
-    db.session.execute(sa.delete(_LATEST).where(_LATEST.c.author_id == author_id))
+    """Let nobody find an author here, whose account is locked; the caller commits."""
+    mine = _LATEST.c.author_id == author_id
+    # A row that is not there is not looked for by a DELETE: that would keep others from making theirs.
+    if db.session.execute(sa.select(_LATEST.c.post_id).where(mine)).first():
+        db.session.execute(sa.delete(_LATEST).where(mine))
 
 
 def sweep() -> None:

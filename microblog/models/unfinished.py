@@ -6,13 +6,15 @@ come. A process that dies leaves the others to go on from there.
 """
 
 import secrets
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
-from microblog.database import TABLE_OPTIONS, db, field, utc_now
+from microblog import units
+from microblog.database import TABLE_OPTIONS, db, field, upsert, utc_now
 from microblog.models import indexing, latest, sessions, words
 from microblog.models.follow import Follow, count_for_others
 from microblog.models.post import Post, PublicPost
@@ -90,14 +92,35 @@ def delete(user_id: int) -> None:
 def work_off() -> None:
     """Finish what was begun, here or by a process that is gone. What fails is left for later."""
     try:
-        for user_id in db.session.execute(sa.select(_UNFINISHED.c.user_id)).scalars().all():
-            db.session.rollback()
-            while _go_on(user_id):
-                db.session.commit()
-            db.session.commit()
+        begun = units.run(_begun, twice=True)
     except SQLAlchemyError as error:
-        db.session.rollback()
-        current_app.logger.warning("what was begun is finished later: %s", type(error).__name__)
+        _leave(error)
+        return
+    for user_id in begun:
+        # One that cannot be ended keeps no other from it.
+        try:
+            while units.run(partial(_piece, user_id), twice=True):
+                pass
+        except SQLAlchemyError as error:
+            _leave(error)
+
+
+def _begun() -> list[int]:
+    with db.engine.connect() as connection:
+        return list(connection.execute(sa.select(_UNFINISHED.c.user_id)).scalars())
+
+
+def _piece(user_id: int) -> bool:
+    # Whatever is left of one that failed: within another unit, nobody else undoes it.
+    db.session.rollback()
+    more = _go_on(user_id)
+    db.session.commit()
+    return more
+
+
+def _leave(error: SQLAlchemyError) -> None:
+    db.session.rollback()
+    current_app.logger.warning("what was begun is finished later: %s", type(error).__name__)
 
 
 def sweep() -> None:
@@ -118,8 +141,7 @@ def _task(user_id: int) -> str | None:
 
 def _begin(user_id: int, task: str) -> None:
     """Instead of whatever else was begun. A small account is done with at once."""
-    db.session.execute(sa.delete(_UNFINISHED).where(_UNFINISHED.c.user_id == user_id))
-    db.session.execute(sa.insert(_UNFINISHED).values(user_id=user_id, task=task, done_to=0))
+    upsert(db.session.connection(), _UNFINISHED, {"user_id": user_id}, {"task": task, "done_to": 0})
     _go_on(user_id)
 
 

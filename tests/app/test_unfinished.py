@@ -248,6 +248,24 @@ def test_a_database_that_fails_is_no_visitors_trouble(app, susan, monkeypatch, c
     assert count(Unfinished) == 0
 
 
+def test_one_that_cannot_be_ended_keeps_no_other_from_it(susan, monkeypatch, caplog):
+    david = User.find("david")
+    for user in (susan, david):
+        suspend(user)
+    db.session.commit()
+    step = unfinished._go_on
+
+    def fail(user_id):
+        if user_id == susan.id:
+            raise sa.exc.OperationalError("UPDATE", {}, Exception("away"))
+        return step(user_id)
+
+    monkeypatch.setattr(unfinished, "_go_on", fail)
+    unfinished.work_off()
+    assert "finished later: OperationalError" in caplog.text
+    assert db.session.execute(sa.select(Unfinished.user_id)).scalars().all() == [susan.id]
+
+
 @pytest.mark.parametrize("task", [suspend, delete_account])
 def test_the_search_engine_is_told_of_each_post_once(make_app, susan, monkeypatch, task):
     numbers = ids_of(susan.id)

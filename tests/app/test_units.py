@@ -17,8 +17,9 @@ from sqlalchemy.exc import OperationalError
 from microblog import create_app, units
 from microblog.config import Config
 from microblog.database import db, utc_now
-from microblog.models import Post, User, account, post, second_factor, throttle
+from microblog.models import Post, User, account, post, second_factor, throttle, unfinished
 from microblog.models.follow import Follow
+from microblog.models.post import add_post
 from microblog.models.sessions import Session
 from microblog.mysql import LazyConnection
 from microblog.web import letters, limits
@@ -311,6 +312,57 @@ def test_a_site_is_claimed_by_who_is_logged_in_then(engine, undo):
             for table in ("sessions", "settings", "users"):
                 db.session.execute(db.metadata.tables[table].delete())
             db.session.commit()
+
+
+def test_a_command_meets_a_conflict_too(site, undo):
+    run = site.app.test_cli_runner().invoke
+    for arguments, statement in (
+        (["suspend", "david"], "UPDATE users"),
+        (["unsuspend", "david"], "UPDATE users"),
+        (["promote", "david"], "UPDATE users"),
+        (["demote", "david"], "UPDATE users"),
+        (["password", "david", "--generate"], "UPDATE users"),
+        (["second-factor", "david", "--off"], "DELETE FROM sessions"),
+        (["delete", "david", "--yes"], "UPDATE users"),
+        (["add", "david", "david@example.org", "--generate"], "INSERT INTO users"),
+    ):
+        undo(statement)
+        result = run(args=["user", *arguments])
+        assert result.exit_code == 0, result
+        assert undo.met.pop() == statement
+        if "--generate" in arguments:
+            with site.app.app_context():
+                password = result.output.split("password: ")[1].strip()
+                assert User.authenticate("david", password)
+
+
+def test_who_is_suspended_keeps_no_newcomer_waiting(site, other):
+    """Of somebody who has written nothing there is no row to be found: what was looked for stays free."""
+    with site.app.app_context():
+        account.suspend(User.find("susan"))
+        david = User.find("david").id
+        with other.cursor() as cursor:
+            # Who would have to wait is told so.
+            cursor.execute("SET innodb_lock_wait_timeout = 0")
+            cursor.execute("INSERT INTO latest_posts VALUES (%s, 1)", (david,))
+            cursor.execute("INSERT INTO unfinished VALUES (%s, 'suspend', 0)", (david,))
+        other.rollback()
+        db.session.rollback()
+
+
+def test_a_piece_that_meets_a_conflict_is_done_again(site, undo, monkeypatch):
+    monkeypatch.setattr(unfinished, "CHUNK", 2)
+    with site.app.app_context():
+        for number in range(5):
+            add_post(User.find("david"), f"word {number}")
+        db.session.commit()
+        account.suspend(User.find("david"))
+        db.session.commit()
+        undo("UPDATE unfinished")
+        unfinished.work_off()
+        assert undo.met
+        assert db.session.query(unfinished.Unfinished).count() == 0
+        assert db.session.query(post.PublicPost).count() == 0
 
 
 def test_two_clicks_are_one_post(site):
