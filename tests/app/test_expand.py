@@ -10,6 +10,7 @@ from io import BytesIO
 import database_servers
 import flask_migrate
 import pytest
+import sqlalchemy as sa
 from app_client import PASSWORD, SECRET_KEY, Browser
 
 from builder.core.needs import Program
@@ -137,6 +138,22 @@ def test_the_version_before_serves_beside_the_new_one(new_url, revision, tmp_pat
     assert re.search(r"by the new one.*written by the version before", page, re.DOTALL)
     assert "soon gone" not in page
     with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.mark.parametrize("revision", NEW)
+def test_a_way_back_that_was_cut_short_is_gone_to_its_end(new_url, revision):
+    """All is gone that the migration has made, and the schema does not know it yet."""
+    app = create_app(Config(secret_key=SECRET_KEY, database_url=new_url(f"back_{revision}")))
+    with app.app_context():
+        flask_migrate.upgrade(revision=revision)
+        flask_migrate.downgrade(revision="-1")
+        with db.engine.begin() as connection:
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
+        flask_migrate.downgrade(revision="-1")
+        with db.engine.connect() as connection:
+            query = sa.text("SELECT version_num FROM alembic_version")
+            assert connection.execute(query).scalar() < revision
         db.engine.dispose()
 
 

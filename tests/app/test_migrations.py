@@ -8,8 +8,10 @@ from alembic.migration import MigrationContext
 
 from microblog import database
 from microblog.database import db, utc_now
-from microblog.models import LatestPost, Post, User
+from microblog.models import IndexState, LatestPost, Post, User, unfinished
+from microblog.models.account import delete_account, suspend, unsuspend
 from microblog.models.feeds import explore_page, home_page
+from microblog.models.follow import follow
 from microblog.models.post import add_post
 from microblog.models.search import search_page
 
@@ -247,6 +249,54 @@ def test_who_wrote_last_is_filled_in_steps(new_app):
             flask_migrate.upgrade()
             assert dict(db.session.execute(filled).all()) == expected
             db.session.rollback()
+        db.engine.dispose()
+
+
+@pytest.mark.parametrize("task", [delete_account, suspend, unsuspend])
+def test_nothing_stays_unfinished_on_the_way_back(new_app, monkeypatch, task):
+    """The version before knows of no pieces: whose account was half gone is gone, and who was half let in, or
+    half kept out, can be let in."""
+    monkeypatch.setattr(unfinished, "CHUNK", 3)
+    with new_app().app_context():
+        if db.engine.dialect.name == "sqlite":
+            flask_migrate.downgrade(revision="base")
+        flask_migrate.upgrade()
+        names = ("susan", "david")
+        db.session.add_all([User(name, f"{name}@example.org", "password") for name in names])
+        for name in names * 5:
+            add_post(User.find(name), "word")
+        follow(User.find("susan"), User.find("david"))
+        follow(User.find("david"), User.find("susan"))
+        User.find("susan").start_session("Firefox", True)
+        db.session.commit()
+        if task is unsuspend:
+            suspend(User.find("susan"))
+            db.session.commit()
+            unfinished.work_off()
+        task(User.find("susan"))
+        db.session.commit()
+        assert db.session.query(unfinished.Unfinished).count() == 1
+        left = db.session.query(Post).filter(Post.body == "word").count() - 5
+        db.session.add(IndexState(id=1, which="x", filled_to=9, is_whole=True, leased_until=utc_now()))
+        db.session.commit()
+        flask_migrate.downgrade(revision="0004")
+
+        def count(table):
+            return db.session.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar()  # noqa: S608
+
+        gone = task is delete_account
+        expected = {
+            **{"users": 1 if gone else 2, "posts": 5 if gone else 10, "public_posts": 5},
+            **{"follows": 0 if gone else 2, "sessions": 0 if gone else 1, "search_changes": left},
+        }
+        assert {table: count(table) for table in expected} == expected
+        db.session.rollback()
+        flask_migrate.upgrade()
+        if not gone:
+            unsuspend(User.find("susan"))
+            db.session.commit()
+            unfinished.work_off()
+            assert len(explore_page().posts) == 10
         db.engine.dispose()
 
 

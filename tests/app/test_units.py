@@ -365,6 +365,43 @@ def test_a_piece_that_meets_a_conflict_is_done_again(site, undo, monkeypatch):
         assert db.session.query(post.PublicPost).count() == 0
 
 
+def test_who_writes_while_a_table_is_filled_is_not_undone(engine):
+    """By a migration, beside the version before, which would tell its visitor of an error."""
+    app = create_app(Config(secret_key=SECRET_KEY, database_url=engine.server.create("filled")))
+    write = "INSERT INTO posts (author_id, body, created_at) VALUES (%s, 'word', '2025-01-01 00:00:00')"
+    with app.app_context(), engine.server.connect("filled") as other, other.cursor() as cursor:
+        flask_migrate.upgrade(revision="0004")
+        for number in range(1, 5):
+            cursor.execute(
+                "INSERT INTO users (id, username, name_key, email, password_hash, created_at)"
+                " VALUES (%s, %s, %s, %s, 'x', '2025-01-01 00:00:00')",
+                (number, f"user{number}", f"user{number}", f"user{number}@example.org"),
+            )
+            cursor.execute(write, (number,))
+        other.begin()
+        cursor.execute("UPDATE users SET posts_count = 2 WHERE id = 3")
+        # Who has changed less is undone: that is the migration.
+        for _ in range(100):
+            cursor.execute(write, (3,))
+
+        def work():
+            with app.app_context():
+                flask_migrate.upgrade()
+                db.engine.dispose()
+            return "done"
+
+        thread, found = in_background(work)
+        waiting(engine)
+        cursor.execute(write, (3,))
+        cursor.execute("UPDATE users SET followers_count = 1 WHERE id = 1")
+        other.commit()
+        thread.join(60)
+        assert found == ["done"]
+        cursor.execute("SELECT author_id FROM latest_posts ORDER BY author_id")
+        assert [row[0] for row in cursor.fetchall()] == [1, 2, 3, 4]
+        db.engine.dispose()
+
+
 def test_two_clicks_are_one_post(site):
     page = site.susan.get("/")
     form = {"csrf_token": token(page), "once": once(page), "body": "impatient"}

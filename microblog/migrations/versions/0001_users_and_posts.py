@@ -46,5 +46,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_table("posts")
-    op.drop_table("users")
+    for table in ("posts", "users"):
+        op.execute(f"DROP TABLE IF EXISTS {table}")

@@ -56,4 +56,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in ("settings", "attempts", "tokens"):
-        op.drop_table(table)
+        op.execute(f"DROP TABLE IF EXISTS {table}")

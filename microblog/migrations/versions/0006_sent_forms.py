@@ -30,4 +30,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_table("sent_forms")
+    op.execute("DROP TABLE IF EXISTS sent_forms")
