@@ -124,16 +124,18 @@ def add_post(author: Reader | User, body: str, language: str | None = None) -> P
     return post
 
 
-def add_post_once(author: Reader | User, token: str, body: str, language: str | None = None) -> int:
+def add_post_once(author: Reader | User, token: str, body: str, language: str | None = None) -> int | None:
     """Write a post, unless the same was written from the same form before; the caller commits.
 
     :param token: the form's. The same with another text is another post: who goes back to a page that was
         sent, and writes there, means it.
-    :return: the post's number. It may have been deleted since.
+    :return: the post's number, and it may have been deleted since; None if the author is gone or suspended
+        by now.
     """
     digest = hashlib.sha256(f"{author.id}\n{token}\n{body}".encode("utf-8", "replace")).hexdigest()
     # What is sent twice at once comes one after the other, and in a cluster the later commit fails.
-    lock_accounts(author.id)
+    if not lock_accounts(author.id).get(author.id):
+        return None
     sent = SentForm.__table__
     number = db.session.execute(sa.select(sent.c.post_id).where(sent.c.digest == digest)).scalar()
     if number is None:

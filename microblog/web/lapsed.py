@@ -92,6 +92,13 @@ def kept_token() -> str | None:
     return token
 
 
+def forget_text(token: str) -> None:
+    """Forget the post whose form had this token: it is saved."""
+    if session.get(_TOKEN) == token[:_TOKEN_MAX]:
+        del session[_TOKEN]
+        session.pop(_DRAFT, None)
+
+
 def renew_session() -> None:
     """Forget the session but for that post: nothing that somebody else may have planted lives on."""
     kept = {name: session[name] for name in (_DRAFT, _TOKEN) if name in session}

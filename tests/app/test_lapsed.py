@@ -8,7 +8,8 @@ from sqlalchemy.exc import OperationalError
 
 from microblog import units
 from microblog.database import db
-from microblog.models import Post, User
+from microblog.models import Post, PublicPost, User
+from microblog.models.account import delete_account, suspend
 from microblog.web.posts import views
 
 
@@ -42,6 +43,24 @@ def test_a_written_post_is_not_lost(app, susan, ending):
     assert draft(susan.get("/")) == ""
     with app.app_context():
         assert db.session.query(Post).count() == 0
+
+
+@pytest.mark.parametrize("change", [suspend, delete_account])
+def test_who_is_gone_since_the_button_was_pressed_writes_nothing(app, susan, monkeypatch, change):
+    """Between the log-in's check and the post, an administrator was faster, or another browser."""
+
+    def slow(_text):
+        # On another connection than the request's.
+        with app.app_context():
+            change(User.find("susan"))
+            db.session.commit()
+
+    monkeypatch.setattr(views, "detect", slow)
+    answer = susan.write("too late")
+    assert answer.headers["Location"] == "/"
+    assert "too late" not in susan.get("/").text
+    with app.app_context():
+        assert db.session.query(Post).count() == db.session.query(PublicPost).count() == 0
 
 
 def test_a_page_from_before_the_last_log_in(susan):
@@ -143,3 +162,29 @@ def test_a_post_survives_a_busy_database(app, susan, monkeypatch, arguments):
     assert draft(home) == "not now"
     # What was sent may be there all the same: it is sent as what it was.
     assert re.search(r'name="once" value="([^"]*)"', home.text)[1] == once
+
+
+def test_what_is_kept_is_offered_with_its_own_token_until_it_is_saved(app, susan, monkeypatch):
+    """Neither another page's mistake nor a second click makes two posts of it."""
+    monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
+    monkeypatch.setattr(app, "testing", False)
+    monkeypatch.setattr(units.time, "sleep", lambda _seconds: None)
+    page = susan.get("/")
+    form = {"csrf_token": token(page), "once": "of this page", "body": "not now"}
+    with monkeypatch.context() as patch:
+        patch.setattr(views, "add_post_once", failing(99, 1213, "Deadlock"))
+        assert susan.post("/", form).status_code == 503
+    assert (
+        susan.post("/", {"csrf_token": token(page), "once": "another", "body": "x" * 141}).status_code == 200
+    )
+    home = susan.get("/")
+    assert draft(home) == "not now"
+    assert 'name="once" value="of this page"' in home.text
+    with monkeypatch.context() as patch:
+        patch.setattr(views, "add_post_once", failing(99, 1213, "Deadlock"))
+        assert susan.post("/", form).status_code == 503
+    # Back, and once more.
+    assert susan.post("/", form).status_code == 302
+    home = susan.get("/")
+    assert draft(home) == ""
+    assert 'name="once" value="of this page"' not in home.text

@@ -47,14 +47,17 @@ def home() -> ResponseReturnValue:
         limits.check(limits.POST.key(current_user.id))
         # Where the page's has none, this request is one.
         token = form.once.data or g.setdefault("once", secrets.token_urlsafe(12))
-        add_post_once(current_user, token, form.body.data, detect(form.body.data))
+        number = add_post_once(current_user, token, form.body.data, detect(form.body.data))
         db.session.commit()
+        if number is not None:
+            lapsed.forget_text(token)
+        # Whose account has ended since this request began is a visitor at the next one.
         return redirect(url_for("posts.home"))
     return feed_page(
         "posts/home.html",
         home_page(current_user, **cursor()),
         "/",
-        {"once": lapsed.kept_token() or secrets.token_urlsafe(12)},
+        {"once": (None if form else lapsed.kept_token()) or secrets.token_urlsafe(12)},
         written=(form.body.data if form else lapsed.kept_text()) or "",
         problem=form.body.errors[0] if form and form.body.errors else None,
     )
