@@ -8,7 +8,7 @@ import hashlib
 import threading
 import time
 import weakref
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import sqlalchemy as sa
@@ -130,7 +130,7 @@ def catch_up() -> bool:
         while goes_on and _send_changes(found):
             goes_on = _go_on(found)
     finally:
-        _save(leased_until=utc_now())
+        _save(leased_until=_clock())
     return goes_on
 
 
@@ -158,6 +158,16 @@ def _rows(query: Any) -> list[Any]:
         return list(connection.execute(query).all())
 
 
+def _clock() -> datetime:
+    """Now, in UTC: by the database's clock, if that is a server's, for one of the machines may have a wrong
+    one."""
+    if db.engine.dialect.name == "sqlite":
+        return datetime.now(timezone.utc).replace(tzinfo=None)
+    (row,) = _rows(sa.text("SELECT UTC_TIMESTAMP(3) AS now"))
+    now: datetime = row.now
+    return now
+
+
 def _save(**values: Any) -> None:
     with db.engine.begin() as connection:
         connection.execute(sa.update(IndexState.__table__).values(values))
@@ -169,15 +179,15 @@ def _go_on(found: Elasticsearch, **values: Any) -> bool:
     :return: False if it is to be made afresh, or for another server, since.
     """
     table = IndexState.__table__
-    row = sa.update(table).where(table.c.which == _which(found))
+    row, now = sa.update(table).where(table.c.which == _which(found)), _clock()
     with db.engine.begin() as connection:
-        done = connection.execute(row.values(leased_until=utc_now() + _LEASE, **values))
+        done = connection.execute(row.values(leased_until=now + _LEASE, **values))
         return bool(done.rowcount)
 
 
 def _lease() -> bool:
     """Whether this process is the one that sends, for a while."""
-    table, now = IndexState.__table__, utc_now()
+    table, now = IndexState.__table__, _clock()
     with db.engine.begin() as connection:
         free = sa.update(table).where(table.c.leased_until <= now).values(leased_until=now + _LEASE)
         if connection.execute(free).rowcount:
@@ -224,7 +234,7 @@ def _send(found: Elasticsearch, ids: list[int]) -> None:
     from microblog.models.post import PublicPost
 
     # Later than what another process has read before: the engine keeps the latest.
-    version = time.time_ns() // 1_000_000
+    version = (_clock() - datetime(1970, 1, 1)) // timedelta(milliseconds=1)
     query = sa.select(PublicPost.post_id, PublicPost.words).where(PublicPost.post_id.in_(ids))
     public = {row.post_id: row.words for row in _rows(query)}
     found.send([(number, public.get(number)) for number in ids], version)

@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import database_servers
@@ -11,13 +12,14 @@ import pytest
 import sqlalchemy as sa
 from app_client import PASSWORD, SECRET_KEY, Browser, token
 from database_proxy import Proxy
+from elasticsearch_double import Double
 from pymysql.err import OperationalError as ServerError
 from sqlalchemy.exc import OperationalError
 
 from microblog import create_app, units
 from microblog.config import Config
 from microblog.database import db, utc_now
-from microblog.models import Post, User, account, post, second_factor, throttle, unfinished
+from microblog.models import Post, User, account, indexing, post, second_factor, throttle, unfinished
 from microblog.models.follow import Follow
 from microblog.models.post import add_post
 from microblog.models.sessions import Session
@@ -400,6 +402,38 @@ def test_who_writes_while_a_table_is_filled_is_not_undone(engine):
         cursor.execute("SELECT author_id FROM latest_posts ORDER BY author_id")
         assert [row[0] for row in cursor.fetchall()] == [1, 2, 3, 4]
         db.engine.dispose()
+
+
+def test_a_machine_whose_clock_is_wrong_hides_no_change_from_the_search_engine(site, monkeypatch):
+    """The engine keeps the latest of what it is told: by the database's clock, which all machines share."""
+    double = Double()
+    settings = {"secret_key": SECRET_KEY, "database_url": site.app.config["SQLALCHEMY_DATABASE_URI"]}
+    app = create_app(Config(**settings, elasticsearch_url=double.url))
+    monkeypatch.setattr(app.extensions["microblog.elasticsearch.sender"], "start", lambda: None)
+    try:
+        with app.app_context():
+            with monkeypatch.context() as patch:
+                ahead, right = utc_now() + timedelta(hours=1), time.time_ns
+                patch.setattr(indexing, "utc_now", lambda: ahead)
+                patch.setattr(indexing.time, "time_ns", lambda: right() + 3600 * 10**9)
+                number = add_post(User.find("susan"), "soon gone").id
+                db.session.commit()
+                assert indexing.catch_up()
+                assert set(double.indices["posts"]) == {str(number)}
+                # It dies while it sends.
+                assert indexing._lease()
+            with db.engine.begin() as connection:
+                leased = sa.text(
+                    "SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), leased_until) FROM search_index"
+                )
+                assert connection.execute(leased).scalar() <= 90
+            indexing._save(leased_until=datetime(2000, 1, 1))
+            post.delete_post(post.find_post(number))
+            db.session.commit()
+            assert indexing.catch_up()
+            assert double.indices["posts"] == {}
+    finally:
+        double.close()
 
 
 def test_two_clicks_are_one_post(site):
