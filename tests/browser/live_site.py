@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from datetime import timedelta
@@ -93,6 +94,8 @@ class Site:
     def __init__(self, folder, **settings):
         self.mailbox = Mailbox()
         self.translator = Translator()
+        # A socket's path may have 107 bytes.
+        self._short = tempfile.TemporaryDirectory(prefix="m")
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.environment = {
@@ -108,11 +111,10 @@ class Site:
             "HOST_NAMES": f"127.0.0.1:{port}",
             "MS_TRANSLATOR_KEY": "0123456789abcdef",
             "TRANSLATOR_URL": self.translator.url,
-            "AGENT": str(folder / "agent"),
+            "AGENT": self._short.name,
             **settings,
         }
-        self.agent = folder / "agent"
-        self.agent.mkdir()
+        self.agent = Path(self._short.name)
         self._agent = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("live_agent.py"), self.agent], env=self.environment
         )
@@ -182,6 +184,7 @@ class Site:
         self._process.wait(PATIENCE)
         self._agent.terminate()
         self._agent.wait(PATIENCE)
+        self._short.cleanup()
         self.mailbox.close()
         self.translator.close()
 
