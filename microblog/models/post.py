@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, field, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, upsert, utc_now
 from microblog.models import indexing, latest, words
 from microblog.models.paging import ID_MAX
 from microblog.models.reader import Reader
@@ -129,18 +129,20 @@ def add_post_once(author: Reader | User, token: str, body: str, language: str | 
 
     :param token: the form's. The same with another text is another post: who goes back to a page that was
         sent, and writes there, means it.
-    :return: the post's number, and it may have been deleted since; None if the author is gone or suspended
-        by now.
+    :return: the post's number; None if the author is gone or suspended by now.
     """
     digest = hashlib.sha256(f"{author.id}\n{token}\n{body}".encode("utf-8", "replace")).hexdigest()
     # What is sent twice at once comes one after the other, and in a cluster the later commit fails.
     if not lock_accounts(author.id).get(author.id):
         return None
     sent = SentForm.__table__
-    number = db.session.execute(sa.select(sent.c.post_id).where(sent.c.digest == digest)).scalar()
+    # Who has deleted it, and goes back and sends it, wants it there.
+    there = sa.select(sent.c.post_id).join(Post, Post.id == sent.c.post_id).where(sent.c.digest == digest)
+    number = db.session.execute(there).scalar()
     if number is None:
         number = add_post(author, body, language).id
-        db.session.execute(sa.insert(sent).values(digest=digest, post_id=number, created_at=utc_now()))
+        values = {"post_id": number, "created_at": utc_now()}
+        upsert(db.session.connection(), sent, {"digest": digest}, values)
     return int(number)
 
 

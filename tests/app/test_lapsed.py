@@ -188,3 +188,18 @@ def test_what_is_kept_is_offered_with_its_own_token_until_it_is_saved(app, susan
     home = susan.get("/")
     assert draft(home) == ""
     assert 'name="once" value="of this page"' not in home.text
+
+
+def test_who_deletes_a_post_and_goes_back_may_write_it_again(app, susan):
+    """A click more or less is one post, as long as that is there; what is written later is not swallowed."""
+    page = susan.get("/")
+    form = {"csrf_token": token(page), "once": "of this page", "body": "again"}
+    for _ in range(2):
+        for _ in range(2):
+            assert susan.post("/", form).status_code == 302
+        with app.app_context():
+            (post,) = db.session.query(Post)
+            number = post.id
+        susan.submit(f"/post/{number}/delete", page="/")
+    with app.app_context():
+        assert db.session.query(Post).count() == 0
