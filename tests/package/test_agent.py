@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -220,9 +221,12 @@ def test_what_is_done_is_noted_where_no_link_leads_elsewhere(done: list[Any], tm
 
 
 @pytest.fixture
-def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def agent(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An agent that listens, in this process: its children fork from here."""
-    path = tmp_path / "socket"
+    # A socket's path may have 107 bytes, and everybody is to come to it.
+    folder = tempfile.TemporaryDirectory(prefix="m")
+    path = Path(folder.name) / "socket"
+    path.parent.chmod(0o755)
     monkeypatch.setitem(
         verbs.VERBS, "look", verbs.Verb(verbs.ASK, lambda **_: "seen", verbs.VERBS["look"].takes)
     )
@@ -235,6 +239,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server.shutdown()
     thread.join()
     server.server_close()
+    folder.cleanup()
 
 
 def connect(path: Path) -> socket.socket:

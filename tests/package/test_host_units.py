@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,12 +49,15 @@ def test_what_is_answered_to_debconf_is_read_as_it_was_answered(tmp_path: Path) 
     """The package's scripts quote by the same function, and read what that has written."""
     script = of_script("microblog.postinst", "line") + '\nwhile read -r n v; do line "$n" "$v"; done'
     told = {f"V{number}": value for number, value in enumerate(VALUES) if value == value.strip()}
+    # The package's python3 has what it depends on, as the tests' has.
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PYTHONPATH": str(paths.ROOT), "PATH": path}
     done = subprocess.run(
         ["sh", "-eu", "-c", script],
         input="".join(f"{name} {value}\n" for name, value in told.items()),
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
+        env=environment,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -64,7 +68,7 @@ def test_what_is_answered_to_debconf_is_read_as_it_was_answered(tmp_path: Path) 
         ["sh", "-eu", "-c", script],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
+        env=environment,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "B=two\n"), done.stderr

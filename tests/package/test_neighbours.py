@@ -223,7 +223,7 @@ def test_nginx_starts_again_beside_sites_that_listen_otherwise(server: Machine) 
     server.run("microblog", "setup")
     assert server.run("systemctl", "is-enabled", "nginx").strip() == "enabled"
     wait_until("visitors see it", lambda: visitors(server) == "see it at https://testhost/")
-    assert server.get("https://testhost/login", "--resolve", "testhost:443:10.1.2.3").status == 200
+    assert server.get("https://testhost/first-run", "--resolve", "testhost:443:10.1.2.3").status == 200
     assert doctor(server) == {}
 
 
