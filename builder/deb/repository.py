@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from builder.core import cache, paths
@@ -30,7 +31,7 @@ UNSIGNED = "unsigned"
 KEPT = 5
 # An "all" package is listed under each architecture that a machine may have.
 _ARCHITECTURES = ("amd64", "arm64", "armhf")
-_POOL = "pool/main/m/microblog"
+POOL = "pool/main/m/microblog"
 _RELEASE, _SIGNED = "Release", "InRelease"
 _USER = "Microblog packages"
 
@@ -127,19 +128,19 @@ def _prepared(folder: Path, deb: Path, keep: int) -> Path:
 
     :return: the lists' folder.
     """
-    pool = folder / _POOL
+    pool = folder / POOL
     pool.mkdir(parents=True, exist_ok=True)
     # Built anew at the same version, it takes the place of that.
     partial = pool / f".{deb.name}.partial"
     shutil.copyfile(deb, partial)
     partial.replace(pool / deb.name)
-    for old in _by_age(pool)[keep:]:
-        old.unlink()
     lists = folder / UNSIGNED
     shutil.rmtree(lists, ignore_errors=True)
     lists.mkdir()
     ftparchive = program("apt-ftparchive", "apt-utils")
-    packages = _run([ftparchive, "packages", "pool"], dict(os.environ), folder)
+    kept = {str(path.relative_to(folder)) for path in _by_age(pool)[:keep]}
+    every = _run([ftparchive, "packages", "pool"], dict(os.environ), folder).strip().split("\n\n")
+    packages = "".join(f"{entry}\n\n" for entry in every if kept & _files([entry]))
     for architecture in _ARCHITECTURES:
         place = lists / f"main/binary-{architecture}"
         place.mkdir(parents=True)
@@ -155,6 +156,11 @@ def _prepared(folder: Path, deb: Path, keep: int) -> Path:
     ]
     (lists / _RELEASE).write_text(_run([ftparchive, *options, "release", "."], dict(os.environ), lists))
     return lists
+
+
+def _files(entries: Iterable[str]) -> set[str]:
+    """The files that entries of a list name."""
+    return {name for entry in entries for name in re.findall(r"(?m)^Filename: (.+)$", entry)}
 
 
 def _by_age(pool: Path) -> list[Path]:
@@ -182,6 +188,11 @@ def _published(folder: Path, lists: Path, armoured: str, url: str | None) -> Non
             source.replace(target)
     for name in (_RELEASE, _SIGNED):
         (lists / name).replace(place / name)
+    # Those that are not kept go when nobody is told of them any more.
+    listed = _files([(place / f"main/binary-{_ARCHITECTURES[0]}/Packages").read_text()])
+    for deb in (folder / POOL).glob("microblog_*.deb"):
+        if str(deb.relative_to(folder)) not in listed:
+            deb.unlink()
     # An earlier tool's, which signs what was there before.
     (place / "Release.gpg").unlink(missing_ok=True)
     cache.write_text(folder / KEY_FILE, armoured)

@@ -15,6 +15,8 @@ from builder.core.errors import BuildError
 from builder.core.progress import step
 from builder.deb import repository
 
+# What is deleted in, where nobody lists it any more.
+OURS = (repository.POOL, f"dists/{repository.SUITE}")
 _S3 = "s3://"
 _TYPES = {".deb": "application/vnd.debian.binary-package", ".gz": "application/gzip"}
 # What signs the lists is of one moment with them: nobody in between keeps it.
@@ -64,7 +66,7 @@ def _to_bucket(folder: Path, where: str) -> None:
             kind = _TYPES.get(path.suffix, "text/plain; charset=utf-8")
             fresh = {} if path.suffix == ".deb" else {"CacheControl": _FRESH}
             store.put_object(Bucket=name, Key=key, Body=data, ContentType=kind, **fresh)
-        ours = tuple(f"{prefix}{part}/" for part in ("pool/main/m/microblog", f"dists/{repository.SUITE}"))
+        ours = tuple(f"{prefix}{part}/" for part in OURS)
         for key in there:
             if key.startswith(ours) and key not in wanted:
                 store.delete_object(Bucket=name, Key=key)
@@ -84,7 +86,9 @@ def _by_rsync(folder: Path, where: str) -> None:
     target = f"{where.rstrip('/')}/"
     packages, lists = ([str(folder / part)] for part in ("pool", "dists"))
     rest = [str(folder / name) for name in (repository.KEY_FILE, repository.SOURCES_FILE)]
-    for arguments in (packages, [*lists, *rest], ["--delete-after", *packages, *lists]):
+    # Beside ours there may be packages of others, and suites.
+    ours = [f"{folder}/./{part}" for part in OURS]
+    for arguments in (packages, [*lists, *rest], ["--delete-after", "--relative", *ours]):
         done = subprocess.run(
             [*rsync, *arguments, target],
             stdin=subprocess.DEVNULL,

@@ -66,6 +66,19 @@ def test_versions_are_kept_to_go_back_to(home, built, tmp_path):
     assert "Signed-By:\n -----BEGIN PGP" in (folder / repository.SOURCES_FILE).read_text()
 
 
+def test_what_machines_are_told_of_stays_until_the_next_is_signed(home, built, tmp_path):
+    folder = tmp_path / "repository"
+    for version in ("1", "2"):
+        built(version)
+        repository.make(folder, keep=1)
+        built(f"{version}.1")
+        unsigned = repository.prepare(folder, keep=1)
+        assert versions(folder) == [version]
+        assert (folder / POOL / f"microblog_{version}_all.deb").is_file()
+        text = (unsigned.parent / "main/binary-amd64/Packages").read_text()
+        assert text.count("Version: ") == text.count(f"Version: {version}.1\n") == 1
+
+
 def gpg(*arguments):
     return subprocess.run(["gpg", "--batch", *arguments], check=True, capture_output=True, text=True).stdout
 
@@ -175,11 +188,16 @@ def test_it_is_put_elsewhere_by_rsync(home, built, tmp_path):
     folder, place = tmp_path / "repository", tmp_path / "place"
     place.mkdir()
     (place / "index.html").write_text("somebody's")
+    others = [place / name for name in ("pool/main/o/other/other_1_all.deb", "dists/testing/InRelease")]
+    for path in others:
+        path.parent.mkdir(parents=True)
+        path.touch()
     for version in ("1", "2"):
         built(version)
         repository.make(folder, keep=1)
         packages.publish(folder, str(place))
-        assert shown(place) == shown(folder)
+        assert shown(place) - {str(path.relative_to(place)) for path in others} == shown(folder)
+    assert all(path.exists() for path in others)
     assert (place / "index.html").read_text() == "somebody's"
     with pytest.raises(BuildError, match="rsync failed"):
         packages.publish(folder, str(tmp_path / "no/such/folder"))
