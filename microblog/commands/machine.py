@@ -221,10 +221,10 @@ def _follow(say: Callable[[str], None], as_json: bool) -> None:
     """Have an update go on by itself, whoever looks; and look."""
     from microblog.host.updates import update as work
 
-    work.begin()
+    begun = work.begin()
     for line in work.follow():
         say(line)
-    _told(work.ended(), as_json)
+    _told(work.ended(begun), as_json)
 
 
 def _told(ended: dict[str, Any], as_json: bool) -> None:
@@ -415,6 +415,10 @@ def _restore(file: Path, name: str, say: Callable[[str], None], check: bool, for
     if check:
         manifest = work.check(file)
     else:
+        from microblog.host.updates import journal
+
+        if not force:
+            journal.see_none("nothing is restored", otherwise="; or go on all the same: restore --force")
         # A restore does not end with the terminal that it was begun in.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

@@ -138,6 +138,10 @@ def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
         nginx.apply()
     upgrade.confirm()
     maintenance.off(say)
+    if not boot:
+        from microblog.host.health import failed
+
+        failed.mended("microblog-setup", layout.LATER)
     if off:
         say("The site is switched off, its links were taken away: 'microblog setup --enable' links it again")
     elif not boot:

@@ -106,13 +106,25 @@ def test_the_oldest_of_a_kind_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             (tmp_path / f"microblog-202601{day}T000000Z-{kind}.tar.gz").touch()
     (tmp_path / "mine.tar.gz").touch()
     for kind in ("daily", "manual"):
-        backup.prune(kind)
+        backup.prune(kind, tmp_path / f"microblog-20260119T000000Z-{kind}.tar.gz")
     left = sorted(path.name for path in tmp_path.iterdir())
     assert [name for name in left if "daily" in name] == [
         f"microblog-202601{day}T000000Z-daily.tar.gz" for day in range(13, 20)
     ]
     assert len([name for name in left if "manual" in name]) == 10
     assert "mine.tar.gz" in left
+
+
+def test_the_one_that_was_just_made_stays_though_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "BACKUPS", tmp_path)
+    for year in range(2031, 2034):
+        (tmp_path / f"microblog-{year}0101T000000Z-update.tar.gz").touch()
+    made = tmp_path / "microblog-20260101T000000Z-update.tar.gz"
+    made.touch()
+    backup.prune("update", made)
+    assert sorted(path.name[10:14] for path in tmp_path.iterdir()) == ["2026", "2032", "2033"]
 
 
 def test_the_manifest_is_json_to_everybody() -> None:

@@ -1,5 +1,6 @@
 """Keys, addresses, restic's complaints, the sheet, the journal: what needs neither restic nor a machine."""
 
+import os
 import re
 import sqlite3
 import time
@@ -9,11 +10,23 @@ from typing import Any
 import pytest
 
 from microblog.errors import HostError
-from microblog.host.backups import backup, drill, elsewhere, journal, key, nightly, places, restic, sheet
+from microblog.host.backups import (
+    backup,
+    drill,
+    elsewhere,
+    journal,
+    key,
+    nightly,
+    places,
+    restic,
+    sheet,
+    upgrade,
+)
 from microblog.host.backups.places import Access
 from microblog.host.backups.progress import Progress, line
 from microblog.host.database import rows
-from microblog.host.machine import layout, privileges
+from microblog.host.health import status
+from microblog.host.machine import files, layout, ledger, privileges
 
 PLACE = places.of("sftp:me@backup.example:/srv/b")
 
@@ -180,6 +193,74 @@ def test_a_failure_stays_until_it_is_mended(folder: Path) -> None:
     assert (folder / "backups/.journal.json").stat().st_mode & 0o077 == 0
     (folder / "backups/.journal.json").write_text("[")
     assert journal.read() == {}
+
+
+def test_what_a_wrong_clock_has_noted_is_not_believed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = time.time() + 86400 * 400
+    journal.note(since=ahead, told=ahead, sent={"when": ahead}, drilled={"when": ahead})
+    assert journal.read() == {}
+    assert drill.due()
+    assert not nightly.was_told()
+    layout.BACKUPS.joinpath("microblog-20380101T000000Z-daily.tar.gz").touch()
+    os.utime(layout.BACKUPS / "microblog-20380101T000000Z-daily.tar.gz", (ahead, ahead))
+    fact = status._backup(Any)
+    assert not fact.ok
+    assert "hours ago" not in fact.text
+
+
+def test_a_full_disk_hides_no_failure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *_: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    def no_room(**_: object) -> None:
+        raise HostError("no backup was made: there is no room", "make some")
+
+    monkeypatch.setattr(files, "write", full)
+    monkeypatch.setattr(backup, "backup", no_room)
+    with pytest.raises(HostError, match="no backup was made: there is no room"):
+        nightly.nightly(print)
+    with pytest.raises(HostError, match="No space left on device"):
+        journal.note(since=1)
+
+
+def test_other_notes_that_are_damaged_are_one_line_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout.BACKUPS.mkdir()
+    monkeypatch.setattr(layout, "UPGRADING", layout.BACKUPS / "upgrading.json")
+    layout.UPGRADING.write_text('{"backup": "/var')
+    with pytest.raises(HostError, match=r"upgrading\.json cannot be read: it is damaged"):
+        upgrade._record()
+    monkeypatch.setattr(ledger, "FOLDER", folder)
+    (folder / "index.json").write_text("[{")
+    monkeypatch.setattr(status, "_FACTS", {"backup": lambda _: ledger.entries(), "version": status._version})
+    monkeypatch.setattr(status.Config, "load", lambda _: None)
+    facts = status.status()
+    assert (facts["backup"].ok, facts["version"].ok) == (False, True)
+    assert facts["backup"].text == f"{folder}/index.json: it is damaged"
+
+
+def test_backups_do_not_stop_silently_without_their_key(folder: Path) -> None:
+    assert elsewhere.chosen() is None
+    elsewhere._write(elsewhere.Chosen(PLACE, Access("lusab-babad"), True))
+    (places.FOLDER / "key").unlink()
+    with pytest.raises(HostError, match=r"where.json cannot be read: .*No such file"):
+        elsewhere.chosen()
+
+
+def test_a_key_that_nobody_has_is_not_written_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(privileges, "require_root", lambda *_: None)
+    monkeypatch.setattr(elsewhere.apt, "ensure", lambda *_: None)
+    monkeypatch.setattr(restic.Repository, "exists", lambda _: False)
+    monkeypatch.setattr(restic.Repository, "make", lambda _: None)
+    first = elsewhere.choose("/mnt/a", print)
+    # Nothing was sent there yet.
+    second = elsewhere.choose("/mnt/b", print)
+    assert second.access.key != first.access.key
+    journal.note(sent={"when": 5})
+    with pytest.raises(HostError, match="what was sent there could not be opened any more"):
+        elsewhere.choose("/mnt/c", print)
+    assert elsewhere.choose("/mnt/b", print).access.key == second.access.key
+    elsewhere.seen()
+    assert elsewhere.choose("/mnt/c", print).place.address == "/mnt/c"
 
 
 def test_a_drill_is_due_after_a_week(folder: Path) -> None:

@@ -98,6 +98,22 @@ def test_an_update_shows_what_it_changes_and_a_bad_one_goes_back(server: Machine
     assert not (server.root / FOLDER / "old").exists()
 
 
+@pytest.mark.thorough
+def test_a_site_that_nobody_has_claimed_is_updated_whatever_roots_umask(
+    server: Machine, versions: Versions
+) -> None:
+    """All its pages lead to the first; and what is kept is the application's user's to read."""
+    server.sql("DELETE FROM microblog.settings WHERE name = 'claimed'")
+    server.run("supervisorctl", "restart", "microblog")
+    server.run("microblog", "setup")
+    offer(server, versions("9.3", migration("9001", HEAD, ADD)))
+    said = server.run("sh", "-c", "umask 077; exec microblog update --yes")
+    assert "visitors see the site" in said, said
+    assert installed(server) == "9.3 ii"
+    # What the status says of it, everybody may read.
+    server.run("runuser", "-u", "nobody", "--", "cat", f"/{FOLDER}/last.json")
+
+
 @pytest.mark.parametrize(
     "url", [SQLITE, pytest.param("", marks=pytest.mark.thorough)], ids=["sqlite", "mariadb"]
 )

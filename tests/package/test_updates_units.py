@@ -1,5 +1,7 @@
 """Parts of an update, of what is done by night, and of what monitors read, that need no machine."""
 
+import json
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,12 +9,17 @@ from typing import Any
 
 import pytest
 
+from microblog.commands import machine
 from microblog.errors import HostError
-from microblog.host.health import failed, monitors
+from microblog.host.agent import verbs
+from microblog.host.backups import journal as backup_journal
+from microblog.host.backups import nightly
+from microblog.host.handmade import take
+from microblog.host.health import failed, monitors, status
 from microblog.host.health.status import Fact
-from microblog.host.machine import services
+from microblog.host.machine import files, layout, privileges, services
 from microblog.host.site import telling
-from microblog.host.updates import automatic, journal, packages, sight
+from microblog.host.updates import automatic, journal, packages, sight, update
 from microblog.host.updates.journal import Change, Journal
 
 SITE = Change("microblog", "1", "2", "Microblog:stable")
@@ -108,13 +115,235 @@ def test_what_was_refused_stays_so_until_the_next_version(
     assert not pins.exists()
 
 
-def test_a_journal_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FOLDER", "JOURNAL", "OLD", "_LAST"):
-        path = getattr(journal, name)
-        monkeypatch.setattr(
-            journal, name, tmp_path / path.relative_to(path.parent) if path.suffix else tmp_path
-        )
-    monkeypatch.setattr(journal, "OLD", tmp_path / "old")
+def test_each_refusal_is_a_stanza_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """apt reads two that have run together as one, and offers the other again."""
+    pins = tmp_path / "pins"
+    monkeypatch.setattr(packages, "PINS", pins)
+    packages.refuse([SITE, Change("nginx", "1", "5")])
+    packages.accept([Change("nginx", "1", "6")])
+    packages.refuse([Change("supervisor", "1", "7")])
+    assert pins.read_text().split("\n\n")[1:] == [
+        "Package: microblog\nPin: version 2\nPin-Priority: -1",
+        "Package: supervisor\nPin: version 7\nPin-Priority: -1\n",
+    ]
+    # Of a package that was taken away there is no version; of one that dpkg has not come to, the old one.
+    before = pins.read_text()
+    packages.refuse([Change("nginx", "1", ""), Change("gunicorn", "1", "1")])
+    assert pins.read_text() == before
+    # Somebody has written there, too.
+    pins.write_text(f"{before}\n\n  \nPackage: mine\nPin: version 1\nPin-Priority: -1\n\n\n")
+    packages.accept([SITE, Change("supervisor", "1", "8")])
+    assert pins.read_text().endswith("\n\nPackage: mine\nPin: version 1\nPin-Priority: -1\n")
+    packages.accept([Change("mine", "", "2")])
+    assert not pins.exists()
+
+
+def test_who_holds_a_package_is_told_how_to_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "E: Held packages were changed and -y was used without --allow-change-held-packages.\n"
+    for line, way in ((said, "apt-mark unhold"), ("E: Unable to fetch some archives.\n", "mend that")):
+        answers(monkeypatch, packages, "_run", line, 100)
+        with pytest.raises(HostError, match=line[3:20]) as caught:
+            packages.fetch([SITE])
+        assert way in caught.value.hint
+
+
+def test_what_only_looks_is_in_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "LOG", tmp_path / "log")
+    packages._run("echo", "--simulate")
+    assert not packages.LOG.exists()
+    packages._run("echo", "done")
+    assert packages.LOG.read_text().endswith("echo done\ndone\n")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, path in {
+        **{"FOLDER": "", "JOURNAL": "journal.json", "OLD": "old", "_LAST": "last.json"},
+        **{"PROGRESS": "progress", "TOLD": "told", "_LOCK": "lock"},
+    }.items():
+        monkeypatch.setattr(journal, name, tmp_path / path)
+    monkeypatch.setattr(update, "_CODE", tmp_path / "code")
+    monkeypatch.setattr(layout, "RUN", tmp_path)
+    monkeypatch.setattr(privileges, "require_root", lambda *_: None)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "damaged", ["", '{"origin": "owner", "chan', "[]", '{"changes": [{"x": 1}]}', '{"changes": []}', "\0\0"]
+)
+def test_a_damaged_journal_is_one_line_and_hides_nothing_else(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, damaged: str
+) -> None:
+    journal.JOURNAL.write_text(damaged)
+    with pytest.raises(HostError, match="cannot be read: it is damaged") as caught:
+        journal.read()
+    assert f"rm {journal.JOURNAL}" in caught.value.hint
+    (folder / "last.json").write_text(damaged)
+    assert journal.last() == {}
+    monkeypatch.setattr(status, "_FACTS", {"update": status._update, "version": status._version})
+    monkeypatch.setattr(status.Config, "load", lambda _: None)
+    facts = status.status()
+    assert (facts["update"].ok, facts["version"].ok) == (False, True)
+    assert "is damaged" in facts["update"].text
+
+
+def test_one_that_had_changed_nothing_is_no_update_and_stops_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its terminal was closed while it was prepared."""
+    monkeypatch.setattr(services, "booted", lambda: True)
+    answers(monkeypatch, services, "run", "")
+    for earlier in ({}, {"result": "taken back", "why": "x", "changes": [], "began": "1", "ended": "2"}):
+        (folder / "last.json").write_text(json.dumps(earlier))
+        Journal("owner", [SITE], []).at(journal.PREPARE)
+        begun = update.begin()
+        assert update.finish(print) is None
+        update.see_good(update.ended(begun))
+        assert update.ended(begun)["result"] == journal.NOTHING
+    Journal("owner", [SITE], []).at(journal.PREPARE)
+    assert not update._not_ended()
+    assert journal.read() is None
+    begun = Journal("owner", [SITE], [])
+    begun.at(journal.READY)
+    assert update._not_ended()
+    which = update.begin()
+    journal.end(begun, journal.UPDATED)
+    assert update.ended(which)["result"] == journal.UPDATED
+
+
+def test_the_systems_own_update_is_not_ended_while_it_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Journal("system", [SITE], []).at(journal.SYSTEM)
+    monkeypatch.setattr(services, "state", lambda _: "activating")
+    monkeypatch.setattr(services, "booted", lambda: True)
+    monkeypatch.setattr(services, "run", lambda *_: pytest.fail("it would forget what is kept"))
+    with pytest.raises(HostError, match="the system updates itself at this moment"):
+        update.begin()
+    assert journal.read()
+
+
+def test_a_failure_of_the_updates_unit_is_told_again_after_a_success(folder: Path) -> None:
+    journal.TOLD.mkdir()
+    (journal.TOLD / "microblog-update").touch()
+    Journal("owner", [SITE], []).at(journal.PREPARE)
+    update.finish(print)
+    assert list(journal.TOLD.iterdir()) == []
+
+
+def test_roots_own_umask_closes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The application's user reads the code that is kept, and everybody the status."""
+    monkeypatch.setattr(journal, "FOLDER", folder / "new")
+    monkeypatch.setattr(update.automatic, "state", lambda: update.automatic.Automatic(True, False))
+    monkeypatch.setattr(update.sight, "switched_off", lambda: False)
+    monkeypatch.setattr(update.sight, "complaint", lambda: "")
+    monkeypatch.setattr(update.sight, "wait", lambda _: "")
+    monkeypatch.setattr(update, "_revisions", lambda: [])
+    monkeypatch.setattr(packages, "simulated", lambda _: [SITE])
+    monkeypatch.setattr(packages, "size", lambda _: 0)
+    monkeypatch.setattr(packages, "automatic", lambda _: [])
+    monkeypatch.setattr(packages, "fetch", lambda _: None)
+    monkeypatch.setattr(update, "_keep", lambda _: stop())
+
+    def stop() -> None:
+        raise HostError("it is full")
+
+    def prepare() -> None:
+        with pytest.raises(HostError, match="it is full"):
+            update.prepare(update.Plan([SITE], 0), print)
+
+    for begin in (prepare, lambda: update.watch(print)):
+        before = os.umask(0o077)
+        try:
+            begin()
+            assert journal.FOLDER.stat().st_mode & 0o777 == 0o755
+        finally:
+            os.umask(before)
+        journal.FOLDER.rmdir()
+
+
+def test_the_night_is_not_watched_where_nothing_is_updated_by_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update.automatic, "state", lambda: update.automatic.Automatic(False, False))
+    monkeypatch.setattr(packages, "simulated", lambda _: pytest.fail("nobody updates"))
+    monkeypatch.setattr(update.sight, "wait", lambda _: pytest.fail("nobody updates"))
+    update.watch(print)
+
+
+def test_what_would_be_undone_by_the_way_back_waits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = folder / "microblog-20260101T000000Z-update.tar.gz"
+    made.touch()
+    monkeypatch.setattr(layout, "BACKUPS", folder)
+    Journal("system", [SITE], [], backup=str(made)).at(journal.CHECK)
+    for act in (
+        lambda: verbs.VERBS["restore"].work(print, made.name),
+        lambda: verbs.VERBS["delete-backup"].work(made.name),
+        lambda: machine._restore(made, "x", print, check=False, force=False),
+        lambda: take.take("", print),
+    ):
+        with pytest.raises(HostError, match="while an update has not ended") as caught:
+            act()
+        assert "microblog update --finish" in caught.value.hint
+    assert made.exists()
+
+
+def test_the_way_back_is_none_where_a_package_stayed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Visitors may see a site that is well, of a version that nobody was to have."""
+    monkeypatch.setattr(update, "_data_back", lambda *_, **__: "")
+    monkeypatch.setattr(packages, "PINS", folder / "pins")
+    monkeypatch.setattr(packages, "put_back", lambda *_: "dpkg: error: it breaks python3-new")
+    monkeypatch.setattr(services, "state", lambda _: "active")
+    monkeypatch.setattr(update.sight, "switched_off", lambda: False)
+    monkeypatch.setattr(update.sight, "wait", lambda _: "")
+    monkeypatch.setattr(update, "_tell", lambda *_: None)
+    for version, result in (("2", journal.FAILED), ("1", journal.TAKEN_BACK)):
+        monkeypatch.setattr(packages, "installed", lambda _, version=version: version)
+        ended = update._go_back(Journal("owner", [SITE], [], why="it answers 500"), print)
+        assert ended["result"] == result
+    monkeypatch.setattr(packages, "installed", lambda _: "2")
+    assert packages.not_back([SITE, NEW], "it breaks") == "microblog stayed as the update left it: it breaks"
+
+
+def test_a_disk_that_the_update_has_filled_stops_no_way_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = files.write
+
+    def full(path: Path, *arguments: Any) -> None:
+        if journal.OLD.exists():
+            raise OSError(28, "No space left on device", str(path))
+        write(path, *arguments)
+
+    Journal("owner", [SITE], []).at(journal.READY)
+    journal.OLD.mkdir()
+    monkeypatch.setattr(files, "write", full)
+    monkeypatch.setattr(packages, "PINS", folder / "pins")
+    for name, answer in {"wait_for_others": None, "put_back": "", "installed": "1"}.items():
+        monkeypatch.setattr(packages, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(packages, "install", lambda *_: "")
+    monkeypatch.setattr(services, "state", lambda _: "active")
+    monkeypatch.setattr(update.sight, "switched_off", lambda: False)
+    seen = ["the site is not well", ""]
+    monkeypatch.setattr(update.sight, "wait", lambda _: seen.pop(0))
+    monkeypatch.setattr(update, "_tell", lambda *_: None)
+    said: list[str] = []
+    ended = update.finish(said.append)
+    assert ended and ended["result"] == journal.TAKEN_BACK
+    assert f"apt will offer that version again: {packages.PINS}: No space left on device" in said
+    assert (journal.last(), journal.read()) == (ended, None)
+
+
+def test_settings_that_cannot_be_read_keep_no_package_from_going_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MICROBLOG_ENV_FILE", str(folder))
+    assert update._data_back(Journal("owner", [SITE], [], backup="/b"), print)
+    assert update._data_back(Journal("owner", [SITE], []), print) == ""
+
+
+def test_a_journal_is_read_as_it_was_written(folder: Path) -> None:
+    tmp_path = folder
     assert journal.read() is None
     assert journal.last() == {}
     begun = Journal("owner", [SITE, NEW], ["0001"], backup="/b")
@@ -214,7 +443,8 @@ def test_a_unit_that_fails_is_told_once(tmp_path: Path, monkeypatch: pytest.Monk
         sent.append((subject, text))
         return reached.pop(0)
 
-    monkeypatch.setattr(failed, "_TOLD", tmp_path / "told")
+    monkeypatch.setattr(journal, "TOLD", tmp_path / "told")
+    monkeypatch.setattr(nightly, "was_told", lambda: False)
     monkeypatch.setattr(failed, "_LINEAGE", tmp_path / "none")
     monkeypatch.setattr(telling, "tell", tell)
     answers(monkeypatch, services, "run", "no such luck\n")
@@ -226,6 +456,37 @@ def test_a_unit_that_fails_is_told_once(tmp_path: Path, monkeypatch: pytest.Monk
     # What is not the site's is nobody's business here; a unit's name is no path.
     assert not failed.tell("certbot", print)
     assert not failed.tell("../ssh", print)
+    # Done by hand since: it has not failed any more, and another time is told.
+    asked: list[tuple[str, ...]] = []
+
+    def run(*command: str) -> "subprocess.CompletedProcess[str]":
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, "failed\n")
+
+    monkeypatch.setattr(services, "run", run)
+    monkeypatch.setattr(services, "booted", lambda: True)
+    failed.mended("microblog-backup", "microblog-setup")
+    assert not (tmp_path / "told/microblog-backup").exists()
+    assert asked[-1] == ("systemctl", "reset-failed", "microblog-setup.service", "microblog-backup.service")
+
+
+def test_what_the_night_has_told_is_not_told_again_by_its_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "BACKUPS", tmp_path)
+    monkeypatch.setattr(journal, "TOLD", tmp_path / "told")
+    sent: list[str] = []
+    monkeypatch.setattr(telling, "tell", lambda subject, *_: not sent.append(subject))
+    answers(monkeypatch, services, "run", "killed\n")
+    backup_journal.failed("send", HostError("it is full", "make room"))
+    for _ in range(2):
+        nightly.tell(print)
+        failed.tell("microblog-backup", print)
+    assert sent == ["backups need you"]
+    # One that was killed has told nothing.
+    backup_journal.note(told=None)
+    failed.tell("microblog-backup", print)
+    assert sent[1:] == ["microblog-backup has failed"]
 
 
 def test_a_repository_that_is_not_reached_is_said_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

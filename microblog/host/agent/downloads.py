@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from microblog.errors import HostError
 from microblog.host.backups import archive, backup
 from microblog.host.machine import layout
+from microblog.host.updates import journal
 
 
 def find(name: str) -> Path:
@@ -51,8 +52,11 @@ def listed() -> list[dict[str, Any]]:
 
 
 def delete(name: str) -> None:
-    """:raises HostError: there is no such backup, or a restore needs it."""
+    """:raises HostError: there is no such backup, or it is needed for a way back."""
     path = find(name)
     if layout.RESTORING.is_dir():
         raise HostError("a restore goes on", "wait for its end")
+    journal.see_none("no backup is deleted")
+    if layout.UPGRADING.exists():
+        raise HostError("an upgrade has not come to its end", "microblog setup goes on with it")
     path.unlink()

@@ -58,6 +58,7 @@ def _backup(say: Say) -> dict[str, Any]:
 
 def _restore(say: Say, backup: str) -> dict[str, Any]:
     """:param backup: the name of one that is listed; empty for the uploaded one."""
+    journal.see_none("nothing is restored")
     path = downloads.find(backup) if backup else spool.whole()
     manifest = restore.restore(path, say)
     if not backup:
@@ -93,10 +94,10 @@ def _update(say: Say) -> None:
         return
     update.prepare(plan, say)
     # From here on it goes on by itself, whoever looks.
-    update.begin()
+    begun = update.begin()
     for line in update.follow():
         say(line)
-    update.see_good(update.ended())
+    update.see_good(update.ended(begun))
 
 
 def _update_automatic(say: Say, what: str) -> None:

@@ -74,7 +74,7 @@ def backup(output: Path | None = None, kind: str = "manual") -> tuple[Path, dict
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-    prune(kind)
+    prune(kind, output)
     return output, manifest
 
 
@@ -129,10 +129,14 @@ def listing() -> list[tuple[Path, str]]:
     return [(path, match[1]) for path in paths if (match := _NAME.fullmatch(path.name))]
 
 
-def prune(kind: str) -> None:
-    """Delete the oldest backups of a kind that only so many are kept of."""
+def prune(kind: str, made: Path) -> None:
+    """Delete the oldest backups of a kind that only so many are kept of.
+
+    :param made: the one that was just made stays: by a clock that was set back it may be the oldest.
+    """
     if kind in KEPT:
-        for path, _ in [entry for entry in listing() if entry[1] == kind][: -KEPT[kind]]:
+        others = [path for path, other in listing() if other == kind and path != made]
+        for path in others[: max(0, len(others) - (KEPT[kind] - 1))]:
             path.unlink(missing_ok=True)
 
 

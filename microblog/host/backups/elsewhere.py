@@ -49,11 +49,15 @@ def chosen() -> Chosen | None:
     """
     path = places.FOLDER / "where.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        words = (places.FOLDER / "key").read_text(encoding="utf-8").strip()
-        return Chosen(places.of(found["address"]), Access(words, found["secrets"]), bool(found["shown"]))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise HostError(f"{path} cannot be read: {error.strerror}", "mend that, and try again") from None
+    try:
+        found = json.loads(text)
+        words = (places.FOLDER / "key").read_text(encoding="utf-8").strip()
+        return Chosen(places.of(found["address"]), Access(words, found["secrets"]), bool(found["shown"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HostError(f"{path} cannot be read: {error}", "microblog backup --to writes it anew") from None
 
@@ -73,6 +77,12 @@ def choose(
     place = places.of(address)
     before = _before()
     same = before is not None and before.place == place
+    if before and not (same or before.shown) and journal.read().get("sent"):
+        raise HostError(
+            f"nobody has the recovery sheet of {before.place.address} yet: what was sent there could not be"
+            " opened any more",
+            f"microblog backup --sheet FILE.html writes it; then: microblog backup --to {place.address}",
+        )
     if before and same:
         secrets, words = secrets or before.access.secrets, words or before.access.key
     access = Access(key.read(words) if words else key.new(), dict(secrets or {}))

@@ -5,15 +5,13 @@ Each step is done whatever became of the others.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from microblog import names
-from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import backup, drill, elsewhere, journal
-from microblog.host.machine import layout
-from microblog.mailer import Mailer
+from microblog.host.site import telling
 
 # So that a night's clock may be a little early.
 _TOLD_SECONDS = 20 * 3600
@@ -30,8 +28,10 @@ def nightly(say: Callable[[str], None]) -> tuple[Path, dict[str, Any]]:
     :return: the local backup, which stays whatever else fails; its manifest.
     :raises HostError: the first thing that failed; all were tried, and told.
     """
-    if "since" not in journal.read():
-        journal.note(since=time.time())
+    # Where there is no room to note it, a backup is needed all the more.
+    with suppress(HostError):
+        if "since" not in journal.read():
+            journal.note(since=time.time())
     errors: list[HostError] = []
     made: tuple[Path, dict[str, Any]] | None = None
     try:
@@ -71,22 +71,15 @@ def failures() -> list[tuple[str, str, str]]:
 
 def tell(say: Callable[[str], None]) -> None:
     """Write to the administrators, once a day at most."""
-    told = journal.read().get("told", 0.0)
     found = failures()
-    if not found or time.time() - told < _TOLD_SECONDS:
+    if not found or was_told():
         return
-    config = Config.load(layout.env_file())
-    if config.mail is None or not config.admins:
-        return
-    host = (config.host_names or tuple(names.machine_names()[:1]))[0]
     lines = [line for _, what, hint in found for line in (f"{what}.", f"  then: {hint}", "")]
-    text = "\n".join(
-        [f"On {host}, the machine of {config.site_name}:", "", *lines, "microblog status tells more."]
-    )
-    mailer = Mailer(config.mail, config.mail_from or f"noreply@{host.partition(':')[0]}", config.site_name)
-    for admin in config.admins:
-        try:
-            mailer.send(mailer.message(admin, f"{config.site_name}: backups need you", f"{text}\n"))
-            journal.note(told=time.time())
-        except (OSError, ValueError) as error:
-            say(f"{admin} could not be told: {error}")
+    if telling.tell("backups need you", "\n".join([*lines, "microblog status tells more."]), say):
+        journal.note(told=time.time())
+
+
+def was_told() -> bool:
+    """Whether administrators got mail about backups today."""
+    told: float = journal.read().get("told", 0.0)
+    return time.time() - told < _TOLD_SECONDS

@@ -76,7 +76,13 @@ def _prepare(config: Config, say: Callable[[str], None]) -> None:
 
 def _record() -> dict[str, Any]:
     """The way back from an upgrade that has begun; empty where none has."""
-    found: dict[str, Any] = json.loads(layout.UPGRADING.read_text()) if layout.UPGRADING.exists() else {}
+    try:
+        found: dict[str, Any] = json.loads(layout.UPGRADING.read_text()) if layout.UPGRADING.exists() else {}
+    except ValueError:
+        raise HostError(
+            f"{layout.UPGRADING} cannot be read: it is damaged",
+            f"if the data are as they were: rm {layout.UPGRADING}; then: microblog setup",
+        ) from None
     return found
 
 

@@ -23,6 +23,7 @@ from microblog.host.database import rows, schema, server
 from microblog.host.handmade import convert, found, read
 from microblog.host.machine import files, layout, lock, privileges
 from microblog.host.site import envfile, nginx
+from microblog.host.updates import journal
 
 REPORT = layout.LOGS / "import.log"
 _SHOWN = 20
@@ -66,6 +67,7 @@ def take(told: str, say: Callable[[str], None], *, replace: bool = False) -> Tak
     :raises HostError: nothing is changed then, here or there.
     """
     privileges.require_root("take another site over", "sudo microblog import")
+    journal.see_none("nothing is taken over")
     old = found.source(told)
     os.umask(0o022)
     with lock.sole(say):

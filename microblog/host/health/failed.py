@@ -1,4 +1,7 @@
-"""Units of systemd's that have failed: told to ADMINS once, until they have succeeded again."""
+"""Units of systemd's that have failed: told to ADMINS once, until they have succeeded again.
+
+The notes of what was told are taken away by the units themselves, when they succeed, and by :func:`mended`.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +12,6 @@ from microblog.host.updates import journal
 
 # Setup, backup, update, and the renewal of a certificate.
 UNITS = ("microblog-setup", layout.LATER, "microblog-backup", "microblog-update", "certbot")
-# Emptied by the units themselves, when they succeed.
-_TOLD = journal.FOLDER / "told"
 # Where certbot keeps, and renews, the site's certificate ('microblog https').
 _LINEAGE = Path("/etc/letsencrypt/live/microblog")
 _LINES = 15
@@ -33,9 +34,16 @@ def tell(unit: str, say: Callable[[str], None]) -> bool:
 
     :return: whether one was sent.
     """
-    note = _TOLD / unit
+    note = journal.TOLD / unit
     if unit not in UNITS or not _ours(unit) or note.exists():
         return False
+    if unit == "microblog-backup":
+        # Setup comes here, too, and needs none of it.
+        from microblog.host.backups import nightly
+
+        # What failed that night was told step by step; of one that was killed, say, nothing was.
+        if nightly.was_told():
+            return False
     said = services.run(
         "journalctl", "--unit", unit, "--lines", str(_LINES), "--output=cat", "--no-pager"
     ).stdout
@@ -45,6 +53,14 @@ def tell(unit: str, say: Callable[[str], None]) -> bool:
     )
     if not telling.tell(f"{unit} has failed", text, say):
         return False
-    _TOLD.mkdir(mode=0o755, parents=True, exist_ok=True)
+    journal.TOLD.mkdir(mode=0o755, parents=True, exist_ok=True)
     files.write(note, journal.now(), 0o644)
     return True
+
+
+def mended(*units: str) -> None:
+    """What a unit has failed at was done by hand since: it has not failed any more."""
+    for unit in units:
+        (journal.TOLD / unit).unlink(missing_ok=True)
+    if bad := [unit for unit in failed() if unit in units]:
+        services.run("systemctl", "reset-failed", *(f"{unit}.service" for unit in bad))

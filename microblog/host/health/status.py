@@ -26,6 +26,7 @@ from microblog.host.updates import journal
 CERTIFICATE_DAYS = 14
 BACKUP_HOURS = 48
 FREE_PERCENT = 5
+_HOUR = 3600.0
 # How the ledger writes a time.
 _WHEN = "%Y-%m-%dT%H:%M:%SZ"
 # What a database server that runs takes to answer; one that does not is not waited for.
@@ -53,7 +54,17 @@ def status() -> dict[str, Fact]:
     :raises HostError: if the settings cannot be read.
     """
     config = Config.load(layout.env_file())
-    return {name: look(config) for name, look in _FACTS.items()}
+    return {name: _safely(name, look, config) for name, look in _FACTS.items()}
+
+
+def _safely(name: str, look: Callable[[Config], Fact], config: Config) -> Fact:
+    """What cannot be told is one line, and hides no other."""
+    try:
+        return look(config)
+    except HostError as error:
+        return Fact(error.message, False)
+    except OSError as error:
+        return Fact(f"{error.filename or name}: {error.strerror}", False)
 
 
 def _version(_: Config) -> Fact:
@@ -175,9 +186,14 @@ def _backup(_: Config) -> Fact:
         began = [entry["when"] for entry in ledger.entries("supervisor")] if os.geteuid() == 0 else []
         hours = (time.time() - timegm(time.strptime(min(began), _WHEN))) / 3600 if began else 0.0
         return Fact("none yet", hours <= BACKUP_HOURS, {"hours": None})
-    path = max((path for path, _ in entries), key=lambda path: path.stat().st_mtime)
-    hours = (time.time() - path.stat().st_mtime) / 3600
-    return Fact(f"{hours:.0f} hours ago, {path.name}", hours <= BACKUP_HOURS, {"hours": round(hours, 1)})
+    times = [(path.stat().st_mtime, path.name) for path, _ in entries]
+    # By a clock that was wrong some may lie ahead: they would be young for years.
+    past = [one for one in times if one[0] <= time.time() + _HOUR]
+    if not past:
+        return Fact("none since the clock was set back", False, {"hours": None})
+    when, name = max(past)
+    hours = (time.time() - when) / _HOUR
+    return Fact(f"{hours:.0f} hours ago, {name}", hours <= BACKUP_HOURS, {"hours": round(hours, 1)})
 
 
 def _update(_: Config) -> Fact:

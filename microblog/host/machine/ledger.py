@@ -8,6 +8,7 @@ Reaches the standard library and files alone: the package's prerm keeps a copy o
 ledger, with which postrm takes back at purge, when the package itself is gone.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -358,6 +359,8 @@ def _read() -> list[Entry]:
         found: list[Entry] = json.loads((FOLDER / _INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
+    except ValueError:
+        raise OSError(errno.EIO, "it is damaged", str(FOLDER / _INDEX)) from None
     return found
 
 

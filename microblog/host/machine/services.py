@@ -29,6 +29,8 @@ def _run(command: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A unit's last words may be in any encoding.
+        errors="replace",
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
     )
 

@@ -37,7 +37,9 @@ class Automatic:
 def state() -> Automatic:
     """What is so; changes nothing."""
     said = services.run("apt-config", "dump").stdout
-    runs = apt.installed(_PACKAGE) and 'APT::Periodic::Unattended-Upgrade "1"' in said
+    # A number of days, or "always".
+    on = re.search(r'(?m)^APT::Periodic::Unattended-Upgrade "(?!0?")', said)
+    runs = apt.installed(_PACKAGE) and bool(on)
     origins = re.findall(r'(?m)^Unattended-Upgrade::(?:Origins-Pattern|Allowed-Origins):: "(.*)";$', said)
     return Automatic(
         runs and any(origin != _ORIGIN for origin in origins),

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from microblog.errors import HostError
 from microblog.host.machine import files, layout
 
 # Root's alone to write; the application's user has to read the code that is kept there.
@@ -17,6 +18,8 @@ FOLDER = Path("/var/lib/microblog-update")
 JOURNAL = FOLDER / "journal.json"
 OLD = FOLDER / "old"
 PROGRESS = FOLDER / "progress"
+# Units whose failure was told to administrators, and that have not succeeded since.
+TOLD = FOLDER / "told"
 _LAST = FOLDER / "last.json"
 _LOCK = layout.RUN / "update.lock"
 # In the order of a run; BACK is where a bad one goes. The system's own update begins at SYSTEM.
@@ -73,22 +76,32 @@ def now() -> str:
 
 
 def read() -> Journal | None:
-    """That of the update that has not ended."""
+    """That of the update that has not ended.
+
+    :raises HostError: it is damaged.
+    """
     try:
         found = json.loads(JOURNAL.read_text(encoding="utf-8"))
+        found["changes"] = [Change(**change) for change in found["changes"]]
+        return Journal(**found)
     except FileNotFoundError:
         return None
-    found["changes"] = [Change(**change) for change in found["changes"]]
-    return Journal(**found)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise HostError(
+            f"{JOURNAL} cannot be read: {getattr(error, 'strerror', None) or 'it is damaged'}",
+            f"if the site is well: rm {JOURNAL}; the packages that were there before are in {OLD}",
+        ) from None
 
 
 def last() -> dict[str, Any]:
-    """How the last update ended: result, why, origin, changes, began, ended; empty if there was none."""
+    """How the last update ended: result, why, origin, changes, began, ended; empty if there was none, or
+    that cannot be read any more."""
     try:
         found: dict[str, Any] = json.loads(_LAST.read_text(encoding="utf-8"))
-    except (FileNotFoundError, PermissionError):
+    except (OSError, ValueError):
         return {}
-    return found
+    whole = isinstance(found, dict) and {"result", "why", "changes", "began", "ended"} <= found.keys()
+    return found if whole else {}
 
 
 def end(journal: Journal, result: str, why: str = "") -> dict[str, Any]:
@@ -104,9 +117,26 @@ def end(journal: Journal, result: str, why: str = "") -> dict[str, Any]:
         },
         **{"result": result, "why": why, "ended": now()},
     }
-    files.write(_LAST, json.dumps(told, indent=1), 0o644)
+    try:
+        files.write(_LAST, json.dumps(told, indent=1), 0o644)
+    except OSError:
+        # On a disk that is full, what was kept for the way back is in the way.
+        shutil.rmtree(OLD, ignore_errors=True)
+        files.write(_LAST, json.dumps(told, indent=1), 0o644)
     forget()
     return told
+
+
+def see_none(why: str, *, otherwise: str = "") -> None:
+    """:param why: what may not happen meanwhile: the way back would undo it.
+    :param otherwise: what else there is to do.
+
+    :raises HostError: an update has not ended.
+    """
+    if read():
+        raise HostError(
+            f"{why} while an update has not ended", f"microblog update --finish ends it{otherwise}"
+        )
 
 
 def forget() -> None:

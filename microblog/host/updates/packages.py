@@ -107,8 +107,12 @@ def fetch(wanted: Sequence[Change]) -> None:
     """
     done = _run("apt-get", "--yes", "--quiet", "--download-only", *_LOCKED, "install", *_exactly(wanted))
     if done.returncode:
+        held = "Held packages were changed" in done.stdout
         raise HostError(
-            f"the update could not be downloaded: {_error(done.stdout)}", "mend that, then try again"
+            f"the update could not be downloaded: {_error(done.stdout)}",
+            "somebody holds one of them: apt-mark showhold, apt-mark unhold"
+            if held
+            else "mend that, then try again",
         )
 
 
@@ -267,6 +271,15 @@ def put_back(folder: Path, changed: Sequence[Change], heard: Callable[[str], Non
     return _error(done.stdout + again.stdout) if done.returncode and again.returncode else ""
 
 
+def not_back(changed: Sequence[Change], why: str) -> str:
+    """Why packages are not at the version that they had, where some are not; visitors may not notice.
+
+    :param why: what :func:`put_back` has said.
+    """
+    others = [change.name for change in changed if change.old and installed(change.name) != change.old]
+    return f"{', '.join(others)} stayed as the update left it: {why or 'see the log'}" if others else ""
+
+
 def wait_for_others() -> None:
     """Until nobody else is at dpkg."""
     with suppress(FileNotFoundError), _FRONTEND_LOCK.open("w") as lock:
@@ -275,24 +288,35 @@ def wait_for_others() -> None:
 
 def refuse(found: Sequence[Change]) -> None:
     """Have apt leave out these versions, and take the next ones."""
-    text = PINS.read_text(encoding="utf-8") if PINS.exists() else "# Taken back by 'microblog update'.\n"
+    head, stanzas = _pins()
     for change in found:
-        if f"Package: {change.name}\nPin: version {change.new}\n" not in text:
-            text += f"\nPackage: {change.name}\nPin: version {change.new}\nPin-Priority: -1\n"
-    files.write(PINS, text, 0o644)
+        stanza = f"Package: {change.name}\nPin: version {change.new}\nPin-Priority: -1"
+        # A package that was taken away, or that dpkg has not come to, has no version to refuse.
+        if change.new not in ("", change.old) and stanza not in stanzas:
+            stanzas.append(stanza)
+    _pin(head, stanzas)
 
 
 def accept(found: Sequence[Change]) -> None:
     """What was refused of these has been followed by a good one."""
-    if not PINS.exists():
-        return
-    head, *stanzas = PINS.read_text(encoding="utf-8").split("\n\n")
+    head, stanzas = _pins()
     names = {f"Package: {change.name}" for change in found}
-    left = [stanza for stanza in stanzas if stanza.splitlines()[0] not in names]
-    if left:
-        files.write(PINS, "\n\n".join([head, *left]), 0o644)
-    else:
+    _pin(head, [stanza for stanza in stanzas if stanza.splitlines()[0] not in names])
+
+
+def _pins() -> tuple[str, list[str]]:
+    """What stands above, and what is refused, a stanza each; somebody may have written there, too."""
+    if not PINS.exists():
+        return "# Taken back by 'microblog update'.", []
+    head, *stanzas = re.split(r"\n(?:[ \t]*\n)+", PINS.read_text(encoding="utf-8").strip())
+    return head, stanzas
+
+
+def _pin(head: str, stanzas: list[str]) -> None:
+    if not stanzas:
         allow()
+    elif (head, stanzas) != _pins():
+        files.write(PINS, "\n\n".join([head, *stanzas]) + "\n", 0o644)
 
 
 def allow() -> None:
@@ -321,7 +345,8 @@ def _run(
 ) -> "subprocess.CompletedProcess[str]":
     """Run a program out of reach of the terminal's Ctrl-C; what it says goes into the log, too."""
     said = []
-    noted = command[0] != "dpkg-query"
+    # What only looks is left out: a page that is looked at must not fill the disk.
+    noted = command[0] not in ("dpkg-query", "apt-mark") and "--simulate" not in command
     if noted:
         _log(f"{journal.now()} {' '.join(command)}\n")
     process = subprocess.Popen(

@@ -19,12 +19,14 @@ from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import backup, restore
 from microblog.host.database import kinds
-from microblog.host.machine import apt, layout, lock, privileges, services
+from microblog.host.machine import layout, lock, privileges, services
 from microblog.host.site import maintenance, nginx, supervisor, telling
-from microblog.host.updates import journal, packages, sight
+from microblog.host.updates import automatic, journal, packages, sight
 from microblog.host.updates.journal import Change, Journal
 
 UNIT = "microblog-update.service"
+# The system's own, which has 'update --watch' before it.
+_NIGHTLY = "apt-daily-upgrade.service"
 _CODE = journal.FOLDER / "code"
 FINISH = _CODE / "finish"
 _START = """\
@@ -91,8 +93,9 @@ def prepare(plan: Plan, say: Say, *, seconds: float = 300.0) -> None:
     :raises HostError: an update may not begin now; nothing of it stays.
     """
     privileges.require_root("update", "sudo microblog update")
+    _open_to_all()
     with journal.sole() as alone:
-        if not alone or journal.read():
+        if not alone or _not_ended():
             raise HostError("another update has not ended", "microblog update --finish ends it")
         if not sight.switched_off() and (wrong := sight.complaint()):
             raise HostError(
@@ -132,10 +135,13 @@ def watch(say: Say, *, seconds: float = 300.0) -> None:
     What cannot be kept has no way back, and is updated all the same: security goes first.
     """
     privileges.require_root("update", "sudo microblog update")
-    if not apt.installed("unattended-upgrades") or sight.switched_off() or sight.wait(_WATCH_SECONDS):
+    if automatic.state() == automatic.Automatic(False, False) or sight.switched_off():
         return
+    if sight.wait(_WATCH_SECONDS):
+        return
+    _open_to_all()
     with journal.sole() as alone:
-        if not alone or journal.read():
+        if not alone or _not_ended():
             return
         try:
             found = [
@@ -154,6 +160,20 @@ def watch(say: Say, *, seconds: float = 300.0) -> None:
         except (HostError, OSError) as error:
             journal.forget()
             say(f"What the system updates now has no way back: {error}")
+
+
+def _open_to_all() -> None:
+    """Whatever root's own umask is: the application's user reads the code that is kept, and the status."""
+    os.umask(0o022)
+
+
+def _not_ended() -> bool:
+    """Whether an update has begun; one that was interrupted before it had changed anything has not."""
+    begun = journal.read()
+    if begun and begun.step == journal.PREPARE:
+        journal.forget()
+        return False
+    return begun is not None
 
 
 def _room(plan: Plan) -> None:
@@ -184,17 +204,22 @@ def _revisions(seconds: float = 5) -> list[str]:
     return sorted(database.revisions(lambda _: None, wait_seconds=seconds))
 
 
-def begin() -> None:
+def begin() -> str:
     """Have a prepared update, or an interrupted one, go on by itself; :func:`follow` tells how it goes.
 
+    :return: when it began, by which :func:`ended` knows it.
     :raises HostError: it cannot be started; if it was only prepared, nothing is left of it.
     """
     global _process
+    which = begun.began if (begun := journal.read()) else ""
+    if begun and begun.step == journal.SYSTEM and services.state(_NIGHTLY) == "activating":
+        # Before it has changed anything, there would seem to be nothing to look at.
+        raise HostError("the system updates itself at this moment", f"wait: systemctl status {_NIGHTLY}")
     journal.PROGRESS.unlink(missing_ok=True)
     if services.booted():
         done = services.run("systemctl", "start", UNIT)
         if done.returncode:
-            if (begun := journal.read()) and begun.step == journal.READY:
+            if begun and begun.step == journal.READY:
                 journal.forget()
             raise HostError(f"{UNIT} does not start: {done.stdout.strip()}", services.log_of(UNIT))
     else:
@@ -204,6 +229,7 @@ def begin() -> None:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
+    return which
 
 
 def pending() -> bool:
@@ -239,16 +265,18 @@ def _goes_on() -> bool:
     return _process is not None and _process.poll() is None
 
 
-def ended() -> dict[str, Any]:
-    """How the update ended that was followed to its end.
+def ended(which: str) -> dict[str, Any]:
+    """How the update ended that was followed to its end; one that had changed nothing has left nothing.
 
+    :param which: as :func:`begin` has said.
     :raises HostError: it has not ended.
     """
     if journal.read():
         raise HostError(
             "the update has not ended", f"{services.log_of(UNIT)}; then: microblog update --finish"
         )
-    return journal.last()
+    last = journal.last()
+    return last if last.get("began") == which else {"result": journal.NOTHING}
 
 
 def see_good(ended: "dict[str, Any]") -> None:
@@ -267,6 +295,7 @@ def finish(say: Say) -> "dict[str, Any] | None":
     :return: how it ended, as :func:`journal.last` says; None where there was none.
     """
     privileges.require_root("update", "sudo microblog update")
+    _open_to_all()
     with journal.sole() as alone:
         begun = journal.read()
         if not alone or begun is None:
@@ -276,7 +305,10 @@ def finish(say: Say) -> "dict[str, Any] | None":
             say(text)
             _note(text)
 
-        return _finish(begun, told)
+        ended = _finish(begun, told)
+        # If the unit fails another time, that is told again.
+        (journal.TOLD / UNIT.removesuffix(".service")).unlink(missing_ok=True)
+        return ended
 
 
 def _note(text: str) -> None:
@@ -301,15 +333,15 @@ def _finish(begun: Journal, say: Say) -> "dict[str, Any] | None":
             journal.forget()
             return None
         packages.complete()
-        begun.at(journal.CHECK)
+        _at(begun, journal.CHECK)
     if begun.step == journal.READY:
-        begun.at(journal.INSTALL)
+        _at(begun, journal.INSTALL)
     if begun.step == journal.INSTALL:
         say(f"Installing {', '.join(change.text() for change in begun.changes)}")
         if why := packages.install(begun.changes, begun.automatic, _heard(say)):
             _bad(begun, why)
         else:
-            begun.at(journal.CHECK)
+            _at(begun, journal.CHECK)
     if begun.step == journal.CHECK:
         say("Looking at the site as visitors do ...")
         if not sight.switched_off() and (wrong := sight.wait(begun.seconds)):
@@ -323,10 +355,14 @@ def _finish(begun: Journal, say: Say) -> "dict[str, Any] | None":
 
 def _bad(begun: Journal, why: str) -> None:
     begun.why = why
-    # A disk that the update has filled is emptied by the way back.
+    _at(begun, journal.BACK)
+
+
+def _at(begun: Journal, step: str) -> None:
+    """On a disk that the update has filled it goes on: each step may be done again after a power cut, and the
+    way back makes room."""
     with suppress(OSError):
-        begun.at(journal.BACK)
-    begun.step = journal.BACK
+        begun.at(step)
 
 
 def _heard(say: Say) -> Callable[[str], None]:
@@ -355,8 +391,11 @@ def _go_back(begun: Journal, say: Say) -> dict[str, Any]:
         waits = _data_back(begun, say, again=True)
         packages.complete()
     if not sight.switched_off():
-        wrong = sight.wait(max(begun.seconds, _BACK_SECONDS))
-    packages.refuse([change for change in begun.changes if change.old])
+        wrong = sight.wait(max(begun.seconds, _BACK_SECONDS)) or packages.not_back(begun.changes, wrong)
+    try:
+        packages.refuse([change for change in begun.changes if change.old])
+    except OSError as error:
+        say(f"apt will offer that version again: {error.filename}: {error.strerror}")
     if wrong or waits:
         ended = journal.end(
             begun, journal.FAILED, f"{begun.why}; and the way back has failed: {waits or wrong}"
@@ -373,10 +412,14 @@ def _data_back(begun: Journal, say: Say, *, again: bool = False) -> str:
 
     :return: why that has to wait for the old version, or has failed; empty where all is well.
     """
-    config = Config.load(layout.env_file())
-    database = kinds.of(config.database_url)
     if not begun.backup:
         return ""
+    try:
+        config = Config.load(layout.env_file())
+    except HostError as error:
+        # The packages go back all the same.
+        return error.message
+    database = kinds.of(config.database_url)
     if database.elsewhere or not database.may_have_second():
         # Others may be writing to it at this moment: their posts must stay.
         say(f"The database is as the update left it; a backup is in {begun.backup}")
