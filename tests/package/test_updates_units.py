@@ -211,6 +211,14 @@ def test_one_that_had_changed_nothing_is_no_update_and_stops_none(
     assert update.ended(which)["result"] == journal.UPDATED
 
 
+def test_what_ends_an_update_is_there_before_it_begins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update, "FINISH", folder / "code/finish")
+    there: list[bool] = []
+    monkeypatch.setattr(Journal, "at", lambda *_: there.append(update.FINISH.exists()))
+    update._keep(Journal("owner", [], []))
+    assert there == [True]
+
+
 def test_the_systems_own_update_is_not_ended_while_it_goes_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,11 +190,13 @@ def _keep(begun: Journal) -> None:
     """The code that ends the update, and the packages to go back to."""
     for folder in (_CODE, journal.OLD):
         shutil.rmtree(folder, ignore_errors=True)
-    begun.at(journal.PREPARE)
     journal.PROGRESS.unlink(missing_ok=True)
     source = Path(microblog.__file__).parent
     shutil.copytree(source, _CODE / "microblog", ignore=shutil.ignore_patterns("__pycache__"))
     FINISH.write_text(_START, encoding="utf-8")
+    os.sync()
+    # Not sooner: a power cut is ended by that code, whole.
+    begun.at(journal.PREPARE)
     packages.keep(begun.changes, journal.OLD)
     os.sync()
 
