@@ -84,6 +84,7 @@ def test_it_is_found_by_the_name_that_is_promised(raw):
 def test_settings_in_the_image_are_no_secrets(raw):
     text = FileSystem.root_of(raw).read("/etc/microblog/microblog.env").decode()
     assert {line.split("=")[0] for line in text.splitlines() if not line.startswith("#")} == {
+        "CLAIM_NEARBY",
         "HTTPS",
         "WEB_CONCURRENCY",
     }
