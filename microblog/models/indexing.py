@@ -130,7 +130,8 @@ def catch_up() -> bool:
         while goes_on and _send_changes(found):
             goes_on = _go_on(found)
     finally:
-        _save(leased_until=_clock())
+        # A whole second that is over: MySQL rounds, and would keep it for half a second more.
+        _save(leased_until=_clock().replace(microsecond=0))
     return goes_on
 
 
