@@ -67,9 +67,9 @@ worker_class = "gthread"
 threads = _positive(_environment.get("WEB_THREADS", "")) or 4
 # So many wait with each worker, and so many before the door. Who comes then is told so at once, by nginx's
 # own page. Each who waits takes a connection from those that nginx has for visitors, Debian's 768 for a
-# process: of more, too few are left, and visitors are cut off.
-worker_connections = 64
-backlog = 128
+# process: of more, too few are left, and visitors are cut off. A burst of 200 has room, with one worker too.
+worker_connections = 32
+backlog = 256
 # Loaded once, before the workers fork: they share its memory.
 preload_app = True
 # The workers' sign of life; on a disk, a slow write would count as a dead worker.
