@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from builder.core import paths
-from microblog import proof
+from microblog import proof, visit
 from microblog.config import Config, MailServer
 from microblog.host.health import doctor
 from microblog.host.health.checks import mail, visitors
 from microblog.host.health.finding import Finding
-from microblog.host.site import front
 
 SOURCES = [ast.parse(path.read_text()) for path in (paths.ROOT / "microblog/host/health").rglob("*.py")]
 
@@ -128,7 +127,7 @@ def test_whoever_answers_at_the_sites_name_is_asked_who_it_is(
         gone = socket.create_server(("127.0.0.1", 0))
         port = server.server_port if key else gone.getsockname()[1]
         gone.close()
-        monkeypatch.setattr(front, "_PORTS", {"http": port})
+        monkeypatch.setattr(visit, "PORTS", {"http": port})
         monkeypatch.setattr(visitors.supervisor, "answers", lambda: True)
         monkeypatch.setattr(visitors.names, "machine_addresses", lambda: ["8.8.4.4"])
         monkeypatch.setattr(visitors.names, "is_loopback", lambda _: False)

@@ -37,6 +37,7 @@ OUTSIDE = {
     "proof",
     "protocol",
     "revisions",
+    "visit",
 }
 
 

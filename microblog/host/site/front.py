@@ -1,19 +1,15 @@
 """What a visitor sees: the site asked for by its own name, at the web's own ports of this machine."""
 
 import http.client
-import secrets
 import socket
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
-from microblog import names, proof
+from microblog import names, visit
 from microblog.config import Config
 from microblog.host.site import nginx
 
-_SECONDS = 10
-_PORTS = {"https": 443, "http": 80}
+SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ def look(config: Config) -> "Sight | None":
     if not nginx.installed() and not nginx.neighbour():
         return None
     name, address = first_name(config), _address()
-    sights = [sight for scheme in _PORTS if (sight := _look(scheme, address, name, config))]
+    sights = [sight for scheme in visit.PORTS if (sight := _look(scheme, address, name, config))]
     # Who types a name comes by plain HTTP first.
     bad = [sight for sight in sights if not sight.good]
     return [*bad, *sights, Sight(f"https://{name}/", 0, False)][0]
@@ -54,39 +50,25 @@ def look(config: Config) -> "Sight | None":
 
 def answers() -> bool:
     """Whether the site answers this machine's own visitors: for those, too, who may not read its key."""
-    for scheme in _PORTS:
+    for scheme in visit.PORTS:
         with (
             suppress(OSError, http.client.HTTPException),
-            _connect(scheme, "127.0.0.1", "localhost") as opened,
+            visit.connect(scheme, "127.0.0.1", "localhost", SECONDS) as opened,
         ):
-            return _request(opened, "localhost", "/readyz").status == http.client.OK
+            return visit.request(opened, "localhost", "/readyz").status == http.client.OK
     return False
 
 
 def fetch(config: Config, path: str) -> int:
     """The status of the answer to a page, over HTTPS where that is served; 0 where nobody answers."""
     name, address = first_name(config), _address()
-    for scheme in _PORTS:
-        with suppress(OSError, http.client.HTTPException), _connect(scheme, address, name) as opened:
-            return _request(opened, name, path).status
+    for scheme in visit.PORTS:
+        with (
+            suppress(OSError, http.client.HTTPException),
+            visit.connect(scheme, address, name, SECONDS) as opened,
+        ):
+            return visit.request(opened, name, path).status
     return 0
-
-
-def leads_here(name: str, address: str, config: Config) -> "bool | None":
-    """Whether who goes to another address by the site's name comes to this site: by way of a balancer, a
-    router, a CDN.
-
-    :return: None where nobody answers.
-    """
-    found: bool | None = None
-    for scheme in _PORTS:
-        question = secrets.token_hex(16)
-        with suppress(OSError, http.client.HTTPException), _connect(scheme, address, name) as opened:
-            response = _request(opened, name, "/healthz", {proof.HEADER: question})
-            if proof.holds(config.secret_key, question, response.headers.get(proof.HEADER, "")):
-                return True
-            found = False
-    return found
 
 
 def first_name(config: Config) -> str:
@@ -100,30 +82,11 @@ def _address() -> str:
     return next((one for one in names.machine_addresses() if ":" not in one), "127.0.0.1")
 
 
-@contextmanager
-def _connect(scheme: str, address: str, name: str) -> Iterator[socket.socket]:
-    with socket.create_connection((address, _PORTS[scheme]), timeout=_SECONDS) as plain:
-        if scheme == "https":
-            with _context().wrap_socket(plain, server_hostname=name) as wrapped:
-                yield wrapped
-        else:
-            yield plain
-
-
-def _request(
-    opened: socket.socket, name: str, path: str, headers: "dict[str, str] | None" = None
-) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection(name)
-    connection.sock = opened
-    connection.request("GET", path, headers={"Connection": "close", **(headers or {})})
-    return connection.getresponse()
-
-
 def _look(scheme: str, address: str, name: str, config: Config) -> "Sight | None":
     """:return: None where nobody listens."""
     url = f"{scheme}://{name}/"
     try:
-        with _connect(scheme, address, name) as opened:
+        with visit.connect(scheme, address, name, SECONDS) as opened:
             return _ask(opened, name, url, config)
     except ConnectionRefusedError:
         return None
@@ -131,17 +94,8 @@ def _look(scheme: str, address: str, name: str, config: Config) -> "Sight | None
         return Sight(url, 0, False)
 
 
-def _context() -> ssl.SSLContext:
-    """Who answers is proven otherwise; whether browsers like the certificate is another question."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
 def _ask(opened: socket.socket, name: str, url: str, config: Config) -> Sight:
-    question = secrets.token_hex(16)
-    response = _request(opened, name, "/readyz", {proof.HEADER: question})
-    ours = proof.holds(config.secret_key, question, response.headers.get(proof.HEADER, ""))
+    response, ours = visit.ask(opened, name, "/readyz", config.secret_key)
     # The way from HTTP to HTTPS is nginx's own.
     if (response.headers.get("Location") or "").startswith(f"https://{name}/readyz"):
         return Sight(url, http.client.OK, True)

@@ -1,14 +1,11 @@
 """Whether a name leads to this site: seen before a certificate's authority is asked, which lets nobody try
 often."""
 
-import http.client
-import secrets
 import socket
-import ssl
 
 from flask import current_app
 
-from microblog import names, proof
+from microblog import names, visit
 from microblog.config import HOST_NAME
 from microblog.i18n import _
 
@@ -44,24 +41,6 @@ def _is_here(address: str, name: str) -> bool:
         return True
     # Behind a router or a provider's translation of addresses, the site itself says so. Nobody is asked who
     # is not in the internet.
-    return names.is_global(address) and any(_answers(address, name, port) for port in (80, 443))
-
-
-def _answers(address: str, name: str, port: int) -> bool:
-    question = secrets.token_hex(16)
-    try:
-        with socket.create_connection((address, port), timeout=_SECONDS) as plain:
-            connection = http.client.HTTPConnection(name)
-            connection.sock = _wrapped(plain, name) if port == 443 else plain
-            connection.request("GET", "/healthz", headers={proof.HEADER: question, "Connection": "close"})
-            said = connection.getresponse().headers.get(proof.HEADER, "")
-    except (OSError, http.client.HTTPException):
-        return False
-    return proof.holds(str(current_app.secret_key), question, said)
-
-
-def _wrapped(plain: socket.socket, name: str) -> socket.socket:
-    """Who answers is proven by the site's key; there is no certificate for that name yet."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context.wrap_socket(plain, server_hostname=name)
+    return names.is_global(address) and bool(
+        visit.leads_here(name, address, str(current_app.secret_key), _SECONDS)
+    )

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from microblog import names
+from microblog import names, visit
 from microblog.config import Config
 from microblog.host.health import status as glance
 from microblog.host.health.finding import Check, Finding, Plain
@@ -135,7 +135,10 @@ def _names(config: Config) -> Iterator[Finding]:
         leads = {str(found[4][0]) for found in socket.getaddrinfo(told[0], 443, type=socket.SOCK_STREAM)}
     if not leads or any(address in own or names.is_loopback(address) for address in leads):
         return
-    there = {address: front.leads_here(told[0], address, config) for address in sorted(leads)}
+    there = {
+        address: visit.leads_here(told[0], address, config.secret_key, front.SECONDS)
+        for address in sorted(leads)
+    }
     if True in there.values():
         return
     if False in there.values():
