@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Load balancers and supervisors call the server by whatever they know it by.
 EXEMPT = {"health.healthz", "health.readyz", "metrics.metrics"}
+# What is the same whoever owns the site, and whatever it is called.
+NO_PAGES = {"static", *EXEMPT}
 _LAST_STOP = re.compile(r"(?<=[A-Za-z0-9])\.(?=(?::[0-9]{1,5})?\Z)")
 
 

@@ -18,7 +18,6 @@ from microblog.web import hosts
 # Seconds in which every process has seen a change.
 EVERY = 3.0
 _KEY = "microblog.looks"
-_EXEMPT = {"static", *hosts.EXEMPT}
 
 
 class _Looks:
@@ -55,7 +54,7 @@ def init_app(app: Flask, config: Config) -> None:
 
     @app.before_request
     def refresh() -> None:
-        if request.endpoint not in _EXEMPT:
+        if request.endpoint not in hosts.NO_PAGES:
             looks.refresh()
 
 

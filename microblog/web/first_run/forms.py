@@ -6,7 +6,7 @@ from wtforms.validators import InputRequired, ValidationError
 
 from microblog.i18n import LANGUAGES, _l
 from microblog.models.site import CLOSED, INVITED, NAME_MAX, OPEN
-from microblog.web.auth.forms import Length, RegistrationForm, strip
+from microblog.web.auth.forms import Length, strip
 
 MODES = (
     (OPEN, _l("Anybody")),
@@ -33,10 +33,6 @@ class CodeForm(FlaskForm):
         render_kw={"autocomplete": "one-time-code", "autocapitalize": "characters", "spellcheck": "false"},
     )
     submit = SubmitField(_l("It is mine: set it up"))
-
-
-class OwnerForm(RegistrationForm):
-    submit = SubmitField(_l("Create account"))
 
 
 class AddressForm(FlaskForm):

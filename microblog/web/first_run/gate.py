@@ -12,8 +12,6 @@ from microblog.web.first_run import agent
 
 _KEY = "microblog.claim"
 _PROOF = "owner"
-# What has to answer whoever owns the site.
-_OPEN = {"static", *hosts.EXEMPT}
 
 
 class _Claim:
@@ -35,7 +33,7 @@ def init_app(app: Flask, config: Config) -> None:
 
     @app.before_request
     def only_its_owner() -> ResponseReturnValue | None:
-        if request.endpoint in _OPEN or request.blueprint == "first_run" or not is_new():
+        if request.endpoint in hosts.NO_PAGES or request.blueprint == "first_run" or not is_new():
             return None
         if has_proof() and agent.is_below(request.path, "restore"):
             return None

@@ -30,9 +30,10 @@ from microblog.models.site import CLOSED, Looks, registration, set_registration
 from microblog.models.throttle import forgive
 from microblog.web import lately, letters, limits, site_looks
 from microblog.web.admin.views import administrators_only
+from microblog.web.auth.forms import RegistrationForm
 from microblog.web.auth.views import start_session
 from microblog.web.first_run import agent, gate, nearby, reach
-from microblog.web.first_run.forms import AddressForm, CodeForm, OwnerForm, SiteForm, StartForm
+from microblog.web.first_run.forms import AddressForm, CodeForm, SiteForm, StartForm
 
 _LANGUAGE = "first-run language"
 # The pages after the account, in their order.
@@ -94,7 +95,7 @@ def account() -> ResponseReturnValue:
         return _too_late()
     if not gate.has_proof():
         return redirect(url_for("first_run.welcome"))
-    form = OwnerForm()
+    form = RegistrationForm()
     if form.validate_on_submit():
         user = User(form.username.data, form.email.data, form.password.data)
         user.is_admin = True
