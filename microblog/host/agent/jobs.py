@@ -36,7 +36,8 @@ def start(verb: str, by: str, arguments: Mapping[str, Any]) -> Job:
 
     :raises HostError: another one goes on, or systemd does not start it.
     """
-    with _sole():
+    # Of two who begin at once, one comes second.
+    with sole("lock"):
         # One that has said its end may take a moment to end.
         goes_on = busy() and _read().get("state") == "running"
         if goes_on or not services.wait_for(lambda: not busy(), _END_SECONDS):
@@ -61,7 +62,7 @@ def start(verb: str, by: str, arguments: Mapping[str, Any]) -> Job:
 
 def busy() -> bool:
     """Whether a job goes on."""
-    return services.state(UNIT) in ("active", "activating", "reloading", "deactivating")
+    return services.goes_on(UNIT)
 
 
 def last() -> "Job | None":
@@ -123,20 +124,28 @@ def _save(job: Job) -> None:
 
 
 def _read() -> Job:
-    """The last job as it was written down, empty without one; no link is followed."""
+    """The last job as it was written down, empty without one."""
     try:
-        with os.fdopen(os.open(STATE / "job.json", os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8") as file:
-            job: Job = json.load(file)
+        return load(STATE / "job.json")
     except (OSError, ValueError):
         return {}
-    return job
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What a file of JSON holds; no link is followed.
+
+    :raises OSError, ValueError: it is not there, or is none.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8") as file:
+        found: dict[str, Any] = json.load(file)
+    return found
 
 
 @contextmanager
-def _sole() -> Iterator[None]:
-    """Of two who begin at once, one comes second."""
+def sole(name: str) -> Iterator[None]:
+    """Wait for whoever has this lock, a file in the agent's folder, and have it."""
     STATE.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(STATE / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(STATE / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -1,6 +1,5 @@
 """What ``status`` and ``doctor`` see, kept for pages that must not wait for them."""
 
-import fcntl
 import json
 import os
 import time
@@ -23,18 +22,13 @@ def look(fresh: bool = False) -> dict[str, Any]:
 
     :param fresh: what somebody has seen a moment ago is not good enough.
     """
-    jobs.STATE.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(jobs.STATE / "look.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        # Who comes second gets what the first has seen.
-        asked = time.time()
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    asked = time.time()
+    # Who comes second gets what the first has seen.
+    with jobs.sole("look.lock"):
         known = _known()
         if known and (known["at"] >= asked if fresh else known["at"] > asked - _FRESH_SECONDS):
             return known
         return _look()
-    finally:
-        os.close(descriptor)
 
 
 def _look() -> dict[str, Any]:

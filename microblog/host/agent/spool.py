@@ -70,8 +70,7 @@ def take(source: BinaryIO, offset: int, length: int) -> dict[str, Any]:
 def state() -> "dict[str, Any] | None":
     """How far an upload is: ``size``, ``mark``, ``have``; None without one."""
     try:
-        with os.fdopen(os.open(_about(), os.O_RDONLY | os.O_NOFOLLOW), encoding="utf-8") as file:
-            about: dict[str, Any] = json.load(file)
+        about = jobs.load(_about())
         found = path().lstat()
     except (OSError, ValueError):
         return None

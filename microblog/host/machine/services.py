@@ -60,6 +60,11 @@ def state(unit: str) -> str:
     return run("systemctl", "show", "--property=ActiveState", "--value", unit).stdout.strip() or "unknown"
 
 
+def goes_on(unit: str) -> bool:
+    """Whether a unit that does one thing has not come to its end."""
+    return state(unit) in ("active", "activating", "reloading", "deactivating")
+
+
 def masked(unit: str) -> bool:
     """Whether an administrator has forbidden a unit to start."""
     return run("systemctl", "show", "--property=LoadState", "--value", unit).stdout.strip() == "masked"

@@ -263,7 +263,7 @@ def follow() -> Iterator[str]:
 
 def _goes_on() -> bool:
     if services.booted():
-        return services.state(UNIT) in ("active", "activating", "reloading", "deactivating")
+        return services.goes_on(UNIT)
     return _process is not None and _process.poll() is None
 
 
