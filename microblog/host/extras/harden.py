@@ -307,6 +307,11 @@ def _other_firewall() -> str:
     for name in _FIREWALLS:
         if apt.installed(name):
             return name
+    return _dropping()
+
+
+def _dropping() -> str:
+    """What drops packets that no rule lets in; empty for nothing."""
     if services.run("iptables", "-S", "INPUT").stdout.startswith("-P INPUT DROP"):
         return "iptables"
     return "nftables" if _NFT_DROPS.search(services.run("nft", "list", "chains").stdout) else ""
@@ -314,11 +319,7 @@ def _other_firewall() -> str:
 
 def _drops() -> bool:
     """Whether packets come in by what somebody has allowed alone."""
-    return (
-        services.state("firewalld.service") == "active"
-        or services.run("iptables", "-S", "INPUT").stdout.startswith("-P INPUT DROP")
-        or bool(_NFT_DROPS.search(services.run("nft", "list", "chains").stdout))
-    )
+    return services.state("firewalld.service") == "active" or bool(_dropping())
 
 
 def _rules(port: int) -> set[str]:
