@@ -39,10 +39,23 @@ class Post(db.Model):  # type: ignore[name-defined, misc]
     created_at = field(sa.DateTime, nullable=False, default=utc_now)
     # Its ISO 639-1 code; None: not known.
     language = field(sa.String(8))
+    # The post that it answers, and the one that the whole conversation is about. Both may be gone: an answer
+    # keeps its place.
+    reply_to_id = field(sa.BigInteger)
+    thread_id = field(sa.BigInteger)
+    # The post that it passes on, with no text of its own.
+    repost_of_id = field(sa.BigInteger)
+    edited_at = field(sa.DateTime)
 
     # One author's posts in order, without sorting. A number is never given again: a page that was
     # opened before a post was deleted has a button that deletes this number.
-    __table_args__ = (sa.Index(None, author_id, id), {"sqlite_autoincrement": True, **TABLE_OPTIONS})
+    __table_args__ = (
+        sa.Index(None, author_id, id),
+        sa.Index(None, thread_id, id),
+        sa.Index(None, reply_to_id, id),
+        sa.Index(None, repost_of_id, author_id, unique=True),
+        {"sqlite_autoincrement": True, **TABLE_OPTIONS},
+    )
 
     def __repr__(self) -> str:
         return f"<Post {self.id}>"

@@ -69,6 +69,9 @@ class User(sessions.LoggedIn, db.Model):  # type: ignore[name-defined, misc]
     # The interface's language; None: what the browser prefers.
     locale = field(sa.String(8))
     is_admin = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
+    is_moderator = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
+    # Whether there may be people whom they do not see, or who do not see them (microblog.models.moderation).
+    has_barriers = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
     suspended_at = field(sa.DateTime)
     last_seen = field(sa.DateTime)
     # Kept in the transactions that change them: no page counts rows.
