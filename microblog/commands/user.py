@@ -139,7 +139,7 @@ def demote(name: str) -> None:
     """Make an administrator an ordinary user."""
 
     def work() -> str:
-        user = _find(name)
+        user = _not_the_last(name)
         user.is_admin = False
         return f"{user.username} is no administrator"
 
@@ -152,7 +152,7 @@ def suspend(name: str) -> None:
     """Log somebody out and keep them out; their posts are shown on their own page alone."""
 
     def work() -> str:
-        user = _find(name)
+        user = _not_the_last(name)
         account.suspend(user)
         return f"{user.username} is suspended"
 
@@ -183,7 +183,7 @@ def delete(name: str, yes: bool) -> None:
         click.confirm(f"Delete {username} and {user.posts_count} posts?", abort=True)
 
     def work() -> str:
-        account.delete_account(_find(username))
+        account.delete_account(_not_the_last(username))
         return f"{username} is deleted"
 
     _do(work, twice=False)
@@ -214,6 +214,17 @@ def _find(name: str) -> User:
     user = User.find(name)
     if user is None:
         raise HostError(f"nobody has the name or address {name!r}", "microblog user list shows all")
+    return user
+
+
+def _not_the_last(name: str) -> User:
+    """An account that may cease to be an administrator's: another one is left."""
+    user = _find(name)
+    if account.is_last_admin(user):
+        db.session.rollback()
+        raise HostError(
+            f"{name} is the last administrator", "let somebody else be one first: microblog user promote NAME"
+        )
     return user
 
 

@@ -57,12 +57,25 @@ def release_email(email: str, by: User | None = None) -> None:
         db.session.flush()
 
 
+def is_admin(user: User) -> bool:
+    """Whether an account is an administrator's; it is as it is until the transaction ends."""
+    lock_accounts(user.id)
+    query = sa.select(User.is_admin).where(User.id == user.id)
+    return bool(db.session.execute(query.with_for_update()).scalar())
+
+
 def is_last_admin(user: User) -> bool:
-    """Whether nobody else can do what administrators do."""
-    others = sa.select(User.id).where(
-        User.is_admin.is_(True), User.id != user.id, User.suspended_at.is_(None)
-    )
-    return bool(user.is_admin) and db.session.execute(others.limit(1)).first() is None
+    """Whether nobody else can do what administrators do; nobody ceases to until the transaction ends.
+
+    To be asked before whatever leaves one less: of two who go at the same moment, the second one is the last.
+    """
+    users = User.__table__
+    admins = db.session.execute(sa.select(users.c.id).where(users.c.is_admin.is_(True))).scalars().all()
+    lock_accounts(user.id, *admins)
+    left = (users.c.is_admin.is_(True), users.c.suspended_at.is_(None), users.c.id.in_((user.id, *admins)))
+    # Locked, too: as they are now, and not as they were when the transaction began.
+    found = db.session.execute(sa.select(users.c.id).where(*left).with_for_update()).scalars()
+    return set(found) == {user.id}
 
 
 def suspend(user: User) -> None:

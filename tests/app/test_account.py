@@ -4,17 +4,18 @@ import threading
 from datetime import timedelta
 
 import pytest
-from app_client import PASSWORD, Browser
+from app_client import PASSWORD, Browser, token
 from mail_sink import Sink
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from microblog.config import MailServer
 from microblog.database import db, utc_now
-from microblog.models import Token, User, tokens
+from microblog.models import Token, User, account, tokens
 from microblog.models.site import OPEN, Looks, set_looks, set_registration
 from microblog.models.tokens import LIFETIME
 from microblog.web import browsers as browser_names
 from microblog.web import letters, limits
+from microblog.web.admin import views as admin_views
 
 NEW = "another horse"
 
@@ -581,6 +582,91 @@ def test_the_last_administrator_stays(app, client, make_user):
     client.submit("/settings/delete", {"password": PASSWORD})
     with app.app_context():
         assert User.find("susan") is None
+
+
+@pytest.fixture
+def two_admins(app, make_user):
+    for name in ("susan", "david", "mary"):
+        make_user(name)
+    with app.app_context():
+        for name in ("susan", "david"):
+            User.find(name).is_admin = True
+        db.session.commit()
+
+
+def leave(app, how, name):
+    """One administrator less, as a visitor or on the command line; whether it was refused is seen later."""
+    if how == "page":
+        browser = Browser(app)
+        browser.login(name)
+        # Their form is open: only the button is left.
+        form = token(browser.get("/settings/delete"))
+        return lambda: browser.post("/settings/delete", {"csrf_token": form, "password": PASSWORD}).close()
+    yes = ["--yes"] if how == "delete" else []
+    return lambda: app.test_cli_runner().invoke(args=["user", how, *yes, name])
+
+
+@pytest.mark.parametrize(
+    "ways", [("page", "page"), ("page", "demote"), ("suspend", "page"), ("delete", "page")]
+)
+def test_of_the_last_two_administrators_who_leave_at_once_one_stays(app, two_admins, monkeypatch, ways):
+    """Both have seen the other one before either has gone."""
+    both, met = threading.Barrier(2), set()
+    lock = account.lock_accounts
+
+    def together(*ids):
+        if threading.get_ident() not in met:
+            met.add(threading.get_ident())
+            both.wait(60)
+        return lock(*ids)
+
+    acts = [leave(app, way, name) for way, name in zip(ways, ("susan", "david"), strict=True)]
+    monkeypatch.setattr(account, "lock_accounts", together)
+    threads = [threading.Thread(target=act) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert len(met) == 2
+    with app.app_context():
+        left = (
+            db.session.execute(select(User).where(User.is_admin, User.suspended_at.is_(None))).scalars().all()
+        )
+        assert len(left) == 1
+
+
+@pytest.mark.parametrize("command", ["demote", "suspend", "delete"])
+def test_the_last_administrator_stays_for_the_command_line_too(app, two_admins, command):
+    run = app.test_cli_runner().invoke
+    arguments = ["user", command, *(["--yes"] if command == "delete" else [])]
+    # Who cannot log in is nobody who could do it.
+    assert run(args=["user", "suspend", "susan"]).exit_code == 0
+    refused = run(args=[*arguments, "david"]).exception
+    assert "david is the last administrator" in str(refused)
+    assert "promote" in refused.hint
+    # It is nobody else's concern.
+    for name in ("mary", "susan"):
+        assert run(args=[*arguments, name]).exit_code == 0
+    with app.app_context():
+        assert User.find("david").is_admin and User.find("david").is_active
+
+
+def test_who_has_become_an_administrator_is_not_suspended(app, client, two_admins, monkeypatch):
+    """After the page was shown that has the button, and after the view has looked for the account."""
+    client.login("susan")
+    find = admin_views._find
+
+    def find_and_promote(name):
+        user = find(name)
+        assert not user.is_admin
+        with db.engine.begin() as connection:
+            connection.execute(update(User.__table__).where(User.name_key == name).values(is_admin=True))
+        return user
+
+    monkeypatch.setattr(admin_views, "_find", find_and_promote)
+    client.submit("/admin/user/mary/suspend", page="/admin").close()
+    with app.app_context():
+        assert User.find("mary").is_active
 
 
 def test_an_export_has_log_ins_too(client, make_user):

@@ -74,7 +74,9 @@ def test_add_refuses_in_one_line(run, make_user, arguments, stdin, message):
 
 
 def test_promote_and_demote(run, client, make_user):
-    make_user("susan")
+    for name in ("susan", "david"):
+        make_user(name)
+    run("promote", "david")
     client.login()
     for command, code in (("promote", 200), ("demote", 403)):
         run(command, "susan@example.org")

@@ -71,7 +71,7 @@ def overview() -> ResponseReturnValue:
 @units.safe_twice
 def suspend(username: str) -> ResponseReturnValue:
     user = _find(username)
-    if user.is_admin:
+    if account.is_admin(user):
         flash(_("An administrator cannot be suspended."))
         return _back()
     account.suspend(user)
