@@ -12,9 +12,6 @@ from microblog.models.paging import Cut, cut
 from microblog.models.reader import Reader
 from microblog.models.user import User, changed, lock_accounts
 
-# Accounts that are changed at once.
-_CHUNK = 500
-
 
 class Follow(db.Model):  # type: ignore[name-defined, misc]
     """Somebody reads somebody's posts at home."""
@@ -80,7 +77,7 @@ def follow(follower: Reader | User, followed: User) -> bool:
     )
     if not db.session.execute(insert.values(row)).rowcount:
         return False
-    _count(follower.id, followed.id, 1, active)
+    _count(follower.id, followed.id, 1, active, row["created_at"])
     return True
 
 
@@ -90,20 +87,22 @@ def unfollow(follower: Reader | User, followed: User) -> bool:
     :return: False if nothing changed.
     """
     active = lock_accounts(follower.id, followed.id)
-    delete = sa.delete(Follow).where(Follow.follower_id == follower.id, Follow.followed_id == followed.id)
+    this = (Follow.follower_id == follower.id, Follow.followed_id == followed.id)
+    since = db.session.execute(sa.select(Follow.created_at).where(*this)).scalar()
+    delete = sa.delete(Follow).where(*this)
     if not db.session.execute(delete.execution_options(synchronize_session=False)).rowcount:
         return False
-    _count(follower.id, followed.id, -1, active)
+    _count(follower.id, followed.id, -1, active, since)
     return True
 
 
-def _count(follower_id: int, followed_id: int, change: int, active: dict[int, bool]) -> None:
+def _count(follower_id: int, followed_id: int, change: int, active: dict[int, bool], since: Any) -> None:
     """Only those count who are active: the suspended are in nobody's lists."""
     for user_id, other_id, column in (
         (follower_id, followed_id, User.following_count),
         (followed_id, follower_id, User.followers_count),
     ):
-        if active[other_id]:
+        if active[other_id] or _still_counts(other_id, _place(since, user_id)):
             db.session.execute(
                 sa.update(User)
                 .where(User.id == user_id)
@@ -113,24 +112,53 @@ def _count(follower_id: int, followed_id: int, change: int, active: dict[int, bo
     _expire(follower_id, followed_id)
 
 
-def count_for_others(user_id: int, change: int) -> None:
-    """Let an account, that is locked, count from now on with those who follow it and whom it follows, or
-    no longer; the caller commits.
+def _still_counts(user_id: int, place: int) -> bool:
+    """Whether an account that is on its way out, or in, counts with somebody at this place of its lists."""
+    from microblog.models.unfinished import Unfinished
+
+    query = sa.select(Unfinished.uncounted_to).where(Unfinished.user_id == user_id)
+    uncounted_to = db.session.execute(query).scalar()
+    return uncounted_to is not None and place > uncounted_to
+
+
+def count_piece(user_id: int, change: int, uncounted_to: int | None, most: int) -> tuple[int | None, bool]:
+    """Let an account, that is locked, count with some more of those who follow it and whom it follows, or no
+    longer; the caller commits.
 
     :param change: 1 or -1.
+    :param uncounted_to: it counts with those past this place of its lists; None: with nobody.
+    :param most: of either list.
+    :return: that place by now, and whether there may be more to do.
     """
-    users, follows = User.__table__, Follow.__table__
-    mine = sa.select(follows.c.followed_id).where(follows.c.follower_id == user_id)
-    others = sa.select(follows.c.follower_id).where(follows.c.followed_id == user_id)
-    for ids, column in ((mine, users.c.followers_count), (others, users.c.following_count)):
-        found = sorted(db.session.execute(ids).scalars())
-        for start in range(0, len(found), _CHUNK):
-            db.session.execute(
-                sa.update(users)
-                .where(users.c.id.in_(found[start : start + _CHUNK]))
-                .values({column: changed(column, change)})
-            )
+    users, newer = User.__table__, change < 0
+    bound = uncounted_to if newer or uncounted_to is None else uncounted_to + 1
+    lists: list[tuple[Any, dict[int, int]]] = []
+    ends = []
+    for mine, other, column in (
+        (Follow.follower_id, Follow.followed_id, users.c.followers_count),
+        (Follow.followed_id, Follow.follower_id, users.c.following_count),
+    ):
+        query = sa.select(other.label("id"), Follow.created_at).where(mine == user_id)
+        found = db.session.execute(_next_to(query, other, Cut(bound, newer, most)))
+        places = {row.id: _place(row.created_at, row.id) for row in found}
+        if len(places) == most:
+            ends.append(list(places.values())[-1])
+        lists.append((column, places))
+    # Both lists to the same place.
+    end = (min(ends) if newer else max(ends)) if ends else None
+    for column, places in lists:
+        ids = [
+            number
+            for number, place in places.items()
+            if end is None or (place <= end if newer else place >= end)
+        ]
+        if ids:
+            count = sa.update(users).where(users.c.id.in_(sorted(ids)))
+            db.session.execute(count.values({column: changed(column, change)}))
     db.session.expire_all()
+    if end is None:
+        return (None if newer else 0), False
+    return (end if newer else end - 1), True
 
 
 def _expire(*ids: int) -> None:
@@ -178,22 +206,26 @@ def _page(listed: Any, condition: Any, before: int | None, after: int | None) ->
     )
 
     def fetch(at: Cut) -> list[Person]:
-        part = query
-        if at.bound is not None:
-            time, number = _moment(at.bound)
-            since, then = Follow.created_at, listed
-            past = (
-                sa.or_(since > time, sa.and_(since == time, then > number))
-                if at.newer
-                else sa.or_(since < time, sa.and_(since == time, then < number))
-            )
-            # The first half is implied, and all that an index can be searched by.
-            part = part.where(since >= time if at.newer else since <= time, past)
-        order = [Follow.created_at, listed] if at.newer else [Follow.created_at.desc(), listed.desc()]
-        rows = db.session.execute(part.order_by(*order).limit(at.limit))
+        rows = db.session.execute(_next_to(query, listed, at))
         return [Person(_place(row.created_at, row.id), row.username, row.about) for row in rows]
 
     return PeoplePage(*cut(fetch, before, after, PeoplePage.SIZE))
+
+
+def _next_to(query: Any, listed: Any, at: Cut) -> Any:
+    """A list of people, cut at a place."""
+    if at.bound is not None:
+        time, number = _moment(at.bound)
+        since, then = Follow.created_at, listed
+        past = (
+            sa.or_(since > time, sa.and_(since == time, then > number))
+            if at.newer
+            else sa.or_(since < time, sa.and_(since == time, then < number))
+        )
+        # The first half is implied, and all that an index can be searched by.
+        query = query.where(since >= time if at.newer else since <= time, past)
+    order = [Follow.created_at, listed] if at.newer else [Follow.created_at.desc(), listed.desc()]
+    return query.order_by(*order).limit(at.limit)
 
 
 # A place in a list of people: when it began, in seconds since then, and whose it is. Together they are a

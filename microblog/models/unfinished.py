@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from microblog import units
 from microblog.database import TABLE_OPTIONS, db, field, upsert, utc_now
 from microblog.models import indexing, latest, sessions, words
-from microblog.models.follow import Follow, count_for_others
+from microblog.models.follow import Follow, count_piece
 from microblog.models.post import Post, PublicPost
 from microblog.models.tokens import Token
 from microblog.models.user import User, lock_accounts
@@ -27,7 +27,11 @@ SUSPEND, UNSUSPEND, DELETE = "suspend", "unsuspend", "delete"
 
 
 class Unfinished(db.Model):  # type: ignore[name-defined, misc]
-    """A task that has begun, and the number of the last post that it is done with."""
+    """A task that has begun, and the number of the last post that it is done with.
+
+    ``uncounted_to``: a place in the account's lists of people. It counts with those past it; with nobody,
+    where there is none.
+    """
 
     __tablename__ = "unfinished"
 
@@ -36,6 +40,7 @@ class Unfinished(db.Model):  # type: ignore[name-defined, misc]
     )
     task = field(sa.String(16), nullable=False)
     done_to = field(sa.BigInteger, nullable=False)
+    uncounted_to = field(sa.BigInteger)
 
     __table_args__ = TABLE_OPTIONS
 
@@ -54,10 +59,9 @@ def suspend(user_id: int) -> None:
     active = lock_accounts(user_id).get(user_id)
     if active:
         _set(user_id, suspended_at=utc_now())
-        count_for_others(user_id, -1)
         latest.forget(user_id)
     if active or _task(user_id) == UNSUSPEND:
-        _begin(user_id, SUSPEND)
+        _begin(user_id, SUSPEND, bool(active))
 
 
 def unsuspend(user_id: int) -> bool:
@@ -67,7 +71,7 @@ def unsuspend(user_id: int) -> bool:
     """
     if lock_accounts(user_id).get(user_id) is not False or _task(user_id) in (UNSUSPEND, DELETE):
         return False
-    _begin(user_id, UNSUSPEND)
+    _begin(user_id, UNSUSPEND, False)
     return True
 
 
@@ -76,9 +80,6 @@ def delete(user_id: int) -> None:
     active = lock_accounts(user_id).get(user_id)
     if active is None or _task(user_id) == DELETE:
         return
-    if active:
-        # Their counts are right from now on, and nobody begins to follow it.
-        count_for_others(user_id, -1)
     latest.forget(user_id)
     sessions.end(user_id)
     db.session.execute(sa.delete(Token.__table__).where(Token.user_id == user_id))
@@ -86,7 +87,7 @@ def delete(user_id: int) -> None:
     name = f"gone_{secrets.token_hex(8)}"
     who = {"username": name, "name_key": name, "email": f"{name}@example.invalid", "password_hash": "!"}
     _set(user_id, suspended_at=utc_now(), waiting=False, is_admin=False, about="", **who)
-    _begin(user_id, DELETE)
+    _begin(user_id, DELETE, active)
 
 
 def work_off() -> None:
@@ -139,9 +140,13 @@ def _task(user_id: int) -> str | None:
     return task
 
 
-def _begin(user_id: int, task: str) -> None:
-    """Instead of whatever else was begun. A small account is done with at once."""
-    upsert(db.session.connection(), _UNFINISHED, {"user_id": user_id}, {"task": task, "done_to": 0})
+def _begin(user_id: int, task: str, counts: bool) -> None:
+    """Instead of whatever else was begun. A small account is done with at once.
+
+    :param counts: whether it counts with everybody. Else it is known with whom.
+    """
+    values: dict[str, Any] = {"task": task, "done_to": 0, **({"uncounted_to": 0} if counts else {})}
+    upsert(db.session.connection(), _UNFINISHED, {"user_id": user_id}, values)
     _go_on(user_id)
 
 
@@ -151,8 +156,7 @@ def _go_on(user_id: int) -> bool:
     :return: whether there may be more.
     """
     lock_accounts(user_id)
-    query = sa.select(_UNFINISHED.c.task, _UNFINISHED.c.done_to).where(_UNFINISHED.c.user_id == user_id)
-    row = db.session.execute(query).first()
+    row = db.session.execute(sa.select(_UNFINISHED).where(_UNFINISHED.c.user_id == user_id)).first()
     if row is None:
         return False
     posts = (
@@ -165,11 +169,19 @@ def _go_on(user_id: int) -> bool:
     if found:
         _PIECES[row.task](found)
         indexing.changed(*(post.id for post in found))
-    if len(found) == CHUNK:
+    more = len(found) == CHUNK
+    uncounted_to, done_to = row.uncounted_to, found[-1].id if found else row.done_to
+    # Who is on their way in counts when all that they wrote is there.
+    if row.task == UNSUSPEND and not more:
+        uncounted_to, more = count_piece(user_id, 1, uncounted_to, CHUNK)
+    elif row.task != UNSUSPEND and uncounted_to is not None:
+        uncounted_to, left = count_piece(user_id, -1, uncounted_to, CHUNK)
+        more = more or left
+    if row.task == DELETE and not more:
+        more = _unfollow(user_id)
+    if more:
         mine = sa.update(_UNFINISHED).where(_UNFINISHED.c.user_id == user_id)
-        db.session.execute(mine.values(done_to=found[-1].id))
-        return True
-    if row.task == DELETE and _unfollow(user_id):
+        db.session.execute(mine.values(done_to=done_to, uncounted_to=uncounted_to))
         return True
     _end(user_id, row.task)
     return False
@@ -211,7 +223,6 @@ def _end(user_id: int, task: str) -> None:
     db.session.execute(sa.delete(_UNFINISHED).where(_UNFINISHED.c.user_id == user_id))
     if task == UNSUSPEND:
         _set(user_id, suspended_at=None, waiting=False)
-        count_for_others(user_id, 1)
         latest.renew(user_id)
     elif task == DELETE:
         db.session.execute(sa.delete(_USERS).where(_USERS.c.id == user_id))

@@ -277,12 +277,13 @@ def test_nothing_stays_unfinished_on_the_way_back(new_app, monkeypatch, task):
         if db.engine.dialect.name == "sqlite":
             flask_migrate.downgrade(revision="base")
         flask_migrate.upgrade()
-        names = ("susan", "david")
-        db.session.add_all([User(name, f"{name}@example.org", "password") for name in names])
+        names, fans = ("susan", "david"), [f"fan{number}" for number in range(7)]
+        db.session.add_all([User(name, f"{name}@example.org", "password") for name in (*names, *fans)])
         for name in names * 5:
             add_post(User.find(name), "word")
         follow(User.find("susan"), User.find("david"))
-        follow(User.find("david"), User.find("susan"))
+        for name in ("david", *fans):
+            follow(User.find(name), User.find("susan"))
         User.find("susan").start_session("Firefox", True)
         db.session.commit()
         if task is unsuspend:
@@ -292,6 +293,15 @@ def test_nothing_stays_unfinished_on_the_way_back(new_app, monkeypatch, task):
         task(User.find("susan"))
         db.session.commit()
         assert db.session.query(unfinished.Unfinished).count() == 1
+        # One that has begun to count, or still counts, with some.
+        while task is unsuspend and db.session.query(unfinished.Unfinished.uncounted_to).scalar() is None:
+            assert unfinished._go_on(User.find("susan").id)
+        db.session.commit()
+        assert (
+            0
+            < db.session.query(User).filter(User.name_key.like("fan%"), User.following_count == 1).count()
+            < 7
+        )
         left = db.session.query(Post).filter(Post.body == "word").count() - 5
         db.session.add(IndexState(id=1, which="x", filled_to=9, is_whole=True, leased_until=utc_now()))
         db.session.commit()
@@ -302,10 +312,12 @@ def test_nothing_stays_unfinished_on_the_way_back(new_app, monkeypatch, task):
 
         gone = task is delete_account
         expected = {
-            **{"users": 1 if gone else 2, "posts": 5 if gone else 10, "public_posts": 5},
-            **{"follows": 0 if gone else 2, "sessions": 0 if gone else 1, "search_changes": left},
+            **{"users": 8 if gone else 9, "posts": 5 if gone else 10, "public_posts": 5},
+            **{"follows": 0 if gone else 9, "sessions": 0 if gone else 1, "search_changes": left},
         }
         assert {table: count(table) for table in expected} == expected
+        # Nobody counts with who is not there.
+        assert count("users WHERE name_key <> 'susan' AND followers_count + following_count > 0") == 0
         db.session.rollback()
         flask_migrate.upgrade()
         if not gone:

@@ -1,10 +1,13 @@
 """What is done to large accounts in pieces: nobody sees half of it, and somebody ends it."""
 
+import random
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 from app_client import PASSWORD
 
-from microblog.database import db
+from microblog.database import db, utc_now
 from microblog.models import (
     Change,
     Follow,
@@ -227,6 +230,69 @@ def test_counts_hold_meanwhile(susan):
     db.session.commit()
     unfinished.work_off()
     assert [User.find(name).following_count for name in ("fan2", "fan3")] == [0, 1]
+
+
+def right_counts():
+    """What all who are there should count, by the lists of who is active; and what they do count."""
+    db.session.rollback()
+    people = {user.id: user for user in db.session.execute(sa.select(User)).scalars()}
+    pairs = db.session.execute(sa.select(Follow.follower_id, Follow.followed_id)).all()
+    right = {number: [0, 0] for number in people}
+    for follower, followed in pairs:
+        right[followed][0] += people[follower].is_active
+        right[follower][1] += people[followed].is_active
+    return right, {number: [user.followers_count, user.following_count] for number, user in people.items()}
+
+
+def test_counts_of_a_large_account_change_in_pieces(susan):
+    """In no transaction for more people than are a piece of either list."""
+    user_id = susan.id
+    for change in (suspend, unsuspend, delete_account):
+        _, before = right_counts()
+        change(db.session.get(User, user_id))
+        rounds, more = 0, True
+        while more:
+            db.session.commit()
+            right, after = right_counts()
+            others = [number for number in after if number != user_id and after[number] != before[number]]
+            assert len(others) <= 2 * unfinished.CHUNK
+            before, rounds = after, rounds + bool(others)
+            more = unfinished._go_on(user_id)
+        db.session.commit()
+        right, counted = right_counts()
+        assert counted == right
+        assert rounds > 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_counts_are_right_whatever_is_done_meanwhile(susan, monkeypatch, seed):
+    dice = random.Random(seed)  # noqa: S311
+    people = list(db.session.execute(sa.select(User)).scalars())
+    # They began on different days, not in the order of their numbers.
+    for pair in db.session.execute(sa.select(Follow)).scalars():
+        pair.created_at = utc_now() - timedelta(seconds=dice.randrange(10))
+    db.session.commit()
+    ends = dice.choice((delete_account, suspend, unsuspend))
+    for turn in range(40):
+        act = dice.choice((suspend, unsuspend, follow, follow, unfollow, unfollow, unfinished._go_on))
+        if turn == 30:
+            act = ends
+        if act in (follow, unfollow):
+            # Who is suspended follows nobody, and is followed by nobody: only the lists end.
+            pair = dice.sample([*people, susan, susan, susan, susan], 2)
+            act(*pair)
+        elif act is unfinished._go_on:
+            act(susan.id)
+        else:
+            one = db.session.get(User, susan.id)
+            act(one)
+        db.session.commit()
+        if act is delete_account:
+            break
+    unfinished.work_off()
+    right, counted = right_counts()
+    assert counted == right
+    assert count(Unfinished) == 0
 
 
 def test_a_database_that_fails_is_no_visitors_trouble(app, susan, monkeypatch, caplog):

@@ -347,7 +347,9 @@ def test_who_is_suspended_keeps_no_newcomer_waiting(site, other):
             # Who would have to wait is told so.
             cursor.execute("SET innodb_lock_wait_timeout = 0")
             cursor.execute("INSERT INTO latest_posts VALUES (%s, 1)", (david,))
-            cursor.execute("INSERT INTO unfinished VALUES (%s, 'suspend', 0)", (david,))
+            cursor.execute(
+                "INSERT INTO unfinished (user_id, task, done_to) VALUES (%s, 'suspend', 0)", (david,)
+            )
         other.rollback()
         db.session.rollback()
 
