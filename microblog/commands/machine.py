@@ -474,22 +474,46 @@ def _print_backup(path: Path, manifest: dict[str, Any], as_json: bool, name: str
 @click.option("--email", default="", help="Where the authority may write; the first of ADMINS if not given.")
 @click.option("--off", is_flag=True, help="Go back to the certificate before, or one of the machine's own.")
 @click.option("--now", is_flag=True, help="With --off: lock out browsers that insist on a trusted one.")
+@click.option(
+    "--own", is_flag=True, help="Have an authority of the machine's own, which devices are told to trust."
+)
+@click.option(
+    "--redirect/--no-redirect",
+    default=None,
+    help="With one's own authority: send visitors from plain HTTP to HTTPS, or not.",
+)
 @click.option("--deploy", is_flag=True, hidden=True, help="certbot's hook.")
-def https(domains: tuple[str, ...], server: str, email: str, off: bool, now: bool, deploy: bool) -> None:
+def https(
+    domains: tuple[str, ...],
+    server: str,
+    email: str,
+    off: bool,
+    now: bool,
+    own: bool,
+    redirect: bool | None,
+    deploy: bool,
+) -> None:
     """Get a certificate for DOMAIN that browsers trust, and have it renewed.
 
     From Let's Encrypt, or another ACME service. --off first has browsers forget that they were told to
     insist on HTTPS (never with a certificate of the machine's own; with an authority's five minutes on the
     first day, then a day, a week, a year), and says when to call it again; or, with --now, does not wait.
+
+    At home, where nobody certifies a name such as microblog.local, the machine has an authority of its own
+    (--own makes one where there is none); the site's page /certificate says how devices come to trust it.
     """
     from microblog.host.extras import https as work
 
     if deploy:
         work.deploy()
+    elif sum((bool(domains), off, own, redirect is not None)) != 1:
+        raise click.UsageError("Name a DOMAIN, or one of --off, --own, --redirect and --no-redirect.")
     elif off:
         work.disable(_say, now=now)
-    elif not domains:
-        raise click.UsageError("Name a DOMAIN, or --off.")
+    elif own:
+        work.own(_say)
+    elif redirect is not None:
+        work.redirect(redirect, _say)
     else:
         work.enable(domains, server, email, _say)
 

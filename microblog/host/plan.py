@@ -42,7 +42,7 @@ def _steps() -> Iterator[str]:
         yield "complete the restore that was interrupted"
     config = Config.load(layout.env_file(), {**os.environ, **lacks})
     if web:
-        if certificate.due(config.host_names):
+        if certificate.due(config.host_names, plain=not config.https):
             yield f"make a certificate for this machine: {certificate.CERTIFICATE}"
         yield from nginx.plan(config)
     if not supervisor.known() and not supervisor.switched_off():

@@ -96,7 +96,7 @@ def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
     # What nginx needs comes before the database, so that, whatever becomes of
     # that, visitors find a page of ours.
     if web:
-        if certificate.ensure(config.host_names):
+        if certificate.ensure(config.host_names, plain=not config.https):
             changed = True
             say(f"Made a certificate for this machine: {certificate.CERTIFICATE}")
         hsts.write()
@@ -171,7 +171,7 @@ def daily(say: Callable[[str], None] = say) -> None:
         return
     with lock.sole(say):
         config = Config.load(layout.env_file())
-        if certificate.ensure(config.host_names):
+        if certificate.ensure(config.host_names, plain=not config.https):
             say(f"Made a certificate for this machine: {certificate.CERTIFICATE}")
         hsts.write()
         nginx.ensure(config)

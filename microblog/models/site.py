@@ -11,6 +11,7 @@ APPROVAL = "approval"
 NAME = "site name"
 LANGUAGE = "language"
 CLAIMED = "claimed"
+TRUSTED = "trusted authority"
 
 # Who may register: everybody (no row), who has an invitation, nobody.
 OPEN, INVITED, CLOSED = "open", "invited", "closed"
@@ -76,6 +77,16 @@ def set_looks(new: Looks) -> None:
     """The caller commits."""
     _set(NAME, new.name)
     _set(LANGUAGE, new.language)
+
+
+def is_trusted(fingerprint: str) -> bool:
+    """Whether a device was seen that trusts the site's own authority, by that authority's fingerprint."""
+    return _values(TRUSTED).get(TRUSTED) == fingerprint
+
+
+def note_trusted(fingerprint: str) -> None:
+    """The caller commits."""
+    _set(TRUSTED, fingerprint)
 
 
 def _values(*names: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ from microblog.web import (
     admin,
     auth,
     cards,
+    certificate,
     error_pages,
     feed_pages,
     first_run,
@@ -184,6 +185,7 @@ def build_app(config: Config) -> Flask:
     app.register_blueprint(auth.blueprint)
     app.register_blueprint(first_run.blueprint)
     app.register_blueprint(account.blueprint)
+    app.register_blueprint(certificate.blueprint)
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(machine.blueprint)
     machine.init_app(app)

@@ -34,6 +34,7 @@ OUTSIDE = {
     "mailer",
     "models",
     "names",
+    "own_authority",
     "proof",
     "protocol",
     "revisions",

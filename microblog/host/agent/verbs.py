@@ -117,6 +117,14 @@ def _https(say: Say, domains: tuple[str, ...]) -> None:
     https.enable(domains, "", "", say)
 
 
+def _https_redirect(say: Say, on: bool) -> None:
+    https.redirect(on, say)
+
+
+def _https_own(say: Say) -> None:
+    https.own(say)
+
+
 def _https_off(say: Say, now: bool) -> None:
     https.disable(say, now=now)
 
@@ -193,6 +201,8 @@ VERBS: dict[str, Verb] = {
     "upload-discard": Verb(ACT, spool.discard),
     "settings": Verb(JOB, _settings, {"values": Argument(values(SETTABLE), secret=True)}),
     "https": Verb(JOB, _https, {"domains": Argument(several(needed(_DOMAIN), 10))}),
+    "https-own": Verb(JOB, _https_own),
+    "https-redirect": Verb(JOB, _https_redirect, {"on": Argument(flag)}),
     "https-off": Verb(JOB, _https_off, {"now": Argument(flag, False)}),
     "mail-direct": Verb(JOB, _mail_direct, {"domain": Argument(text(253, arguments.HOST), "")}),
     "mail-relay": Verb(

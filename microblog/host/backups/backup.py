@@ -23,7 +23,10 @@ from microblog.host.database import kinds, rows
 from microblog.host.machine import files, layout, privileges
 
 ENV_MEMBER = "config/microblog.env"
-TLS_MEMBERS = {"config/tls/cert.pem": "cert.pem", "config/tls/key.pem": "key.pem"}
+# The certificate's key, and that of the site's own authority: root's alone.
+TLS_MEMBERS = {
+    f"config/tls/{name}": name for name in ("cert.pem", "key.pem", "authority.pem", "authority-key.pem")
+}
 # How many of each kind stay; those that somebody asked for stay until somebody deletes them.
 KEPT = {"daily": 7, "upgrade": 3, "update": 3, "restore": 3}
 _NAME = re.compile(r"microblog-\d{8}T\d{6}Z-(\w+)\.tar\.gz")

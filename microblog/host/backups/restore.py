@@ -26,7 +26,7 @@ from microblog.host.backups import archive, backup
 from microblog.host.backups.progress import Progress
 from microblog.host.database import kinds, rows, schema, staging
 from microblog.host.machine import files, layout, lock, privileges
-from microblog.host.site import certificate, envfile, maintenance, nginx, supervisor
+from microblog.host.site import authority, certificate, envfile, maintenance, nginx, supervisor
 
 _PARTIAL = layout.BACKUPS / ".restoring.partial"
 _PLAN = "plan.json"
@@ -256,6 +256,7 @@ def _put_config(say: Callable[[str], None]) -> None:
             here = ", ".join(before or names.machine_names()[:1])
             say(f"The site answers to the names in the backup alone: {', '.join(told)}")
             say(f"To have it answer to {here}, set HOST_NAMES in {layout.env_file()}; then: microblog setup")
+    _put_authority(say)
     chain, key = layout.RESTORING / "cert.pem", layout.RESTORING / "key.pem"
     if not (chain.exists() and key.exists() and layout.TLS.is_dir()):
         return
@@ -269,6 +270,18 @@ def _put_config(say: Callable[[str], None]) -> None:
     certificate.put(chain.read_text(), key.read_text())
     if not certificate.ours() and not _LINEAGE.is_dir():
         say(f"Nothing renews the certificate on this machine: {_get_one()} gets one that is renewed")
+
+
+def _put_authority(say: Callable[[str], None]) -> None:
+    """The site's own authority, that the devices which trust it go on doing so."""
+    found, key = layout.RESTORING / authority.CERTIFICATE.name, layout.RESTORING / authority.KEY.name
+    if not (found.exists() and key.exists() and layout.TLS.is_dir()):
+        return
+    # One for other names, or for more, is none that anybody here should be asked to trust.
+    if not authority.fits(Config.load(layout.env_file()).host_names, found, key):
+        say("The certificate authority in the backup is not for this machine's names, and is left out")
+        return
+    authority.put(found.read_text(), key.read_text())
 
 
 def _get_one(path: Path = certificate.CERTIFICATE) -> str:

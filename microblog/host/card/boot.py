@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from microblog import claiming, names
+from microblog import claiming, names, own_authority
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.card import bootfile
@@ -113,6 +113,9 @@ def greeting(boot: Path = BOOT) -> str:
     addresses = [f"http://{names.local_name()}"]
     addresses += [f"http://{address}" for address in names.machine_addresses() if ":" not in address]
     lines = [f"Microblog    {'    '.join(addresses)}"]
+    if known := own_authority.read():
+        lines.append(f"HTTPS        http://{known.names[0]}/certificate    SHA-256 of the authority:")
+        lines.append(known.sha256)
     if len(addresses) == 1:
         lines.append(
             "There is no network: plug in a cable, or write the Wi-Fi into microblog.txt on the card."

@@ -10,15 +10,17 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from microblog import own_authority
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.machine import apt, layout, ledger, lock, privileges
-from microblog.host.site import certificate, envfile, hsts, nginx, supervisor
+from microblog.host.site import authority, certificate, envfile, hsts, nginx, supervisor
 
 # Where nginx looks for an authority's questions (debian/nginx/microblog); root's alone to write.
 WEBROOT = Path("/var/www/microblog-acme")
 _LINEAGE = Path("/etc/letsencrypt/live/microblog")
 _COMMAND = "https"
+_REDIRECT = "https-redirect"
 # Debian's; snap's, which certbot's makers recommend; pip's.
 _CERTBOTS = ("/usr/bin/certbot", "/snap/bin/certbot", "/usr/local/bin/certbot", "/opt/certbot/bin/certbot")
 _HOOK = "/usr/bin/microblog https --deploy"
@@ -93,10 +95,7 @@ def enable(domains: tuple[str, ...], server: str, email: str, say: Callable[[str
             ledger.lines(_COMMAND, layout.env_file(), {"HTTPS": "HTTPS=true"})
         if tuple(names) != config.host_names or not config.https:
             envfile.change(layout.env_file(), {"HOST_NAMES": ",".join(names)})
-            nginx.ensure(Config.load(layout.env_file()))
-            nginx.apply()
-            supervisor.restart()
-            supervisor.wait_for_answer(say)
+            _serve_anew(say)
     say(f"https://{domains[0]} has its certificate; certbot renews it")
 
 
@@ -120,6 +119,9 @@ def disable(say: Callable[[str], None], *, now: bool = False) -> None:
     """
     privileges.require_root("change the certificate", "sudo microblog https")
     with lock.sole(say):
+        if own_authority.read():
+            _forget_own(say)
+            return
         days = hsts.days_to_wait()
         if days and not now:
             hsts.withdraw()
@@ -140,12 +142,96 @@ def disable(say: Callable[[str], None], *, now: bool = False) -> None:
         if _LINEAGE.is_dir():
             raise HostError("certbot keeps its certificate microblog", "see /var/log/letsencrypt")
         hsts.forget()
-        certificate.ensure()
-        if not Config.load(layout.env_file()).https:
+        config = Config.load(layout.env_file())
+        certificate.ensure(config.host_names, plain=not config.https)
+        if not config.https:
             supervisor.restart()
-        nginx.ensure(Config.load(layout.env_file()))
+        nginx.ensure(config)
         nginx.apply()
     say("The site has the certificate again that it had before; browsers warn of one of its own")
+
+
+def own(say: Callable[[str], None]) -> None:
+    """Have the site's certificate be of the machine's own authority, which devices can be told to trust.
+
+    :raises HostError: another authority certifies its names.
+    """
+    privileges.require_root("change the certificate", "sudo microblog https --own")
+    if not nginx.installed():
+        raise HostError("https needs nginx", "apt-get install nginx; then: microblog setup")
+    with lock.sole(say):
+        config = Config.load(layout.env_file())
+        if not authority.wanted(config.host_names, plain=True):
+            raise HostError(
+                "the site has a name in the public DNS, or none of more than one word",
+                "microblog https DOMAIN gets a certificate that all browsers trust",
+            )
+        if not certificate.ours():
+            raise HostError("the certificate is another authority's", "first: microblog https --off")
+        authority.ensure(config.host_names)
+        certificate.ensure(config.host_names, plain=not config.https)
+        nginx.ensure(config)
+        nginx.apply()
+    _tell_own(say)
+
+
+def redirect(on: bool, say: Callable[[str], None]) -> None:
+    """Send visitors who come by plain HTTP on to HTTPS, or do not, where the authority is the site's own.
+
+    :raises HostError: it is not.
+    """
+    privileges.require_root("change the certificate", "sudo microblog https")
+    with lock.sole(say):
+        if not own_authority.read():
+            raise HostError(
+                "the site's certificate is not of an authority of its own",
+                "microblog https --own makes one; with another's, visitors are sent to HTTPS anyway",
+            )
+        if Config.load(layout.env_file()).https != on:
+            _switch(on, say)
+    if on:
+        say("Visitors are sent to HTTPS; everybody logs in anew. Back: microblog https --no-redirect")
+    else:
+        say("Visitors may come by plain HTTP; everybody logs in anew")
+
+
+def _switch(on: bool, say: Callable[[str], None]) -> None:
+    if on:
+        ledger.lines(_REDIRECT, layout.env_file(), {"HTTPS": "HTTPS=true"})
+    else:
+        ledger.take_back(_REDIRECT, say)
+        if Config.load(layout.env_file()).https:
+            # It was so before, or somebody has written it since.
+            envfile.change(layout.env_file(), {"HTTPS": "false"})
+    _serve_anew(say)
+
+
+def _serve_anew(say: Callable[[str], None]) -> None:
+    """Have nginx and the application read what was changed."""
+    nginx.ensure(Config.load(layout.env_file()))
+    nginx.apply()
+    supervisor.restart()
+    supervisor.wait_for_answer(say)
+
+
+def _forget_own(say: Callable[[str], None]) -> None:
+    """Without it; where visitors come by plain HTTP, too, another is made."""
+    if ledger.entries(_REDIRECT):
+        _switch(False, say)
+    config = Config.load(layout.env_file())
+    authority.forget()
+    certificate.ensure(config.host_names, plain=not config.https)
+    nginx.ensure(config)
+    nginx.apply()
+    say("The site's own authority is forgotten: take it away from the devices that trust it")
+    _tell_own(say)
+
+
+def _tell_own(say: Callable[[str], None]) -> None:
+    if found := own_authority.read():
+        say(f"The site's own authority certifies {', '.join(found.names)}. Its SHA-256 fingerprint:")
+        say(found.sha256)
+        say(f"How devices come to trust it: http://{found.names[0]}/certificate")
 
 
 def _certbot() -> str:

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import microblog
+from microblog import own_authority
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import backup, drill, elsewhere
@@ -146,18 +147,17 @@ def _certificate(_: Config) -> Fact:
         return Fact("not used")
     if not certificate.CERTIFICATE.exists():
         return Fact("none", False)
-    done = services.run(
-        *("openssl", "x509", "-in", str(certificate.CERTIFICATE), "-noout", "-enddate", "-subject", "-issuer")
-    )
+    done = services.run(*("openssl", "x509", "-in", str(certificate.CERTIFICATE), "-noout", "-enddate"))
     lines = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     if done.returncode or "notAfter" not in lines:
         return Fact("unreadable", False)
     ends = ssl.cert_time_to_seconds(lines["notAfter"])
     days = int((ends - time.time()) // 86400)
-    own = lines.get("subject") == lines.get("issuer")
+    known = own_authority.read()
+    own = certificate.ours()
+    whose = f", of its own authority, SHA-256 {known.sha256}" if known else ", self-signed" if own else ""
     return Fact(
-        f"until {datetime.fromtimestamp(ends, timezone.utc):%Y-%m-%d}, {days} days"
-        f"{', self-signed' if own else ''}",
+        f"until {datetime.fromtimestamp(ends, timezone.utc):%Y-%m-%d}, {days} days{whose}",
         days >= CERTIFICATE_DAYS,
         {"days": days, "self_signed": own},
     )

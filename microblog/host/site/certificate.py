@@ -1,34 +1,38 @@
-"""The certificate a machine makes for itself, until it has one of an authority's."""
+"""The certificate a machine makes for itself, until it has one of an authority's.
+
+It signs itself, and is for all names and addresses, that who looks twice knows it again; or, where nobody
+else certifies the machine's names, it is of the machine's own authority (``authority``).
+"""
 
 import ipaddress
 import os
 import re
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
 from microblog import names
-from microblog.errors import HostError
 from microblog.host.machine import files, layout, ledger, services
-from microblog.host.site import nginx
+from microblog.host.site import authority, nginx
 
 CERTIFICATE = layout.TLS / "cert.pem"
 KEY = layout.TLS / "key.pem"
 # The longest that Apple's systems accept of a certificate somebody chose to
 # trust is 825 days (https://support.apple.com/en-us/103769). Renewed by setup,
-# at a boot or an upgrade, in the last month.
+# at a boot or an upgrade, and daily, in the last month.
 _DAYS = 820
-_RENEW_SECONDS = 30 * 86400
+_WHOSE = ("-subject", "-issuer")
 
 
-def ensure(told: Sequence[str] = ()) -> bool:
+def ensure(told: Sequence[str] = (), *, plain: bool = False) -> bool:
     """Make key and certificate where one is missing, or ours is about to expire or lacks a name.
 
     :param told: the names that visitors use, beside the machine's own.
+    :param plain: whether visitors come by plain HTTP, too.
     :return: whether they were made.
     :raises HostError: if openssl fails.
     """
-    if not due(told):
+    if not due(told, plain=plain):
+        authority.publish(CERTIFICATE)
         return False
     if nginx.installed():
         nginx.mark_stale()
@@ -39,19 +43,11 @@ def ensure(told: Sequence[str] = ()) -> bool:
     os.chown(layout.TLS, 0, gid)
     key, certificate = layout.TLS / ".key.pem.new", layout.TLS / ".cert.pem.new"
     key.unlink(missing_ok=True)
-    subjects = alternative_names(told)
-    done = services.run(
-        *("openssl", "req", "-x509", "-sha256", "-nodes", "-days", str(_DAYS)),
-        *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-        *("-keyout", str(key), "-out", str(certificate)),
-        # 64 characters is a common name's limit (RFC 5280); clients read the others anyway.
-        *("-subj", f"/CN={subjects[0].partition(':')[2][:64]}"),
-        *("-addext", f"subjectAltName={','.join(subjects)}"),
-        *("-addext", "extendedKeyUsage=serverAuth"),
-    )
-    if done.returncode:
-        last = done.stdout.strip().splitlines()[-1:] or ["no output"]
-        raise HostError(f"openssl made no certificate: {last[0]}", "mend that; then: microblog setup")
+    if authority.wanted(told, plain):
+        authority.ensure(told)
+        authority.sign(key, certificate)
+    else:
+        _sign_itself(key, certificate, alternative_names(told))
     key.chmod(0o600)
     certificate.chmod(0o644)
     # Were the power cut between the two names, a key beside another key's
@@ -62,12 +58,15 @@ def ensure(told: Sequence[str] = ()) -> bool:
             files.sync(file)
     files.replace(key, KEY)
     files.replace(certificate, CERTIFICATE)
+    authority.publish(CERTIFICATE)
     return True
 
 
-def due(told: Sequence[str] = ()) -> bool:
+def due(told: Sequence[str] = (), *, plain: bool = False) -> bool:
     """Whether :func:`ensure` makes one."""
-    return not (KEY.exists() and CERTIFICATE.exists()) or _outdated(told) or (_half_put() and not pair())
+    return (
+        not (KEY.exists() and CERTIFICATE.exists()) or _outdated(told, plain) or (_half_put() and not pair())
+    )
 
 
 def put(chain: str, key: str, command: str = "") -> None:
@@ -80,26 +79,23 @@ def put(chain: str, key: str, command: str = "") -> None:
     if command:
         ledger.write(command, KEY, key, 0o600)
         ledger.write(command, CERTIFICATE, chain, 0o644)
-        return
-    CERTIFICATE.unlink(missing_ok=True)
-    files.write(KEY, key, 0o600)
-    files.write(CERTIFICATE, chain, 0o644)
+    else:
+        CERTIFICATE.unlink(missing_ok=True)
+        files.write(KEY, key, 0o600)
+        files.write(CERTIFICATE, chain, 0o644)
+    authority.publish(CERTIFICATE)
 
 
 def ours() -> bool:
     """Whether it is one of this machine's own making, or there is none."""
     if not CERTIFICATE.exists():
         return True
-    done = services.run("openssl", "x509", "-in", str(CERTIFICATE), "-noout", "-subject", "-issuer")
-    lines = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
-    return bool(lines.get("issuer")) and lines["issuer"] == lines.get("subject")
+    return _is_ours(services.run("openssl", "x509", "-in", str(CERTIFICATE), "-noout", *_WHOSE).stdout)
 
 
 def ends(path: Path = CERTIFICATE) -> float:
     """When a certificate ends, in seconds since 1970; 0 for one that cannot be read."""
-    done = services.run("openssl", "x509", "-in", str(path), "-noout", "-enddate")
-    _, found, text = done.stdout.partition("notAfter=")
-    return ssl.cert_time_to_seconds(text.strip()) if found and not done.returncode else 0.0
+    return authority.ends(path)
 
 
 def domains(path: Path = CERTIFICATE) -> list[str]:
@@ -138,20 +134,43 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _outdated(told: Sequence[str]) -> bool:
+def _outdated(told: Sequence[str], plain: bool) -> bool:
     """Whether it is one of our own making that ends soon, or that lacks a name that came later.
 
     Another's is its maker's business.
     """
     done = services.run(
-        *("openssl", "x509", "-in", str(CERTIFICATE), "-noout", "-subject", "-issuer"),
-        *("-ext", "subjectAltName", "-checkend", str(_RENEW_SECONDS)),
+        *("openssl", "x509", "-in", str(CERTIFICATE), "-noout", *_WHOSE),
+        *("-ext", "subjectAltName", "-checkend", str(authority.RENEW_SECONDS)),
     )
-    lines = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
-    if not lines.get("issuer") or lines["issuer"] != lines.get("subject"):
+    if not _is_ours(done.stdout):
         return False
     known = {name.strip().lower() for name in done.stdout.replace("\n", ",").split(",")}
-    # Ours has this name always; one that somebody else signed for themselves hardly has.
-    ours = "dns:localhost" in known
-    own = {name.lower() for name in alternative_names(told) if name.startswith("DNS:")}
-    return ours and (done.returncode == 1 or not own <= known)
+    # One that signs itself and is ours has this name always; one of somebody else's hardly has.
+    ours = "dns:localhost" in known or authority.marked(done.stdout)
+    if authority.wanted(told, plain):
+        own = {f"dns:{name}" for name in authority.permitted()}
+        lacks = not (authority.fits(told) and authority.issued(CERTIFICATE) and own <= known)
+    else:
+        own = {name.lower() for name in alternative_names(told) if name.startswith("DNS:")}
+        lacks = not own <= known
+    return ours and (done.returncode == 1 or lacks)
+
+
+def _is_ours(said: str) -> bool:
+    """:param said: openssl's lines of whose a certificate is (:data:`_WHOSE`)."""
+    lines = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    issuer = lines.get("issuer", "")
+    return bool(issuer) and (issuer == lines.get("subject") or authority.marked(issuer))
+
+
+def _sign_itself(key: Path, certificate: Path, subjects: Sequence[str]) -> None:
+    authority.openssl(
+        *("req", "-x509", "-sha256", "-nodes", "-days", str(_DAYS)),
+        *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-keyout", str(key), "-out", str(certificate)),
+        # 64 characters is a common name's limit (RFC 5280); clients read the others anyway.
+        *("-subj", f"/CN={subjects[0].partition(':')[2][:64]}"),
+        *("-addext", f"subjectAltName={','.join(subjects)}"),
+        *("-addext", "extendedKeyUsage=serverAuth"),
+    )

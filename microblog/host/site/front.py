@@ -5,7 +5,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 
-from microblog import names, visit
+from microblog import names, own_authority, visit
 from microblog.config import Config
 from microblog.host.site import nginx
 
@@ -97,6 +97,8 @@ def _look(scheme: str, address: str, name: str, config: Config) -> "Sight | None
 def _ask(opened: socket.socket, name: str, url: str, config: Config) -> Sight:
     response, ours = visit.ask(opened, name, "/readyz", config.secret_key)
     # The way from HTTP to HTTPS is nginx's own.
-    if (response.headers.get("Location") or "").startswith(f"https://{name}/readyz"):
+    known = own_authority.read()
+    secure = tuple(f"https://{one}/readyz" for one in (name, *(known.names if known else ())))
+    if (response.headers.get("Location") or "").startswith(secure):
         return Sight(url, http.client.OK, True)
     return Sight(url, response.status, ours)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from microblog import ipv6, names
+from microblog import ipv6, names, own_authority
 from microblog.config import SOCKET, Config
 from microblog.errors import HostError
 from microblog.host.machine import files, layout, ledger, services
@@ -36,6 +36,7 @@ _NAMES = layout.RUN / "nginx-names.conf"
 _APP = layout.RUN / "nginx-app.conf"
 _REAL = layout.RUN / "nginx-real.conf"
 _HTTP = layout.RUN / "nginx-http.conf"
+_SECURE = layout.RUN / "nginx-secure.conf"
 # Ports that are another program's; 'microblog setup --enable' forgets them.
 _LEFT = layout.ETC / "nginx-left"
 _COMMAND = "nginx"
@@ -122,9 +123,10 @@ def _included(config: Config, elsewhere: set[str]) -> tuple[dict[Path, tuple[str
             f"nginx believes proxies in {', '.join(_balancers(config)) or 'no network'}",
         ),
         _HTTP: (
-            "" if config.https else "http 0;\n",
+            _redirected(config),
             f"nginx {'sends visitors on to HTTPS' if config.https else 'serves by plain HTTP too'}",
         ),
+        _SECURE: (_secure(), "nginx sends visitors on to the names that the certificate is for"),
         _NAMES: (
             f"server_name {' '.join(wanted)};\n" if wanted else "",
             f"nginx knows the site as {', '.join(wanted) or 'the only one'}",
@@ -364,6 +366,23 @@ def _app() -> str:
     if address == f"unix:{SOCKET}":
         return ""
     return f'~. "{address}:";\n' if address.startswith("unix:") else f'~. "{address}";\n'
+
+
+def _redirected(config: Config) -> str:
+    """Whether who comes by plain HTTP is sent on, for the map that says so."""
+    if not config.https:
+        return "http 0;\n"
+    # With a certificate of the machine's own authority, for this once: browsers would keep it, and there is
+    # a way back.
+    return "http 2;\n" if own_authority.read() else ""
+
+
+def _secure() -> str:
+    """Where to, for the map that says so: the name that they came by, or one that its authority certifies."""
+    found = own_authority.read()
+    if not found:
+        return ""
+    return "".join(f"{name} {name};\n" for name in found.names) + f"~. {found.names[0]};\n"
 
 
 def _balancers(config: Config) -> list[str]:

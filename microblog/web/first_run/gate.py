@@ -33,7 +33,12 @@ def init_app(app: Flask, config: Config) -> None:
 
     @app.before_request
     def only_its_owner() -> ResponseReturnValue | None:
-        if request.endpoint in hosts.NO_PAGES or request.blueprint == "first_run" or not is_new():
+        # Whoever wants HTTPS first, before a password is typed, may have it.
+        if (
+            request.endpoint in hosts.NO_PAGES
+            or request.blueprint in ("first_run", "certificate")
+            or not is_new()
+        ):
             return None
         if has_proof() and agent.is_below(request.path, "restore"):
             return None

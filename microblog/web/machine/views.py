@@ -20,9 +20,10 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from werkzeug.datastructures import MultiDict
 
-from microblog import __version__, facts, protocol
+from microblog import __version__, facts, own_authority, protocol
 from microblog.errors import HostError
 from microblog.i18n import _, _l
+from microblog.models import site
 from microblog.web import letters, strip
 from microblog.web.admin.views import administrators_only
 from microblog.web.extensions import own_account
@@ -53,6 +54,8 @@ VERBS = {
     "settings": _l("Change settings"),
     "https": _l("Get a certificate"),
     "https-off": _l("Give the certificate up"),
+    "https-own": _l("Certify the site's own name"),
+    "https-redirect": _l("Send visitors to HTTPS, or not"),
     "drill": _l("Try the last backup"),
     "update": _l("Update"),
     "update-look": _l("Look for updates"),
@@ -69,7 +72,7 @@ VERBS = {
 # Buttons that need no more than to be pressed.
 PLAIN = {
     *("backup", "drill", "setup", "restart", "reboot", "poweroff", "mail-off", "mail-direct"),
-    *("update", "update-look"),
+    *("update", "update-look", "https-own"),
 }
 KINDS = {
     "manual": _l("by hand"),
@@ -307,6 +310,8 @@ def name() -> ResponseReturnValue:
         return begin("https", domains=form["domains"].lower().replace(",", " ").split())
     if "off" in form:
         return begin("https-off", now=form["off"] == "now")
+    if "redirect" in form:
+        return _redirect(form["redirect"] == "yes")
     if "admins" in form:
         return begin("settings", values=_more(form))
     if request.method == "POST":
@@ -321,7 +326,27 @@ def name() -> ResponseReturnValue:
             values["HOST_NAMES"] = ",".join(names)
         return begin("settings", values=values)
     configured = " ".join(current_app.extensions["microblog.hosts"].configured)
-    return page("name", seen=strip.seen(), names=configured, agent=protocol.SOCKET.exists())
+    own = own_authority.read()
+    return page(
+        "name",
+        seen=strip.seen(),
+        names=configured,
+        agent=protocol.SOCKET.exists(),
+        own=own,
+        trusted=own is not None and site.is_trusted(own.sha256.replace(":", "")),
+        redirected=bool(current_app.config["SESSION_COOKIE_SECURE"]),
+    )
+
+
+def _redirect(on: bool) -> ResponseReturnValue:
+    """Send visitors to HTTPS, once there is a device that trusts it: the owner would shut everybody out."""
+    own = own_authority.read()
+    if on and not (own and site.is_trusted(own.sha256.replace(":", ""))):
+        raise HostError(
+            _("No device was seen yet that trusts the site's certificate."),
+            _("Open /certificate by http:// on a device that does; then try again."),
+        )
+    return begin("https-redirect", on=on)
 
 
 def _more(form: MultiDict[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from microblog.host.database import kinds, memory, server
 from microblog.host.health import status as glance
 from microblog.host.health.finding import Check, Finding, Plain
 from microblog.host.machine import layout, services
-from microblog.host.site import certificate, nginx, supervisor
+from microblog.host.site import authority, certificate, nginx, supervisor
 
 
 def _units() -> Iterator[Finding]:
@@ -121,6 +121,7 @@ def _permissions(config: Config) -> Iterator[Finding]:
         (layout.env_file(), 0, gid, 0o027),
         (layout.TLS, 0, gid, 0o027),
         (certificate.KEY, 0, 0, 0o077),
+        (authority.KEY, 0, 0, 0o077),
         (layout.STATE, uid, gid, 0o027),
         (layout.BACKUPS, 0, 0, 0o077),
     ]
