@@ -187,6 +187,27 @@ def test_a_damaged_journal_is_one_line_and_hides_nothing_else(
     assert "is damaged" in facts["update"].text
 
 
+@pytest.mark.parametrize(
+    "result, ok", [(journal.UPDATED, True), (journal.TAKEN_BACK, True), (journal.FAILED, False)]
+)
+def test_what_was_taken_back_needs_nobody(folder: Path, result: str, ok: bool) -> None:
+    journal.end(Journal("owner", [], ["0001"]), result, "it does not start")
+    fact = status._update(None)  # type: ignore[arg-type]
+    assert (fact.ok, fact.values["result"]) == (ok, result)
+    assert ("it does not start" in fact.text) == (result != journal.UPDATED)
+
+
+def test_the_log_of_updates_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "update.log"
+    monkeypatch.setattr(packages, "LOG", log)
+    for number in range(5):
+        packages._log(f"{number}" * 2**20)
+        packages._log("\n")
+    assert sorted(tmp_path.iterdir()) == [log, tmp_path / "update.log.1"]
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3 * 2**20
+    assert "4" in log.read_text() + (tmp_path / "update.log.1").read_text()
+
+
 def test_one_that_had_changed_nothing_is_no_update_and_stops_none(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ from microblog.host.updates import journal
 from microblog.host.updates.journal import Change
 
 LOG = layout.LOGS / "update.log"
+# Then it is begun anew, and the one before kept.
+_LOG_BYTES = 2**20
 OURS = "microblog"
 # What the site stands on, as far as it can be put back by itself.
 CONCERN = re.compile(
@@ -370,5 +372,8 @@ def _run(
 
 def _log(text: str) -> None:
     """What apt and dpkg say; a full disk stops no way back."""
-    with suppress(OSError), LOG.open("a", encoding="utf-8") as file:
-        file.write(text)
+    with suppress(OSError):
+        if LOG.exists() and LOG.stat().st_size > _LOG_BYTES:
+            LOG.replace(LOG.with_name(f"{LOG.name}.1"))
+        with LOG.open("a", encoding="utf-8") as file:
+            file.write(text)
