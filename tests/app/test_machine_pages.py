@@ -26,6 +26,8 @@ PAGES = [
         "/machine",
         "/machine/backups",
         "/machine/backups/upload",
+        "/machine/backups/elsewhere",
+        "/machine/backups/from",
         "/machine/name",
         "/machine/mail",
         "/machine/updates",
@@ -36,7 +38,8 @@ POSTS = [
     *("/machine/look", "/machine/do/backup", "/machine/backups/download", "/machine/backups/delete"),
     *("/machine/backups/restore", "/machine/backups/upload", "/machine/backups/upload/begin"),
     *("/machine/backups/upload/piece?offset=0", "/machine/backups/upload/discard", "/machine/name"),
-    "/machine/mail",
+    *("/machine/mail", "/machine/backups/elsewhere", "/machine/backups/elsewhere/off"),
+    *("/machine/backups/sheet", "/machine/backups/from"),
 ]
 NAME = "microblog-20260101T000000Z-manual.tar.gz"
 JOB = {
@@ -53,6 +56,12 @@ FINDING = {
 }
 
 
+ELSEWHERE = {
+    **{"place": None, "by_root": False, "shown": False, "sent": None, "drilled": None, "failed": []},
+    **{"ssh_key": "ssh-ed25519 AAAA microblog@here", "disks": []},
+}
+
+
 class Agent:
     """Answers as it is told, and remembers what it was asked."""
 
@@ -65,6 +74,7 @@ class Agent:
             "upload": None,
             "log": "a <line>",
             "look": {},
+            "elsewhere": ELSEWHERE,
         }
         self.pieces = b""
         agent = self
@@ -342,6 +352,36 @@ def test_guesses_at_the_password_are_limited(long_ago, agent):
             },
         ),
         ("/machine/name", {"off": "later"}, "https-off", {"now": False}),
+        (
+            "/machine/backups/elsewhere",
+            {
+                **{"kind": "sftp", "host": " NAS.home ", "port": "2222", "user": "ada"},
+                **{"folder": "/srv/b/", "words": ""},
+            },
+            "backup-to",
+            {
+                **{"kind": "sftp", "host": "nas.home", "port": 2222, "user": "ada"},
+                **{"folder": "/srv/b", "words": ""},
+            },
+        ),
+        (
+            "/machine/backups/elsewhere",
+            {
+                **{"kind": "s3", "service": "http://S3.example:9000/", "bucket": "b", "folder": ""},
+                **{"access_key": "AK", "secret": " s ", "words": ""},
+            },
+            "backup-to",
+            {
+                **{"kind": "s3", "host": "s3.example", "port": 9000, "plain": True, "bucket": "b"},
+                **{"folder": "", "access_key": "AK", "secret": "s", "words": ""},
+            },
+        ),
+        (
+            "/machine/backups/from",
+            {"kind": "usb", "label": "BACKUP", "words": "Babad  lusib\n", "go_on": "yes"},
+            "restore-from",
+            {"kind": "usb", "label": "BACKUP", "words": "Babad lusib", "go_on": True},
+        ),
         ("/machine/do/update", {}, "update", {}),
         ("/machine/updates", {"what": "all"}, "update-automatic", {"what": "all"}),
         ("/machine/mail", {"domain": ""}, "mail-direct", {"domain": ""}),
@@ -359,6 +399,82 @@ def test_what_buttons_ask_for(confirmed, agent, path, data, verb, given):
     assert verbs.VERBS[verb].kind == verbs.JOB
     assert set(given) <= set(verbs.VERBS[verb].takes)
     assert verb in views.VERBS
+
+
+def test_a_place_that_is_none_is_told_before_anybody_is_asked(confirmed, agent):
+    path = "/machine/backups/elsewhere"
+    for service in ("ftp://x", "https://", "https://x:y", "https://x/bucket", "https://[x", "x?y"):
+        page = press(confirmed, path, kind="s3", service=service, bucket="b")
+        assert page.status_code == 409, service
+        assert "no address of a service" in page.text
+    for port in ("0", "65536", "x", "²", "0" * 9 + "9" * 5000):
+        assert "no port" in press(confirmed, path, kind="sftp", host="nas", port=port).text
+    assert not agent.asked
+
+
+def test_what_was_typed_last_is_there_again_but_for_secrets(confirmed, agent):
+    form = {"service": "s3.example", "bucket": "buck", "access_key": "AKTYPED", "secret": "hushhush"}
+    press(confirmed, "/machine/backups/elsewhere", kind="s3", words="babad", **form)
+    page = confirmed.get("/machine/backups/elsewhere").text
+    assert 'value="buck"' in page
+    assert page.count('<details class="sheet mb-4" open>') == 1
+    for secret in ("AKTYPED", "hushhush", 'value="babad"'):
+        assert secret not in page
+    with confirmed.client.session_transaction(**confirmed.options) as session:
+        assert "hushhush" not in str(dict(session))
+
+
+def test_where_backups_go_is_shown(confirmed, agent):
+    page = confirmed.get("/machine/backups/elsewhere").text
+    assert "ssh-ed25519 AAAA microblog@here" in page
+    assert "No USB disk" in page
+    state = {"place": "sftp://ada@nas:22//srv/<b>", "sent": time.time(), "failed": ["it is <full>"]}
+    agent.answers["elsewhere"] = {**ELSEWHERE, **state, "disks": ["BACKUP"]}
+    for path in ("/machine/backups", "/machine/backups/elsewhere"):
+        page = confirmed.get(path).text
+        assert "/srv/&lt;b&gt;" in page
+        assert "it is &lt;full&gt;" in page
+        assert "Nobody has the recovery sheet yet" in page
+    assert "<option>BACKUP</option>" in page
+    assert 'action="/machine/backups/sheet"' in page
+    agent.answers["elsewhere"] = {**ELSEWHERE, **state, "by_root": True}
+    page = confirmed.get("/machine/backups/elsewhere").text
+    assert "is changed there alone" in page
+    assert "<details" not in page.partition("<main")[2]
+    assert 'action="/machine/backups/sheet"' not in page
+
+
+def test_the_recovery_sheet_is_shown_until_somebody_has_it(long_ago, agent):
+    agent.answers["sheet"] = {
+        **{"place": "sftp://ada@nas:22//srv/b", "code": "<svg></svg>"},
+        "words": ["babad", "lusib", "dabab", "gutih", "tugad", "mudof", "sakat", "mibit", "babab"],
+    }
+    path = "/machine/backups/sheet"
+    page = press(long_ago, path)
+    assert "Your password" in page.text
+    assert not agent.asked
+    page = long_ago.post(path, {"csrf_token": token(page), "own_password": PASSWORD})
+    assert page.text.count("<li>") > 9
+    assert "<li>mibit</li>" in page.text
+    assert "<svg></svg>" in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+    press(long_ago, path, kept="yes")
+    assert agent.last() == ("sheet-kept", {})
+    agent.answers["sheet"] = "somebody has it!"
+    assert press(long_ago, path).status_code == 409
+    assert long_ago.get(path).headers["Location"] == "/machine/backups/elsewhere"
+
+
+def test_a_job_that_has_made_a_key_leads_to_its_sheet(admin, agent):
+    job = {**JOB, "verb": "backup-to", "ended": time.time()}
+    agent.answers["job"] = {**job, "state": "done", "answer": {"sheet": True}}
+    assert 'action="/machine/backups/sheet"' in admin.get("/machine/job").text
+    agent.answers["job"] = {**job, "state": "done", "answer": {"sheet": False}}
+    assert 'action="/machine/backups/sheet"' not in admin.get("/machine/job").text
+    agent.answers["job"] = {**job, "state": "failed", "error": "no", "hint": "add this line: ssh-ed25519 A"}
+    page = admin.get("/machine/job").text
+    assert 'href="/machine/backups/elsewhere"' in page
+    assert "ssh-ed25519 A" in page
 
 
 def test_nobody_shuts_themselves_out_by_a_name(confirmed, agent):
@@ -541,11 +657,20 @@ def test_the_owner_of_a_new_site_restores_a_backup_instead(make_app, app, agent)
     assert answer.headers["Location"] == "/machine/backups/job"
     agent.answers["job"] = {**JOB, "verb": "restore"}
     assert "nothing is lost" in owner.get("/machine/backups/job").text
+    # Or one that is elsewhere.
+    assert 'href="/machine/backups/from"' in page.text
+    form = {"kind": "usb", "label": "B", "words": "babad"}
+    answer = owner.submit("/machine/backups/from", form, page="/machine/backups/from")
+    assert answer.headers["Location"] == "/machine/backups/job"
+    given = {"kind": "usb", "label": "B", "words": "babad", "go_on": False}
+    assert agent.last() == ("restore-from", given)
     # Nothing else is the owner's, who has no account yet.
     count = len(agent.asked)
     for path in ("/machine", "/machine/job", "/machine/log", "/machine/mail"):
         assert owner.get(path).headers["Location"] == "/first-run"
-    for path in ("/machine/backups/download", "/machine/backups/delete"):
+    assert owner.get("/machine/backups/elsewhere").headers["Location"].startswith("/login")
+    for path in ("download", "delete", "elsewhere", "elsewhere/off", "sheet"):
+        path = f"/machine/backups/{path}"
         form = {"name": NAME, "csrf_token": token(page)}
         assert owner.post(path, form).headers["Location"].startswith("/login")
     assert len(agent.asked) == count

@@ -28,8 +28,8 @@ FOR_MEMBERS = [
         "/first-run/address",
         "/first-run/backups",
     ),
-    *("/machine", "/machine/backups", "/machine/backups/upload", "/machine/name", "/machine/mail"),
-    *("/machine/log?log=agent", "/machine/power"),
+    *("/machine", "/machine/backups", "/machine/backups/upload", "/machine/backups/from", "/machine/mail"),
+    *("/machine/backups/elsewhere", "/machine/name", "/machine/log?log=agent", "/machine/power"),
 ]
 
 # As long as a name and an address may be, and as wide.

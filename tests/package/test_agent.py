@@ -1,13 +1,17 @@
 """The agent without a machine: what it refuses, and what comes of who asks oddly."""
 
+import contextlib
 import gzip
 import io
+import itertools
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -21,8 +25,8 @@ import pytest
 from builder.core import paths
 from microblog import protocol
 from microblog.errors import HostError
-from microblog.host.agent import arguments, jobs, logs, seen, serve, spool, verbs
-from microblog.host.backups import archive, backup
+from microblog.host.agent import arguments, destinations, jobs, logs, seen, serve, spool, verbs
+from microblog.host.backups import archive, backup, elsewhere, key, places, restic
 from microblog.host.machine import layout
 
 ODD = [
@@ -43,13 +47,15 @@ ODD = [
     ),
     *("../../etc/shadow", "/etc/shadow", "microblog-20260101T000000Z-x.tar.gz/../../x", "😀", "\udc80", "%s"),
     *("--pre-hook=/x@y", "[::1]", "a b", "a:b", "example.org.", "EXAMPLE.ORG"),
+    *("-oProxyCommand=id", "x -oProxyCommand=id", ".ssh", "a/.ssh", "../x", "a/../b", "//", "~/x", "$HOME"),
+    *("rclone", "local", "/etc/microblog", "x;id", "x'y", "x@y", "[::1", "a,b=c", "x?a=b", "x#y", "\u0660"),
     *(["/etc/shadow"], ["-x.example"], {"DATABASE_URL": "x"}, {"BIND": "x"}, {"SITE_NAME": "a\nBIND=x"}),
     {"ADMINS": "--pre-hook=/x@y"},
 ]
 
 
 @pytest.fixture(autouse=True)
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of this machine is touched."""
     monkeypatch.setattr(jobs, "STATE", tmp_path / "state")
     monkeypatch.setattr(jobs, "RUN", tmp_path / "run")
@@ -118,6 +124,14 @@ def test_what_is_not_in_the_table_is_refused(done: list[Any], verb: Any) -> None
     assert logs.AUDIT.exists() is False
 
 
+# Of what names a place, what is more than letters: a folder is below another one, and none is hidden.
+FORMS = {
+    "folder": r"|/?[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*",
+    "label": r"|[A-Za-z0-9][A-Za-z0-9_ .+-]*",
+    "host": r"|[a-z0-9][a-z0-9.-]*|\[[0-9a-f:.]+\]",
+    **dict.fromkeys(("access_key", "secret"), r"[A-Za-z0-9._~+/=-]*"),
+    "words": r"[A-Za-z ,;.-]*",
+}
 # What may be free text goes into no command: the site's name, a password, what a browser calls a file.
 FREE = {"mark", "password", "user"}
 
@@ -150,6 +164,8 @@ def test_no_odd_argument_gets_through(done: list[Any], verb: str) -> None:
             "password": "",
         },
         "what": "all",
+        **{"kind": "sftp", "folder": "/srv/b", "bucket": "bucket", "plain": True, "label": "BACKUP"},
+        **{"access_key": "AK", "secret": "s", "words": "babad", "go_on": True},
     }
     takes = verbs.VERBS[verb].takes
     given = {name: right[name] for name in takes}
@@ -171,7 +187,7 @@ def assert_harmless(name: str, value: Any) -> None:
         if isinstance(one, str):
             assert len(one) <= 1000
             assert one.isprintable()
-            assert name in FREE or re.fullmatch(r"|[A-Za-z0-9][A-Za-z0-9.@_-]*", one), (
+            assert name in FREE or re.fullmatch(FORMS.get(name, r"|[A-Za-z0-9][A-Za-z0-9.@_-]*"), one), (
                 name,
                 one,
             )
@@ -196,10 +212,13 @@ def test_settings_are_of_a_fixed_list() -> None:
 def test_a_secret_is_in_no_log(done: list[Any], capfd: pytest.CaptureFixture[str]) -> None:
     request("mail-relay", host="mail.example.org", user="ada", password="hunter22")
     request("settings", values={"MS_TRANSLATOR_KEY": "hunter22"})
-    assert len(done) == 2
+    place = {"kind": "s3", "host": "s3.example", "bucket": "bucket"}
+    request("backup-to", access_key="hunter22", secret="hunter22", words="hunter", **place)
+    request("restore-from", access_key="hunter22", secret="hunter22", words="hunter", **place)
+    assert len(done) == 4
     said = capfd.readouterr().err + logs.AUDIT.read_text()
     assert said.count("mail.example.org") == 2
-    assert "hunter22" not in said
+    assert "hunter" not in said
 
 
 def test_what_is_done_is_noted_where_no_link_leads_elsewhere(done: list[Any], tmp_path: Path) -> None:
@@ -516,6 +535,235 @@ def test_backups_are_listed_and_deleted() -> None:
     assert [one["kind"] for one in listed] == ["daily", "manual"]
     assert request("delete-backup", name=NAME) == {"answer": None}
     assert len(request("backups")["answer"]) == 1
+
+
+# Where they go.
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Root, of a machine that has what it takes; what is asked of restic is noted, and all of it goes well.
+
+    So is what is mailed."""
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(places, "FOLDER", tmp_path / "etc")
+    monkeypatch.setattr(places, "make_ssh_key", lambda: "ssh-ed25519 AAAA")
+    monkeypatch.setattr(places, "disks", list)
+    monkeypatch.setattr(elsewhere.apt, "ensure", lambda _say, *packages: calls.append(("apt", *packages)))
+    monkeypatch.setattr(elsewhere.privileges, "require_root", lambda *_: None)
+    monkeypatch.setattr(places.socket, "create_connection", lambda *_: io.BytesIO())
+    monkeypatch.setattr(destinations.telling, "tell", lambda subject, *_: calls.append(("mail", subject)))
+
+    monkeypatch.setattr(
+        restic.Repository, "_run", lambda self, *command: calls.append((command, self._opened)) or ""
+    )
+    monkeypatch.setattr(
+        destinations.backup, "backup", lambda: (make_backup(), archive.verify(make_backup().open("rb")))
+    )
+
+    def save(self: restic.Repository, feed: Callable[[Callable[[bytes], object]], None]) -> str:
+        sent = io.BytesIO()
+        feed(sent.write)
+        calls.append(("sent", sent.getvalue()))
+        return "abc"
+
+    monkeypatch.setattr(restic.Repository, "save", save)
+    return calls
+
+
+SFTP = {"kind": "sftp", "host": "nas.example", "user": "ada", "folder": "/srv/b"}
+S3 = {"kind": "s3", "host": "s3.example", "bucket": "bucket", "access_key": "AK", "secret": "s"}
+
+
+def sent(root: list[tuple[Any, ...]]) -> set[str]:
+    """The members of what was sent last, which is a whole tar."""
+    data = [call[1] for call in root if call[0] == "sent"][-1]
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return set(tar.getnames())
+
+
+def test_a_place_is_made_of_its_fields_and_no_program_of_theirs_is_run(
+    unit: dict[str, str], root: list[tuple[Any, ...]]
+) -> None:
+    assert "error" not in request("backup-to", **SFTP, port=2222)
+    assert finish(unit)["state"] == "done"
+    now = elsewhere.chosen()
+    assert now
+    assert now.place.address == "sftp://ada@nas.example:2222//srv/b"
+    options = {call[1].options for call in root if isinstance(call[1], places.Opened)}
+    (command,) = {option for (option,) in options}
+    words = shlex.split(command.removeprefix("sftp.command="))
+    # Of options that name a program, or a file with some, ssh is given none but our own.
+    allowed = {
+        *("IdentitiesOnly=yes", "BatchMode=yes", "ConnectTimeout=20", "StrictHostKeyChecking=accept-new"),
+        *(f"UserKnownHostsFile={places.FOLDER}/known_hosts", "ServerAliveInterval=30"),
+        "ServerAliveCountMax=4",
+    }
+    assert {after for before, after in itertools.pairwise(words) if before == "-o"} == allowed
+    assert words[:7] == ["ssh", "-i", f"{places.FOLDER}/ssh_key", "-p", "2222", "-F", "none"]
+    assert words[-5:] == ["-l", "ada", "nas.example", "-s", "sftp"]
+
+
+def test_what_a_page_chooses_gets_nothing_that_root_alone_may_read(
+    unit: dict[str, str], root: list[tuple[Any, ...]]
+) -> None:
+    request("backup-to", **S3)
+    job = finish(unit)
+    assert (job["state"], job["answer"]) == ("done", {"sheet": True}), job
+    assert sent(root) == {backup.ENV_MEMBER, "database/users/000000.jsonl", archive.MANIFEST}
+    assert ("mail", "backups go elsewhere") in root
+    # Nor each night's.
+    root.clear()
+    elsewhere.send(make_backup(), {"members": {}}, print)
+    assert not any("tls" in name for name in sent(root))
+    # Nor if root says the same place: somebody else may have seen its key.
+    elsewhere.choose("s3:https://s3.example/bucket", print)
+    elsewhere.send(make_backup(), {"members": {}}, print)
+    assert not any("tls" in name for name in sent(root))
+    assert "secret" not in json.dumps(request("elsewhere"))
+    assert "AK" not in json.dumps(request("elsewhere"))
+    line = logs.AUDIT.read_text()
+    assert '"kind": "s3"' in line
+    # Another place of root's gets all.
+    elsewhere.seen()
+    elsewhere.choose("/srv/other", print)
+    elsewhere.send(make_backup(), {"members": {}}, print)
+    assert set(backup.TLS_MEMBERS) < sent(root)
+
+
+def test_what_root_has_chosen_no_page_changes_or_learns_the_key_of(
+    unit: dict[str, str], root: list[tuple[Any, ...]]
+) -> None:
+    words = elsewhere.choose("/srv/repository", print).access.key
+    before = {path.name: path.read_bytes() for path in places.FOLDER.iterdir() if path.is_file()}
+    for verb in ("sheet", "sheet-kept", "backup-off"):
+        assert "on the command line" in request(verb)["error"], verb
+    request("backup-to", **S3)
+    assert "on the command line" in finish(unit)["error"]
+    state = request("elsewhere")["answer"]
+    assert (state["place"], state["by_root"]) == ("/srv/repository", True)
+    assert words not in json.dumps(state)
+    after = {path.name: path.read_bytes() for path in places.FOLDER.iterdir() if path.is_file()}
+    assert {name: after[name] for name in before} == before
+    assert ("mail", "backups go elsewhere") not in root
+
+
+def test_a_key_is_shown_until_somebody_has_it(unit: dict[str, str], root: list[tuple[Any, ...]]) -> None:
+    assert "no key" in request("sheet")["error"]
+    request("backup-to", **S3)
+    finish(unit)
+    shown = request("sheet")["answer"]
+    now = elsewhere.chosen()
+    assert now
+    assert "-".join(shown["words"]) == now.access.key
+    assert request("sheet")["answer"] == shown
+    # Who has not seen it cannot leave what can be opened by it alone.
+    request("backup-to", **SFTP)
+    assert "recovery sheet" in finish(unit)["error"]
+    assert "recovery sheet" in request("backup-off")["error"]
+    assert request("sheet-kept") == {"answer": None}
+    assert "not shown again" in request("sheet")["error"]
+    # Not by choosing the same place once more, either.
+    request("backup-to", **S3)
+    assert finish(unit)["answer"] == {"sheet": False}
+    assert "not shown again" in request("sheet")["error"]
+    assert now.access.key not in "".join(
+        path.read_text() for path in (*jobs.STATE.rglob("*"), logs.AUDIT) if path.is_file()
+    )
+    assert request("backup-off") == {"answer": None}
+    assert elsewhere.chosen() is None
+    assert root.count(("mail", "backups go elsewhere")) == 2
+
+
+def test_who_was_told_so_far_hears_that_others_are(
+    unit: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mails: list[Any] = []
+    monkeypatch.setattr(verbs.telling, "tell", lambda *_, to: mails.append(to))
+    monkeypatch.setattr(verbs.lock, "sole", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(verbs.whole, "setup", lambda say: None)
+    monkeypatch.setattr(verbs.envfile, "change", lambda *_: None)
+    (tmp_path / "env").write_text(
+        f"SECRET_KEY={'x' * 40}\nDATABASE_URL=sqlite:////x\nADMINS=a@example.org,b@example.org\n"
+    )
+    for admins in (
+        "b@example.org,c@example.org",
+        "a@example.org,b@example.org,c@example.org",
+        "c@example.org",
+    ):
+        request("settings", values={"ADMINS": admins})
+        assert finish(unit)["state"] == "done"
+    request("settings", values={"SITE_NAME": "x"})
+    assert finish(unit)["state"] == "done"
+    assert mails == [["a@example.org"], ["a@example.org", "b@example.org"]]
+
+
+def test_who_has_typed_a_key_has_it(unit: dict[str, str], root: list[tuple[Any, ...]]) -> None:
+    request("backup-to", **S3, words=key.new().replace("-", " "))
+    assert finish(unit)["answer"] == {"sheet": False}
+    assert "not shown again" in request("sheet")["error"]
+
+
+def test_a_backup_is_fetched_with_its_key_alone(
+    unit: dict[str, str], root: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though this machine may know it: old backups hold what is not on the site any more."""
+    request("backup-to", **S3)
+    finish(unit)
+    root.clear()
+    for words in ("", "babad lusib"):
+        request("restore-from", **S3, words=words)
+        assert "words" in finish(unit)["error"]
+    assert root == []
+
+
+@pytest.mark.parametrize(
+    "fields, why",
+    [
+        ({**SFTP, "host": ""}, "host is missing"),
+        ({**SFTP, "user": ""}, "user is missing"),
+        ({**SFTP, "folder": ""}, "folder is missing"),
+        ({**S3, "bucket": ""}, "bucket is missing"),
+        ({"kind": "usb", "label": "rootfs"}, "no USB disk"),
+        ({"kind": "usb"}, "label is missing"),
+        ({**S3, "secret": ""}, "needs AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_a_place_that_lacks_something(
+    unit: dict[str, str],
+    root: list[tuple[Any, ...]],
+    fields: dict[str, Any],
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(places, "disks", lambda: ["BACKUP"])
+    for verb, more in (("backup-to", {}), ("restore-from", {"words": key.new().replace("-", " ")})):
+        request(verb, **{**fields, **more})
+        assert why in finish(unit)["error"]
+    assert elsewhere.chosen() is None
+    assert ("mail", "backups go elsewhere") not in root
+
+
+def test_disks_are_what_is_plugged_in_and_not_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk(tran: "str | None", *parts: tuple[Any, Any, Any]) -> dict[str, Any]:
+        children = [{"label": label, "fstype": kind, "mountpoint": mount} for label, kind, mount in parts]
+        return {"label": None, "fstype": None, "tran": tran, "mountpoint": None, "children": children}
+
+    tops = [
+        disk("sata", ("DATA", "ext4", None)),
+        disk(None, ("CARD", "vfat", None)),
+        disk("usb", ("BACKUP", "ext4", "/media/ada/BACKUP"), ("x\ny", "ext4", None), ("raw", None, None)),
+        disk("usb", ("bootfs", "vfat", "/boot/firmware"), ("SPARE", "ext4", None)),
+        {**disk("usb"), "label": "whole", "fstype": "vfat"},
+        {"label": "bare", "fstype": "ext4", "tran": "usb", "mountpoint": None},
+    ]
+    said = json.dumps({"blockdevices": tops})
+    monkeypatch.setattr(
+        places.services, "run", lambda *command: subprocess.CompletedProcess(command, 0, said)
+    )
+    assert places.disks() == ["BACKUP", "bare", "whole"]
+    said = "lsblk: not found"
+    assert places.disks() == []
 
 
 # Logs.

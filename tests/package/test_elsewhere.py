@@ -5,6 +5,8 @@ The local file is an archive made here: what is in it is the machines' tests' (t
 
 import fcntl
 import gzip
+import hashlib
+import io
 import os
 import random
 import re
@@ -13,6 +15,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -25,7 +28,7 @@ from nspawn import wait_until
 
 from builder.core.needs import Program
 from microblog.errors import HostError
-from microblog.host.backups import archive, elsewhere, journal, key, places, restic
+from microblog.host.backups import archive, backup, elsewhere, journal, key, places, restic
 from microblog.host.backups.places import Access
 from microblog.host.machine import apt, layout
 
@@ -137,6 +140,42 @@ def test_a_folder_takes_what_is_new_and_gives_all_of_it_back(here: Here) -> None
     # The same address again changes nothing; the key stays.
     assert here.choose(str(repository)).access.key == now.access.key
     elsewhere.tidy(now, here.said.append)
+
+
+def test_what_a_page_has_chosen_is_sent_without_the_certificate(here: Here) -> None:
+    now = here.choose(str(here.folder / "repository"), by_root=False)
+    path = here.folder / "local.tar.gz"
+    with path.open("wb") as file:
+        writer = archive.Writer(file)
+        for name in ("config/microblog.env", *backup.TLS_MEMBERS, "database/posts/000000.jsonl"):
+            writer.add(name, name.encode())
+        manifest = writer.close({"version": "1"})
+    elsewhere.send(path, manifest, here.said.append)
+    with tarfile.open(fileobj=io.BytesIO(here.back())) as tar:
+        assert tar.getnames() == ["config/microblog.env", "database/posts/000000.jsonl", "manifest.json"]
+    # Two may fetch at once, a drill and a restore: neither deletes what the other reads.
+    with elsewhere.fetched(now.place, now.access, here.said.append) as (path, _, digest):
+        child = os.fork()
+        if child == 0:
+            here.back()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest() == digest
+
+
+@pytest.mark.thorough
+def test_a_repository_that_somebody_has_made_fills_no_disk(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.choose(str(here.folder / "repository"))
+    here.send(mib=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(restic.Repository, "size", lambda *_: 2**20)
+        refused(here.back, "larger than it says")
+    usage = shutil.disk_usage(here.folder)
+    sizes = iter([usage, usage._replace(free=elsewhere._SPARE_BYTES - 1)])
+    monkeypatch.setattr(elsewhere.shutil, "disk_usage", lambda _: next(sizes))
+    refused(here.back, "has no room")
 
 
 @pytest.mark.thorough

@@ -29,17 +29,8 @@ def give(target: BinaryIO, name: str) -> None:
 
     :raises HostError: it is damaged; what was written is not whole then.
     """
-    facts: dict[str, Any] | None = None
     with find(name).open("rb") as file:
-        writer = archive.Writer(target)
-        for member, data in archive.members(file):
-            if member == archive.MANIFEST:
-                facts = archive.read_manifest(data)
-            elif member not in backup.TLS_MEMBERS:
-                writer.add(member, data)
-        if facts is None:
-            raise HostError("the backup cannot be used: it has no manifest", "take another one")
-        writer.close({key: value for key, value in facts.items() if key not in ("format", "members")})
+        archive.copy(file, target, without=backup.TLS_MEMBERS)
 
 
 def listed() -> list[dict[str, Any]]:

@@ -13,12 +13,12 @@ from microblog import protocol
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host import setup as whole
-from microblog.host.agent import arguments, downloads, jobs, logs, seen, spool
+from microblog.host.agent import arguments, destinations, downloads, jobs, logs, seen, spool
 from microblog.host.agent.arguments import Argument, flag, needed, number, one_of, several, text, values
 from microblog.host.backups import backup, drill, elsewhere, restore
 from microblog.host.extras import https, postfix
 from microblog.host.machine import layout, lock, services
-from microblog.host.site import envfile, supervisor
+from microblog.host.site import envfile, supervisor, telling
 from microblog.host.updates import automatic, journal, update
 
 Say = Callable[[str], None]
@@ -106,10 +106,15 @@ def _update_automatic(say: Say, what: str) -> None:
 
 def _settings(say: Say, values: dict[str, str]) -> None:
     # Read as the application will: what it would refuse is not written.
-    Config.load(layout.env_file(), {**os.environ, **values})
+    told = Config.load(layout.env_file(), {**os.environ, **values}).admins
+    before = Config.load(layout.env_file()).admins
     with lock.sole(say):
         envfile.change(layout.env_file(), values)
     say(f"Set {', '.join(values)}")
+    if gone := set(before) - set(told):
+        # Who takes a site over would have nobody hear of it.
+        text = f"Mail about this machine goes to {', '.join(told) or 'its administrators'} from now on."
+        telling.tell("others are told of this machine", text, say, to=sorted(gone))
     whole.setup(say=say)
 
 
@@ -189,6 +194,12 @@ VERBS: dict[str, Verb] = {
     "delete-backup": Verb(ACT, downloads.delete, {"name": Argument(needed(_BACKUP))}),
     "download": Verb(GIVE, downloads.give, {"name": Argument(needed(_BACKUP))}, downloads.find),
     "restore": Verb(JOB, _restore, {"backup": Argument(_BACKUP)}),
+    "elsewhere": Verb(ASK, destinations.state),
+    "backup-to": Verb(JOB, destinations.choose, destinations.PLACE),
+    "backup-off": Verb(ACT, destinations.off),
+    "sheet": Verb(ACT, destinations.show_sheet),
+    "sheet-kept": Verb(ACT, destinations.sheet_is_kept),
+    "restore-from": Verb(JOB, destinations.fetch, {**destinations.PLACE, "go_on": Argument(flag, True)}),
     "upload": Verb(ASK, spool.state),
     "upload-begin": Verb(
         ACT, spool.begin, {"size": Argument(number(1, 2**42)), "mark": Argument(needed(text(300)))}

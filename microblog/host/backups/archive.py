@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from microblog.errors import HostError
@@ -24,11 +24,16 @@ _LEVEL = 6
 
 
 class Writer:
-    """Writes a backup to a file that is open for writing; nothing of it is kept in memory."""
+    """Writes a backup to a file that is open for writing; nothing of it is kept in memory.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._gzip = gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file)
-        self._tar = tarfile.TarFile(fileobj=self._gzip, mode="w", format=tarfile.PAX_FORMAT)
+    :param packed: else it is the plain tar.
+    """
+
+    def __init__(self, file: BinaryIO, *, packed: bool = True) -> None:
+        self._gzip = (
+            gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file) if packed else None
+        )
+        self._tar = tarfile.TarFile(fileobj=self._gzip or file, mode="w", format=tarfile.PAX_FORMAT)
         self._members: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, data: bytes) -> None:
@@ -43,7 +48,8 @@ class Writer:
         manifest = {"format": FORMAT, **facts, "members": self._members}
         self._write(MANIFEST, json.dumps(manifest, indent=1).encode())
         self._tar.close()
-        self._gzip.close()
+        if self._gzip:
+            self._gzip.close()
         return manifest
 
     def _write(self, name: str, data: bytes) -> None:
@@ -76,6 +82,23 @@ def members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
                 yield member.name, data
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(str(error) or "it is cut short") from None
+
+
+def copy(file: BinaryIO, target: BinaryIO, *, without: Iterable[str], packed: bool = True) -> None:
+    """Write a backup anew, without some of its members.
+
+    :param target: needs to be able to write, and no more.
+    :raises HostError: it is damaged; what was written is not whole then.
+    """
+    writer, facts = Writer(target, packed=packed), None
+    for name, data in members(file):
+        if name == MANIFEST:
+            facts = read_manifest(data)
+        elif name not in without:
+            writer.add(name, data)
+    if facts is None:
+        raise HostError("the backup cannot be used: it has no manifest", "take another one")
+    writer.close({key: value for key, value in facts.items() if key not in ("format", "members")})
 
 
 def verify(file: BinaryIO) -> dict[str, Any]:

@@ -12,18 +12,18 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from microblog.errors import HostError
-from microblog.host.backups import journal, key, places, restic
+from microblog.host.backups import archive, backup, journal, key, places, restic
 from microblog.host.backups.places import Access, Place
 from microblog.host.backups.progress import Progress, span
 from microblog.host.machine import apt, files, layout, privileges
 
-# So called that setup deletes it at the boot after a power cut.
-_FETCHED = ".microblog-elsewhere.partial"
+# So called that setup deletes it at the boot after a power cut; of a process's own, for others fetch, too.
+_FETCHED = ".microblog-elsewhere-{}.partial"
 _PIECE = 2**20
 _SPARE_BYTES = 32 * 2**20
 # The least work for the processor: the file is read once and deleted.
@@ -35,11 +35,14 @@ class Chosen:
     """Where this machine's backups go.
 
     :ivar shown: whether somebody has seen the key.
+    :ivar by_root: chosen on the command line. What was chosen in a browser gets nothing that root alone
+        may read: neither is the certificate's key sent there.
     """
 
     place: Place
     access: Access
     shown: bool
+    by_root: bool = True
 
 
 def chosen() -> Chosen | None:
@@ -57,19 +60,27 @@ def chosen() -> Chosen | None:
     try:
         found = json.loads(text)
         words = (places.FOLDER / "key").read_text(encoding="utf-8").strip()
-        return Chosen(places.of(found["address"]), Access(words, found["secrets"]), bool(found["shown"]))
+        access = Access(words, found["secrets"])
+        return Chosen(places.of(found["address"]), access, bool(found["shown"]), found.get("by_root", True))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HostError(f"{path} cannot be read: {error}", "microblog backup --to writes it anew") from None
 
 
 def choose(
-    address: str, say: Callable[[str], None], *, secrets: Mapping[str, str] | None = None, words: str = ""
+    address: str,
+    say: Callable[[str], None],
+    *,
+    secrets: Mapping[str, str] | None = None,
+    words: str = "",
+    by_root: bool = True,
 ) -> Chosen:
     """Have backups go to a place from now on; a repository is made there where there is none.
 
     :param secrets: values of the place's :attr:`Place.secrets`; if not given, those known for
         the same address.
-    :param words: the key of a repository that is there.
+    :param words: the key of a repository that is there; who gives it has it.
+    :param by_root: as :class:`Chosen` has it. What root has chosen, nobody else changes; and of one that
+        was chosen in a browser, somebody else may know the key.
     :raises restic.WrongKey: there is one, and its key is not known here, or another.
     :raises HostError: what was chosen before stays.
     """
@@ -77,6 +88,8 @@ def choose(
     place = places.of(address)
     before = _before()
     same = before is not None and before.place == place
+    if not by_root:
+        see_not_roots(before)
     if before and not (same or before.shown) and journal.read().get("sent"):
         raise HostError(
             f"nobody has the recovery sheet of {before.place.address} yet: what was sent there could not be"
@@ -85,11 +98,13 @@ def choose(
         )
     if before and same:
         secrets, words = secrets or before.access.secrets, words or before.access.key
+        by_root = by_root and before.by_root
     access = Access(key.read(words) if words else key.new(), dict(secrets or {}))
     _see_secrets(place, access)
     apt.ensure(say, *place.packages)
     place.prepare()
-    now = Chosen(place, access, same and before is not None and before.shown)
+    shown = before.shown if before and same else bool(words)
+    now = Chosen(place, access, shown, by_root)
     with place.opened() as opened:
         repository = restic.Repository(place, opened, access)
         try:
@@ -120,13 +135,24 @@ def choose(
     return now
 
 
-def off() -> bool:
+def see_not_roots(before: Chosen | None) -> None:
+    """:raises HostError: root has said where backups go."""
+    if before and before.by_root:
+        raise HostError(
+            "where backups go was said on the command line, and is changed there alone",
+            f"sudo microblog backup --to {before.place.address}, or --off, or --sheet",
+        )
+
+
+def off(*, by_root: bool = True) -> bool:
     """Send backups nowhere else any more; what is there stays.
 
     :return: whether they were sent.
     """
     privileges.require_root("say where backups go", "sudo microblog backup --off")
     before = _before()
+    if not by_root:
+        see_not_roots(before)
     if before and not before.shown:
         raise HostError(
             "nobody has the recovery sheet yet: what is there could not be opened any more",
@@ -142,7 +168,7 @@ def off() -> bool:
 def seen() -> None:
     """Somebody has the key now."""
     if now := chosen():
-        _write(Chosen(now.place, now.access, True))
+        _write(replace(now, shown=True))
 
 
 def send(path: Path, manifest: Mapping[str, Any], say: Callable[[str], None]) -> str:
@@ -158,7 +184,7 @@ def send(path: Path, manifest: Mapping[str, Any], say: Callable[[str], None]) ->
     try:
         with _opened(now.place, now.access, say) as repository:
             try:
-                snapshot = _send(repository, path, manifest, now.place, say)
+                snapshot = _send(repository, path, manifest, now, say)
             except restic.Full:
                 # What it could not finish takes room, until then.
                 with suppress(HostError):
@@ -175,18 +201,27 @@ def _send(
     repository: restic.Repository,
     path: Path,
     manifest: Mapping[str, Any],
-    place: Place,
+    now: Chosen,
     say: Callable[[str], None],
 ) -> str:
     progress = Progress("Sending", sum(member["size"] for member in manifest["members"].values()), say)
     digest = hashlib.sha256()
 
     def feed(write: Callable[[bytes], object]) -> None:
-        with gzip.open(path) as file:
-            while data := file.read(_PIECE):
-                digest.update(data)
-                write(data)
-                progress.add(len(data))
+        def give(data: bytes) -> int:
+            digest.update(data)
+            write(data)
+            progress.add(len(data))
+            return len(data)
+
+        if not now.by_root:
+            sink = cast(BinaryIO, _Sink(give))
+            with path.open("rb") as file:
+                archive.copy(file, sink, without=backup.TLS_MEMBERS, packed=False)
+            return
+        with gzip.open(path) as unpacked:
+            while data := unpacked.read(_PIECE):
+                give(data)
 
     try:
         snapshot = repository.save(feed)
@@ -201,8 +236,18 @@ def _send(
             "sha256": digest.hexdigest(),
         },
     )
-    say(f"Sent to {place.address}: {progress.done / 2**20:.1f} MiB in {span(progress.seconds())}")
+    say(f"Sent to {now.place.address}: {progress.done / 2**20:.1f} MiB in {span(progress.seconds())}")
     return snapshot
+
+
+class _Sink:
+    """As much of a file as a tar needs: what is written is given to a function."""
+
+    def __init__(self, give: Callable[[bytes], int]) -> None:
+        self.write = give
+
+    def tell(self) -> int:
+        return 0
 
 
 @contextmanager
@@ -217,7 +262,7 @@ def fetched(
     """
     privileges.require_root("read backups", "sudo microblog restore --from")
     layout.BACKUPS.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = layout.BACKUPS / _FETCHED
+    path = layout.BACKUPS / _FETCHED.format(os.getpid())
     try:
         with _opened(place, access, say) as repository:
             wanted = _pick(repository, place, snapshot)
@@ -258,6 +303,15 @@ def _fetch(
             with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=raw) as file:
 
                 def take(data: bytes) -> None:
+                    # A repository that somebody has made may say one size, and have another.
+                    if progress.done + len(data) > size:
+                        raise HostError(
+                            "the backup there is larger than it says", "take another one: --snapshot"
+                        )
+                    if shutil.disk_usage(path.parent).free < _SPARE_BYTES:
+                        raise HostError(
+                            f"{path.parent} has no room for it", "delete something there, and try again"
+                        )
                     digest.update(data)
                     file.write(data)
                     progress.add(len(data))
@@ -308,5 +362,8 @@ def _write(now: Chosen | None) -> None:
         return
     places.FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.write(words, f"{now.access.key}\n", 0o600)
-    text = {"address": now.place.address, "secrets": dict(now.access.secrets), "shown": now.shown}
+    text = {
+        **{"address": now.place.address, "secrets": dict(now.access.secrets)},
+        **{"shown": now.shown, "by_root": now.by_root},
+    }
     files.write(where, json.dumps(text, indent=1) + "\n", 0o600)

@@ -3,6 +3,7 @@
 A place is an address that its owner has typed. Adding a kind adds a class and a line in :data:`KINDS`.
 """
 
+import json
 import re
 import shlex
 import socket
@@ -31,6 +32,7 @@ exit $code
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}"
 _PATH = r"[^\0-\x1f\x7f]{1,400}"
+_LABEL = r"[A-Za-z0-9][\w .+-]{0,126}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,29 @@ class Usb(Place):
         return "see that the disk is not write-protected"
 
 
+# Where desktops mount what is plugged in.
+_PLUGGED = ("/media/", "/run/media/")
+
+
+def disks() -> list[str]:
+    """The labels of USB disks that are plugged in and hold nothing of this machine's own."""
+    said = services.run("lsblk", "--json", "--bytes", "--output", "NAME,LABEL,FSTYPE,TRAN,MOUNTPOINT").stdout
+    try:
+        tops = json.loads(said)["blockdevices"]
+    except (ValueError, KeyError):
+        return []
+    found: set[str] = set()
+    for top in tops:
+        parts = [top, *top.get("children", [])]
+        mounts = [part.get("mountpoint") for part in parts]
+        if top.get("tran") != "usb" or any(one and not one.startswith(_PLUGGED) for one in mounts):
+            # A Pi may have started from one.
+            continue
+        labels = [part.get("label") or "" for part in parts if part.get("fstype")]
+        found |= {label for label in labels if re.fullmatch(_LABEL, label, re.ASCII)}
+    return sorted(found)
+
+
 @dataclass(frozen=True)
 class Ssh(Place):
     """A folder of another machine's, by SFTP, with a key of this machine's own."""
@@ -118,16 +143,7 @@ class Ssh(Place):
     packages: tuple[str, ...] = ("restic", "openssh-client")
 
     def prepare(self) -> None:
-        key = FOLDER / "ssh_key"
-        if key.exists():
-            return
-        FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
-        comment = f"microblog@{socket.gethostname()}"
-        done = services.run(
-            *("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(key)),
-        )
-        if done.returncode:
-            raise HostError(f"no SSH key could be made: {done.stdout.strip()[:200]}")
+        make_ssh_key()
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
@@ -152,8 +168,24 @@ class Ssh(Place):
         return services.run(*self._command()).stdout
 
     def way_in(self) -> str:
-        public = (FOLDER / "ssh_key.pub").read_text(encoding="utf-8").strip()
-        return f"add this line to ~{self.user}/.ssh/authorized_keys there, then again: {public}"
+        return f"add this line to ~{self.user}/.ssh/authorized_keys there, then again: {make_ssh_key()}"
+
+
+def make_ssh_key() -> str:
+    """This machine's own key for SSH, made at the first call.
+
+    :return: the line for another machine's ``authorized_keys``.
+    """
+    key = FOLDER / "ssh_key"
+    if not key.exists():
+        FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+        comment = f"microblog@{socket.gethostname()}"
+        done = services.run(
+            *("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(key)),
+        )
+        if done.returncode:
+            raise HostError(f"no SSH key could be made: {done.stdout.strip()[:200]}")
+    return (FOLDER / "ssh_key.pub").read_text(encoding="utf-8").strip()
 
 
 @dataclass(frozen=True)
@@ -209,7 +241,7 @@ FORMS = "write /FOLDER, usb:LABEL, sftp:USER@HOST:/FOLDER, s3:https://HOST/BUCKE
 
 def of(address: str) -> Place:
     """:raises HostError: if nobody can tell what the address means."""
-    if found := re.fullmatch(r"usb:([A-Za-z0-9][\w .+-]{0,126})", address, re.ASCII):
+    if found := re.fullmatch(rf"usb:({_LABEL})", address, re.ASCII):
         return Usb(address, label=found[1])
     if found := re.fullmatch(rf"sftp://({_USER})@({_HOST})(?::(\d{{1,5}}))?(/{_PATH})", address):
         # As restic has it: two slashes for a path from the root on.

@@ -90,7 +90,7 @@ def text(place: Place, words: str) -> str:
         "    " + "   ".join(f"{at + 1} {split[at]}" for at in range(start, min(start + 3, len(split))))
         for start in range(0, len(split), 3)
     ]
-    if picture := _code(words, "txt"):
+    if picture := code(words, "txt"):
         lines += ["", picture]
     lines += ["", "Whoever has this sheet and the way to the backups has all of the site: keep it where the"]
     lines += ["machine is not. Nobody else can open the backups without it; if it is lost, so are they."]
@@ -106,7 +106,7 @@ def page(place: Place, words: str) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
         f"<h1>{title}</h1><p>{facts}</p><h2>On a new machine</h2><ol>{way}</ol><h2>The key</h2>"
-        f'<div class="key"><ol class="words">{key}</ol>{_code(words, "svg")}</div>'
+        f'<div class="key"><ol class="words">{key}</ol>{code(words, "svg")}</div>'
         "<p>Whoever has this sheet and the way to the backups has all of the site: keep it where the machine"
         " is not. Nobody else can open the backups without it; if it is lost, so are they.</p></html>\n"
     )
@@ -132,15 +132,15 @@ def _quoted(address: str) -> str:
     return f"'{address}'" if " " in address else address
 
 
-def _code(words: str, kind: str) -> str:
+def code(words: str, kind: str) -> str:
     """A QR code of the key; empty without segno."""
     try:
         import segno
     except ImportError:
         return ""
-    code = segno.make(words, error="m", micro=False)
+    made = segno.make(words, error="m", micro=False)
     if kind == "svg":
-        return str(code.svg_inline(border=2))
+        return str(made.svg_inline(border=2))
     drawn = io.StringIO()
-    code.terminal(drawn, border=2, compact=True)
+    made.terminal(drawn, border=2, compact=True)
     return drawn.getvalue()

@@ -32,6 +32,7 @@ REMEDIES = {
     "backup.old": _BACK_UP,
     "backup.damaged": _BACK_UP,
     "backup.place": _BACKUPS,
+    "backup.sheet": Remedy(_l("Where backups go"), page="machine.elsewhere"),
     "backup.unfinished": _SET_UP,
     "certificate.names": _NAME,
     "certificate.end": _NAME,

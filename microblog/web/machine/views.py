@@ -37,7 +37,7 @@ blueprint = Blueprint("machine", __name__, url_prefix="/machine")
 # What the owner of a new site may do, who has its code and no account yet: put a backup in its place.
 FOR_OWNERS = {
     *("machine.backups", "machine.upload", "machine.upload_begin", "machine.upload_piece"),
-    *("machine.upload_discard", "machine.restore", "machine.restore_job"),
+    *("machine.upload_discard", "machine.restore", "machine.restore_job", "machine.fetch"),
 }
 
 LOGS = {
@@ -51,6 +51,8 @@ LOGS = {
 VERBS = {
     "backup": _l("Back up"),
     "restore": _l("Restore"),
+    "backup-to": _l("Send backups elsewhere"),
+    "restore-from": _l("Restore from elsewhere"),
     "settings": _l("Change settings"),
     "https": _l("Get a certificate"),
     "https-off": _l("Give the certificate up"),
@@ -92,7 +94,7 @@ def pages_of_others() -> dict[str, str]:
     if not protocol.SOCKET.exists():
         return {}
     backups = url_for("machine.backups")
-    return {"restore": backups, "backups": backups, "https": url_for("machine.name")}
+    return {"restore": backups, "backups": url_for("machine.elsewhere"), "https": url_for("machine.name")}
 
 
 @blueprint.before_request
@@ -226,6 +228,7 @@ def backups() -> ResponseReturnValue:
         backups=listed,
         kinds=KINDS,
         upload=listed is not None and ask("upload"),
+        state=listed is not None and ask("elsewhere"),
     )
 
 

@@ -1,0 +1,105 @@
+"""The pages that say where backups go, show the recovery sheet, and fetch a backup from elsewhere."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import flash, redirect, request, session, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import MultiDict
+
+from microblog.errors import HostError
+from microblog.i18n import _
+from microblog.web.first_run import gate
+from microblog.web.machine.views import ask, begin, blueprint, page, without_agent
+
+# What was typed last, but for secrets: who has to try again need not type it again.
+_LAST = "place"
+_FIELDS = {
+    "sftp": ("host", "port", "user", "folder"),
+    "s3": ("service", "bucket", "folder"),
+    "usb": ("label",),
+}
+
+
+@blueprint.route("/backups/elsewhere", methods=["GET", "POST"])
+def elsewhere() -> ResponseReturnValue:
+    """Where backups go besides this machine."""
+    if request.method == "POST":
+        return begin("backup-to", **_place(request.form))
+    return _shown("elsewhere")
+
+
+@blueprint.post("/backups/elsewhere/off")
+def elsewhere_off() -> ResponseReturnValue:
+    ask("backup-off")
+    flash(_("Backups stay on this machine."))
+    return redirect(url_for("machine.backups"))
+
+
+@blueprint.route("/backups/sheet", methods=["GET", "POST"])
+def sheet() -> ResponseReturnValue:
+    """The recovery sheet, as long as nobody has said to have it."""
+    if request.method == "GET":
+        # The way back from the password's page, say.
+        return redirect(url_for("machine.elsewhere"))
+    if "kept" in request.form:
+        ask("sheet-kept")
+        flash(_("The recovery sheet is not shown again. Keep it where the machine is not."))
+        return redirect(url_for("machine.backups"))
+    return page("sheet", **ask("sheet"))
+
+
+@blueprint.route("/backups/from", methods=["GET", "POST"])
+def fetch() -> ResponseReturnValue:
+    """A backup that is elsewhere, in the place of what is here; on a new site, too."""
+    if request.method == "GET":
+        return _shown("fetch")
+    answer = begin("restore-from", **_place(request.form), go_on="go_on" in request.form)
+    return redirect(url_for("machine.restore_job")) if gate.is_new() else answer
+
+
+def _shown(name: str) -> str:
+    state = without_agent(lambda: ask("elsewhere"))
+    return page(name, agent=state is not None, state=state, last=session.get(_LAST, {}))
+
+
+def _place(form: MultiDict[str, str]) -> dict[str, Any]:
+    """A form's fields as the agent has them.
+
+    :raises HostError: what is typed is no place.
+    """
+    kind = form.get("kind", "")
+    typed = {name: form.get(name, "").strip() for name in _FIELDS.get(kind, ())}
+    session[_LAST] = {"kind": kind, **{name: value[:200] for name, value in typed.items()}}
+    fields: dict[str, Any] = {
+        **{"kind": kind, "words": " ".join(form.get("words", "").split())},
+        **{name: typed[name] for name in ("user", "bucket", "label") if name in typed},
+        **({"folder": typed["folder"].rstrip("/")} if "folder" in typed else {}),
+    }
+    if kind == "sftp":
+        fields.update(host=typed["host"].lower(), port=_port(typed["port"] or "22"))
+    elif kind == "s3":
+        fields.update(access_key=form.get("access_key", "").strip(), secret=form.get("secret", "").strip())
+        fields.update(_service(typed["service"]))
+    return fields
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536:
+        return int(text)
+    raise HostError(_("This is no port."), _("It is a number from 1 to 65535; SSH has 22."))
+
+
+def _service(text: str) -> dict[str, Any]:
+    """The address of a service of S3's kind."""
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+        port = parts.port or 0
+    except ValueError:
+        parts, port = urlsplit(""), 0
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise HostError(
+            _("This is no address of a service."), _("One is https://s3.eu-central-1.amazonaws.com, say.")
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return {"host": host, "port": port, "plain": parts.scheme == "http"}
