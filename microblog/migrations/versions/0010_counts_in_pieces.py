@@ -5,8 +5,8 @@ from alembic import op
 
 from microblog import missing
 
-revision = "0015"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 # The version before serves on what this makes, too.
