@@ -62,13 +62,15 @@ class PeoplePage:
 
 
 def follow(follower: Reader | User, followed: User) -> bool:
-    """Let ``follower`` follow ``followed``; the caller commits. Nobody can follow themselves, or who is
-    suspended.
+    """Let ``follower`` follow ``followed``; the caller commits. Nobody can follow themselves, who is
+    suspended, or with whom there is a block.
 
     :return: False if nothing changed.
     """
     active = lock_accounts(follower.id, followed.id)
     if follower.id == followed.id or len(active) < 2 or not active[followed.id]:
+        return False
+    if _are_apart(follower.id, followed.id):
         return False
     row = {"follower_id": follower.id, "followed_id": followed.id, "created_at": utc_now()}
     # Two clicks at once are one follow.
@@ -81,7 +83,13 @@ def follow(follower: Reader | User, followed: User) -> bool:
     return True
 
 
-def unfollow(follower: Reader | User, followed: User) -> bool:
+def _are_apart(follower_id: int, followed_id: int) -> bool:
+    from microblog.models.barriers import between
+
+    return between(follower_id, followed_id).apart
+
+
+def unfollow(follower: Reader | User, followed: Reader | User) -> bool:
     """End that; the caller commits.
 
     :return: False if nothing changed.
