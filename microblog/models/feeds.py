@@ -263,10 +263,10 @@ def _home(reader_id: int, following: int, at: Cut) -> list[PostRow]:
     """
     window, authors = Window(Post.id, WINDOW), Window(LatestPost.post_id, LATEST_AUTHORS)
     quiet: dict[int, None] = current_app.extensions.setdefault(_QUIET, {})
-    many = at.bound is None and following > MANY_AUTHORS
+    many = not at.newer and following > MANY_AUTHORS
     looks = following > FEW_AUTHORS and reader_id not in quiet
     # To look up where both end would be a statement too many.
-    walks = many and (not looks or (window.is_known() and authors.is_known()))
+    walks = many and (not looks or (at.bound is None and window.is_known() and authors.is_known()))
     if looks:
         rows = read(_recent(at.newer), at, reader=reader_id, end=window.end(at))
         if len(rows) == at.limit:
@@ -295,17 +295,19 @@ def _recent(newer: bool) -> Any:
 def _merged(reader_id: int, walks: bool, at: Cut) -> list[PostRow]:
     """From the authors: each one's posts next to the cut, by an index, and of these the first ones.
 
-    :param walks: begin with those who wrote last of all.
+    :param walks: begin with those who wrote last of all. Not for a cut that newer posts are wanted of.
     """
     values = {"bound": at.bound if at.bound is not None else (0 if at.newer else ID_MAX), "limit": at.limit}
     mine = {"reader": reader_id, **values}
     nested = db.engine.dialect.name == "sqlite"
     # Only those whose posts next to the cut are the nearest can have a post on the page.
     nearest: list[int] = []
-    if walks:
+    if walks and at.bound is None:
         latest = {} if nested else {"end": Window(LatestPost.post_id, LATEST_AUTHORS).end(at)}
         with reading() as connection:
             nearest = connection.execute(_latest_authors(nested), {**mine, **latest}).scalars().all()
+    elif walks:
+        nearest = _nearest_of_latest(mine, nested)
     if len(nearest) < at.limit:
         with reading() as connection:
             nearest = connection.execute(_nearest_authors(at.newer), mine).scalars().all()
@@ -334,6 +336,48 @@ def _latest_authors(nested: bool) -> Any:
             _FOLLOWS, "FORCE INDEX (PRIMARY)", "mysql"
         )
     return query.where(_ACTIVE).order_by(last.c.post_id.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
+
+
+def _nearest_of_latest(mine: dict[str, int], nested: bool) -> list[int]:
+    """Whose posts are next below a cut, if they are among those who wrote last of all; else nobody.
+
+    Who has written nothing since is found by that, and only the others are looked up.
+    """
+    end = Window(LatestPost.post_id, LATEST_AUTHORS).end(Cut(None, False, 0))
+    with reading() as connection:
+        found = connection.execute(_older_authors(nested), {**mine, "end": end}).all()
+    # Of whom wrote last before that, nobody can have a post on the page.
+    return [row.author for row in found] if len(found) == mine["limit"] and found[-1].post > end else []
+
+
+@cache
+def _older_authors(nested: bool) -> Any:
+    last: Any = _LATEST
+    if nested:
+        query = sa.select(_LATEST.c.author_id, _LATEST.c.post_id).where(within(_LATEST.c.post_id, False))
+        last = query.limit(ID_MAX).subquery("l")
+    followed = sa.and_(
+        _FOLLOWS.c.follower_id == sa.bindparam("reader", type_=sa.Integer),
+        _FOLLOWS.c.followed_id == last.c.author_id,
+    )
+    first = (InOrder if nested else ByLatest)(last, _FOLLOWS, followed)
+    before = _part(_of(last.c.author_id), POSTS.c.id, False).limit(1).correlate(last).scalar_subquery()
+    bound = sa.bindparam("bound", type_=sa.BigInteger)
+    post = sa.case((last.c.post_id < bound, last.c.post_id), else_=before).label("post")
+    query = sa.select(last.c.author_id.label("author"), post)
+    query = query.select_from(InOrder(first, AUTHORS, AUTHORS.c.id == last.c.author_id)).where(_ACTIVE)
+    if not nested:
+        query = query.where(within(last.c.post_id, False)).with_hint(
+            _FOLLOWS, "FORCE INDEX (PRIMARY)", "mysql"
+        )
+    found = query.subquery("t")
+    limit = sa.bindparam("limit", type_=sa.Integer)
+    return (
+        sa.select(found.c.author, found.c.post)
+        .where(found.c.post.is_not(None))
+        .order_by(found.c.post.desc())
+        .limit(limit)
+    )
 
 
 @cache

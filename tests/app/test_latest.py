@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from microblog.database import db
-from microblog.models import LatestPost, Post, PublicPost, User, feeds, latest, search
+from microblog.models import Follow, LatestPost, Post, PublicPost, User, feeds, latest, search
 from microblog.models.account import delete_account, suspend, unsuspend
 from microblog.models.feeds import explore_page, home_page
 from microblog.models.follow import follow
@@ -184,6 +184,47 @@ def test_many_quiet_people_are_not_asked_one_by_one(reader):
     assert not [sql for sql in asked if "follows" in sql and "latest_posts" not in sql]
 
 
+def test_older_pages_of_quiet_people_do_not_ask_one_by_one_either(reader, monkeypatch):
+    monkeypatch.setattr(feeds.Page, "SIZE", 8)
+    for _ in range(2):
+        page = home_page(reader)
+    for _ in range(2):
+        with Statements() as asked:
+            page = home_page(reader, before=page.older)
+        assert [post.body for post in page.posts] == ["long ago"] * 8
+        # Where the latest authors end, which of them, what, and the texts.
+        assert len(asked) <= 4
+        assert not [sql for sql in asked if "follows" in sql and "latest_posts" not in sql]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_each_page_of_home_is_what_was_written_before_the_last_one(reader, monkeypatch, seed):
+    """However many are among those who wrote last, and of whichever a page is made."""
+    dice = random.Random(seed)  # noqa: S311
+    monkeypatch.setattr(feeds, "LATEST_AUTHORS", dice.choice((3, 25, 60)))
+    monkeypatch.setattr(feeds, "MANY_AUTHORS", 5)
+    monkeypatch.setattr(feeds, "FEW_AUTHORS", 4)
+    monkeypatch.setattr(feeds.Page, "SIZE", dice.choice((2, 7)))
+    everybody = list(db.session.execute(sa.select(User)).scalars())
+    for _ in range(60):
+        add_post(dice.choice(everybody), "once more")
+    suspend(User.find(f"quiet{dice.randrange(30)}"))
+    db.session.commit()
+    mine = sa.or_(
+        Post.author_id == reader.id,
+        Post.author_id.in_(sa.select(Follow.followed_id).where(Follow.follower_id == reader.id)),
+    )
+    right = sa.select(Post.id).join(User, User.id == Post.author_id).where(mine, User.suspended_at.is_(None))
+    right = db.session.execute(right.order_by(Post.id.desc())).scalars().all()
+    for _ in range(2):
+        found, older = [], None
+        while older or not found:
+            page = home_page(reader, before=older)
+            found += [post.id for post in page.posts]
+            older = page.older
+        assert found == right
+
+
 def test_a_window_is_of_rows_not_of_numbers(people):
     """Numbers may have gaps of any size."""
     numbers = [10**12 + number * 1_000_003 for number in range(10)]
@@ -278,7 +319,8 @@ def test_no_page_reads_all_accounts(reader):
     try:
         sa.event.listen(db.engine, "before_cursor_execute", note)
         for _ in range(2):
-            home_page(reader)
+            page = home_page(reader)
+        home_page(reader, before=page.older)
         explore_page()
         search.search_page("today")
         sa.event.remove(db.engine, "before_cursor_execute", note)
