@@ -15,6 +15,7 @@ from wtforms import Field
 from microblog.database import utc_now
 from microblog.i18n import _, _l, language
 from microblog.models.post import POST_MAX
+from microblog.web.compiled import Compiled
 from microblog.web.strip import strip
 from microblog.web.text import linked
 
@@ -27,6 +28,7 @@ MONTHS = (
 def init_app(app: Flask) -> None:
     # nginx serves static files itself; where there is none, they may be kept as long.
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 30 * 24 * 3600
+    app.jinja_env.bytecode_cache = Compiled()
     app.jinja_env.globals.update(
         action=action,
         avatar=avatar,
