@@ -57,7 +57,15 @@ FINDING = {
 
 
 ELSEWHERE = {
-    **{"place": None, "by_root": False, "shown": False, "sent": None, "drilled": None, "failed": []},
+    **{
+        "place": None,
+        "fields": {},
+        "by_root": False,
+        "shown": False,
+        "sent": None,
+        "drilled": None,
+        "failed": [],
+    },
     **{"ssh_key": "ssh-ed25519 AAAA microblog@here", "disks": []},
 }
 
@@ -447,6 +455,7 @@ def test_where_backups_go_is_shown(confirmed, agent):
 def test_the_recovery_sheet_is_shown_until_somebody_has_it(long_ago, agent):
     agent.answers["sheet"] = {
         **{"place": "sftp://ada@nas:22//srv/b", "code": "<svg></svg>"},
+        "fields": {"kind": "sftp", "host": "nas", "port": "22", "user": "ada", "folder": "/srv/<b>"},
         "words": ["babad", "lusib", "dabab", "gutih", "tugad", "mudof", "sakat", "mibit", "babab"],
     }
     path = "/machine/backups/sheet"
@@ -456,6 +465,8 @@ def test_the_recovery_sheet_is_shown_until_somebody_has_it(long_ago, agent):
     page = long_ago.post(path, {"csrf_token": token(page), "own_password": PASSWORD})
     assert page.text.count("<li>") > 9
     assert "<li>mibit</li>" in page.text
+    # As the form of the new machine asks for it.
+    assert re.search(r"Folder there</th><td[^>]*>/srv/&lt;b&gt;<", page.text)
     assert "<svg></svg>" in page.text
     assert page.headers["Cache-Control"] == "no-store"
     press(long_ago, path, kept="yes")

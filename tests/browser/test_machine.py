@@ -81,3 +81,26 @@ def test_a_finding_has_a_button(site, visit, admin, scripts):
 def test_the_log_is_there(admin):
     admin.goto("/machine/log?log=agent")
     expect(admin.locator("pre")).to_contain_text("a line")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_second_place_is_chosen(site, visit, admin, scripts):
+    page = visit(java_script_enabled=scripts)
+    login(page, "susan")
+    page.goto("/machine/backups")
+    page.click("text=Where they go")
+    page.click("summary:has-text('by SSH')")
+    expect(page.locator("pre.typed")).to_contain_text("ssh-ed25519 ")
+    # What is left out is said before anybody is asked.
+    page.click("details[open] button")
+    expect(page.locator("#sftp-host:invalid")).to_have_count(1)
+    for name, value in (("host", "NAS.home"), ("user", "susan"), ("folder", "/srv/backups/")):
+        page.fill(f"#sftp-{name}", value)
+    page.click("details[open] button")
+    expect(page).to_have_url(re.compile("/machine/job$"), timeout=PATIENCE)
+    asked = json.loads((site.agent / "run/request.json").read_text())
+    given = {key: value for key, value in asked["with"].items() if value}
+    assert (asked["job"]["verb"], given) == (
+        "backup-to",
+        {"kind": "sftp", "host": "nas.home", "port": 22, "user": "susan", "folder": "/srv/backups"},
+    )

@@ -590,6 +590,8 @@ def test_a_place_is_made_of_its_fields_and_no_program_of_theirs_is_run(
     now = elsewhere.chosen()
     assert now
     assert now.place.address == "sftp://ada@nas.example:2222//srv/b"
+    shown = request("elsewhere")["answer"]["fields"]
+    assert shown == {"kind": "sftp", "host": "nas.example", "port": "2222", "user": "ada", "folder": "/srv/b"}
     options = {call[1].options for call in root if isinstance(call[1], places.Opened)}
     (command,) = {option for (option,) in options}
     words = shlex.split(command.removeprefix("sftp.command="))
@@ -620,6 +622,8 @@ def test_what_a_page_chooses_gets_nothing_that_root_alone_may_read(
     elsewhere.choose("s3:https://s3.example/bucket", print)
     elsewhere.send(make_backup(), {"members": {}}, print)
     assert not any("tls" in name for name in sent(root))
+    shown = request("elsewhere")["answer"]["fields"]
+    assert shown == {"kind": "s3", "service": "https://s3.example", "bucket": "bucket", "folder": ""}
     assert "secret" not in json.dumps(request("elsewhere"))
     assert "AK" not in json.dumps(request("elsewhere"))
     line = logs.AUDIT.read_text()

@@ -41,41 +41,63 @@ PLACE = {
 _FIELDS = {"sftp": ("host", "user", "folder"), "s3": ("host", "bucket"), "usb": ("label",)}
 
 
-def place(fields: Mapping[str, Any]) -> Place:
+def place(given: Mapping[str, Any]) -> Place:
     """The place that checked fields name.
 
     :raises HostError: one is missing, or it is no place for a page to name.
     """
-    kind, host, port = fields["kind"], fields["host"], fields["port"]
+    kind, host, port = given["kind"], given["host"], given["port"]
     for name in _FIELDS[kind]:
-        if not fields[name]:
+        if not given[name]:
             raise HostError(f"the {name} is missing", "fill it in")
     if kind == "sftp":
-        found = places.of(f"sftp://{fields['user']}@{host}:{port or 22}/{fields['folder']}")
+        found = places.of(f"sftp://{given['user']}@{host}:{port or 22}/{given['folder']}")
     elif kind == "s3":
-        end = f"{'http' if fields['plain'] else 'https'}://{host}{f':{port}' if port else ''}"
-        parts = [end, fields["bucket"], *filter(None, [fields["folder"].strip("/")])]
+        end = f"{'http' if given['plain'] else 'https'}://{host}{f':{port}' if port else ''}"
+        parts = [end, given["bucket"], *filter(None, [given["folder"].strip("/")])]
         found = places.of(f"s3:{'/'.join(parts)}")
     else:
         # One that is there: a label alone could be that of any disk of this machine.
-        if fields["label"] not in places.disks():
+        if given["label"] not in places.disks():
             raise HostError(
-                f"no USB disk labelled {fields['label']} is plugged in", "plug it in, and try again"
+                f"no USB disk labelled {given['label']} is plugged in", "plug it in, and try again"
             )
-        found = places.of(f"usb:{fields['label']}")
+        found = places.of(f"usb:{given['label']}")
     assert isinstance(found, (Ssh, Bucket, Usb))  # noqa: S101
     return found
 
 
-def _secrets(where: Place, fields: Mapping[str, Any]) -> dict[str, str]:
-    given = (fields["access_key"], fields["secret"])
-    return dict(zip(where.secrets, given, strict=True)) if where.secrets and all(given) else {}
+def fields(where: Place) -> dict[str, str]:
+    """What a page calls a place that one could have chosen, by the names of its form's fields."""
+    if isinstance(where, Ssh):
+        return {
+            "kind": "sftp",
+            "host": where.host,
+            "port": str(where.port),
+            "user": where.user,
+            "folder": where.path,
+        }
+    if isinstance(where, Bucket):
+        parts = where.parts()
+        bucket, _, folder = parts.path.strip("/").partition("/")
+        return {
+            "kind": "s3",
+            "service": f"{parts.scheme}://{parts.netloc}",
+            "bucket": bucket,
+            "folder": folder,
+        }
+    return {"kind": "usb", "label": where.label} if isinstance(where, Usb) else {}
+
+
+def _secrets(where: Place, given: Mapping[str, Any]) -> dict[str, str]:
+    values = (given["access_key"], given["secret"])
+    return dict(zip(where.secrets, values, strict=True)) if where.secrets and all(values) else {}
 
 
 def state() -> dict[str, Any]:
-    """What pages show: ``place`` (its address, None where backups stay here), ``by_root``, ``shown``,
-    ``sent``, ``drilled`` (seconds since 1970, or None), ``failed`` (what was told of each step), ``ssh_key``
-    (the line for another machine), ``disks`` (labels)."""
+    """What pages show: ``place`` (its address, None where backups stay here), its ``fields``, ``by_root``,
+    ``shown``, ``sent``, ``drilled`` (seconds since 1970, or None), ``failed`` (what was told of each step),
+    ``ssh_key`` (the line for another machine), ``disks`` (labels)."""
     now, known = elsewhere.chosen(), noted.read()
     ssh_key = ""
     # Without ssh, the first attempt installs it.
@@ -83,6 +105,7 @@ def state() -> dict[str, Any]:
         ssh_key = places.make_ssh_key()
     return {
         "place": now.place.address if now else None,
+        "fields": fields(now.place) if now else {},
         "by_root": bool(now and now.by_root),
         "shown": bool(now and now.shown),
         "sent": known.get("sent", {}).get("when"),
@@ -93,12 +116,12 @@ def state() -> dict[str, Any]:
     }
 
 
-def choose(say: Say, **fields: Any) -> dict[str, Any]:
+def choose(say: Say, **given: Any) -> dict[str, Any]:
     """Have backups go to a place; begin with one."""
-    where = place(fields)
+    where = place(given)
     before = elsewhere.chosen()
     now = elsewhere.choose(
-        where.address, say, secrets=_secrets(where, fields), words=fields["words"], by_root=False
+        where.address, say, secrets=_secrets(where, given), words=given["words"], by_root=False
     )
     if before is None or before.place != now.place:
         _tell(f"goes to {where.address}, too", say)
@@ -125,7 +148,8 @@ def _tell(what: str, say: Say) -> None:
 
 
 def show_sheet() -> dict[str, Any]:
-    """What is on the recovery sheet: ``place``, ``words``, ``code`` (a picture, empty without segno).
+    """What is on the recovery sheet: ``place``, its ``fields``, ``words``, ``code`` (a picture, empty
+    without segno).
 
     :raises HostError: there is none to show: somebody has it already, or root has made it.
     """
@@ -139,7 +163,10 @@ def show_sheet() -> dict[str, Any]:
             "sudo microblog backup --sheet FILE.html",
         )
     words = now.access.key
-    return {"place": now.place.address, "words": words.split("-"), "code": sheet.code(words, "svg")}
+    return {
+        **{"place": now.place.address, "fields": fields(now.place)},
+        **{"words": words.split("-"), "code": sheet.code(words, "svg")},
+    }
 
 
 def sheet_is_kept() -> None:
@@ -148,15 +175,15 @@ def sheet_is_kept() -> None:
     elsewhere.seen()
 
 
-def fetch(say: Say, go_on: bool, **fields: Any) -> dict[str, Any]:
+def fetch(say: Say, go_on: bool, **given: Any) -> dict[str, Any]:
     """Put the newest backup of a place in the place of what is here. Its key is needed, known here or not:
     an older backup holds what is not on the site any more.
 
     :param go_on: send backups there from then on.
     """
     journal.see_none("nothing is restored")
-    where = place(fields)
-    words, secrets = key.read(fields["words"]), _secrets(where, fields)
+    where = place(given)
+    words, secrets = key.read(given["words"]), _secrets(where, given)
     with elsewhere.fetched(where, Access(words, secrets), say) as (path, taken, _):
         manifest = restore.restore(path, say, name=f"{where.address}, {taken.made()}")
     whole.setup(say=say)

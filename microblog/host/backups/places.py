@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from microblog.errors import HostError
 from microblog.host.machine import layout, services
@@ -194,10 +194,14 @@ class Bucket(Place):
 
     secrets: tuple[str, ...] = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
+    def parts(self) -> SplitResult:
+        """Its service, and, as the path, bucket and folder."""
+        where = self.address.removeprefix("s3:")
+        return urlsplit(where if "://" in where else f"https://{where}")
+
     @contextmanager
     def opened(self) -> Iterator[Opened]:
-        where = self.address.removeprefix("s3:")
-        parts = urlsplit(where if "://" in where else f"https://{where}")
+        parts = self.parts()
         host = parts.hostname or ""
         try:
             # restic itself would try for a quarter of an hour.
