@@ -721,6 +721,21 @@ def test_a_backup_is_fetched_with_its_key_alone(
     assert root == []
 
 
+def test_what_is_damaged_is_told_and_hides_nothing_else(
+    unit: dict[str, str], root: list[tuple[Any, ...]]
+) -> None:
+    places.FOLDER.mkdir()
+    (places.FOLDER / "where.json").write_text("{")
+    state = request("elsewhere")["answer"]
+    assert state["place"] is None
+    assert "where.json cannot be read" in state["failed"][0]
+    # It may be root's: no page writes it anew.
+    request("backup-to", **S3)
+    assert "cannot be read" in finish(unit)["error"]
+    for verb in ("backup-off", "sheet", "sheet-kept"):
+        assert "cannot be read" in request(verb)["error"], verb
+
+
 @pytest.mark.parametrize(
     "fields, why",
     [

@@ -1,10 +1,12 @@
 """A container without systemd, and a machine without a network."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 from nspawn import Machine, install, wait_until
-from sites import fill, look
+from sites import fill, look, offer
+from variants import ADD, HEAD, Versions, migration
 
 # Debian's newest MySQL has no init script.
 START_DATABASE = (
@@ -14,7 +16,7 @@ START_DATABASE = (
 
 
 def test_a_container_without_systemd_is_set_up_by_hand(
-    base: Path, deb: Path, new_machine: Callable[..., Machine]
+    base: Path, deb: Path, new_machine: Callable[..., Machine], versions: Versions, thorough: bool
 ) -> None:
     machine = new_machine([base], boot=False)
     machine.start_without_init()
@@ -48,9 +50,26 @@ def test_a_container_without_systemd_is_set_up_by_hand(
     machine.run("microblog", "setup")
     wait_until("the site answers", machine.answers)
     assert look(machine) == before
+    if thorough:
+        update(machine, versions)
+        assert look(machine) == before
     machine.run("apt-get", "purge", "--yes", "microblog")
     assert "Welcome to nginx" in machine.get("http://localhost/").body
     machine.destroy()
+
+
+def update(machine: Machine, versions: Versions) -> None:
+    """Without systemd, too, a bad version takes itself back, and a good one is taken."""
+    was = machine.run("dpkg-query", "-W", "microblog")
+    for version, files, result in (
+        ("9.1", {"templates/auth/login.html": "{{ no.such.thing }}\n"}, "taken back"),
+        ("9.2", migration("9001", HEAD, ADD), "updated"),
+    ):
+        offer(machine, versions(version, files))
+        said = machine.run("microblog", "update", "--yes", "--wait", "5", "--json", check=False)
+        assert json.loads(said.splitlines()[-1])["result"] == result, said
+        assert (machine.run("dpkg-query", "-W", "microblog") == was) == (result == "taken back")
+        wait_until("the site answers", machine.answers)
 
 
 def test_without_a_network_what_must_be_fetched_is_one_line(site: Machine) -> None:

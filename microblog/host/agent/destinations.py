@@ -98,8 +98,12 @@ def state() -> dict[str, Any]:
     """What pages show: ``place`` (its address, None where backups stay here), its ``fields``, ``by_root``,
     ``shown``, ``sent``, ``drilled`` (seconds since 1970, or None), ``failed`` (what was told of each step),
     ``ssh_key`` (the line for another machine), ``disks`` (labels)."""
-    now, known = elsewhere.chosen(), noted.read()
-    ssh_key = ""
+    known = noted.read()
+    now, ssh_key, failed = None, "", [step["message"] for step in known.get("failed", {}).values()]
+    try:
+        now = elsewhere.chosen()
+    except HostError as error:
+        failed.insert(0, error.message)
     # Without ssh, the first attempt installs it.
     with suppress(HostError, OSError):
         ssh_key = places.make_ssh_key()
@@ -110,7 +114,7 @@ def state() -> dict[str, Any]:
         "shown": bool(now and now.shown),
         "sent": known.get("sent", {}).get("when"),
         "drilled": known.get("drilled", {}).get("when"),
-        "failed": [step["message"] for step in known.get("failed", {}).values()],
+        "failed": failed,
         "ssh_key": ssh_key,
         "disks": places.disks(),
     }

@@ -89,7 +89,8 @@ def choose(
     before = _before()
     same = before is not None and before.place == place
     if not by_root:
-        see_not_roots(before)
+        # What cannot be read may be root's.
+        see_not_roots(chosen())
     if before and not (same or before.shown) and journal.read().get("sent"):
         raise HostError(
             f"nobody has the recovery sheet of {before.place.address} yet: what was sent there could not be"
@@ -152,7 +153,8 @@ def off(*, by_root: bool = True) -> bool:
     privileges.require_root("say where backups go", "sudo microblog backup --off")
     before = _before()
     if not by_root:
-        see_not_roots(before)
+        # What cannot be read may be root's.
+        see_not_roots(chosen())
     if before and not before.shown:
         raise HostError(
             "nobody has the recovery sheet yet: what is there could not be opened any more",
