@@ -26,6 +26,7 @@ _microblog()
         "user delete"|"user delete "*) words="--yes" ;;
         "user list"|"user list "*) words="--json" ;;
         "user password"|"user password "*) words="--generate --password-stdin" ;;
+        "user promote"|"user promote "*) words="--moderator" ;;
         "user second-factor"|"user second-factor "*) words="--off" ;;
         *) words="" ;;
     esac

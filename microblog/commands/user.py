@@ -24,7 +24,12 @@ from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME
 if TYPE_CHECKING:
     from click.decorators import FC
 
-_LISTED = ("username", "email", "created_at", "last_seen", "is_admin", "suspended_at", "posts_count")
+_LISTED = (
+    *("username", "email", "created_at", "last_seen", "is_admin", "is_moderator", "suspended_at"),
+    "posts_count",
+)
+
+_MARKS = {"admin": "is_admin", "moderator": "is_moderator", "suspended": "suspended_at"}
 
 
 class Group(AppGroup):
@@ -122,11 +127,15 @@ def second(name: str, off: bool) -> None:
 
 @group.command()
 @click.argument("name")
-def promote(name: str) -> None:
+@click.option("--moderator", is_flag=True, help="Not an administrator: one who sees to the peace alone.")
+def promote(name: str, moderator: bool) -> None:
     """Make somebody an administrator."""
 
     def work() -> str:
         user = _find(name)
+        if moderator:
+            user.is_moderator = True
+            return f"{user.username} is a moderator"
         user.is_admin = True
         return f"{user.username} is an administrator"
 
@@ -136,12 +145,12 @@ def promote(name: str) -> None:
 @group.command()
 @click.argument("name")
 def demote(name: str) -> None:
-    """Make an administrator an ordinary user."""
+    """Make an administrator, or a moderator, an ordinary user."""
 
     def work() -> str:
         user = _not_the_last(name)
-        user.is_admin = False
-        return f"{user.username} is no administrator"
+        user.is_admin = user.is_moderator = False
+        return f"{user.username} is no administrator, and no moderator"
 
     _do(work)
 
@@ -197,9 +206,7 @@ def list_(as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(row, default=lambda moment: f"{moment.isoformat()}Z"))
         else:
-            marks = [
-                mark for mark, column in (("admin", "is_admin"), ("suspended", "suspended_at")) if row[column]
-            ]
+            marks = [mark for mark, column in _MARKS.items() if row[column]]
             click.echo(f"{row['username']:<{USERNAME_MAX}} {row['email']} {' '.join(marks)}".rstrip())
 
 

@@ -64,6 +64,17 @@ def is_admin(user: User) -> bool:
     return bool(db.session.execute(query.with_for_update()).scalar())
 
 
+def is_above(user: User, moderator: User | Any) -> bool:
+    """Whether this account is not that moderator's to judge: it is as it is until the transaction ends.
+
+    An administrator is nobody's, and a moderator is an administrator's alone.
+    """
+    if is_admin(user):
+        return True
+    query = sa.select(User.is_moderator).where(User.id == user.id)
+    return not moderator.is_admin and bool(db.session.execute(query).scalar())
+
+
 def is_last_admin(user: User) -> bool:
     """Whether nobody else can do what administrators do; nobody ceases to until the transaction ends.
 
@@ -121,6 +132,7 @@ def export_account(user: User) -> Iterator[tuple[str, Any]]:
             "created_at": _time(user.created_at),
             "last_seen": _time(user.last_seen),
             "is_administrator": user.is_admin,
+            "is_moderator": user.is_moderator,
             "posts": user.posts_count,
             "followers": user.followers_count,
             "following": user.following_count,

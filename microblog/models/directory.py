@@ -15,7 +15,8 @@ SIZE = 20
 class AccountsPage(NamedTuple):
     """Some accounts, newest first.
 
-    :ivar people: rows with id, username, email, created_at, is_admin, suspended_at and waiting.
+    :ivar people: rows with id, username, email, created_at, is_admin, is_moderator, suspended_at
+        and waiting.
     :ivar newer: the id after which the next newer page begins, if there is one.
     :ivar older: the id before which the next older page begins, if there is one.
     """
@@ -34,8 +35,8 @@ def accounts_page(
 
     :param waiting: those alone that wait to be let in.
     """
-    columns = (User.id, User.username, User.email, User.created_at, User.is_admin, User.suspended_at)
-    query = sa.select(*columns, User.waiting).where(unfinished.THERE)
+    columns = (User.id, User.username, User.email, User.created_at, User.is_admin, User.is_moderator)
+    query = sa.select(*columns, User.suspended_at, User.waiting).where(unfinished.THERE)
     if waiting:
         query = query.where(User.suspended_at.isnot(None), User.waiting.is_(True))
     if key := text.lower():

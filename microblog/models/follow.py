@@ -196,22 +196,31 @@ def _profile() -> Any:
     return query.select_from(users.outerjoin(follows, theirs)).where(users.c.name_key == sa.bindparam("key"))
 
 
-def followers_page(user: User, before: int | None = None, after: int | None = None) -> PeoplePage:
-    """Who follows this account."""
-    return _page(Follow.follower_id, Follow.followed_id == user.id, before, after)
+def followers_page(
+    user: User, before: int | None = None, after: int | None = None, unseen: Any = None
+) -> PeoplePage:
+    """Who follows this account.
+
+    :param unseen: makes the condition that somebody, by a column, is not to be seen by who reads.
+    """
+    return _page(Follow.follower_id, Follow.followed_id == user.id, before, after, unseen)
 
 
-def following_page(user: User, before: int | None = None, after: int | None = None) -> PeoplePage:
-    """Whom this account follows."""
-    return _page(Follow.followed_id, Follow.follower_id == user.id, before, after)
+def following_page(
+    user: User, before: int | None = None, after: int | None = None, unseen: Any = None
+) -> PeoplePage:
+    """Whom this account follows; likewise."""
+    return _page(Follow.followed_id, Follow.follower_id == user.id, before, after, unseen)
 
 
-def _page(listed: Any, condition: Any, before: int | None, after: int | None) -> PeoplePage:
+def _page(listed: Any, condition: Any, before: int | None, after: int | None, unseen: Any) -> PeoplePage:
     query = (
         sa.select(User.id, User.username, User.about, Follow.created_at)
         .join(Follow, listed == User.id)
         .where(condition, User.suspended_at.is_(None))
     )
+    if unseen is not None:
+        query = query.where(~unseen(listed))
 
     def fetch(at: Cut) -> list[Person]:
         rows = db.session.execute(_next_to(query, listed, at))

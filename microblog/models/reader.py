@@ -17,6 +17,7 @@ class Reader(sessions.LoggedIn):
     """An account that is logged in and active. It cannot be changed: a :class:`User` can.
 
     :ivar locale: the interface's language, if one is set.
+    :ivar has_barriers: whether there may be people whom they do not see, or who do not see them.
     :ivar last_seen: in UTC, without a zone.
     :ivar secret: of the log-in.
     """
@@ -25,9 +26,16 @@ class Reader(sessions.LoggedIn):
     username: str
     locale: str | None
     is_admin: bool
+    is_moderator: bool
+    has_barriers: bool
     last_seen: datetime | None
     following_count: int
     secret: str
+
+    @property
+    def moderates(self) -> bool:
+        """Whether they see to the peace."""
+        return self.is_admin or self.is_moderator
 
     @staticmethod
     def from_id(text: str) -> "Reader | None":
@@ -45,7 +53,10 @@ class Reader(sessions.LoggedIn):
 def _by_session() -> Any:
     """Asked by every page: made once, so that SQLAlchemy knows it again without looking."""
     users, log_ins = User.__table__, sessions.Session.__table__
-    columns = (users.c.username, users.c.locale, users.c.is_admin, users.c.last_seen, users.c.following_count)
+    columns = (
+        *(users.c.username, users.c.locale, users.c.is_admin, users.c.is_moderator, users.c.has_barriers),
+        *(users.c.last_seen, users.c.following_count),
+    )
     return (
         sa.select(users.c.id, *columns)
         .select_from(sa.join(log_ins, users, log_ins.c.user_id == users.c.id))

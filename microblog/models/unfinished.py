@@ -86,7 +86,7 @@ def delete(user_id: int) -> None:
     # If there is much to remove: nobody, with a name that is free to others.
     name = f"gone_{secrets.token_hex(8)}"
     who = {"username": name, "name_key": name, "email": f"{name}@example.invalid", "password_hash": "!"}
-    _set(user_id, suspended_at=utc_now(), waiting=False, is_admin=False, about="", **who)
+    _set(user_id, suspended_at=utc_now(), waiting=False, is_admin=False, is_moderator=False, about="", **who)
     _begin(user_id, DELETE, active)
 
 

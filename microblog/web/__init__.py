@@ -34,6 +34,7 @@ from microblog.web import (
     letters,
     machine,
     metrics,
+    moderation,
     navigation,
     people,
     posts,
@@ -192,6 +193,7 @@ def build_app(config: Config) -> Flask:
     app.register_blueprint(posts.blueprint)
     app.register_blueprint(people.blueprint)
     app.register_blueprint(search.blueprint)
+    app.register_blueprint(moderation.blueprint)
     error_pages.init_app(app)
     app.cli.add_command(user.group)
     app.cli.add_command(search_command.group)

@@ -23,7 +23,7 @@ def init_app(app: Flask) -> None:
 
 def cards(posts: list[PostRow]) -> Markup:
     """Some posts, with what this reader may do with them."""
-    me, is_admin = current_user.id, current_user.is_admin
+    me, moderates = current_user.id, current_user.moderates
     translates, reads, now = current_app.config["TRANSLATES"], language(), utc_now()
     pieces = []
     for post in posts:
@@ -31,7 +31,7 @@ def cards(posts: list[PostRow]) -> Markup:
             f"/post/{post.id}/delete"
             if post.author_id == me
             else f"/admin/post/{post.id}/delete"
-            if is_admin
+            if moderates
             else ""
         )
         translate = bool(translates and post.language and post.language != reads)

@@ -109,12 +109,16 @@ def notices() -> Markup:
     return strip() + Markup("").join(line.format(message) for message in get_flashed_messages())
 
 
-def action(path: str, label: str, look: str = "btn btn-quiet") -> Markup:
-    """A button that changes something, as a form of its own."""
+def action(path: str, label: str, look: str = "btn btn-quiet", back: str = "") -> Markup:
+    """A button that changes something, as a form of its own.
+
+    :param back: where it leads afterwards, if not where it would by itself.
+    """
+    next_ = Markup('  <input type="hidden" name="next" value="{}">\n').format(back) if back else ""
     return Markup(
-        '<form method="post" action="{}">\n  <input type="hidden" name="csrf_token" value="{}">\n'
+        '<form method="post" action="{}">\n  <input type="hidden" name="csrf_token" value="{}">\n{}'
         '  <button class="{}">{}</button>\n</form>'
-    ).format(path, csrf_token(), look, label)
+    ).format(path, csrf_token(), next_, look, label)
 
 
 def pager(page: Any, path: str) -> Markup:

@@ -39,6 +39,7 @@ PROOF = Limit("links that prove an address", 3, int(tokens.LIFETIME.total_second
 NEW_EMAIL = Limit("new address", 10, 60 * 60)
 POST = Limit("posts, account", 100, 60 * 60)
 FOLLOW = Limit("follows, account", 200, 60 * 60)
+REPORT = Limit("reports, account", 30, 60 * 60)
 # Each may cost the site's owner money.
 TRANSLATION = Limit("translations, account", 60, 60 * 60)
 TRANSLATIONS = Limit("translations, site", 3000, 24 * 60 * 60)

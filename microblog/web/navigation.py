@@ -34,7 +34,9 @@ def unfilled() -> Markup:
 
 def who() -> str:
     """What the bar knows of a member."""
-    return "administrator" if current_user.is_admin else "member"
+    if current_user.is_admin:
+        return "administrator"
+    return "moderator" if current_user.is_moderator else "member"
 
 
 @lru_cache(maxsize=512)

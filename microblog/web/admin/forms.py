@@ -7,6 +7,7 @@ from wtforms.validators import InputRequired, NumberRange
 from microblog.i18n import _, _l
 from microblog.models.invitations import NOTE_MAX, USES_MAX
 from microblog.models.site import CLOSED, INVITED, OPEN
+from microblog.web.account.forms import own_password_field
 from microblog.web.auth.forms import Length, strip
 
 _MODES = (
@@ -31,6 +32,11 @@ class _Number(IntegerField):
             super().process_formdata(valuelist)
         except ValueError:
             raise ValueError(_("Please enter a number.")) from None
+
+
+class DeleteAccountForm(FlaskForm):
+    password = own_password_field()
+    submit = SubmitField(_l("Delete the account and everything of it"))
 
 
 class InvitationForm(FlaskForm):

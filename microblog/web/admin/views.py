@@ -1,4 +1,5 @@
-"""The administrators' page, and what its buttons do. Each action leaves a line in the log."""
+"""The administrators' page, and what its buttons do. Each action leaves a line in the log, and in the
+moderators' own. Some are moderators' as well."""
 
 from typing import Any
 
@@ -20,18 +21,22 @@ from flask_login import current_user
 from microblog import units
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import User, account, invitations, second_factor
+from microblog.models import User, account, invitations, moderation, second_factor
 from microblog.models.directory import accounts_page
 from microblog.models.post import delete_post as remove
 from microblog.models.post import find_post
 from microblog.models.site import registration, set_registration
+from microblog.models.user import USERNAME_MAX
 from microblog.web import housekeeping, letters
-from microblog.web.admin.forms import InvitationForm, RulesForm
+from microblog.web.admin.forms import DeleteAccountForm, InvitationForm, RulesForm
 from microblog.web.extensions import login
 from microblog.web.hosts import external_url
 from microblog.web.security import safe_path
 
 ID_MAX = 2**31 - 1
+
+# What is not administrators' alone.
+_MODERATORS = {"admin.suspend", "admin.unsuspend", "admin.delete_post", "admin.delete_account"}
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 
@@ -41,8 +46,10 @@ def administrators_only() -> ResponseReturnValue | None:
     if not current_user.is_authenticated:
         answer: ResponseReturnValue = login.unauthorized()
         return answer
-    if not current_user.is_admin:
+    if not (current_user.is_admin or (current_user.is_moderator and request.endpoint in _MODERATORS)):
         abort(403)
+    if not current_user.is_admin:
+        return None
     if second_factor.required_of_administrators() and second_factor.of(current_user.id) is None:
         flash(_("Administrators need a second factor here."))
         return redirect(url_for("account.second"))
@@ -71,8 +78,8 @@ def overview() -> ResponseReturnValue:
 @units.safe_twice
 def suspend(username: str) -> ResponseReturnValue:
     user = _find(username)
-    if account.is_admin(user):
-        flash(_("An administrator cannot be suspended."))
+    if account.is_above(user, current_user):
+        flash(_("This account cannot be suspended: it is an administrator's, or a moderator's."))
         return _back()
     account.suspend(user)
     return _done("suspended", user.username, _("%(name)s is suspended.", name=user.username))
@@ -84,6 +91,8 @@ def unsuspend(username: str) -> ResponseReturnValue:
     user = _find(username)
     # Where this is begun again, it may have been done.
     name, waited = user.username, g.setdefault("waited", user.waiting)
+    if waited and not current_user.is_admin:
+        abort(403)
     let_in = account.unsuspend(user) or units.is_again()
     if waited and not let_in:
         # Another administrator was faster.
@@ -112,8 +121,56 @@ def delete_post(post_id: int) -> ResponseReturnValue:
     if post is None:
         abort(404)
     subject = f"post {post.id} of account {post.author_id}"
-    remove(post)
-    return _done("deleted", subject, _("The post is deleted."))
+    author = db.session.get(User, post.author_id)
+    about = {"subject": author.username if author else "", "post_id": post.id, "text": post.body}
+    if not remove(post):
+        # Another moderator was faster.
+        db.session.rollback()
+        return _back()
+    return _done("deleted", subject, _("The post is deleted."), about=about)
+
+
+@blueprint.route("/user/<username>/delete", methods=["GET", "POST"])
+def delete_account(username: str) -> ResponseReturnValue:
+    """An account, and everything of it."""
+    user = _find(username)
+    name = user.username
+    form = DeleteAccountForm()
+    # Looked at twice: the password is checked meanwhile.
+    if user.is_admin or (form.validate_on_submit() and account.is_above(user, current_user)):
+        flash(_("This account cannot be deleted: it is an administrator's, or a moderator's."))
+        return _back()
+    if form.is_submitted() and not form.errors:
+        account.delete_account(user)
+        return _done("deleted the account", name, _("%(name)s is deleted, with everything of it.", name=name))
+    return render_template(
+        "account/form.html",
+        title=_("Delete %(name)s", name=name),
+        form=form,
+        fields=[form.password],
+        text=_("All posts and messages of this account go with it. This cannot be undone."),
+        danger=True,
+    )
+
+
+@blueprint.post("/user/<username>/moderator")
+@units.safe_twice
+def make_moderator(username: str) -> ResponseReturnValue:
+    user = _find(username)
+    user.is_moderator = True
+    return _done("made a moderator", user.username, _("%(name)s is a moderator.", name=user.username))
+
+
+@blueprint.post("/user/<username>/moderator/end")
+@units.safe_twice
+def end_moderator(username: str) -> ResponseReturnValue:
+    user = _find(username)
+    user.is_moderator = False
+    return _done(
+        "no longer made a moderator",
+        user.username,
+        _("%(name)s is no moderator any more.", name=user.username),
+    )
 
 
 @blueprint.post("/second-factor/require")
@@ -194,13 +251,22 @@ def _find(username: str) -> User:
     return user
 
 
-def _done(action: str, subject: str, message: str, page: str = "admin.overview") -> ResponseReturnValue:
+def _done(
+    action: str, subject: str, message: str, page: str = "admin.overview", about: Any = None
+) -> ResponseReturnValue:
+    """:param about: what the moderators' log says of it, if there is more than the subject's name."""
+    moderation.note(current_user, action, **(about or {"subject": subject[:USERNAME_MAX]}))
     db.session.commit()
     housekeeping.end_what_began()
-    current_app.logger.info("administrator %s %s %s", current_user.username, action, subject)
+    who = "administrator" if current_user.is_admin else "moderator"
+    current_app.logger.info("%s %s %s %s", who, current_user.username, action, subject)
     flash(message)
-    return redirect(safe_path(request.form.get("next")) or url_for(page))
+    return redirect(safe_path(request.form.get("next")) or url_for(_page(page)))
 
 
 def _back() -> ResponseReturnValue:
-    return redirect(safe_path(request.form.get("next")) or url_for("admin.overview"))
+    return redirect(safe_path(request.form.get("next")) or url_for(_page("admin.overview")))
+
+
+def _page(page: str) -> str:
+    return page if current_user.is_admin else "moderation.queue"

@@ -9,17 +9,20 @@ from markupsafe import Markup
 
 from microblog import units
 from microblog.database import db
-from microblog.i18n import _
-from microblog.models import User
-from microblog.models.feeds import profile_page
+from microblog.i18n import _, _l
+from microblog.models import User, barriers, reports
+from microblog.models.feeds import PostRow, posts, profile_page
 from microblog.models.follow import PeoplePage, find_profile, followers_page, following_page
 from microblog.models.follow import follow as start_following
 from microblog.models.follow import unfollow as stop_following
+from microblog.models.paging import ID_MAX
 from microblog.models.user import USERNAME, USERNAME_MAX
 from microblog.web import limits
 from microblog.web.cursor import cursor
 from microblog.web.feed_pages import feed_page
 from microblog.web.people import avatars
+from microblog.web.people.forms import ReportForm
+from microblog.web.security import safe_path
 
 blueprint = Blueprint("people", __name__)
 
@@ -28,7 +31,9 @@ blueprint = Blueprint("people", __name__)
 @login_required
 def profile(username: str) -> ResponseReturnValue:
     user = visible(find_profile(username, current_user.id) if is_name(username) else None)
-    about = Markup(render_template("people/about.html", user=user))  # noqa: S704 - a template escapes
+    between = _between(user.id)
+    text = render_template("people/about.html", user=user, between=between)
+    about = Markup(text)  # noqa: S704 - a template escapes
     parts = {"username": user.username, "about": about}
     return feed_page(
         "people/profile.html", profile_page(user.id, **cursor()), f"/user/{user.username}", parts
@@ -39,14 +44,14 @@ def profile(username: str) -> ResponseReturnValue:
 @login_required
 def followers(username: str) -> ResponseReturnValue:
     user = find(username)
-    return people_page(_("Followers"), user, followers_page(user, **cursor()))
+    return people_page(_("Followers"), user, followers_page(user, **cursor(), unseen=_unseen()))
 
 
 @blueprint.get("/user/<username>/following")
 @login_required
 def following(username: str) -> ResponseReturnValue:
     user = find(username)
-    return people_page(_("Following"), user, following_page(user, **cursor()))
+    return people_page(_("Following"), user, following_page(user, **cursor(), unseen=_unseen()))
 
 
 def people_page(title: str, user: User, page: PeoplePage) -> str:
@@ -80,9 +85,70 @@ def unfollow(username: str) -> ResponseReturnValue:
     if stop_following(current_user, user):
         db.session.commit()
         flash(_("You no longer follow %(name)s.", name=user.username))
-    if not user.is_active and not current_user.is_admin:
+    if not user.is_active and not current_user.moderates:
         return redirect(url_for("posts.home"))
     return redirect(url_for("people.profile", username=user.username))
+
+
+# What keeps somebody away, or no longer; and what is said of it. They themselves are not told.
+_BARRIERS = {
+    "block": (barriers.block, _l("%(name)s is blocked: neither of you sees the other.")),
+    "unblock": (barriers.unblock, _l("%(name)s is no longer blocked.")),
+    "mute": (barriers.mute, _l("You see no posts of %(name)s any more. They do not learn of it.")),
+    "unmute": (barriers.unmute, _l("You see posts of %(name)s again.")),
+}
+
+
+@blueprint.post("/user/<username>/<any(block, unblock, mute, unmute):what>")
+@units.safe_twice
+@login_required
+def keep_away(username: str, what: str) -> ResponseReturnValue:
+    user = find(username)
+    limits.check(limits.FOLLOW.key(current_user.id))
+    act, message = _BARRIERS[what]
+    if act(current_user, user):
+        db.session.commit()
+        flash(str(message) % {"name": user.username})
+    return redirect(safe_path(request.form.get("next")) or url_for("people.profile", username=user.username))
+
+
+@blueprint.get("/settings/people")
+@login_required
+def kept_away() -> ResponseReturnValue:
+    """Whom one has blocked or muted."""
+    page = barriers.kept_page(current_user.id, **cursor())
+    return render_template("people/kept_away.html", page=page, path=url_for("people.kept_away"))
+
+
+@blueprint.route("/user/<username>/report", methods=["GET", "POST"])
+@login_required
+def report(username: str) -> ResponseReturnValue:
+    """Ask the moderators to look at somebody."""
+    return _report(find(username))
+
+
+@blueprint.route("/post/<int:number>/report", methods=["GET", "POST"])
+@login_required
+def report_post(number: int) -> ResponseReturnValue:
+    """Likewise at a post."""
+    found = posts([number]) if 0 < number <= ID_MAX else []
+    if not found:
+        abort(404)
+    return _report(find(found[0].username), found[0])
+
+
+def _report(user: User, post: PostRow | None = None) -> ResponseReturnValue:
+    if user.id == current_user.id:
+        abort(404)
+    form = ReportForm()
+    name = user.username
+    if form.validate_on_submit():
+        limits.check(limits.REPORT.key(current_user.id))
+        reports.report(current_user, user, form.comment.data or "", post)
+        db.session.commit()
+        flash(_("Thank you. The moderators will look at it."))
+        return redirect(url_for("people.profile", username=name))
+    return render_template("people/report.html", form=form, name=name, post=post)
 
 
 @blueprint.get("/avatar/<username>.svg")
@@ -114,9 +180,24 @@ def find(username: str) -> User:
 
 def visible(user: Any) -> Any:
     """An account that was looked up, or a page that says there is none."""
-    if user is None or (user.suspended_at and not current_user.is_admin):
+    if user is None or (user.suspended_at and not current_user.moderates):
+        abort(404)
+    # Who is blocked is told no more than of somebody who is not there.
+    if _between(user.id).is_blocked and not current_user.moderates:
         abort(404)
     return user
+
+
+def _between(user_id: int) -> barriers.Between:
+    return barriers.between(current_user.id, user_id) if current_user.has_barriers else barriers.NOTHING
+
+
+def _unseen() -> Any:
+    """For lists of people: those whom this reader is not to see."""
+    if not current_user.has_barriers:
+        return None
+    reader_id = current_user.id
+    return lambda listed: barriers.unseen(reader_id, listed)
 
 
 def is_name(text: str) -> bool:
