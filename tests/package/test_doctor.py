@@ -295,14 +295,6 @@ UNSEEN: tuple[dict[str, tuple[str, str]], ...] = (
             "mount -t tmpfs -o size=30m tmpfs /var/lib/mysql",
             "umount /var/lib/mysql",
         ),
-        (
-            "restore.rights",
-            "mariadb -e \"CREATE USER web@localhost IDENTIFIED BY 'pw';"
-            ' GRANT ALL ON microblog.* TO web@localhost"'
-            f" && {KEEP} && sed -i 's|^DATABASE_URL=.*|DATABASE_URL=mysql+pymysql://web:pw@localhost/microblog"
-            f"?unix_socket=/run/mysqld/mysqld.sock|' {ENV}",
-            f"{BACK}; mariadb -e 'DROP USER web@localhost'",
-        ),
         ("mail.links", f"printf 'MAIL_SERVER=localhost\\nMAIL_FROM=noreply@one.example\\n' >> {ENV}", "true"),
         (
             "mail.unsigned",

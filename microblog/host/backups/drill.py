@@ -16,7 +16,7 @@ from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import archive, backup, elsewhere, journal, restic, restore
 from microblog.host.backups.progress import span
-from microblog.host.database import rows
+from microblog.host.database import rows, staging
 from microblog.host.machine import layout, lock, privileges
 
 EVERY_DAYS = 7
@@ -90,13 +90,13 @@ def _compared(path: Path, say: Callable[[str], None], see: Callable[[], None]) -
         if layout.RESTORING.is_dir():
             raise HostError("a restore has not come to its end", "microblog setup goes on with it")
         see()
-        with restore.staged(path, say) as (file, manifest, url):
+        with restore.staged(path, say) as (file, manifest, beside):
             config = Config.load(layout.env_file())
             same = manifest["database"] == ("sqlite" if config.database_url.startswith("sqlite") else "mysql")
             say("Comparing ...")
             wrong = privileges.ask(
                 "the restored rows cannot be read",
-                lambda: _different(_of_backup(file), _of_database(url), contents=same),
+                lambda: _different(_of_backup(file), _of_database(beside), contents=same),
             )
     if wrong:
         raise HostError(
@@ -127,10 +127,10 @@ def _of_backup(file: Any) -> Sums:
     return sums
 
 
-def _of_database(url: str) -> Sums:
+def _of_database(beside: staging.Staging) -> Sums:
     sums: Sums = {}
-    with rows.connection(url, snapshot=True) as opened:
-        for table in rows.tables(opened):
+    with rows.connection(beside.url, snapshot=True) as opened:
+        for table in rows.tables(opened, beside.prefix):
             for chunk, _ in rows.dump(opened, table):
                 _add(sums, chunk)
     return sums

@@ -6,6 +6,7 @@ directory is renamed to :data:`layout.RESTORING`; from there on the restore only
 in the next ``microblog setup`` or at the next boot.
 """
 
+import hashlib
 import io
 import json
 import shutil
@@ -32,13 +33,14 @@ _PARTIAL = layout.BACKUPS / ".restoring.partial"
 _PLAN = "plan.json"
 # Where certbot keeps, and renews, the site's certificate ('microblog https').
 _LINEAGE = Path("/etc/letsencrypt/live/microblog")
-_FORMAT = 2
 # An account's numbers: how many rows of which table name it in which column; and who else they name.
 COUNTED = (
     ("posts_count", "posts", "author_id"),
     ("followers_count", "follows", "followed_id", "follower_id"),
     ("following_count", "follows", "follower_id", "followed_id"),
 )
+# Seconds without a piece that was loaded, after which nobody waits for a server any more.
+_PATIENCE = 120.0
 # What is this machine's own and not the site's.
 LOCAL_SETTINGS = (
     *("DATABASE_URL", "TRUSTED_PROXIES", "PROXY_NETWORKS", "HTTPS"),
@@ -128,12 +130,14 @@ def put_back(path: Path, config: Config, say: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def staged(path: Path, say: Callable[[str], None]) -> Iterator[tuple[BinaryIO, dict[str, Any], str]]:
+def staged(
+    path: Path, say: Callable[[str], None]
+) -> Iterator[tuple[BinaryIO, dict[str, Any], staging.Staging]]:
     """A backup in a second database, to be looked at; the site goes on, and nothing of it stays.
 
     Under :func:`lock.sole`, and not while a restore has yet to be completed.
 
-    :return: the file, checked; its manifest; the database's URL.
+    :return: the file, checked; its manifest; where it is.
     :raises HostError: if it could not be restored.
     """
     config = Config.load(layout.env_file())
@@ -141,7 +145,7 @@ def staged(path: Path, say: Callable[[str], None]) -> Iterator[tuple[BinaryIO, d
         manifest = _check(file)
         beside = _stage(file, manifest, config, say, newest=False)
         try:
-            yield file, manifest, beside.url
+            yield file, manifest, beside
         finally:
             beside.discard()
 
@@ -179,12 +183,16 @@ def _stage(
     database = kinds.of(config.database_url)
     kinds.check_space(database, _size(manifest))
     beside = database.beside(say)
-    beside.make()
-    say(f"Loading {sum(manifest['rows'].values())} rows ...")
+    begun = beside.make(_digest(manifest))
+    say(
+        "Going on with what was loaded before ..."
+        if begun
+        else f"Loading {sum(manifest['rows'].values())} rows ..."
+    )
     other = replace(config, database_url=beside.url)
     try:
         skipped, missing, left_out = privileges.ask(
-            "the backup cannot be loaded", lambda: _load(file, manifest, other, newest), say
+            "the backup cannot be loaded", lambda: _load(file, manifest, other, beside, newest, begun), say
         )
     except BaseException:
         beside.discard()
@@ -196,6 +204,11 @@ def _stage(
         if more := missing - len(left_out):
             say(f"Left out with them, as belonging to them: {more} rows")
     return beside
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    """Of a checked backup, by what is in it."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _size(manifest: dict[str, Any]) -> int:
@@ -215,7 +228,7 @@ def finish(say: Callable[[str], None]) -> bool:
     plan = json.loads((layout.RESTORING / _PLAN).read_text())
     url = Config.load(layout.env_file()).database_url
     supervisor.stop()
-    beside = kinds.of(url).beside(say, earlier=plan.get("format") != _FORMAT)
+    beside = kinds.of(url).beside(say, int(plan.get("format", 1)))
     if beside.leftover():
         beside.swap(plan["strays"])
     _put_config(say)
@@ -239,7 +252,7 @@ def _commit(name: str, config: dict[str, str], strays: list[str]) -> None:
     if env := config.get("microblog.env"):
         here = layout.env_file().read_text(encoding="utf-8")
         config = {**config, "microblog.env": merge_settings(env, here)}
-    plan = {"format": _FORMAT, "backup": name, "strays": strays}
+    plan = {"format": staging.FORMAT, "backup": name, "strays": strays}
     for name, text in {**config, _PLAN: json.dumps(plan)}.items():
         files.write(_PARTIAL / name, text, 0o600)
     files.replace(_PARTIAL, layout.RESTORING)
@@ -298,10 +311,16 @@ def merge_settings(theirs: str, ours: str) -> str:
 
 
 def _load(
-    file: BinaryIO, manifest: dict[str, Any], config: Config, newest: bool
+    file: BinaryIO,
+    manifest: dict[str, Any],
+    config: Config,
+    beside: staging.Staging,
+    newest: bool,
+    begun: bool,
 ) -> tuple[list[str], int, list[str]]:
     """As the application's user: schema, rows, and the way to the newest schema.
 
+    :param begun: whether schema and some rows are there.
     :return: tables that are in the backup and not in the schema; how many rows the database did not take;
         which of them, and why.
     """
@@ -311,29 +330,14 @@ def _load(
 
     app = microblog.create_app(config)
     with app.app_context():
-        for revision in manifest["revisions"]:
+        beside.attach(db.engine)
+        for revision in [] if begun else manifest["revisions"]:
             upgrade(revision=revision)
         db.engine.dispose()
-    counts: dict[str, int] = {}
-    with rows.connection(config.database_url) as opened:
-        loader = rows.Loader(opened)
-        progress = Progress("Loading", _size(manifest), privileges.tell)
-        for name, data in archive.members(file):
-            if name.startswith("database/"):
-                table, count = loader.add(data)
-                progress.add(len(data))
-                counts[table] = counts.get(table, 0) + count
-        if loader.missing:
-            for counted in COUNTED:
-                loader.recount(*counted)
-        # Elasticsearch may have what was written after the backup: it begins anew.
-        loader.forget("search_index", "search_changes")
-        loader.commit()
-        # A page that is open in a browser may have a button for a post that the backup does not know.
-        loader.skip_numbers({"posts": 1_000_000, "users": 10_000})
-    skipped = sorted(table for table, count in counts.items() if count < 0)
+    loader = _fill(file, manifest, beside)
+    skipped = sorted(table for table, count in loader.counts.items() if count < 0)
     for table, count in manifest["rows"].items():
-        loaded = counts.get(table, 0) + loader.missing.get(table, 0)
+        loaded = loader.counts.get(table, 0) + loader.missing.get(table, 0)
         if table not in skipped and loaded != count:
             raise HostError(f"{count} rows of {table} were expected, {loaded} loaded")
     if newest:
@@ -341,6 +345,43 @@ def _load(
             upgrade()
             db.engine.dispose()
     return skipped, sum(loader.missing.values()), loader.left_out
+
+
+def _fill(file: BinaryIO, manifest: dict[str, Any], beside: staging.Staging) -> rows.Loader:
+    """Load the rows; where a server goes away meanwhile, and another one or itself comes, from there on."""
+    from sqlalchemy.exc import DBAPIError
+
+    from microblog.database import is_conflict, is_lost
+
+    progress = Progress("Loading", _size(manifest), privileges.tell)
+    reached, ends = 0, time.monotonic() + _PATIENCE
+    while True:
+        try:
+            with rows.connection(beside.url) as opened:
+                loader = rows.Loader(opened, beside.prefix, in_pieces=beside.in_pieces)
+                for number, (name, data) in enumerate(archive.members(file), 1):
+                    if number <= loader.pieces or not name.startswith("database/"):
+                        continue
+                    loader.add(data)
+                    loader.keep(number)
+                    if number > reached:
+                        progress.add(len(data))
+                        reached, ends = number, time.monotonic() + _PATIENCE
+                if loader.missing:
+                    for counted in COUNTED:
+                        loader.recount(*counted)
+                # Elasticsearch may have what was written after the backup: it begins anew.
+                loader.forget("search_index", "search_changes")
+                loader.commit()
+                # A page that is open in a browser may have a button for a post that the backup does not know.
+                loader.skip_numbers({"posts": 1_000_000, "users": 10_000})
+                loader.end()
+                return loader
+        except DBAPIError as error:
+            again = beside.in_pieces and (is_lost(error) or is_conflict(error))
+            if not again or time.monotonic() > ends:
+                raise
+        time.sleep(1)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -131,10 +131,9 @@ def _undo(config: Config, error: HostError, say: Callable[[str], None], *, chang
     record = _record()
     path = Path(record["backup"])
     database = kinds.of(config.database_url)
-    if database.elsewhere or not database.may_have_second():
+    if database.elsewhere:
         # Others may be writing to it at this moment: their posts must stay.
-        whose = "on another server" if database.elsewhere else "beside which its user may make none"
-        kept = f"the database, {whose}, is as the upgrade left it; a backup is in {path}"
+        kept = f"the database, on another server, is as the upgrade left it; a backup is in {path}"
     else:
         if changed and "back_to" in record:
             try:

@@ -12,7 +12,7 @@ from typing import Protocol
 from urllib.parse import quote
 
 from microblog.errors import HostError
-from microblog.host.database import server, staging
+from microblog.host.database import aside, server, staging
 from microblog.host.machine import layout, privileges
 
 # What empty tables take, and the server's own files while it fills them.
@@ -67,11 +67,9 @@ class Database(Protocol):
     def size(self) -> int:
         """How much it holds, in bytes, roughly; 0 where that is not known."""
 
-    def beside(self, say: Callable[[str], None], *, earlier: bool = False) -> staging.Staging:
-        """The place for a second one. :param earlier: the one that versions before 0.2 have begun."""
-
-    def may_have_second(self) -> bool:
-        """Whether its user may make that, as far as can be told."""
+    def beside(self, say: Callable[[str], None], begun: int = staging.FORMAT) -> staging.Staging:
+        """The place for a second one. :param begun: the format of the restore that has begun it, for one that
+        another version may have begun."""
 
 
 def of(url: str) -> Database:
@@ -161,11 +159,8 @@ class Sqlite:
             return self._path.stat().st_size
         return 0
 
-    def beside(self, say: Callable[[str], None], *, earlier: bool = False) -> staging.Staging:
-        return staging.Sqlite(self._path, earlier)
-
-    def may_have_second(self) -> bool:
-        return True
+    def beside(self, say: Callable[[str], None], begun: int = staging.FORMAT) -> staging.Staging:
+        return staging.Sqlite(self._path, begun < 2)
 
 
 class Mysql:
@@ -230,8 +225,8 @@ class Mysql:
             )
             return int(cursor.fetchone()[0] or 0)
 
-    def beside(self, say: Callable[[str], None], *, earlier: bool = False) -> staging.Staging:
-        return staging.Mysql(self._url, self.target, say, earlier)
-
-    def may_have_second(self) -> bool:
-        return self.ours or server.may_make(self.target, f"{self.target.name}{staging.RESTORED}")
+    def beside(self, say: Callable[[str], None], begun: int = staging.FORMAT) -> staging.Staging:
+        # Before that, all had a second database.
+        if self.ours or begun < 3:
+            return staging.Mysql(self._url, self.target, say, begun < 2)
+        return aside.Aside(self._url, self.target, say)

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 # Kept by Alembic, and by who migrates: the schema that rows are loaded into has its own.
 REVISIONS, LEASE = "alembic_version", "migration_lease"
+# Begin the names of tables beside the site's (:mod:`microblog.host.database.aside`): a backup's, on their way
+# in, and the site's own, on their way out.
+ASIDE = ("microblog_restored_", "microblog_replaced_")
+# What of a backup is loaded, where that is done in pieces.
+JOURNAL = "restore_pieces"
 # A constraint's or a value's errors: MariaDB's check (4025), MySQL's (3819), and those of both: a duplicate,
 # null, a reference to nothing, bad characters, out of range, too long.
 _BAD_ROW = {4025, 3819, 1062, 1048, 1452, 1366, 1264, 1406}
@@ -74,16 +79,37 @@ def connection(url: str, *, snapshot: bool = False) -> "Iterator[sa.engine.Conne
         engine.dispose()
 
 
-def tables(opened: "sa.engine.Connection") -> "list[sa.Table]":
-    """The tables with rows of their own, those that others refer to first."""
+def journal(prefix: str, backup: str) -> list[str]:
+    """The statements that begin to load a backup in pieces. :param backup: no quotes in it."""
+    name = f"`{prefix}{JOURNAL}`"
+    return [
+        f"CREATE TABLE {name} (id INT NOT NULL PRIMARY KEY, backup VARCHAR(64) NOT NULL,"
+        " pieces INT NOT NULL, state MEDIUMTEXT NOT NULL) ENGINE=InnoDB CHARACTER SET utf8mb4",
+        f"INSERT INTO {name} VALUES (1, '{backup}', 0, '')",  # noqa: S608
+        "COMMIT",
+    ]
+
+
+def plain_name(table: "sa.Table") -> str:
+    """As the site has it."""
+    return str(table.name).removeprefix(ASIDE[0])
+
+
+def tables(opened: "sa.engine.Connection", prefix: str = "") -> "list[sa.Table]":
+    """The tables with rows of their own, those that others refer to first.
+
+    :param prefix: of those that are wanted, if it is not the site's.
+    """
     import sqlalchemy as sa
 
     inspector = sa.inspect(opened)
     # sqlite_sequence is SQLite's own.
-    names = {name for name in inspector.get_table_names() if not name.startswith("sqlite_")} - {
-        REVISIONS,
-        LEASE,
-    }
+    found = inspector.get_table_names()
+    if prefix:
+        names = {name for name in found if name.startswith(prefix)}
+    else:
+        names = {name for name in found if not name.startswith(("sqlite_", *ASIDE))}
+    names -= {f"{prefix}{name}" for name in (REVISIONS, LEASE, JOURNAL)}
     if opened.dialect.name == "sqlite":
         virtual = opened.exec_driver_sql(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%'"
@@ -103,7 +129,7 @@ def dump(opened: "sa.engine.Connection", table: "sa.Table") -> Iterator[tuple[by
     import sqlalchemy as sa
 
     columns = [column for column in table.columns if column.computed is None]
-    header = json.dumps({"table": table.name, "columns": [column.name for column in columns]}) + "\n"
+    header = json.dumps({"table": plain_name(table), "columns": [column.name for column in columns]}) + "\n"
     query = sa.select(*columns).order_by(*table.primary_key.columns)
     lines, size, count = [header], len(header), 0
     # Neither side keeps the whole answer.
@@ -119,19 +145,56 @@ def dump(opened: "sa.engine.Connection", table: "sa.Table") -> Iterator[tuple[by
 
 
 class Loader:
-    """Puts chunks into a database whose tables are there, and empties those first."""
+    """Puts chunks into a database whose tables are there, and empties those first.
 
-    def __init__(self, opened: "sa.engine.Connection") -> None:
+    :ivar pieces: how many were there already, of a loading that was cut short.
+    """
+
+    def __init__(self, opened: "sa.engine.Connection", prefix: str = "", *, in_pieces: bool = False) -> None:
+        """:param prefix: of the tables; :param in_pieces: whether there is a :func:`journal` of them."""
         self._opened = opened
+        self._journal = f"`{prefix}{JOURNAL}`" if in_pieces else ""
         # What the database did not take: of each table how many; and, but for what belonged to one of
         # these, which and why.
         self.missing: dict[str, int] = {}
         self.left_out: list[str] = []
-        found = tables(opened)
-        self._tables = {table.name: table for table in found}
+        self.counts: dict[str, int] = {}
+        self.pieces = 0
+        found = tables(opened, prefix)
+        self._tables = {plain_name(table): table for table in found}
+        if self._goes_on():
+            return
         # A migration may have written rows of its own: the backup has them too.
         for table in reversed(found):
             opened.execute(table.delete())
+
+    def _goes_on(self) -> bool:
+        if not self._journal:
+            return False
+        row = self._opened.exec_driver_sql(f"SELECT pieces, state FROM {self._journal}").one()  # noqa: S608
+        if not row[0]:
+            return False
+        self.pieces = int(row[0])
+        self.counts, self.missing, self.left_out = json.loads(row[1])
+        return True
+
+    def keep(self, pieces: int) -> None:
+        """Keep what was loaded by now, whatever becomes of the rest. :param pieces: how many that is."""
+        if not self._journal:
+            return
+        state = json.dumps([self.counts, self.missing, self.left_out])
+        self._opened.exec_driver_sql(
+            f"UPDATE {self._journal} SET pieces = %s, state = %s",  # noqa: S608
+            (pieces, state),
+        )
+        self.commit()
+        self._opened.exec_driver_sql("START TRANSACTION")
+
+    def end(self) -> None:
+        """What is there is no longer to be gone on with, as the tables are about to change."""
+        if self._journal:
+            self._opened.exec_driver_sql(f"UPDATE {self._journal} SET pieces = 0")  # noqa: S608
+            self.commit()
 
     def add(self, chunk: bytes) -> tuple[str, int]:
         """Insert a chunk's rows; one that the database refuses is left out, and noted.
@@ -145,11 +208,12 @@ class Loader:
         header = json.loads(lines[0])
         table = self._tables.get(header["table"])
         if table is None:
+            self.counts[header["table"]] = -1
             return header["table"], -1
         names = header["columns"]
         if strange := set(names) - set(table.columns.keys()):
             raise HostError(
-                f"the backup's table {table.name} has a column that its schema lacks: {min(strange)}",
+                f"the backup's table {header['table']} has a column that its schema lacks: {min(strange)}",
                 "restore it with the version that made it",
             )
         kinds = [table.columns[name].type for name in names]
@@ -163,7 +227,8 @@ class Loader:
                 for line in lines[start : start + _BATCH_ROWS]
             ]
             count += self._insert(table, batch)
-        return table.name, count
+        self.counts[header["table"]] = self.counts.get(header["table"], 0) + count
+        return header["table"], count
 
     def _insert(self, table: "sa.Table", batch: list[dict[str, Any]]) -> int:
         """:return: how many of them the database took."""
@@ -194,12 +259,13 @@ class Loader:
 
     def _leave_out(self, table: "sa.Table", row: dict[str, Any], error: Any) -> None:
         """Note a row that the database does not take; what belongs to one that is not there goes with it."""
-        self.missing[table.name] = self.missing.get(table.name, 0) + 1
+        name = plain_name(table)
+        self.missing[name] = self.missing.get(name, 0) + 1
         if _is_orphan(error):
             return
         key = ", ".join(f"{column.name} {row.get(column.name)}" for column in table.primary_key.columns)
         why = str(error.orig.args[-1])[:200]
-        self.left_out.append(f"{table.name} {key}: {why}")
+        self.left_out.append(f"{name} {key}: {why}")
         if len(self.left_out) > _BAD_MAX:
             raise HostError(
                 f"more than {_BAD_MAX} rows cannot be stored, the first: {self.left_out[0]}",
@@ -252,7 +318,8 @@ class Loader:
                 continue
             last = self._opened.execute(sa.select(sa.func.max(self._tables[name].c.id))).scalar() or 0
             if self._opened.dialect.name != "sqlite":
-                self._opened.exec_driver_sql(f"ALTER TABLE `{name}` AUTO_INCREMENT = {last + count + 1}")
+                table = self._tables[name].name
+                self._opened.exec_driver_sql(f"ALTER TABLE `{table}` AUTO_INCREMENT = {last + count + 1}")
             elif self._has_sequences():
                 # https://www.sqlite.org/autoinc.html
                 self._opened.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (name,))

@@ -273,22 +273,6 @@ def ensure(connection: Any, target: Target) -> list[str]:
     return made
 
 
-def may_make(target: Target, name: str) -> bool:
-    """Whether a target's user may make a database of this name, as far as the server tells."""
-    try:
-        connection = connect(target, lambda _: None, as_root=False, wait_seconds=0)
-    except HostError:
-        return True
-    with connection, connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT 1 FROM information_schema.user_privileges WHERE privilege_type = 'CREATE' UNION"
-            " SELECT 1 FROM information_schema.schema_privileges"
-            " WHERE privilege_type = 'CREATE' AND %s LIKE table_schema",
-            (name,),
-        )
-        return bool(cursor.fetchone())
-
-
 def revisions(connection: Any, target: Target) -> set[str]:
     """The revisions the schema is at; none for an empty database."""
     import pymysql

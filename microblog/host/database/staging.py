@@ -1,9 +1,9 @@
 """A second database beside the site's, filled in peace and then put in its place.
 
-SQLite: a file beside the file, renamed over it. MySQL and MariaDB: a database beside the
-database, its tables moved in and the old ones out by one RENAME TABLE, which the server does
-wholly or not at all (https://dev.mysql.com/doc/refman/8.0/en/atomic-ddl.html,
-https://mariadb.com/kb/en/atomic-ddl/).
+SQLite: a file beside the file, renamed over it. MySQL and MariaDB, where the server is this site's: a
+database beside the database, its tables moved in and the old ones out by one RENAME TABLE, which the server
+does wholly or not at all (https://dev.mysql.com/doc/refman/8.0/en/atomic-ddl.html,
+https://mariadb.com/kb/en/atomic-ddl/). Elsewhere: :mod:`microblog.host.database.aside`.
 """
 
 import sqlite3
@@ -11,24 +11,41 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from microblog.errors import HostError
-from microblog.host.database import server
+from microblog.host.database import rows, server
 from microblog.host.machine import files, privileges
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 # What is added to the name of the site's own.
 RESTORED, _REPLACED = "_microblog_restored", "_microblog_replaced"
+# Of a restore's plan: since 2 these names, since 3 aside where the server is not ours.
+FORMAT = 3
 _MARK = "made_by_microblog_restore"
 
 
 class Staging(Protocol):
-    """:ivar url: the second database's, as DATABASE_URL would have it."""
+    """:ivar url: the second database's, as DATABASE_URL would have it.
+    :ivar prefix: what its tables' names begin with there.
+    :ivar in_pieces: whether it is noted there how much of a backup is loaded.
+    """
 
     url: str
+    prefix: str
+    in_pieces: bool
 
-    def make(self) -> None:
-        """Make it, empty; one left by an interruption goes."""
+    def attach(self, engine: "sa.engine.Engine") -> None:
+        """Have an engine's statements, which name the site's tables, be about this one's."""
+
+    def make(self, backup: str) -> bool:
+        """Make it, empty; what another backup has left by an interruption goes.
+
+        :param backup: which one is to be loaded, like no other.
+        :return: whether its loading was begun before, and can go on.
+        """
 
     def leftover(self) -> bool:
         """Whether it is there."""
@@ -49,6 +66,9 @@ class Staging(Protocol):
 class Sqlite:
     """All of it as the application's user, whose directory it is."""
 
+    prefix = ""
+    in_pieces = False
+
     def __init__(self, live: Path, earlier: bool) -> None:
         self.live = live
         self.path = self.live.with_name(
@@ -56,8 +76,12 @@ class Sqlite:
         )
         self.url = f"sqlite:///{self.path}"
 
-    def make(self) -> None:
+    def attach(self, engine: "sa.engine.Engine") -> None:
+        pass
+
+    def make(self, backup: str) -> bool:
         self.discard()
+        return False
 
     def leftover(self) -> bool:
         return self.path.exists()
@@ -90,7 +114,62 @@ class Sqlite:
         privileges.ask("a restored database cannot be removed", remove)
 
 
-class Mysql:
+class OnServer:
+    """What those on a server share.
+
+    :ivar _needs: what to do where the server refuses.
+    """
+
+    _needs: str
+    prefix = ""
+    in_pieces = True
+
+    def __init__(self, target: server.Target, say: Callable[[str], None]) -> None:
+        self.target, self.say = target, say
+
+    def attach(self, engine: "sa.engine.Engine") -> None:
+        pass
+
+    def _connect(self) -> Any:
+        return server.connect(self.target, self.say, as_root=self.target.ours)
+
+    def _begun(self, journal: str, backup: str) -> bool:
+        """Whether loading this backup was begun there, and not finished."""
+        import pymysql
+
+        with self._connect() as connection, connection.cursor() as cursor:
+            try:
+                query = f"SELECT 1 FROM {journal} WHERE backup = %s AND pieces > 0"  # noqa: S608
+                return bool(cursor.execute(query, (backup,)))
+            except pymysql.err.MySQLError as error:
+                if error.args[0] in server.NOTHING_THERE:
+                    return False
+                raise
+
+    def _tables(self, name: str) -> list[str]:
+        with self._connect() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT table_name FROM information_schema.tables"
+                " WHERE table_schema = %s AND table_type = 'BASE TABLE'",
+                (name,),
+            )
+            return sorted({str(row[0]) for row in cursor.fetchall()} - {_MARK, rows.JOURNAL})
+
+    def _run(self, *statements: str) -> None:
+        import pymysql
+
+        with self._connect() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                try:
+                    cursor.execute(statement)
+                except pymysql.err.MySQLError as error:
+                    raise HostError(
+                        f"the database server refuses {' '.join(statement.split()[:3])}: {error.args[-1]}",
+                        self._needs,
+                    ) from None
+
+
+class Mysql(OnServer):
     """As the server's root where it is ours, else as the user in DATABASE_URL.
 
     Both databases hold a table that marks them as made here: one without is somebody else's, whatever
@@ -98,21 +177,27 @@ class Mysql:
     """
 
     def __init__(self, url: str, target: server.Target, say: Callable[[str], None], earlier: bool) -> None:
-        self.target, self.earlier = target, earlier
-        self.live = target.name
+        super().__init__(target, say)
+        self.earlier, self.live = earlier, target.name
         new, old = ("_restored", "_replaced") if earlier else (RESTORED, _REPLACED)
         self.name, self.old = f"{target.name}{new}", f"{target.name}{old}"
         self.url = server.renamed(url, self.name)
-        self.say = say
+        self._needs = (
+            f"a restore makes a second database: let {target.user} make and drop {self.name} and {self.old}"
+        )
 
-    def make(self) -> None:
+    def make(self, backup: str) -> bool:
+        if self._begun(f"`{self.name}`.{rows.JOURNAL}", backup):
+            return True
         self.discard()
-        if self.target.ours:
-            with self._connect() as connection:
-                server.ensure(connection, replace(self.target, name=self.name))
-        else:
-            self._run(f"CREATE DATABASE `{self.name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
-        self._run(f"CREATE TABLE `{self.name}`.`{_MARK}` (x INT)")
+        with self._connect() as connection:
+            server.ensure(connection, replace(self.target, name=self.name))
+        self._run(
+            f"CREATE TABLE `{self.name}`.`{_MARK}` (x INT)",
+            f"USE `{self.name}`",
+            *rows.journal("", backup),
+        )
+        return False
 
     def leftover(self) -> bool:
         return bool(self._tables(self.name))
@@ -155,32 +240,6 @@ class Mysql:
                 f"nothing was changed; a restore needs that name: rename or drop {name}",
             )
         self._run(f"DROP DATABASE IF EXISTS `{name}`")
-
-    def _connect(self) -> Any:
-        return server.connect(self.target, self.say, as_root=self.target.ours)
-
-    def _tables(self, name: str) -> list[str]:
-        with self._connect() as connection, connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT table_name FROM information_schema.tables"
-                " WHERE table_schema = %s AND table_type = 'BASE TABLE'",
-                (name,),
-            )
-            return sorted({str(row[0]) for row in cursor.fetchall()} - {_MARK})
-
-    def _run(self, *statements: str) -> None:
-        import pymysql
-
-        with self._connect() as connection, connection.cursor() as cursor:
-            for statement in statements:
-                try:
-                    cursor.execute(statement)
-                except pymysql.err.MySQLError as error:
-                    raise HostError(
-                        f"the database server refuses {' '.join(statement.split()[:3])}: {error.args[-1]}",
-                        f"a restore needs a second database: let {self.target.user} make and drop"
-                        f" {self.name} and {self.old}",
-                    ) from None
 
 
 def sqlite_path(url: str) -> Path:

@@ -422,7 +422,7 @@ def _data_back(begun: Journal, say: Say, *, again: bool = False) -> str:
         # The packages go back all the same.
         return error.message
     database = kinds.of(config.database_url)
-    if database.elsewhere or not database.may_have_second():
+    if database.elsewhere:
         # Others may be writing to it at this moment: their posts must stay.
         say(f"The database is as the update left it; a backup is in {begun.backup}")
         return ""

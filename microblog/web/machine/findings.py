@@ -47,7 +47,6 @@ FINDINGS = {
     "permissions": _l("%(one)s is open to others, or closed to the site."),
     "port.taken": _l("Port %(one)s is taken by %(two)s."),
     "proxies.count": _l("All visitors count as one."),
-    "restore.rights": _l("No backup could be restored: a restore needs a second database."),
     "restore.room": _l("The last backup could not be restored on this disk."),
     "settings.unclosed": _l("A line of the settings is lost."),
     "settings.unknown": _l("There is no setting %(one)s."),

@@ -115,20 +115,6 @@ def _newest(config: Config) -> Iterator[Finding]:
         )
 
 
-def _rights(config: Config) -> Iterator[Finding]:
-    """A restore goes into a second database, which a user with a password may not be allowed to make."""
-    database = kinds.of(config.database_url)
-    if database.may_have_second():
-        return
-    yield Finding(
-        "restore.rights",
-        "warning",
-        "No backup could be restored: a restore needs a second database.",
-        "Its user may not make one.",
-        "GRANT ALL ON `NAME\\_%`.* TO its user, NAME being the database's",
-    )
-
-
 def _unfinished() -> Iterator[Finding]:
     if not lock.free():
         return
@@ -144,4 +130,4 @@ def _unfinished() -> Iterator[Finding]:
 
 
 PLAIN: tuple[Plain, ...] = (_place, _timer, _unfinished)
-CHECKS: tuple[Check, ...] = (_backup, _elsewhere, _newest, _rights)
+CHECKS: tuple[Check, ...] = (_backup, _elsewhere, _newest)
