@@ -361,7 +361,9 @@ def _older_authors(nested: bool) -> Any:
         _FOLLOWS.c.followed_id == last.c.author_id,
     )
     first = (InOrder if nested else ByLatest)(last, _FOLLOWS, followed)
-    before = _part(_of(last.c.author_id), POSTS.c.id, False).limit(1).correlate(last).scalar_subquery()
+    # Of whom is followed: else MariaDB sorts before it joins, and so looks up all.
+    before = _part(_of(_FOLLOWS.c.followed_id), POSTS.c.id, False)
+    before = before.limit(1).correlate(_FOLLOWS).scalar_subquery()
     bound = sa.bindparam("bound", type_=sa.BigInteger)
     post = sa.case((last.c.post_id < bound, last.c.post_id), else_=before).label("post")
     query = sa.select(last.c.author_id.label("author"), post)
