@@ -93,15 +93,17 @@ def ensure(config: Config) -> list[str]:
     :raises HostError: if nginx does not accept the configuration; everything is then as it was.
     """
     _take_over_earlier()
-    done = [*_write_listen()]
-    elsewhere = claimed()
+    others = _others()
+    done = [*_write_listen(others)]
+    # Nothing, where nginx accepted nothing before that.
+    elsewhere = _claimed(others if any(others) else _others())
     included, lost = _included(config, elsewhere)
     names_text, names_news = included.pop(_NAMES)
     done += [news for path, (text, news) in included.items() if put(path, text)]
     if to_be_linked():
         done += _enable()
         # Among the others, it may have addresses of theirs.
-        done += _write_listen()
+        done += _write_listen(_others())
     if put(_NAMES, names_text):
         done.append(names_news)
     if lost:
@@ -264,8 +266,12 @@ def is_welcome() -> bool:
 
 def claimed() -> set[str]:
     """The names of nginx's other sites."""
+    return _claimed(_others())
+
+
+def _claimed(others: tuple[str, str]) -> set[str]:
     found: set[str] = set()
-    for text in _others():
+    for text in others:
         for listed in re.findall(r"(?<![\w$])server_name\s+([^;]*);", text):
             found.update(word.strip("\"'").lower().removeprefix(".") for word in listed.split())
     return found - {"_", ""}
@@ -287,13 +293,18 @@ def _others() -> tuple[str, str]:
     return "".join(before), "".join(later)
 
 
-def listens() -> dict[Path, str]:
-    """Where the site is to listen: what it includes for that."""
+def listens(others: tuple[str, str] | None = None, ports: "dict[int, str] | None" = None) -> dict[Path, str]:
+    """Where the site is to listen: what it includes for that.
+
+    :param others: the other sites' configuration, and
+    :param ports: those that another program has, where they are known: to ask takes a while.
+    """
     said = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", services.run(str(_BINARY), "-v").stdout)
     version = tuple(map(int, said.groups())) if said else ()
     # Read where it is not linked yet, it is the last; and if not, it is looked at again.
-    before, later = _others()
-    found = listen.files(before, later, ipv6=ipv6.available(), version=version, left=_left(before, later))
+    before, later = others or _others()
+    theirs = _left(before, later) if ports is None else ports
+    found = listen.files(before, later, ipv6=ipv6.available(), version=version, left=theirs)
     # A site that was kept from an older version has those of IPv4 in itself.
     own = _now(AVAILABLE)
     return {
@@ -319,14 +330,15 @@ def _left(before: str, later: str) -> dict[int, str]:
     return found
 
 
-def _remember_left() -> None:
-    text = "".join(f"{port} {program}\n" for port, program in left().items())
-    if text == _now(_LEFT):
-        return
-    if text:
-        files.write(_LEFT, text, 0o644)
-    else:
-        _LEFT.unlink()
+def _remember_left(others: tuple[str, str]) -> dict[int, str]:
+    found = _left(*others)
+    text = "".join(f"{port} {program}\n" for port, program in found.items())
+    if text != _now(_LEFT):
+        if text:
+            files.write(_LEFT, text, 0o644)
+        else:
+            _LEFT.unlink()
+    return found
 
 
 def listens_as_others() -> bool:
@@ -432,15 +444,14 @@ def _now(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _write_listen() -> list[str]:
+def _write_listen(others: tuple[str, str]) -> list[str]:
     """Have nginx listen where there is anything to listen at: "listen [::]" without IPv6 stops nginx.
 
     In /run, because the next boot's kernel may be another.
 
     :return: what is news.
     """
-    _remember_left()
-    wanted = listens()
+    wanted = listens(others, _remember_left(others))
     before = "".join(map(_now, wanted))
     for path, text in wanted.items():
         put(path, text)
