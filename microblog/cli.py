@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from microblog import beginning
 from microblog.commands import card, machine, translate
 from microblog.errors import HostError
 
@@ -55,6 +56,8 @@ def _flask() -> None:
         except FileNotFoundError:
             pass  # the environment may hold everything
         Config.load()
+        # One of the first boot's own commands may be quicker than its setup.
+        beginning.wait()
 
     from flask.cli import FlaskGroup
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from microblog import draining, ipv6
+from microblog import beginning, draining, ipv6
 from microblog.config import ENV_FILE, SOCKET
 
 # What a worker adds beside the preloaded application it shares, and its share
@@ -92,6 +92,8 @@ def when_ready(server: Any) -> None:
     app.config["WARMING_UP"] = True
     app.test_client().get("/login")
     app.config["WARMING_UP"] = False
+    # Who comes meanwhile is let in when there are tables.
+    beginning.wait()
     # glibc gives each thread heaps of its own, in each worker; one serves threads that take turns.
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

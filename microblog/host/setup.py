@@ -7,8 +7,9 @@ anywhere and run again. Run by the package's postinst, and at every boot.
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
+from microblog import beginning
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import upgrade
@@ -49,6 +50,7 @@ def setup(boot: bool = False, say: Callable[[str], None] = say, *, enable: bool 
     os.umask(0o022)
     with lock.sole(say):
         _setup(boot, say, enable)
+    beginning.ready()
 
 
 def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
@@ -114,7 +116,11 @@ def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
     changed |= memory.ensure(config.database_url, say)
     try:
         changed |= upgrade.migrate(
-            config, say, _BOOT_WAIT_SECONDS if boot and kinds.of(config.database_url).elsewhere else None
+            config,
+            say,
+            _BOOT_WAIT_SECONDS if boot and kinds.of(config.database_url).elsewhere else None,
+            # The application takes as long to load as its tables to be made: both at once.
+            beginning.tables if boot else nullcontext,
         )
     except HostError as error:
         if not (boot and kinds.of(config.database_url).elsewhere and services.booted()):

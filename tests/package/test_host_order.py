@@ -25,6 +25,7 @@ RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 # What it may see of the application outside: settings, models and what they need, nothing of the web.
 OUTSIDE = {
     "",
+    "beginning",
     "claiming",
     "config",
     "database",

@@ -11,6 +11,7 @@ then, so the way back is not that backup: what was added is taken away again.
 import json
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,16 @@ _RETRY = "; then: microblog setup"
 CHANGED = "definition has changed"
 
 
-def migrate(config: Config, say: Callable[[str], None], wait_seconds: "float | None" = None) -> bool:
+def migrate(
+    config: Config,
+    say: Callable[[str], None],
+    wait_seconds: "float | None" = None,
+    beginning: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> bool:
     """Make the schema current, with a way back.
 
     :param wait_seconds: how long to wait for a server that is starting; None: as long as that may take.
+    :param beginning: entered while the tables of a new database are made.
     :return: whether anything was missing.
     :raises HostError: the data are then as they were, and the site shows its maintenance page.
     """
@@ -46,7 +53,7 @@ def migrate(config: Config, say: Callable[[str], None], wait_seconds: "float | N
             began = True
 
     try:
-        return schema.ensure(config.database_url, say, begin, wait_seconds)
+        return schema.ensure(config.database_url, say, begin, wait_seconds, beginning)
     except HostError as error:
         if began:
             changed = not kinds.of(config.database_url).undoes_migrations

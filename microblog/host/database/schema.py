@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
 import microblog
+from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.database import kinds, server
 from microblog.host.machine import files, layout, privileges
@@ -26,6 +28,7 @@ def ensure(
     say: Callable[[str], None],
     before: Callable[[set[str], bool], None] = lambda _present, _expands: None,
     wait_seconds: "float | None" = None,
+    beginning: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> bool:
     """Make the database where it is ours to make, and its schema current.
 
@@ -33,6 +36,7 @@ def ensure(
     :param before: called before a schema that is there is changed, with the revisions it is at, and whether
         the version before goes on serving on what is made.
     :param wait_seconds: how long to wait for a server that is starting; None: as long as that may take.
+    :param beginning: entered while the tables of a database are made that was made just now.
     :return: whether anything was missing.
     :raises HostError: if the database cannot be reached, is newer than this version, or
         a migration fails.
@@ -63,7 +67,8 @@ def ensure(
         # MariaDB's own words for a full disk are "No more room in record file".
         kinds.check_space(database, 0)
     say("Bringing the database's schema up to date ...")
-    done, text = privileges.call(_upgrade)
+    with beginning() if made else nullcontext():
+        done, text = privileges.call(_upgrade)
     if not done:
         files.write(_LOG, text, 0o640)
         raise HostError(
@@ -98,7 +103,7 @@ def back(revisions: list[str], say: Callable[[str], None]) -> None:
 def _downgrade(revisions: list[str]) -> str:
     from flask_migrate import downgrade
 
-    with microblog.create_app().app_context():
+    with _application():
         for revision in revisions:
             downgrade(revision=revision)
     return ""
@@ -108,6 +113,18 @@ def _upgrade() -> str:
     """``flask db upgrade``, in this process."""
     from flask_migrate import upgrade
 
-    with microblog.create_app().app_context():
+    with _application():
         upgrade()
     return ""
+
+
+def _application() -> AbstractContextManager[object]:
+    """What migrations need of the application: its database, and no pages, which take seconds to import where
+    this runs at a first boot."""
+    from flask import Flask
+
+    from microblog import database
+
+    bare = Flask("microblog")
+    database.init_app(bare, Config.load().database_url)
+    return bare.app_context()
