@@ -136,6 +136,7 @@ TOLD = {
     ),
     "apt": {"conf": 'APT::Told "yes";\n'},
     "locale": "POSIX",
+    "swap": {"filename": "/told.img", "size": 64 << 20},
     "write_files": [
         {"path": "/etc/deferred", "content": "later\n", "owner": "microblog:microblog", "defer": True},
         {"path": "/etc/at-once", "content": "at once\n"},

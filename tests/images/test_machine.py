@@ -49,6 +49,7 @@ def test_nothing_failed_at_boot(host):
 
 
 def test_root_grew_to_its_disk(host):
+    host.check_output("cloud-init status --wait || true")
     size = int(host.check_output("findmnt --noheadings --bytes --output SIZE /"))
     assert size > 7 * 10**9
 
