@@ -1,5 +1,7 @@
 """Definitions: the good ones load; each way of being bad has its one clear line."""
 
+import dataclasses
+
 import pytest
 
 from builder.core.errors import BuildError
@@ -175,3 +177,25 @@ def test_a_base_of_another_architecture_is_the_clouds_alone(name):
         definition.load_base_for(definition.load_image("pi"), name)
     with pytest.raises(BuildError, match="cloud can't be baked on debian-13-pi"):
         definition.load_base_for(definition.load_image("cloud"), "debian-13-pi")
+
+
+@pytest.mark.parametrize("name", ["ubuntu-22.04", "debian-12"])
+def test_a_base_differs_from_its_twin_in_its_processor_alone(name):
+    """Its publisher was out of reach: what holds for the one that is tried by day holds for the other."""
+    one, arm = (definition.load_base(base) for base in (name, f"{name}-arm64"))
+    differ = {
+        field.name
+        for field in dataclasses.fields(one)
+        if getattr(one, field.name) != getattr(arm, field.name)
+    }
+    if isinstance(one, definition.DownloadedBase):
+        assert differ == {"name", "description", "architecture", "url"}
+        assert arm.url == one.url.replace("-amd64.img", "-arm64.img")
+    else:
+        assert differ == {"name", "description", "architecture", "packages"}
+        # Of what is the processor's own, each has its kind: kernel, and what starts it.
+        own = {*one.packages} ^ {*arm.packages}
+        assert own <= {
+            *("linux-image-cloud-amd64", "grub-cloud-amd64"),
+            *("linux-image-cloud-arm64", "grub-efi-arm64", "grub-efi-arm64-signed", "shim-signed"),
+        }
