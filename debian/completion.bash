@@ -12,7 +12,7 @@ _microblog()
         db|"db "*) words="current history upgrade" ;;
         doctor|"doctor "*) words="--json" ;;
         harden|"harden "*) words="--check --dry-run --confirm --no-confirm --undo --json" ;;
-        https|"https "*) words="--server --email --off --now --own --redirect" ;;
+        https|"https "*) words="--server --email --dns --credentials --dns-wait --off --now --own --redirect" ;;
         import|"import "*) words="--replace --dry-run" ;;
         mail|"mail "*) words="--domain --relay --user --records --test --force --dry-run --off" ;;
         restore|"restore "*) words="--from --list --snapshot --check --force --json" ;;

@@ -472,6 +472,22 @@ def _print_backup(path: Path, manifest: dict[str, Any], as_json: bool, name: str
     "--server", metavar="URL", default="", help="Directory of another ACME service than Let's Encrypt."
 )
 @click.option("--email", default="", help="Where the authority may write; the first of ADMINS if not given.")
+@click.option(
+    "--dns",
+    "provider",
+    metavar="PROVIDER",
+    default="",
+    help="Show by a record in the DNS that DOMAIN is the site's, where port 80 does not lead here.",
+)
+@click.option(
+    "--credentials",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --dns: what opens the account there; root's alone (0600). A copy is kept for renewals.",
+)
+@click.option(
+    "--dns-wait", metavar="SECONDS", type=click.IntRange(0, 3600), help="With --dns: until records are seen."
+)
 @click.option("--off", is_flag=True, help="Go back to the certificate before, or one of the machine's own.")
 @click.option("--now", is_flag=True, help="With --off: lock out browsers that insist on a trusted one.")
 @click.option(
@@ -487,6 +503,9 @@ def https(
     domains: tuple[str, ...],
     server: str,
     email: str,
+    provider: str,
+    credentials: Path | None,
+    dns_wait: int | None,
     off: bool,
     now: bool,
     own: bool,
@@ -499,10 +518,15 @@ def https(
     insist on HTTPS (never with a certificate of the machine's own; with an authority's five minutes on the
     first day, then a day, a week, a year), and says when to call it again; or, with --now, does not wait.
 
+    With --dns, the distribution's plugin of certbot for that PROVIDER is installed: cloudflare, desec,
+    digitalocean, dnsimple, gandi, gehirn, google, infomaniak, linode, ovh, rfc2136, route53, sakuracloud,
+    as far as the distribution has it (docs/https.md). So a machine behind a home router gets a certificate.
+
     At home, where nobody certifies a name such as microblog.local, the machine has an authority of its own
     (--own makes one where there is none); the site's page /certificate says how devices come to trust it.
     """
     from microblog.host.extras import https as work
+    from microblog.host.extras.dns import Dns
 
     if deploy:
         work.deploy()
@@ -514,8 +538,11 @@ def https(
         work.own(_say)
     elif redirect is not None:
         work.redirect(redirect, _say)
+    elif not provider and (credentials or dns_wait is not None):
+        raise click.UsageError("--credentials and --dns-wait belong to --dns.")
     else:
-        work.enable(domains, server, email, _say)
+        dns = Dns(provider, credentials, dns_wait) if provider else None
+        work.enable(domains, server, email, _say, dns)
 
 
 @click.command()

@@ -40,7 +40,7 @@ INCLUDE = "systemd,systemd-sysv,dbus,ca-certificates,curl,iproute2,procps,psmisc
 TOOLS = (
     "certbot pebble opendkim opendkim-tools ufw unattended-upgrades fail2ban python3-systemd openssh-server"
     " openssh-client sudo ssh-audit libsasl2-modules autopkgtest dpkg-dev lynis"
-    " apache2 haproxy exim4-daemon-light restic avahi-daemon libnss-mdns"
+    " apache2 haproxy exim4-daemon-light restic avahi-daemon libnss-mdns bind9 python3-certbot-dns-rfc2136"
 )
 DENY = "#!/bin/sh\nexit 101\n"
 

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 from name_server import serve
 
-from microblog.host.extras import doors, harden, mx, postfix
+from microblog.errors import HostError
+from microblog.host.extras import dns, doors, harden, mx, postfix
 
 MX = {
     "one.example MX": ["20 backup.example.net", "10 mx.one.example"],
@@ -239,3 +240,69 @@ def test_who_may_be_root_is_what_sudo_says(monkeypatch: pytest.MonkeyPatch, said
     assert doors._may_sudo("ada") is may
     monkeypatch.setattr(doors, "_shadow", lambda name: [name, "!", *[""] * 7])
     assert doors._may_sudo("ada") is (may and "NOPASSWD" in said)
+
+
+@pytest.fixture
+def secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What opens an account, in a file that is as it should be."""
+    monkeypatch.setattr(dns, "FOLDER", tmp_path / "dns")
+    path = tmp_path / "dns.ini"
+    path.write_text("dns_linode_key = x\n")
+    path.chmod(0o600)
+    return path
+
+
+def test_credentials_are_roots_alone(secret: Path) -> None:
+    assert dns.read(secret) == "dns_linode_key = x\n"
+    link = secret.with_name("link")
+    link.symlink_to(secret)
+    for wrong in (link, secret.parent, secret.with_name("nowhere"), Path("/dev/null")):
+        with pytest.raises(HostError):
+            dns.read(wrong)
+    for mode in (0o640, 0o604):
+        secret.chmod(mode)
+        with pytest.raises(HostError, match="open to others"):
+            dns.read(secret)
+
+
+def test_a_provider_is_one_of_the_table(secret: Path) -> None:
+    dns.Dns("linode", secret).check()
+    dns.Dns("route53").check()
+    for provider, credentials, said in (
+        ("nobody", secret, "no plugin"),
+        ("linode", None, "is not known"),
+        ("route53", secret, "takes no --credentials"),
+    ):
+        with pytest.raises(HostError, match=said):
+            dns.Dns(provider, credentials).check()
+    (dns.FOLDER).mkdir()
+    (dns.FOLDER / "linode.ini").touch()
+    dns.Dns("linode").check()
+    options = dns.Dns("linode", wait=5).options()
+    assert options[:2] == ["--authenticator", "dns-linode"]
+    assert options[2:] == [
+        *("--dns-linode-credentials", str(dns.FOLDER / "linode.ini")),
+        *("--dns-linode-propagation-seconds", "5"),
+    ]
+
+
+def test_credentials_that_are_refused_leave_what_was_there(
+    secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns.ledger, "FOLDER", tmp_path / "ledger")
+    monkeypatch.setattr(dns.ledger.files, "write", lambda path, text, *_: path.write_text(text))
+    kept = dns.Dns("linode", secret).kept
+    with pytest.raises(HostError), dns.Dns("linode", secret).keeping():
+        assert kept.read_text() == secret.read_text()
+        raise HostError("refused", "")
+    assert not kept.exists()
+    assert not dns.ledger.entries("https")
+    with dns.Dns("linode", secret).keeping():
+        pass
+    bad = secret.with_name("bad.ini")
+    bad.write_text("bad")
+    bad.chmod(0o600)
+    with pytest.raises(HostError), dns.Dns("linode", bad).keeping():
+        raise HostError("refused", "")
+    assert kept.read_text() == secret.read_text()
+    assert dns.FOLDER.stat().st_mode & 0o777 == 0o700

@@ -1,4 +1,6 @@
-"""``microblog https``: a certificate of an authority's, through certbot's webroot; and back.
+"""``microblog https``: a certificate of an authority's, through certbot; and back. Or one's own authority.
+
+The authority asks for a file on port 80 (certbot's webroot), or for a record in the DNS (``dns``).
 
 certbot keeps it in /etc/letsencrypt and renews it from a timer of its own. Each new one is
 copied to where nginx reads, by the hook that :func:`enable` registers: so nginx's configuration
@@ -8,17 +10,20 @@ is the same with every kind of certificate.
 import os
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from microblog import own_authority
 from microblog.config import Config
 from microblog.errors import HostError
+from microblog.host.extras.dns import Dns
 from microblog.host.machine import apt, layout, ledger, lock, privileges
 from microblog.host.site import authority, certificate, envfile, hsts, nginx, supervisor
 
 # Where nginx looks for an authority's questions (debian/nginx/microblog); root's alone to write.
 WEBROOT = Path("/var/www/microblog-acme")
 _LINEAGE = Path("/etc/letsencrypt/live/microblog")
+_RENEWAL = Path("/etc/letsencrypt/renewal/microblog.conf")
 _COMMAND = "https"
 _REDIRECT = "https-redirect"
 # Debian's; snap's, which certbot's makers recommend; pip's.
@@ -28,11 +33,14 @@ _HOOK = "/usr/bin/microblog https --deploy"
 _DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])")
 
 
-def enable(domains: tuple[str, ...], server: str, email: str, say: Callable[[str], None]) -> None:
+def enable(
+    domains: tuple[str, ...], server: str, email: str, say: Callable[[str], None], dns: Dns | None = None
+) -> None:
     """Get a certificate for the domains and have the site use it, and answer to them.
 
     :param server: an ACME directory's URL; empty for Let's Encrypt's.
     :param email: where the authority may write; empty for the first administrator, or nobody.
+    :param dns: how records are put into the domains' zones; None: the authority looks at port 80.
     :raises HostError: the old certificate is then still in use.
     """
     domains = tuple(ascii_name(domain) for domain in domains)
@@ -44,50 +52,32 @@ def enable(domains: tuple[str, ...], server: str, email: str, say: Callable[[str
     privileges.require_root("change the certificate", "sudo microblog https")
     if not nginx.installed():
         raise HostError("https needs nginx", "apt-get install nginx; then: microblog setup")
+    if dns:
+        dns.check()
     # nginx reads what certbot writes for the authority.
     os.umask(0o022)
     # A second one would renew the first one's certificates, too, without its plugins.
     if not _certbot():
         apt.ensure(say, "certbot")
+    if dns:
+        if not apt.installed("certbot") or Path(_certbot()).resolve() != Path(_CERTBOTS[0]):
+            raise HostError(
+                f"{_certbot()} does not know the distribution's plugins",
+                "take it away, and 'microblog https' installs the distribution's; or have it put its"
+                " certificate microblog to the site by --deploy-hook 'microblog https --deploy'",
+            )
+        apt.ensure(say, dns.package)
     with lock.sole(say):
         ledger.settle()
         config = Config.load(layout.env_file())
-        ledger.run(_COMMAND, str(WEBROOT), ["mkdir", "-p", str(WEBROOT)], ["rm", "-rf", str(WEBROOT)])
-        WEBROOT.chmod(0o755)
+        if not dns:
+            ledger.run(_COMMAND, str(WEBROOT), ["mkdir", "-p", str(WEBROOT)], ["rm", "-rf", str(WEBROOT)])
+            WEBROOT.chmod(0o755)
+        way = dns.options() if dns else ["--authenticator", "webroot", "-w", str(WEBROOT)]
         email = email or next(iter(config.admins), "")
         say(f"Asking for a certificate for {', '.join(domains)} ...")
-        done = ledger.run(
-            _COMMAND,
-            "certbot's certificate microblog",
-            [
-                *(
-                    _certbot(),
-                    "certonly",
-                    "--non-interactive",
-                    "--agree-tos",
-                    "--webroot",
-                    "-w",
-                    str(WEBROOT),
-                ),
-                *(
-                    "--cert-name",
-                    "microblog",
-                    "--deploy-hook",
-                    _HOOK,
-                    "--keep-until-expiring",
-                    "--renew-with-new-domains",
-                ),
-                *([f"--email={email}"] if _reachable(email) else ["--register-unsafely-without-email"]),
-                *(["--server", server] if server else []),
-                *(part for domain in domains for part in ("-d", domain)),
-            ],
-            _delete(),
-        )
-        if done.returncode or not _LINEAGE.is_dir():
-            raise HostError(
-                f"no certificate: {_reason(done.stdout)}",
-                f"port 80 of {domains[0]} must lead to this machine; the rest is in /var/log/letsencrypt",
-            )
+        with dns.keeping() if dns else nullcontext():
+            _ask(domains, way, server, email, dns)
         _install()
         names = [*domains, *(name for name in config.host_names if name not in domains)]
         if not config.https:
@@ -97,6 +87,29 @@ def enable(domains: tuple[str, ...], server: str, email: str, say: Callable[[str
             envfile.change(layout.env_file(), {"HOST_NAMES": ",".join(names)})
             _serve_anew(say)
     say(f"https://{domains[0]} has its certificate; certbot renews it")
+
+
+def _ask(domains: tuple[str, ...], way: list[str], server: str, email: str, dns: Dns | None) -> None:
+    """Have certbot get its certificate ``microblog``."""
+    done = ledger.run(
+        _COMMAND,
+        "certbot's certificate microblog",
+        [
+            *(_certbot(), "certonly", "--non-interactive", "--agree-tos", *way),
+            *("--cert-name", "microblog", "--deploy-hook", _HOOK, "--renew-with-new-domains"),
+            # One that was got otherwise would be renewed otherwise.
+            "--keep-until-expiring" if _got_by(way[1]) else "--force-renewal",
+            *([f"--email={email}"] if _reachable(email) else ["--register-unsafely-without-email"]),
+            *(["--server", server] if server else []),
+            *(part for domain in domains for part in ("-d", domain)),
+        ],
+        _delete(),
+    )
+    if done.returncode or not _LINEAGE.is_dir():
+        raise HostError(
+            f"no certificate: {_reason(done.stdout)}",
+            f"{_needed(domains[0], dns)}; the rest is in /var/log/letsencrypt",
+        )
 
 
 def deploy() -> None:
@@ -232,6 +245,21 @@ def _tell_own(say: Callable[[str], None]) -> None:
         say(f"The site's own authority certifies {', '.join(found.names)}. Its SHA-256 fingerprint:")
         say(found.sha256)
         say(f"How devices come to trust it: http://{found.names[0]}/certificate")
+
+
+def _needed(domain: str, dns: Dns | None) -> str:
+    if dns:
+        return f"{dns.provider} must let the account change records of {domain}"
+    return f"port 80 of {domain} must lead to this machine, or see --dns"
+
+
+def _got_by(authenticator: str) -> bool:
+    """Whether certbot's certificate, if there is one, was got in this way."""
+    try:
+        text = _RENEWAL.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    return bool(re.search(rf"(?m)^authenticator = {re.escape(authenticator)}$", text))
 
 
 def _certbot() -> str:

@@ -1,0 +1,132 @@
+"""Providers of DNS through whom an authority is shown that a name is the site's (ACME's DNS-01).
+
+For machines that nobody reaches on port 80: certbot puts a record into the name's zone, by one of the plugins
+that the distribution has. What opens the provider's account is kept in a file of root's alone.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from microblog.errors import HostError
+from microblog.host.machine import layout, ledger
+
+FOLDER = layout.ETC / "dns"
+_COMMAND = "https"
+_LONGEST = 64 * 1024
+# What a provider's file has to say, as certbot's plugin for it reads it; all by the distribution's names, and
+# not all in each: Debian 12 and Ubuntu 22.04 have those without a mark, Debian 13 those with a star.
+PROVIDERS = {
+    "cloudflare": "dns_cloudflare_api_token = TOKEN",  # *
+    "desec": "dns_desec_token = TOKEN",  # * alone
+    "digitalocean": "dns_digitalocean_token = TOKEN",
+    "dnsimple": "dns_dnsimple_token = TOKEN",
+    "gandi": "dns_gandi_api_key = KEY",
+    "gehirn": "dns_gehirn_api_token = TOKEN, dns_gehirn_api_secret = SECRET",
+    "google": "a service account's key, as JSON",  # *
+    "infomaniak": "dns_infomaniak_token = TOKEN",  # * alone
+    "linode": "dns_linode_key = KEY",
+    "ovh": "dns_ovh_endpoint = ovh-eu, dns_ovh_application_key, _application_secret and _consumer_key",
+    "rfc2136": "dns_rfc2136_server = ADDRESS, dns_rfc2136_name, _secret and _algorithm = HMAC-SHA256",  # *
+    "route53": "",  # *
+    "sakuracloud": "dns_sakuracloud_api_token = TOKEN, dns_sakuracloud_api_secret = SECRET",
+}
+# Of these the plugin takes no file: it looks where all programs of that provider's do.
+_OWN_PLACE = {"route53": "/root/.aws/credentials"}
+
+
+@dataclass(frozen=True)
+class Dns:
+    """:ivar provider: one of :data:`PROVIDERS`.
+    :ivar credentials: a file with what opens its account; None: the one that is kept.
+    :ivar wait: seconds until a record is seen everywhere; None: as the plugin has it.
+    """
+
+    provider: str
+    credentials: Path | None = None
+    wait: int | None = None
+
+    def check(self) -> None:
+        """:raises HostError: there is no such provider, or its file is not there, or open to others."""
+        if self.provider not in PROVIDERS:
+            raise HostError(
+                f"there is no plugin for {self.provider!r}", f"one of: {', '.join(sorted(PROVIDERS))}"
+            )
+        place = _OWN_PLACE.get(self.provider)
+        if place and self.credentials:
+            raise HostError(
+                f"{self.provider} takes no --credentials", f"put them into {place}, as its own tools do"
+            )
+        if self.credentials:
+            read(self.credentials)
+        elif not place and not self.kept.exists():
+            raise HostError(
+                f"what opens the account at {self.provider} is not known",
+                f"write it into a file ({PROVIDERS[self.provider]}), chmod 600 FILE, add --credentials FILE",
+            )
+
+    @property
+    def package(self) -> str:
+        return f"python3-certbot-dns-{self.provider}"
+
+    @property
+    def kept(self) -> Path:
+        """Where what opens the account is."""
+        return FOLDER / f"{self.provider}.{'json' if self.provider == 'google' else 'ini'}"
+
+    def options(self) -> list[str]:
+        """certbot's."""
+        plugin = f"dns-{self.provider}"
+        found = ["--authenticator", plugin]
+        if self.provider not in _OWN_PLACE:
+            found += [f"--{plugin}-credentials", str(self.kept)]
+        if self.wait is not None:
+            found += [f"--{plugin}-propagation-seconds", str(self.wait)]
+        return found
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Keep the file for as long as the site has its certificate; not, if that is not got."""
+        if self.credentials is None:
+            yield
+            return
+        text = read(self.credentials)
+        FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+        before = self.kept.read_text(encoding="utf-8") if self.kept.exists() else None
+        ledger.write(_COMMAND, self.kept, text, 0o600)
+        try:
+            yield
+        except BaseException:
+            if before is None:
+                ledger.forget(_COMMAND, self.kept)
+                self.kept.unlink()
+            else:
+                # What renews the certificate that is there.
+                ledger.write(_COMMAND, self.kept, before, 0o600)
+            raise
+
+
+def read(path: Path) -> str:
+    """What is in a file of secrets.
+
+    :raises HostError: it is none, or others could read it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, encoding="utf-8") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST:
+                raise HostError(f"{path} is no file of settings", "name another")
+            if status.st_mode & 0o077 or status.st_uid not in (0, os.getuid()):
+                raise HostError(
+                    f"{path} is open to others than root",
+                    f"chown root {path} && chmod 600 {path}; then again",
+                )
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise HostError(
+            f"{path} cannot be read: {getattr(error, 'strerror', error)}", "name another"
+        ) from None
