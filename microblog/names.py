@@ -67,6 +67,15 @@ def is_global(address: str) -> bool:
     return ipaddress.ip_address(address).is_global
 
 
+def is_address(host: str) -> bool:
+    """Whether it is no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine's own programs reach it there.
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from microblog import units
 from microblog.database import db
 from microblog.errors import HostError
-from microblog.models import User, account, second_factor, sessions, unfinished
+from microblog.models import User, account, passkeys, second_factor, sessions, unfinished
 from microblog.models.paging import pieces
 from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
 from microblog.models.site import looks
@@ -122,7 +122,9 @@ def second(name: str, off: bool) -> None:
     elif second_factor.of(user.id) is None:
         click.echo(f"{user.username} has no second factor")
     else:
-        click.echo(f"{user.username} has one, and {second_factor.codes_left(user.id)} recovery codes")
+        number = len(passkeys.of(user.id))
+        keys = f", {number} passkey{'s' if number > 1 else ''}" if number else ""
+        click.echo(f"{user.username} has one{keys}, and {second_factor.codes_left(user.id)} recovery codes")
 
 
 @group.command()

@@ -12,6 +12,7 @@ from microblog.models.mentions import Mention
 from microblog.models.messages import Conversation, ConversationSide, Message
 from microblog.models.moderation import ModerationAct
 from microblog.models.notifications import Notification
+from microblog.models.passkeys import Passkey
 from microblog.models.post import Post, PublicPost
 from microblog.models.preferences import Preferences
 from microblog.models.reactions import Bookmark, Like, PostCounts
@@ -48,6 +49,7 @@ __all__ = [
     "ModerationAct",
     "Notification",
     "Page",
+    "Passkey",
     "Post",
     "PostCounts",
     "PostRow",

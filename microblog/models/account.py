@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from microblog.database import db, utc_now
-from microblog.models import second_factor, sessions, unfinished
+from microblog.models import passkeys, second_factor, sessions, unfinished
 from microblog.models.follow import Follow
 from microblog.models.paging import pieces
 from microblog.models.post import Post
@@ -153,7 +153,15 @@ def export_account(user: User) -> Iterator[tuple[str, Any]]:
     factor = second_factor.of(user.id)
     yield (
         "second_factor",
-        factor and {"since": _time(factor.created_at), "codes": second_factor.codes_left(user.id)},
+        factor
+        and {
+            "since": _time(factor.created_at),
+            "codes": second_factor.codes_left(user.id),
+            "passkeys": [
+                {"name": one.name, "host": one.host, "since": _time(one.created_at)}
+                for one in passkeys.of(user.id)
+            ],
+        },
     )
     # Not their secrets, which nobody has but who got the mail.
     yield (

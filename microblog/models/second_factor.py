@@ -20,6 +20,7 @@ from flask import current_app, g
 
 from microblog import units
 from microblog.database import TABLE_OPTIONS, db, field, utc_now
+from microblog.models import passkeys
 from microblog.models.site import Setting
 from microblog.models.user import User, lock_accounts
 
@@ -124,10 +125,11 @@ def turn_on(user: User, seed: str, step: int) -> list[str]:
 
 
 def turn_off(user_id: int) -> bool:
-    """Ask for the password alone; the caller commits.
+    """Ask for the password alone; the caller commits. Passkeys go with it: they stand in the place of a code.
 
     :return: whether there was a second factor.
     """
+    passkeys.remove(user_id)
     db.session.execute(sa.delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
     query = sa.delete(SecondFactor).where(SecondFactor.user_id == user_id)
     found = db.session.execute(query.execution_options(synchronize_session=False)).rowcount

@@ -114,6 +114,44 @@ async function upload(event) {
   }
 }
 
+// A passkey, which the browser has a device make, or show. Bytes are letters in forms and in the page.
+const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (one) => one.charCodeAt(0));
+const letters = (buffer) =>
+  btoa(String.fromCharCode(...new Uint8Array(buffer))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
+
+async function passkey(event) {
+  event.preventDefault();
+  const form = event.target;
+  const button = form.querySelector("button");
+  const status = form.querySelector("[role=status]");
+  const options = JSON.parse(form.dataset.options);
+  const described = (list = []) => list.map((one) => ({ ...one, id: bytes(one.id) }));
+  options.challenge = bytes(options.challenge);
+  button.disabled = true;
+  status.textContent = "";
+  try {
+    let said;
+    if ("new" in form.dataset) {
+      options.user.id = bytes(options.user.id);
+      options.excludeCredentials = described(options.excludeCredentials);
+      const { rawId, response } = await navigator.credentials.create({ publicKey: options });
+      said = { id: rawId, client: response.clientDataJSON, attestation: response.attestationObject };
+    } else {
+      options.allowCredentials = described(options.allowCredentials);
+      const { rawId, response } = await navigator.credentials.get({ publicKey: options });
+      const { clientDataJSON: client, authenticatorData: data, signature } = response;
+      said = { id: rawId, client, data, signature };
+    }
+    for (const name of Object.keys(said)) said[name] = letters(said[name]);
+    form.elements.passkey.value = JSON.stringify(said);
+    form.submit();
+  } catch {
+    // Its owner has changed their mind, or the device does not have it.
+    status.textContent = status.dataset.failed;
+    button.disabled = false;
+  }
+}
+
 // One menu is open at a time; Escape, and a click elsewhere, close it.
 function closeMenus(except) {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
@@ -131,5 +169,9 @@ document.addEventListener("keydown", (event) => {
 for (const field of document.querySelectorAll("textarea[data-max]")) count(field);
 for (const form of document.querySelectorAll("form.translate")) form.addEventListener("submit", translate);
 for (const form of document.querySelectorAll("form.upload")) form.addEventListener("submit", upload);
+for (const form of document.querySelectorAll("form.passkey")) {
+  form.addEventListener("submit", passkey);
+  form.querySelector("button").disabled = !window.PublicKeyCredential;
+}
 showTimes();
 setInterval(showTimes, MINUTE * 1000);

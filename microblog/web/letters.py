@@ -78,7 +78,7 @@ def deliver(to: str, reads: str | None, subject: object, template: str, **values
 def tell_change(user: User, to: str, what: str) -> None:
     """Mail somebody that their account has changed: it may not have been them.
 
-    :param what: ``password``, ``email``, ``second`` (a second factor), ``codes`` (of recovery).
+    :param what: ``password``, ``email``, ``second`` (a second factor), ``codes`` (of recovery), ``passkey``.
     """
     username, reads = user.username, user.locale or language()
     subject = _l("Your account was changed")

@@ -90,11 +90,16 @@ def is_code(user: User, text: str) -> bool:
 
     :raises TooManyRequests: too many were wrong.
     """
+    return is_second(user, lambda: second_factor.accept(user.id, text))
+
+
+def is_second(user: User, accept: Callable[[], bool]) -> bool:
+    """Likewise, of whatever is taken for a second factor."""
     # Who has the password alone, and guesses on, does not keep its owner out.
     whose = _known_device(lambda: user, _since(second_factor.of(user.id))) or (user.id,)
     keys = SECOND.key(*whose), SECOND_DAY.key(*whose)
     check(*keys)
-    if not second_factor.accept(user.id, text):
+    if not accept():
         return False
     forgive(*keys)
     return True

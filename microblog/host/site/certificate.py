@@ -4,7 +4,6 @@ It signs itself, and is for all names and addresses, that who looks twice knows 
 else certifies the machine's names, it is of the machine's own authority (``authority``).
 """
 
-import ipaddress
 import os
 import re
 from collections.abc import Sequence
@@ -117,21 +116,13 @@ def alternative_names(told: Sequence[str] = ()) -> list[str]:
     bare = [name.partition(":")[0] for name in told if not name.startswith("[")]
     # 253: the longest name there is (RFC 1035).
     wanted = dict.fromkeys([*bare, *names.machine_names(), "localhost"])
-    found = [f"DNS:{name}" for name in wanted if len(name) <= 253 and not _is_address(name)]
+    found = [f"DNS:{name}" for name in wanted if len(name) <= 253 and not names.is_address(name)]
     return found + [f"IP:{address}" for address in [*names.machine_addresses(), "127.0.0.1", "::1"]]
 
 
 def _half_put() -> bool:
     """Whether a power cut may have come between key and certificate."""
     return any(entry["name"] == str(KEY) for entry in ledger.entries("https"))
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _outdated(told: Sequence[str], plain: bool) -> bool:

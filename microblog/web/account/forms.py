@@ -5,10 +5,11 @@ from typing import Any
 from flask_login import current_user
 from flask_wtf import FlaskForm
 from wtforms import Field, PasswordField, SelectField, StringField, SubmitField, TextAreaField
-from wtforms.validators import InputRequired, StopValidation, ValidationError
+from wtforms.validators import DataRequired, InputRequired, StopValidation, ValidationError
 
 from microblog.i18n import LANGUAGES, _l
 from microblog.models import User
+from microblog.models.passkeys import NAME_MAX
 from microblog.models.passwords import PASSWORD_MAX, check_password
 from microblog.models.throttle import forgive
 from microblog.models.user import ABOUT_MAX, clean_about
@@ -109,6 +110,25 @@ class NewCodesForm(FlaskForm):
     password = own_password_field()
     code = own_code_field()
     submit = SubmitField(_l("Make new codes"))
+
+
+class NewPasskeyForm(FlaskForm):
+    name = StringField(
+        _l("Name of the device"),
+        filters=[lambda text: (text or "").strip()],
+        validators=[
+            DataRequired(_l("Please enter a name.")),
+            Length(max=NAME_MAX, message=_l("At most %(max)d characters, please.")),
+        ],
+    )
+    password = own_password_field()
+    code = own_code_field()
+    submit = SubmitField(_l("Add a passkey"))
+
+
+class RemovePasskeyForm(FlaskForm):
+    password = own_password_field()
+    submit = SubmitField(_l("Remove"))
 
 
 class DeleteForm(FlaskForm):

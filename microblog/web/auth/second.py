@@ -6,7 +6,7 @@ from flask_login import current_user
 
 from microblog.i18n import _
 from microblog.models import second_factor
-from microblog.web import limits
+from microblog.web import limits, passkeys
 from microblog.web.auth import half
 from microblog.web.auth.forms import CodeForm
 from microblog.web.auth.views import blueprint, finish_login
@@ -23,10 +23,16 @@ def code() -> ResponseReturnValue:
     user, remember = begun
     form = CodeForm()
     problem = None
-    if form.validate_on_submit():
+    if passkeys.FIELD in request.form:
+        if limits.is_second(user, lambda: passkeys.shown(user, request.form[passkeys.FIELD])):
+            return finish_login(user, remember, second_factor.of(user.id))
+        problem = _("This passkey was not taken. Try again, or give a code.")
+    elif form.validate_on_submit():
         if limits.is_code(user, form.code.data):
             return finish_login(user, remember, second_factor.of(user.id))
         problem = _("This code is wrong, or was used already.")
-    response = make_response(render_template("auth/code.html", form=form, problem=problem))
+    response = make_response(
+        render_template("auth/code.html", form=form, problem=problem, passkey=passkeys.ask_one(user))
+    )
     response.headers["Cache-Control"] = "no-store"
     return response
