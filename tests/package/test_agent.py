@@ -619,7 +619,9 @@ def test_what_a_page_chooses_gets_nothing_that_root_alone_may_read(
     elsewhere.send(make_backup(), {"members": {}}, print)
     assert not any("tls" in name for name in sent(root))
     # Nor if root says the same place: somebody else may have seen its key.
-    elsewhere.choose("s3:https://s3.example/bucket", print)
+    said: list[str] = []
+    elsewhere.choose("s3:https://s3.example/bucket", said.append)
+    assert "the certificate is not sent there" in said[0]
     elsewhere.send(make_backup(), {"members": {}}, print)
     assert not any("tls" in name for name in sent(root))
     shown = request("elsewhere")["answer"]["fields"]

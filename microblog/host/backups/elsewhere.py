@@ -99,6 +99,8 @@ def choose(
         )
     if before and same:
         secrets, words = secrets or before.access.secrets, words or before.access.key
+        if by_root and not before.by_root:
+            say(f"{address} was chosen in a browser: the certificate is not sent there, as to another place")
         by_root = by_root and before.by_root
     access = Access(key.read(words) if words else key.new(), dict(secrets or {}))
     _see_secrets(place, access)
