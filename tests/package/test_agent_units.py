@@ -358,6 +358,8 @@ ATTACKS = (
     "ls /run/microblog-agent-job",
     f"ls {BACKUPS}",
     "cat /etc/microblog/tls/key.pem",
+    "cat /etc/microblog/elsewhere/key",
+    "touch /etc/microblog/elsewhere/x",
     "microblog agent",
     "microblog agent --job",
     "systemctl start microblog-job.service",
@@ -367,10 +369,12 @@ ATTACKS = (
 
 def test_what_the_applications_user_cannot_do(machine: Machine) -> None:
     before = machine.run("cat", AUDIT)
+    machine.run("sh", "-c", "umask 077; mkdir -p /etc/microblog/elsewhere; touch /etc/microblog/elsewhere/key")
     for attack in ATTACKS:
         machine.run("runuser", "-u", "microblog", "--", "sh", "-c", attack, check=False)
         assert machine.code != 0, attack
     assert machine.run("cat", AUDIT) == before
+    machine.run("rm", "-r", "/etc/microblog/elsewhere")
     assert ask(machine, "job")["state"] in ("done", "failed")
 
 
