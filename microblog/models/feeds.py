@@ -1,11 +1,15 @@
 """Feeds of posts, newest first, at a cost that does not depend on how many posts there are.
 
 A statement gives the numbers of a page's posts, in one row; says in which order the tables are read (see
-:mod:`microblog.models.hints`); and is made once. The posts themselves are never changed, and the same for
-everybody: each process keeps some.
+:mod:`microblog.models.hints`); and is made once. The posts themselves are the same for everybody, and seldom
+changed: each process keeps some, and the numbers come with the times at which they were edited.
+
+A repost has a number like any post, so that a feed is in order by one number. Whether what it passes on is to
+be seen comes with its number, too: where it is not, the page is filled with what is below.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -37,6 +41,10 @@ _FRESH = 10.0
 _QUIET_MOST = 10_000
 # Posts that each process keeps, of some 700 bytes each.
 KEPT = 2048
+# Places that are looked through at once, where many are not to be seen.
+_MOST = 1_000
+# Characters of a time up to its seconds: SQLite writes their fractions, too.
+_SECONDS = len("2026-01-01 00:00:00")
 _KEY = "microblog.posts"
 _ENDS = "microblog.window_ends"
 _QUIET = "microblog.quiet_readers"
@@ -47,6 +55,11 @@ class PostRow(NamedTuple):
 
     :ivar created_at: in UTC, without a zone.
     :ivar language: its ISO 639-1 code, if it is known.
+    :ivar reply_to_id: the post that it answers, which may be gone.
+    :ivar thread_id: the first post of the conversation, if it answers one; it may be gone, too.
+    :ivar edited_at: when its text was changed last, if it was.
+    :ivar repost_of_id: the post that it passes on.
+    :ivar original: that post; what is to be shown.
     """
 
     id: int
@@ -55,6 +68,16 @@ class PostRow(NamedTuple):
     language: str | None
     author_id: int
     username: str
+    reply_to_id: int | None = None
+    thread_id: int | None = None
+    edited_at: datetime | None = None
+    repost_of_id: int | None = None
+    original: "PostRow | None" = None  # type: ignore[misc]
+
+    @property
+    def shown(self) -> "PostRow":
+        """The post whose text is shown: itself, or what it passes on."""
+        return self.original or self
 
 
 @dataclass(frozen=True)
@@ -75,44 +98,95 @@ class Page:
 
 def home_page(user: Reader | User, before: int | None = None, after: int | None = None) -> Page:
     """What somebody reads at home: their own posts, and those of whom they follow."""
-    return Page(*cut(lambda at: _home(user.id, user.following_count, at), before, after, Page.SIZE))
+    return feed(lambda at: _home(user.id, user.following_count, at), before, after)
 
 
 def explore_page(before: int | None = None, after: int | None = None) -> Page:
     """What everybody writes, less the suspended."""
-    return Page(*cut(lambda at: read(_everybody(at.newer), at), before, after, Page.SIZE))
+    return feed(lambda at: read(_everybody(at.newer), at), before, after)
 
 
 def profile_page(author_id: int, before: int | None = None, after: int | None = None) -> Page:
-    """What one author writes."""
-    return Page(*cut(lambda at: read(_by(at.newer), at, author=author_id), before, after, Page.SIZE))
+    """What one author writes and passes on."""
+    return feed(lambda at: read(_by(at.newer), at, author=author_id), before, after)
 
 
 def posts(ids: list[int], newer: bool = False) -> list[PostRow]:
     """The posts with these ids that are to be seen, in the order of their ids."""
-    return read(_numbered(newer), Cut(None, newer, len(ids)), ids=ids) if ids else []
+    return _texts(read(_numbered(newer), Cut(None, newer, len(ids)), ids=ids)) if ids else []
 
 
-def _texts(ids: list[int]) -> list[PostRow]:
-    """Posts that were just seen to be there, in this order."""
+class Found(NamedTuple):
+    """A place in a feed.
+
+    :ivar id: the number by which it is in order.
+    :ivar edited: the time at which what is shown was edited last, as text; empty: never.
+    :ivar original: the number of what it passes on; 0 if that is not to be seen; None: it passes on nothing.
+    """
+
+    id: int
+    edited: str
+    original: int | None
+
+
+def feed(
+    find: Callable[[Cut], list[Found]], before: int | None, after: int | None, size: int = Page.SIZE
+) -> Page:
+    """Part of a feed.
+
+    :param find: gives the places of a :class:`Cut`, in its direction.
+    """
+    return Page(*cut(lambda at: shown(find, at), before, after, size))
+
+
+def shown(find: Callable[[Cut], list[Found]], at: Cut) -> list[PostRow]:
+    """As many posts as are wanted, as long as there are: some that are found may not be to be seen."""
+    rows: list[PostRow] = []
+    part = at
+    while True:
+        found = find(part)
+        rows += _texts(found)
+        if len(rows) >= at.limit or len(found) < part.limit:
+            return rows[: at.limit]
+        part = Cut(found[-1].id, at.newer, min(part.limit * 2, _MOST))
+
+
+def _texts(found: list[Found]) -> list[PostRow]:
+    """What was just seen to be there, in this order; less the reposts of what is not to be seen."""
     kept: dict[int, PostRow] = current_app.extensions.setdefault(_KEY, {})
+    wanted: dict[int, str] = {}
+    for place in found:
+        if place.original is None:
+            wanted[place.id] = place.edited
+        elif place.original:
+            wanted[place.id] = ""
+            wanted[place.original] = place.edited
     # Each is asked for once: another thread may be making room.
-    found = {number: post for number in ids if (post := kept.get(number))}
-    if missing := [number for number in ids if number not in found]:
+    rows = {number: post for number in wanted if (post := kept.get(number))}
+    missing = [
+        number for number, edited in wanted.items() if number not in rows or _edited(rows[number]) != edited
+    ]
+    if missing:
         with reading() as connection:
-            rows = connection.execute(_rows(), {"ids": missing}).all()
-        for row in rows:
-            found[row.id] = kept[row.id] = PostRow._make(row)
+            for row in connection.execute(_rows(), {"ids": missing}).all():
+                rows[row.id] = kept[row.id] = PostRow._make(row)
         if len(kept) > KEPT:
             for number in list(kept)[: -KEPT // 2]:
                 kept.pop(number, None)
-    # Another visitor may have deleted a post since.
-    return [found[number] for number in ids if number in found]
+    posts = []
+    for place in found:
+        # Another visitor may have deleted a post since.
+        post = rows.get(place.id) if place.original != 0 else None
+        if post is not None and place.original:
+            original = rows.get(place.original)
+            post = post._replace(original=original) if original else None
+        if post is not None:
+            posts.append(post)
+    return posts
 
 
-@sa.event.listens_for(Post, "after_update")
-def _forget(_mapper: Any, _connection: Any, post: Post) -> None:
-    current_app.extensions.get(_KEY, {}).pop(post.id, None)
+def _edited(post: PostRow) -> str:
+    return "" if post.edited_at is None else str(post.edited_at)[:_SECONDS]
 
 
 # The tables by the names that a feed's statement has for them.
@@ -121,8 +195,12 @@ POSTS = Post.__table__.alias("p")
 AUTHORS = User.__table__.alias("u")
 _FOLLOWS = Follow.__table__.alias("f")
 _LATEST = LatestPost.__table__.alias("l")
+# What is found, and what that passes on.
+_PLACES = Post.__table__.alias("s")
+_ORIGINALS = Post.__table__.alias("o")
+_THEIRS = User.__table__.alias("a")
 # SQLAlchemy makes an alias's columns when they are first asked for. A thread that asks meanwhile finds none.
-for _table in (PUBLIC, POSTS, AUTHORS, _FOLLOWS, _LATEST):
+for _table in (PUBLIC, POSTS, AUTHORS, _FOLLOWS, _LATEST, _PLACES, _ORIGINALS, _THEIRS):
     _table.c.keys()
 _WRITTEN = POSTS.c.author_id == AUTHORS.c.id
 _ACTIVE = AUTHORS.c.suspended_at.is_(None)
@@ -136,19 +214,34 @@ def with_authors(first: Any) -> InOrder:
     return InOrder(first, AUTHORS, _WRITTEN)
 
 
-def read(query: Any, at: Cut, **values: Any) -> list[PostRow]:
-    """The posts of a statement that :func:`page` made."""
+def read(query: Any, at: Cut, **values: Any) -> list[Found]:
+    """What a statement finds that :func:`page` made."""
     bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
     values = {**values, "bound": bound, "limit": at.limit}
     with reading() as connection:
-        numbers = connection.execute(query, values).scalar_one()
-    return _texts(sorted(map(int, numbers.split(",")), reverse=not at.newer)) if numbers else []
+        text = connection.execute(query, values).scalar_one()
+    found = [_place(*place.split("|")) for place in text.split(",")] if text else []
+    return sorted(found, reverse=not at.newer)
+
+
+def _place(number: str, edited: str, original: str) -> Found:
+    return Found(int(number), edited[:_SECONDS], int(original) if original else None)
 
 
 def page(query: Any, number: Any, newer: bool) -> Any:
-    """The numbers next to :bound, as many as :limit, of what ``query`` selects from, in one text."""
+    """What is next to :bound, as much as :limit, of what ``query`` selects from, in one text: numbers, and
+    what else there is to a :class:`Found`."""
     found = _part(query, number, newer).subquery("page")
-    return sa.select(sa.func.group_concat(found.c.id, type_=sa.String))
+    # The few that are found are looked up by their numbers, each with what it passes on.
+    first = InOrder(found, _PLACES, _PLACES.c.id == found.c.id)
+    theirs = sa.and_(_THEIRS.c.id == _ORIGINALS.c.author_id, _THEIRS.c.suspended_at.is_(None))
+    joined = sa.outerjoin(first, _ORIGINALS, _ORIGINALS.c.id == _PLACES.c.repost_of_id)
+    joined = sa.outerjoin(joined, _THEIRS, theirs)
+    edited = sa.cast(sa.func.coalesce(_ORIGINALS.c.edited_at, _PLACES.c.edited_at), sa.String)
+    passed_on = sa.case((_THEIRS.c.id.is_not(None), _ORIGINALS.c.id), else_=0)
+    original = sa.case((_PLACES.c.repost_of_id.is_not(None), sa.cast(passed_on, sa.String)), else_="")
+    text = sa.cast(found.c.id, sa.String) + "|" + sa.func.coalesce(edited, "") + "|" + original
+    return sa.select(sa.func.group_concat(text, type_=sa.String)).select_from(joined)
 
 
 def _part(query: Any, number: Any, newer: bool) -> Any:
@@ -226,8 +319,10 @@ def kind(at: Cut) -> Cut:
 
 @cache
 def _rows() -> Any:
-    columns = (POSTS.c.id, POSTS.c.body, POSTS.c.created_at, POSTS.c.language, POSTS.c.author_id)
-    query = sa.select(*columns, AUTHORS.c.username).select_from(ByNumber(POSTS, AUTHORS, _WRITTEN))
+    columns = [POSTS.c[name] for name in ("id", "body", "created_at", "language", "author_id")]
+    more = [POSTS.c[name] for name in ("reply_to_id", "thread_id", "edited_at", "repost_of_id")]
+    columns += [AUTHORS.c.username, *more, sa.null().label("original")]
+    query = sa.select(*columns).select_from(ByNumber(POSTS, AUTHORS, _WRITTEN))
     return query.where(POSTS.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
@@ -256,7 +351,7 @@ def _numbered(newer: bool) -> Any:
     return page(query.where(SEEN, POSTS.c.id.in_(sa.bindparam("ids", expanding=True))), POSTS.c.id, newer)
 
 
-def _home(reader_id: int, following: int, at: Cut) -> list[PostRow]:
+def _home(reader_id: int, following: int, at: Cut) -> list[Found]:
     """In six statements at most, together with who reads and with the posts' texts.
 
     :param following: how many the reader follows.
@@ -292,7 +387,7 @@ def _recent(newer: bool) -> Any:
     return page(query, POSTS.c.id, newer)
 
 
-def _merged(reader_id: int, walks: bool, at: Cut) -> list[PostRow]:
+def _merged(reader_id: int, walks: bool, at: Cut) -> list[Found]:
     """From the authors: each one's posts next to the cut, by an index, and of these the first ones.
 
     :param walks: begin with those who wrote last of all. Not for a cut that newer posts are wanted of.

@@ -56,6 +56,12 @@ def forget(author_id: int) -> None:
         db.session.execute(sa.delete(_LATEST).where(mine))
 
 
+def noted(numbers: list[int]) -> list[int]:
+    """The authors whose latest posts these are noted to be."""
+    mine = sa.select(_LATEST.c.author_id).where(_LATEST.c.post_id.in_(numbers))
+    return sorted(db.session.execute(mine).scalars())
+
+
 def sweep() -> None:
     """Note what was written and removed past this module: by the version before, while the machines of a
     site are brought up to date one by one."""

@@ -16,6 +16,8 @@ from microblog.models.user import User, changed, lock_accounts
 
 # In characters: emoji count as one, or as the few they are made of.
 POST_MAX = 140
+# What a repost has for a text: the database takes no empty one.
+REPOST = "↻"
 # Letters and symbols, to Unicode, of which nothing is drawn: Hangul's fillers, Braille's empty pattern.
 _BLANK = "\u115f\u1160\u3164\uffa0\u2800"
 
@@ -43,7 +45,7 @@ class Post(db.Model):  # type: ignore[name-defined, misc]
     # keeps its place.
     reply_to_id = field(sa.BigInteger)
     thread_id = field(sa.BigInteger)
-    # The post that it passes on, with no text of its own.
+    # The post that it passes on, with no text of its own but REPOST.
     repost_of_id = field(sa.BigInteger)
     edited_at = field(sa.DateTime)
 
@@ -121,30 +123,64 @@ def _is_visible(letter: str) -> bool:
     return unicodedata.category(letter)[0] not in "CZM" and letter not in _BLANK
 
 
-def add_post(author: Reader | User, body: str, language: str | None = None) -> Post:
+def add_post(author: Reader | User, body: str, language: str | None = None, reply_to: Any = None) -> Post:
     """Write a post; the caller commits.
 
     :param body: as :func:`clean_body` gives it.
     :param language: its ISO 639-1 code, if it is known.
+    :param reply_to: the post, or the row of a feed, that it answers. If that is gone meanwhile, it answers
+        what is gone: what was written is not lost.
     """
+    # These know what a post is.
+    from microblog.models import mentions, notifications, reactions, tags
+
     # The count first: the author's row is then locked as it has to be, not at first for the
     # foreign key alone, when two posts at once would wait for each other.
-    _count(author.id, 1)
-    post = Post(author_id=author.id, body=body, language=language)
+    count_post(author.id, 1)
+    post = Post(author_id=author.id, body=body, language=language, **_place(reply_to))
     db.session.add(post)
     db.session.flush()
+    tags.note([(post.id, body)])
+    named = mentions.note(post.id, body)
+    if post.reply_to_id is not None:
+        reactions.count(post.reply_to_id, "replies", 1)
     indexing.changed(post.id)
+    if post.reply_to_id is not None:
+        answered = sa.select(Post.author_id).where(Post.id == post.reply_to_id)
+        asked = db.session.execute(answered).scalar()
+        if asked is not None:
+            notifications.notify("reply", author.id, [asked], post.id)
+            # One thing that somebody is to know of is one.
+            named = [number for number in named if number != asked]
+    notifications.notify("mention", author.id, named, post.id)
     return post
 
 
-def add_post_once(author: Reader | User, token: str, body: str, language: str | None = None) -> int | None:
+def _place(reply_to: Any) -> dict[str, int]:
+    """Where in which conversation an answer stands."""
+    if reply_to is None:
+        return {}
+    # Who answers a repost answers what it passes on.
+    found = reply_to
+    if reply_to.repost_of_id is not None:
+        found = find_post(reply_to.repost_of_id)
+        if found is None:
+            return {"reply_to_id": reply_to.repost_of_id, "thread_id": reply_to.repost_of_id}
+    return {"reply_to_id": found.id, "thread_id": found.thread_id or found.id}
+
+
+def add_post_once(
+    author: Reader | User, token: str, body: str, language: str | None = None, reply_to: Any = None
+) -> int | None:
     """Write a post, unless the same was written from the same form before; the caller commits.
 
     :param token: the form's. The same with another text is another post: who goes back to a page that was
         sent, and writes there, means it.
+    :param reply_to: as of :func:`add_post`.
     :return: the post's number; None if the author is gone or suspended by now.
     """
-    digest = hashlib.sha256(f"{author.id}\n{token}\n{body}".encode("utf-8", "replace")).hexdigest()
+    about = f"{token} {reply_to.id}" if reply_to is not None else token
+    digest = hashlib.sha256(f"{author.id}\n{about}\n{body}".encode("utf-8", "replace")).hexdigest()
     # What is sent twice at once comes one after the other, and in a cluster the later commit fails.
     if not lock_accounts(author.id).get(author.id):
         return None
@@ -153,7 +189,7 @@ def add_post_once(author: Reader | User, token: str, body: str, language: str | 
     there = sa.select(sent.c.post_id).join(Post, Post.id == sent.c.post_id).where(sent.c.digest == digest)
     number = db.session.execute(there).scalar()
     if number is None:
-        number = add_post(author, body, language).id
+        number = add_post(author, body, language, reply_to).id
         values = {"post_id": number, "created_at": utc_now()}
         upsert(db.session.connection(), sent, {"digest": digest}, values)
     return int(number)
@@ -173,24 +209,36 @@ def sweep() -> None:
 
 
 def delete_post(post: Post) -> bool:
-    """Remove a post; the caller commits.
+    """Remove a post, or a repost; the caller commits. Answers to it stay.
+
+    Before anything else is done, for one that many like is removed in pieces, each in a transaction.
 
     :return: False if somebody had removed it already.
     """
-    post_id, author_id = post.id, post.author_id
+    from microblog.models import reactions
+
+    post_id, author_id, answers, passes_on = post.id, post.author_id, post.reply_to_id, post.repost_of_id
+    reactions.clear_first(post_id)
+    while reactions.clear([post_id]):
+        pass
     if post in db.session:
         db.session.expunge(post)
     active = lock_accounts(author_id).get(author_id)
     if not db.session.execute(sa.delete(Post.__table__).where(Post.id == post_id)).rowcount:
         return False
-    _count(author_id, -1)
+    count_post(author_id, -1)
     if active:
         latest.renew(author_id)
+    if answers is not None:
+        reactions.count(answers, "replies", -1)
+    if passes_on is not None:
+        reactions.take_back_repost(author_id, passes_on)
     indexing.changed(post_id)
     return True
 
 
-def _count(author_id: int, change: int) -> None:
+def count_post(author_id: int, change: int) -> None:
+    """Somebody has written or passed on so many posts more; the caller commits."""
     users = User.__table__
     db.session.execute(
         sa.update(users)

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import mysql
 from microblog.database import db
 from microblog.elasticsearch import Elasticsearch, Unavailable
 from microblog.models import feeds, indexing, words
-from microblog.models.feeds import PUBLIC, Page, PostRow
+from microblog.models.feeds import PUBLIC, Found, Page, PostRow
 from microblog.models.hints import ByNumber, InOrder
 from microblog.models.paging import Cut, cut
 from microblog.models.post import PublicPost
@@ -51,17 +51,19 @@ def search_page(text: str, before: int | None = None, after: int | None = None) 
     if not wanted:
         return SearchPage([])
 
-    def page(find: Callable[[list[str], Cut], list[PostRow]], fallback: bool = False) -> SearchPage:
-        found = cut(lambda at: find(wanted, at), before, after, Page.SIZE)
-        return SearchPage(*found, fallback=fallback)
+    def page(find: Callable[[Cut], list[PostRow]], fallback: bool = False) -> SearchPage:
+        return SearchPage(*cut(find, before, after, Page.SIZE), fallback=fallback)
 
-    database = _find_sqlite if db.engine.dialect.name == "sqlite" else _find_mysql
+    def database(at: Cut) -> list[PostRow]:
+        return feeds.shown(lambda part: find(wanted, part), at)
+
+    find = _find_sqlite if db.engine.dialect.name == "sqlite" else _find_mysql
     engine = indexing.engine()
     if engine is None:
         return page(database)
     try:
         if indexing.is_current():
-            return page(lambda wanted, at: _find_elsewhere(engine, wanted, at))
+            return page(lambda at: _find_elsewhere(engine, wanted, at))
     except Unavailable:
         return page(database, fallback=True)
     return page(database)
@@ -100,7 +102,7 @@ def reindex() -> int:
 _FTS = sa.table("public_posts_fts", sa.column("public_posts_fts"), sa.column("rowid", sa.BigInteger))
 
 
-def _find_sqlite(wanted: list[str], at: Cut) -> list[PostRow]:
+def _find_sqlite(wanted: list[str], at: Cut) -> list[Found]:
     # In quotes, a word is a word (https://www.sqlite.org/fts5.html#fts5_strings).
     return feeds.read(_matching_sqlite(at.newer), at, match=" ".join(f'"{word}"' for word in wanted))
 
@@ -114,7 +116,7 @@ def _matching_sqlite(newer: bool) -> Any:
     return feeds.page(query.where(match, feeds.SEEN), _FTS.c.rowid, newer)
 
 
-def _find_mysql(wanted: list[str], at: Cut) -> list[PostRow]:
+def _find_mysql(wanted: list[str], at: Cut) -> list[Found]:
     # The index gives all posts that hold a word before they can be put in order: for a word in
     # every hundredth of a million posts, that takes long. But of such a word there is a page full
     # in the latest posts, which are looked through first.

@@ -6,6 +6,7 @@ come. A process that dies leaves the others to go on from there.
 """
 
 import secrets
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -15,8 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from microblog import units
 from microblog.database import TABLE_OPTIONS, db, field, upsert, utc_now
-from microblog.models import indexing, latest, sessions, words
+from microblog.models import indexing, latest, reactions, sessions, tags, words
 from microblog.models.follow import Follow, count_piece
+from microblog.models.mentions import Mention
+from microblog.models.notifications import Notification
 from microblog.models.post import Post, PublicPost
 from microblog.models.tokens import Token
 from microblog.models.user import User, lock_accounts
@@ -50,6 +53,12 @@ _POSTS: Any = Post.__table__
 _PUBLIC: Any = PublicPost.__table__
 _FOLLOWS: Any = Follow.__table__
 _USERS: Any = User.__table__
+# What there may be any number of with an account that is to be removed.
+_OTHERS: tuple[Any, ...] = (
+    Mention.__table__.c.user_id,
+    Notification.__table__.c.user_id,
+    Notification.__table__.c.actor_id,
+)
 # The condition that an account is not about to be gone: the others are nobody's any more.
 THERE = User.id.not_in(sa.select(Unfinished.user_id).where(Unfinished.task == DELETE))
 
@@ -160,12 +169,14 @@ def _go_on(user_id: int) -> bool:
     if row is None:
         return False
     posts = (
-        sa.select(_POSTS.c.id, _POSTS.c.body)
+        sa.select(_POSTS.c.id, _POSTS.c.body, _POSTS.c.reply_to_id, _POSTS.c.repost_of_id)
         .where(_POSTS.c.author_id == user_id, _POSTS.c.id > row.done_to)
         .order_by(_POSTS.c.id)
         .limit(CHUNK)
     )
     found = list(db.session.execute(posts))
+    if row.task == DELETE and found and reactions.clear([post.id for post in found]):
+        return True
     if found:
         _PIECES[row.task](found)
         indexing.changed(*(post.id for post in found))
@@ -178,7 +189,7 @@ def _go_on(user_id: int) -> bool:
         uncounted_to, left = count_piece(user_id, -1, uncounted_to, CHUNK)
         more = more or left
     if row.task == DELETE and not more:
-        more = _unfollow(user_id)
+        more = _unfollow(user_id) or reactions.leave(user_id) or _forget(user_id)
     if more:
         mine = sa.update(_UNFINISHED).where(_UNFINISHED.c.user_id == user_id)
         db.session.execute(mine.values(done_to=done_to, uncounted_to=uncounted_to))
@@ -189,17 +200,29 @@ def _go_on(user_id: int) -> bool:
 
 def _withdraw(posts: list[Any]) -> None:
     """Let nobody find these."""
-    db.session.execute(sa.delete(_PUBLIC).where(_PUBLIC.c.post_id.in_([post.id for post in posts])))
+    numbers = [post.id for post in posts]
+    db.session.execute(sa.delete(_PUBLIC).where(_PUBLIC.c.post_id.in_(numbers)))
+    tags.forget(numbers)
 
 
 def _publish(posts: list[Any]) -> None:
     """Let these be found. Some may be: of a task that another one has ended."""
     _withdraw(posts)
-    rows = [{"post_id": post.id, "words": words.stored(post.body)} for post in posts]
-    db.session.execute(sa.insert(_PUBLIC), rows)
+    # A repost has no words.
+    own = [post for post in posts if post.repost_of_id is None]
+    if own:
+        rows = [{"post_id": post.id, "words": words.stored(post.body)} for post in own]
+        db.session.execute(sa.insert(_PUBLIC), rows)
+    tags.note([(post.id, post.body) for post in own])
 
 
 def _remove(posts: list[Any]) -> None:
+    """And count them no longer with what they answer and pass on."""
+    for name, column in (("replies", "reply_to_id"), ("reposts", "repost_of_id")):
+        others = Counter(getattr(post, column) for post in posts)
+        others.pop(None, None)
+        for number in sorted(others):
+            reactions.count(number, name, -others[number])
     db.session.execute(sa.delete(_POSTS).where(_POSTS.c.id.in_([post.id for post in posts])))
 
 
@@ -214,6 +237,20 @@ def _unfollow(user_id: int) -> bool:
         these = sa.and_(_FOLLOWS.c[mine] == user_id, _FOLLOWS.c[other].in_(others))
         db.session.execute(sa.delete(_FOLLOWS).where(these))
         if len(others) == CHUNK:
+            return True
+    return False
+
+
+def _forget(user_id: int) -> bool:
+    """Likewise of where others' posts name it, and what it, and others, were to know of."""
+    for column in _OTHERS:
+        table = column.table
+        keys = list(table.primary_key)
+        found = db.session.execute(sa.select(*keys).where(column == user_id).limit(CHUNK)).all()
+        # By the first part of their key, and the account.
+        if numbers := sorted({row[0] for row in found}):
+            db.session.execute(sa.delete(table).where(keys[0].in_(numbers), column == user_id))
+        if len(found) == CHUNK:
             return True
     return False
 

@@ -29,9 +29,8 @@ _MARKS = re.compile(
     "\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff]"
 )
 # Letters and digits, and the vowel signs of Indian and neighbouring scripts, which are neither to Python.
-_WORD = re.compile(
-    r"[\w\u0900-\u0963\u0966-\u0df3\u0e31-\u0e4e\u0eb1-\u0ece\u0f18-\u0fbc\u102b-\u109d\u1780-\u17d3]+"
-)
+LETTERS = r"\w\u0900-\u0963\u0966-\u0df3\u0e31-\u0e4e\u0eb1-\u0ece\u0f18-\u0fbc\u102b-\u109d\u1780-\u17d3"
+_WORD = re.compile(f"[{LETTERS}]+")
 # Chinese, Japanese, Thai, Lao, Burmese and Khmer have no spaces; Korean writes particles onto its words.
 _NO_SPACES = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"

@@ -1,23 +1,15 @@
-"""What people write, as HTML: links and @names can be followed, all else is text."""
+"""What people write, as HTML: links, @names and #tags can be followed, all else is text."""
 
-import re
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from markupsafe import Markup, escape
 
-from microblog.models.user import USERNAME_MAX, USERNAME_MIN
+from microblog.models.markup import FOUND, tag_key
 
 # Longer addresses are shown cut short; they still lead where they lead.
 SHOWN = 40
 
-# Characters that would turn text around: an address that reads otherwise than it goes is no link.
-_BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-# Not by IGNORECASE: to Python, U+017F and U+212A are then an "s" and a "k".
-_LINK = re.compile(
-    rf"(?<![\w/])(?P<url>[hH][tT][tT][pP][sS]?://[^\s<>\"`{_BIDI}]+)"
-    rf"|(?<![\w@./-])@(?P<name>[A-Za-z0-9_]{{{USERNAME_MIN},{USERNAME_MAX}}})(?![\w@-])"
-)
 # At the end of an address these belong to the sentence around it.
 _PUNCTUATION = ".,:;!?'*_~…·»”’"
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
@@ -29,14 +21,18 @@ def linked(text: str) -> Markup:
 
     http and https addresses become links to elsewhere, which search engines are told not to
     credit; @names become links to profiles, whether such an account exists or not: that would
-    take a query each.
+    take a query each; #tags become links to the posts that have them.
     """
     parts = []
     end = 0
     link: Markup | None
-    for match in _LINK.finditer(text):
+    for match in FOUND.finditer(text):
         if match["name"]:
             link = Markup('<a href="/user/{0}">@{0}</a>').format(match["name"])
+            length = len(match[0])
+        elif match["tag"]:
+            key = tag_key(match["tag"])
+            link = Markup('<a href="/tag/{}">{}</a>').format(quote(key), match[0]) if key else None
             length = len(match[0])
         else:
             url = without_punctuation(match["url"])

@@ -5,7 +5,7 @@ import unicodedata
 from email import message_from_bytes
 from email.policy import default
 from html.parser import HTMLParser
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 from xml.etree import ElementTree
 
 import pytest
@@ -21,6 +21,7 @@ from microblog.database import db
 from microblog.detection import detect
 from microblog.mailer import Mailer
 from microblog.models import Reader, User, passwords, tokens, words
+from microblog.models.markup import tag_key
 from microblog.models.post import ID_MAX, POST_MAX, Post, add_post, clean_body
 from microblog.models.search import search_page
 from microblog.models.user import EMAIL, USERNAME, clean_about
@@ -82,7 +83,8 @@ class Parser(HTMLParser):
         target = self.link["href"]
         if target.startswith("/"):
             assert set(self.link) == {"href"}
-            assert is_name(target.removeprefix("/user/"))
+            kind, _, name = target[1:].partition("/")
+            assert is_name(name) if kind == "user" else (kind == "tag" and tag_key(unquote(name)))
         else:
             assert set(self.link) == {"href", "rel"}
             parts = urlsplit(target)
@@ -95,7 +97,7 @@ class Parser(HTMLParser):
 
     def handle_data(self, data):
         # A long address is shown cut short.
-        if self.link is None or self.link["href"].startswith("/user/"):
+        if self.link is None or self.link["href"].startswith(("/user/", "/tag/")):
             self.written += data
             return
         target = self.link["href"]

@@ -5,6 +5,7 @@ from microblog.database import db, utc_now
 from microblog.models import Page, Post, User, search
 from microblog.models.post import add_post, delete_post, find_post
 from microblog.models.search import search_page
+from microblog.models.versions import edit_post
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_what_is_gone_or_new_is_seen(susan):
     post = add_post(susan, "unicorn sighted")
     db.session.commit()
     assert found("unicorn") == ["unicorn sighted"]
-    find_post(post.id).body = "dragon sighted"
+    edit_post(susan, post, "dragon sighted")
     db.session.commit()
     assert (found("unicorn"), found("dragon")) == ([], ["dragon sighted"])
     delete_post(find_post(post.id))

@@ -50,6 +50,8 @@ LONG = f"https://example.org/{'x' * 60}"
         ("xhttps://example.org", "xhttps://example.org"),
         ('https://example.org" x="', f"{link('https://example.org', 'example.org')}&#34; x=&#34;"),
         ("https://example.org/\u202egro", f"{link('https://example.org/', 'example.org')}\u202egro"),
+        # Tags.
+        ("#Snow, (#лёд)!", '<a href="/tag/snow">#Snow</a>, (<a href="/tag/%D0%BB%D1%91%D0%B4">#лёд</a>)!'),
         # Names.
         ("@susan, @david_2!", f"{name('susan')}, {name('david_2')}!"),
         ("(@susan)", f"({name('susan')})"),
@@ -87,7 +89,7 @@ class Reader(HTMLParser):
 
 
 def test_whatever_is_written():
-    """Nothing but links comes out, each to the web or to a profile, and no text is lost."""
+    """Nothing but links comes out, each to the web, to a profile or a tag, and no text is lost."""
     choice = random.Random(1)  # noqa: S311 - the same each time
     pieces = [
         *("http://", "https://", "HtTp://", "@", "susan", "example.org", "/", "\\", "//", ":", ":80"),
@@ -103,7 +105,7 @@ def test_whatever_is_written():
         for attributes in reader.links:
             target = attributes["href"]
             if target.startswith("/"):
-                assert re.fullmatch(r"/user/\w{3,32}", target)
+                assert re.fullmatch(r"/user/\w{3,32}|/tag/[\w%.~-]+", target, re.ASCII)
                 assert set(attributes) == {"href"}
             else:
                 assert urlsplit(target).scheme in ("http", "https")
