@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, field, reading, upsert, utc_now
+from microblog.models import notifications
 from microblog.models.follow import unfollow
 from microblog.models.paging import Cut, cut
 from microblog.models.reader import Reader
@@ -100,6 +101,8 @@ def block(reader: Reader | User, other: User) -> bool:
         return False
     unfollow(reader, other)
     unfollow(other, reader)
+    notifications.forget(reader.id, other.id)
+    notifications.forget(other.id, reader.id)
     _put(reader.id, other.id, blocks=True)
     _put(other.id, reader.id, is_blocked=True)
     return True
@@ -136,6 +139,8 @@ def unmute(reader: Reader | User, other: User) -> bool:
 def _mute(reader_id: int, other_id: int, mutes: bool) -> bool:
     if not _lock(reader_id, other_id) or between(reader_id, other_id).mutes == mutes:
         return False
+    if mutes:
+        notifications.forget(reader_id, other_id)
     _put(reader_id, other_id, mutes=mutes)
     return True
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, field, reading, utc_now
+from microblog.models import notifications
 from microblog.models.paging import Cut, cut
 from microblog.models.reader import Reader
 from microblog.models.user import User, changed, lock_accounts
@@ -80,6 +81,7 @@ def follow(follower: Reader | User, followed: User) -> bool:
     if not db.session.execute(insert.values(row)).rowcount:
         return False
     _count(follower.id, followed.id, 1, active, row["created_at"])
+    notifications.notify("follow", follower.id, [followed.id])
     return True
 
 
@@ -101,6 +103,7 @@ def unfollow(follower: Reader | User, followed: Reader | User) -> bool:
     if not db.session.execute(delete.execution_options(synchronize_session=False)).rowcount:
         return False
     _count(follower.id, followed.id, -1, active, since)
+    notifications.withdraw("follow", follower.id, followed.id)
     return True
 
 

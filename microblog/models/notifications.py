@@ -1,18 +1,24 @@
 """What somebody is to know of."""
 
 from collections.abc import Collection
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, field, utc_now
-from microblog.models.barriers import Barrier
-from microblog.models.post import BigId
+from microblog.models import barriers, preferences
+from microblog.models.paging import Cut, cut
+from microblog.models.post import BigId, Post
 from microblog.models.preferences import Preferences
 from microblog.models.user import User
 
 # Each of them can be switched off.
 KINDS = ("follow", "reply", "mention", "like", "repost", "message")
+# More than so many that are unread are not counted.
+MANY = 100
 
 
 class Notification(db.Model):  # type: ignore[name-defined, misc]
@@ -78,19 +84,13 @@ def _listening(actor_id: int, user_ids: Collection[int]) -> Any:
     Looked up first, not in the INSERT itself: MySQL would lock all that it reads there, and the gaps.
     """
     users: Any = User.__table__
-    barriers: Any = Barrier.__table__
     silent: Any = Preferences.__table__
     actor = sa.select(users.c.id).where(users.c.id == actor_id, users.c.suspended_at.is_(None))
-    between = sa.select(barriers.c.author_id).where(
-        barriers.c.reader_id == users.c.id,
-        barriers.c.author_id == actor_id,
-        sa.or_(barriers.c.blocks, barriers.c.is_blocked, barriers.c.mutes),
-    )
     return (
         sa.select(users.c.id, silent.c.silent)
         .select_from(users.outerjoin(silent, silent.c.user_id == users.c.id))
         .where(users.c.id.in_(sorted(user_ids)), users.c.suspended_at.is_(None))
-        .where(actor.exists(), ~between.exists())
+        .where(actor.exists(), ~barriers.unseen(users.c.id, actor_id))
         .order_by(users.c.id)
     )
 
@@ -106,3 +106,100 @@ def withdraw(kind: str, actor_id: int, user_id: int, post_id: int = 0) -> None:
             table.c.post_id == post_id,
         )
     )
+
+
+class NotificationRow(NamedTuple):
+    """A notification to show.
+
+    :ivar name: who did it.
+    :ivar body: of the post that it is about; None: it is about none.
+    """
+
+    id: int
+    kind: str
+    post_id: int
+    created_at: datetime
+    name: str
+    body: str | None
+
+
+@dataclass(frozen=True)
+class NotificationPage:
+    """Part of somebody's notifications, newest first.
+
+    :ivar newer: the number after which the page before this one begins, if there is one.
+    :ivar older: the number before which the next page begins, if there is one.
+    """
+
+    rows: list[NotificationRow]
+    newer: int | None = None
+    older: int | None = None
+
+    SIZE = 50
+
+
+def page(user_id: int, before: int | None = None, after: int | None = None) -> NotificationPage:
+    """What somebody is to know of, less what is about a post that is gone, or of who is suspended."""
+
+    def fetch(at: Cut) -> list[NotificationRow]:
+        query = at.apply(_shown(), Notification.id)
+        return [NotificationRow._make(row) for row in db.session.execute(query, {"user": user_id})]
+
+    return NotificationPage(*cut(fetch, before, after, NotificationPage.SIZE))
+
+
+@cache
+def _shown() -> Any:
+    table, posts, actors = _NOTIFICATIONS, Post.__table__, User.__table__
+    return (
+        sa.select(
+            table.c.id, table.c.kind, table.c.post_id, table.c.created_at, actors.c.username, posts.c.body
+        )
+        .select_from(
+            table.join(actors, actors.c.id == table.c.actor_id).outerjoin(
+                posts, posts.c.id == table.c.post_id
+            )
+        )
+        .where(table.c.user_id == sa.bindparam("user"), actors.c.suspended_at.is_(None))
+        .where(sa.or_(table.c.post_id == 0, posts.c.id.is_not(None)))
+    )
+
+
+def unread(user: Any) -> Any:
+    """A part of a statement: how much somebody has not seen, up to ``MANY``; of messages, their own pages say
+    so. Whatever has happened, it looks at no more than that.
+
+    :param user: their number in that statement.
+    """
+    table, posts, actors, chosen = _NOTIFICATIONS, Post.__table__, User.__table__, Preferences.__table__
+    read_to = sa.select(chosen.c.read_to).where(chosen.c.user_id == user).scalar_subquery()
+    latest = (
+        sa.select(table.c.actor_id, table.c.post_id)
+        .where(table.c.user_id == user, table.c.id > sa.func.coalesce(read_to, 0))
+        .where(table.c.kind != "message")
+        .order_by(table.c.id.desc())
+        .limit(MANY)
+        .subquery("latest")
+    )
+    actor, about = actors.alias("actor"), posts.alias("about")
+    shown = latest.join(actor, actor.c.id == latest.c.actor_id).outerjoin(
+        about, about.c.id == latest.c.post_id
+    )
+    return (
+        sa.select(sa.func.count())
+        .select_from(shown)
+        .where(actor.c.suspended_at.is_(None))
+        .where(sa.or_(latest.c.post_id == 0, about.c.id.is_not(None)))
+        .scalar_subquery()
+    )
+
+
+def seen(user_id: int, number: int) -> None:
+    """Somebody has seen all up to this one; the caller commits."""
+    preferences.change(user_id, read_to=number)
+
+
+def forget(user_id: int, actor_id: int) -> None:
+    """Let somebody no longer see what they were told of whom they keep away; the caller commits."""
+    table = _NOTIFICATIONS
+    db.session.execute(sa.delete(table).where(table.c.user_id == user_id, table.c.actor_id == actor_id))

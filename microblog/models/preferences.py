@@ -1,8 +1,10 @@
 """What somebody has chosen, and how far they have read."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, field
+from microblog.database import TABLE_OPTIONS, db, field, upsert
 
 
 class Preferences(db.Model):  # type: ignore[name-defined, misc]
@@ -10,7 +12,6 @@ class Preferences(db.Model):  # type: ignore[name-defined, misc]
     No row: nothing is chosen, nothing read."""
 
     __tablename__ = "preferences"
-    __table_args__ = TABLE_OPTIONS
 
     user_id = field(
         sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
@@ -28,3 +29,24 @@ class Preferences(db.Model):  # type: ignore[name-defined, misc]
     hides_last_seen = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
     # On a site that is public: whether the profile is for members alone.
     members_only = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
+
+    # Who was mailed longest ago is the next.
+    __table_args__ = (sa.Index(None, by_mail, mailed_at), TABLE_OPTIONS)
+
+
+def of(user_id: int) -> Preferences:
+    """Somebody's, to be read; to change them, see :func:`change`."""
+    found: Preferences | None = db.session.get(Preferences, user_id)
+    if found is not None:
+        return found
+    table: Any = Preferences.__table__
+    defaults = {column.name: column.default.arg for column in table.columns if column.default is not None}
+    return Preferences(user_id=user_id, **defaults)
+
+
+def change(user_id: int, **values: Any) -> None:
+    """Set some of them; the caller commits."""
+    upsert(db.session.connection(), Preferences.__table__, {"user_id": user_id}, values)
+    known = db.session.identity_map.get(db.session.identity_key(Preferences, user_id))
+    if known is not None:
+        db.session.expire(known)

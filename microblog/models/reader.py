@@ -19,6 +19,8 @@ class Reader(sessions.LoggedIn):
     :ivar locale: the interface's language, if one is set.
     :ivar has_barriers: whether there may be people whom they do not see, or who do not see them.
     :ivar last_seen: in UTC, without a zone.
+    :ivar news: notifications that they have not seen.
+    :ivar letters: conversations with messages that they have not read.
     :ivar secret: of the log-in.
     """
 
@@ -30,6 +32,8 @@ class Reader(sessions.LoggedIn):
     has_barriers: bool
     last_seen: datetime | None
     following_count: int
+    news: int
+    letters: int
     secret: str
 
     @property
@@ -52,14 +56,17 @@ class Reader(sessions.LoggedIn):
 @cache
 def _by_session() -> Any:
     """Asked by every page: made once, so that SQLAlchemy knows it again without looking."""
+    from microblog.models import messages, notifications
+
     users, log_ins = User.__table__, sessions.Session.__table__
     columns = (
         *(users.c.username, users.c.locale, users.c.is_admin, users.c.is_moderator, users.c.has_barriers),
         *(users.c.last_seen, users.c.following_count),
     )
+    number: Any = sa.bindparam("number")
     return (
-        sa.select(users.c.id, *columns)
+        sa.select(users.c.id, *columns, notifications.unread(number), messages.unread(number))
         .select_from(sa.join(log_ins, users, log_ins.c.user_id == users.c.id))
         .where(log_ins.c.digest == sa.bindparam("digest"), log_ins.c.expires_at > sa.bindparam("now"))
-        .where(users.c.id == sa.bindparam("number"), users.c.suspended_at.is_(None))
+        .where(users.c.id == number, users.c.suspended_at.is_(None))
     )

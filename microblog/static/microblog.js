@@ -152,6 +152,30 @@ async function passkey(event) {
   }
 }
 
+// How much is unread, asked for once a minute while the page is seen. What it shows is what it asks about.
+const numbers = document.querySelectorAll(".top-number");
+let asked = Date.now();
+
+async function askUnread() {
+  // A timer may come a little early.
+  if (document.hidden || Date.now() - asked < MINUTE * 900) return;
+  asked = Date.now();
+  const shown = [...numbers].map((number) => number.textContent).join("-");
+  try {
+    const answer = await fetch(document.querySelector(".top-icons").dataset.unread, {
+      headers: { "If-None-Match": `"${shown}"` },
+      redirect: "error",
+    });
+    if (answer.status !== 200) return;
+    const unread = await answer.json();
+    numbers.forEach((number, place) => {
+      number.textContent = unread[place];
+    });
+  } catch {
+    // Logged out meanwhile, or no network: the next page, or the next minute, shows it.
+  }
+}
+
 // One menu is open at a time; Escape, and a click elsewhere, close it.
 function closeMenus(except) {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
@@ -175,3 +199,7 @@ for (const form of document.querySelectorAll("form.passkey")) {
 }
 showTimes();
 setInterval(showTimes, MINUTE * 1000);
+if (numbers.length) {
+  setInterval(askUnread, MINUTE * 1000);
+  document.addEventListener("visibilitychange", askUnread);
+}

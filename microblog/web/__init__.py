@@ -36,6 +36,7 @@ from microblog.web import (
     metrics,
     moderation,
     navigation,
+    notifications,
     people,
     posts,
     search,
@@ -192,6 +193,7 @@ def build_app(config: Config) -> Flask:
     machine.init_app(app)
     app.register_blueprint(posts.blueprint)
     app.register_blueprint(people.blueprint)
+    app.register_blueprint(notifications.blueprint)
     app.register_blueprint(search.blueprint)
     app.register_blueprint(moderation.blueprint)
     error_pages.init_app(app)

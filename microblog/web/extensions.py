@@ -33,7 +33,9 @@ def ask_to_log_in() -> ResponseReturnValue:
 def load_user(text: str) -> Reader | None:
     user = Reader.from_id(text)
     if user is not None:
-        last_seen.note(user)
+        # A page that lies open asks by itself: nobody need be there.
+        if request.endpoint != "notifications.unread":
+            last_seen.note(user)
         if user.locale:
             i18n.use(user.locale)
     return user

@@ -14,7 +14,7 @@ from microblog.i18n import language
 from microblog.models.feeds import Page
 from microblog.web.cards import cards
 from microblog.web.jinja import csrf_token, notices, pager
-from microblog.web.navigation import unfilled, who
+from microblog.web.navigation import numbers, unfilled, who
 from microblog.web.site_looks import site_name
 
 _KEY = "microblog.feed_pages"
@@ -38,7 +38,7 @@ def feed_page(
     :param seldom: what is nothing on most pages. The template may ask for it; where it is something, the page
         is made afresh.
     """
-    shown = {"name": current_user.username, "token": csrf_token(), **(parts or {})}
+    shown = {"name": current_user.username, "token": csrf_token(), **numbers(), **(parts or {})}
     shown["feed"] = Markup('<div class="feed">\n') + cards(page.posts) + Markup("\n</div>\n")
     shown["feed"] = (shown["feed"] if page.posts else Markup("")) + pager(page, path)
     if not page.posts or any(seldom.values()):

@@ -1,17 +1,20 @@
-"""The bar at the top of each page. But for a name and a token it is the same for all who read a language:
-each process keeps it."""
+"""The bar at the top of each page. But for a name, a token and two numbers it is the same for all who read a
+language: each process keeps it."""
 
 from functools import lru_cache
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app, g, request
 from flask_login import current_user
 from markupsafe import Markup
 
 from microblog.i18n import language
+from microblog.models.notifications import MANY
 from microblog.web.jinja import csrf_token
 
 # Stand for what differs from one reader to the next.
 _NAME, _TOKEN = "\0name\0", "\0token\0"
+# Numbers of what is unread: of notifications, and of conversations.
+_NUMBERS = ("news", "letters")
 
 
 def init_app(app: Flask) -> None:
@@ -23,12 +26,26 @@ def navigation() -> Markup:
     if not current_user.is_authenticated:
         return Markup(_kept(language(), request.endpoint, "visitor"))  # noqa: S704 - made by a template
     text = _kept(language(), request.endpoint, who())
-    # Both are of plain letters.
+    # All are of plain letters.
+    for name, number in numbers().items():
+        text = text.replace(f"\0{name}\0", number)
     return Markup(text.replace(_NAME, current_user.username).replace(_TOKEN, csrf_token()))  # noqa: S704
 
 
+def numbers() -> dict[str, str]:
+    """How much this reader has not read, as the bar shows it: nothing where there is none."""
+    read = g.get("read", ())
+    found = {name: 0 if name in read else getattr(current_user, name) for name in _NUMBERS}
+    return {name: f"{MANY - 1}+" if n >= MANY else str(n or "") for name, n in found.items()}
+
+
+def seen(name: str) -> None:
+    """This very page shows the last of what was not read."""
+    g.read = (*g.get("read", ()), name)
+
+
 def unfilled() -> Markup:
-    """Likewise, with NUL characters around ``name`` and ``token`` where these go."""
+    """Likewise, with NUL characters around ``name``, ``token`` and the names of numbers where these go."""
     return Markup(_kept(language(), request.endpoint, who()))  # noqa: S704 - made by a template
 
 
@@ -42,4 +59,5 @@ def who() -> str:
 @lru_cache(maxsize=512)
 def _kept(_language: str, endpoint: str | None, who: str) -> str:
     template = current_app.jinja_env.get_template("navigation.html")
-    return template.render(here=endpoint, who=who, name=_NAME, token=_TOKEN)
+    marks = {name: f"\0{name}\0" for name in _NUMBERS}
+    return template.render(here=endpoint, who=who, name=_NAME, token=_TOKEN, **marks)

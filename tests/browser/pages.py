@@ -14,9 +14,11 @@ FOR_MEMBERS = [
         "/user/david",
     ),
     *("/user/susan/followers", "/user/susan/following", "/user/david/followers", "/nowhere"),
+    *("/notifications"),
     *(
         "/settings",
         "/settings/email",
+        "/settings/notifications",
         "/settings/password",
         "/settings/sessions",
         "/settings/second-factor",

@@ -214,6 +214,8 @@ def upgrade() -> None:
             sa.PrimaryKeyConstraint("user_id", name=op.f("pk_preferences")),
             **TABLE_OPTIONS,
         )
+    if missing.index("preferences", "ix_preferences_by_mail_mailed_at"):
+        op.create_index(op.f("ix_preferences_by_mail_mailed_at"), "preferences", ["by_mail", "mailed_at"])
     if missing.table("reports"):
         op.create_table(
             "reports",
@@ -290,6 +292,10 @@ def upgrade() -> None:
     if missing.index("conversation_sides", "ix_conversation_sides_user_id_last_id"):
         op.create_index(
             op.f("ix_conversation_sides_user_id_last_id"), "conversation_sides", ["user_id", "last_id"]
+        )
+    if missing.index("conversation_sides", "ix_conversation_sides_user_id_unread"):
+        op.create_index(
+            op.f("ix_conversation_sides_user_id_unread"), "conversation_sides", ["user_id", "unread"]
         )
     if missing.table("likes"):
         op.create_table(
