@@ -190,13 +190,17 @@ def find_profile(name: str, follower_id: int) -> Any:
 @cache
 def _profile() -> Any:
     """Asked by every profile: made once, so that SQLAlchemy knows it again without looking."""
-    users, follows = User.__table__, Follow.__table__
+    from microblog.models.preferences import Preferences
+
+    users, follows, chosen = User.__table__, Follow.__table__, Preferences.__table__
     theirs = sa.and_(follows.c.followed_id == users.c.id, follows.c.follower_id == sa.bindparam("follower"))
-    says = (users.c.about, users.c.created_at, users.c.last_seen, users.c.suspended_at)
+    seen = sa.case((chosen.c.hides_last_seen.is_(True), None), else_=users.c.last_seen).label("last_seen")
+    says = (users.c.about, users.c.created_at, seen, users.c.suspended_at)
     counts = (users.c.posts_count, users.c.followers_count, users.c.following_count)
     is_followed = follows.c.followed_id.is_not(None).label("is_followed")
     query = sa.select(users.c.id, users.c.username, *says, *counts, is_followed)
-    return query.select_from(users.outerjoin(follows, theirs)).where(users.c.name_key == sa.bindparam("key"))
+    there = users.outerjoin(follows, theirs).outerjoin(chosen, chosen.c.user_id == users.c.id)
+    return query.select_from(there).where(users.c.name_key == sa.bindparam("key"))
 
 
 def followers_page(

@@ -176,6 +176,80 @@ async function askUnread() {
   }
 }
 
+// Who somebody is, beside their name: while it is pointed at or has the focus; on a screen that is touched, at a
+// touch of their picture. Without an answer there is nothing to show, and the link leads to the profile.
+const cards = new Map();
+let card = null;
+let waiting = 0;
+
+function closeCard() {
+  clearTimeout(waiting);
+  card?.remove();
+  card = null;
+}
+
+async function openCard(link) {
+  const path = new URL(link.href).pathname;
+  const here = encodeURIComponent(location.pathname + location.search);
+  if (!cards.has(path)) {
+    cards.set(path, fetch(`${path}/card?next=${here}`, { redirect: "error" }).then((answer) => (answer.ok ? answer.text() : "")));
+  }
+  const text = await cards.get(path).catch(() => "");
+  if (!text) {
+    cards.delete(path);
+    return;
+  }
+  if (!link.isConnected || !(link.matches(":hover, :focus") || link.dataset.touched)) return;
+  closeCard();
+  card = document.createElement("div");
+  card.className = "person-card";
+  card.setAttribute("role", "group");
+  card.setAttribute("aria-label", path.split("/").pop());
+  // A part of a page of this site's own, whose texts are escaped.
+  card.innerHTML = text;
+  link.after(card);
+  const [at, base] = [link, card.offsetParent].map((place) => place.getBoundingClientRect());
+  const room = document.documentElement.clientWidth - card.offsetWidth - 8;
+  card.style.left = `${Math.max(8, Math.min(at.left, room)) - base.left}px`;
+  card.style.top = `${at.bottom + 4 - base.top}px`;
+}
+
+function personOf(target) {
+  const link = target.closest?.('.post a[href^="/user/"]');
+  return link && /^\/user\/\w+$/.test(new URL(link.href).pathname) && !link.closest(".person-card") ? link : null;
+}
+
+function pointAt(event) {
+  const link = personOf(event.target);
+  if (link && event.pointerType !== "touch") {
+    clearTimeout(waiting);
+    waiting = setTimeout(openCard, 400, link);
+  } else if (!event.target.closest?.(".person-card")) {
+    clearTimeout(waiting);
+    if (card && !card.contains(document.activeElement)) waiting = setTimeout(closeCard, 300);
+  } else {
+    clearTimeout(waiting);
+  }
+}
+
+document.addEventListener("pointerover", pointAt);
+document.addEventListener("focusin", (event) => {
+  const link = personOf(event.target);
+  if (link && link.matches(":focus-visible")) openCard(link);
+  else if (card && !card.contains(event.target)) closeCard();
+});
+document.addEventListener("click", (event) => {
+  const link = personOf(event.target);
+  const touched = event.pointerType === "touch" && link?.querySelector(".avatar");
+  if (touched && !link.dataset.touched) {
+    event.preventDefault();
+    link.dataset.touched = "yes";
+    openCard(link);
+  } else if (card && !card.contains(event.target)) {
+    closeCard();
+  }
+});
+
 // One menu is open at a time; Escape, and a click elsewhere, close it.
 function closeMenus(except) {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
@@ -186,6 +260,7 @@ function closeMenus(except) {
 document.addEventListener("click", (event) => closeMenus(event.target.closest("details.menu")));
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
+  closeCard();
   const open = document.activeElement.closest("details.menu[open]");
   closeMenus();
   open?.querySelector("summary").focus();

@@ -33,6 +33,7 @@ from microblog.web import (
     last_seen,
     letters,
     machine,
+    manifest,
     metrics,
     moderation,
     navigation,
@@ -196,6 +197,7 @@ def build_app(config: Config) -> Flask:
     app.register_blueprint(notifications.blueprint)
     app.register_blueprint(search.blueprint)
     app.register_blueprint(moderation.blueprint)
+    app.register_blueprint(manifest.blueprint)
     error_pages.init_app(app)
     app.cli.add_command(user.group)
     app.cli.add_command(search_command.group)

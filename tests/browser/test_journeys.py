@@ -305,3 +305,44 @@ def test_a_translation_after_the_session_has_ended(site, visit):
     page.context.clear_cookies()
     page.click(".translate button")
     expect(page.locator("main")).to_contain_text("Please log in")
+
+
+def test_who_somebody_is(site, visit):
+    """Beside the name: for a pointer, for the keyboard, for a finger; from there they are followed."""
+    site.user("susan")
+    site.user("david", "I write about <b>bread</b>")
+    site.post("david", "Hello from David")
+    page = visit("susan", has_touch=True)
+    page.goto("/explore")
+    card = page.locator(".person-card")
+    page.hover(".post-author >> text=david")
+    expect(card).to_contain_text("I write about <b>bread</b>")
+    page.mouse.move(1, 1)
+    expect(card).to_have_count(0)
+    page.locator(".top-search input").focus()
+    while not page.evaluate("document.activeElement.matches('.post-author')"):
+        page.keyboard.press("Tab")
+    expect(card).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(card).to_have_count(0)
+    page.locator(".post a:has(.avatar)").first.tap()
+    expect(card).to_be_visible()
+    expect(page).to_have_url(re.compile("/explore$"))
+    card.locator("form[action='/user/david/follow'] button").click()
+    expect(page).to_have_url(re.compile("/explore$"))
+    expect(page.locator(".notice")).to_have_text("You follow david now.")
+
+
+def test_the_home_screen(site, visit):
+    site.user("susan")
+    page = visit("susan")
+    page.goto("/")
+    said = page.evaluate("fetch('/manifest.webmanifest').then((answer) => answer.json())")
+    assert said["start_url"] == "/" and said["display"] == "standalone"
+    for icon in said["icons"]:
+        sizes = page.evaluate(
+            "(src) => createImageBitmap && fetch(src).then((answer) => answer.blob())"
+            ".then(createImageBitmap).then((image) => `${image.width}x${image.height}`)",
+            icon["src"],
+        )
+        assert sizes == icon["sizes"]

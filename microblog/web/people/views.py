@@ -40,6 +40,15 @@ def profile(username: str) -> ResponseReturnValue:
     )
 
 
+@blueprint.get("/user/<username>/card")
+@login_required
+def card(username: str) -> ResponseReturnValue:
+    """Who it is, in a few lines, for the script that shows it beside a name: a part of a page."""
+    user = visible(find_profile(username, current_user.id) if is_name(username) else None)
+    back = safe_path(request.args.get("next")) or ""
+    return render_template("people/card.html", user=user, between=_between(user.id), back=back)
+
+
 @blueprint.get("/user/<username>/followers")
 @login_required
 def followers(username: str) -> ResponseReturnValue:
@@ -70,7 +79,7 @@ def follow(username: str) -> ResponseReturnValue:
     elif start_following(current_user, user):
         db.session.commit()
         flash(_("You follow %(name)s now.", name=user.username))
-    return redirect(url_for("people.profile", username=user.username))
+    return _back(user)
 
 
 @blueprint.post("/user/<username>/unfollow")
@@ -87,7 +96,12 @@ def unfollow(username: str) -> ResponseReturnValue:
         flash(_("You no longer follow %(name)s.", name=user.username))
     if not user.is_active and not current_user.moderates:
         return redirect(url_for("posts.home"))
-    return redirect(url_for("people.profile", username=user.username))
+    return _back(user)
+
+
+def _back(user: User) -> ResponseReturnValue:
+    """To the page with the button; if it does not say which, to whom it was about."""
+    return redirect(safe_path(request.form.get("next")) or url_for("people.profile", username=user.username))
 
 
 # What keeps somebody away, or no longer; and what is said of it. They themselves are not told.
@@ -109,7 +123,7 @@ def keep_away(username: str, what: str) -> ResponseReturnValue:
     if act(current_user, user):
         db.session.commit()
         flash(str(message) % {"name": user.username})
-    return redirect(safe_path(request.form.get("next")) or url_for("people.profile", username=user.username))
+    return _back(user)
 
 
 @blueprint.get("/settings/people")
