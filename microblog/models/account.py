@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from microblog.database import db, utc_now
-from microblog.models import passkeys, second_factor, sessions, unfinished
+from microblog.models import applications, passkeys, second_factor, sessions, unfinished
 from microblog.models.follow import Follow
 from microblog.models.paging import pieces
 from microblog.models.post import Post
@@ -148,6 +148,19 @@ def export_account(user: User) -> Iterator[tuple[str, Any]]:
                 "until": _time(session.expires_at),
             }
             for session in sessions.of(user.id)
+        ],
+    )
+    yield (
+        "programs",
+        [
+            {
+                "name": token.name,
+                "may": token.scopes.split(),
+                "since": _time(token.created_at),
+                "last_used": _time(token.last_used_at),
+                "until": _time(token.expires_at),
+            }
+            for token in applications.of(user.id)
         ],
     )
     factor = second_factor.of(user.id)

@@ -111,6 +111,21 @@ def profile_page(author_id: int, before: int | None = None, after: int | None = 
     return feed(lambda at: read(_by(at.newer), at, author=author_id), before, after)
 
 
+# Likewise, next to a cut of any size: for programs.
+
+
+def at_home(user: Reader | User) -> Callable[[Cut], list[PostRow]]:
+    return lambda at: _home(user.id, user.following_count, at)
+
+
+def everybodys(at: Cut) -> list[PostRow]:
+    return read(_everybody(at.newer), at)
+
+
+def written_by(author_id: int) -> Callable[[Cut], list[PostRow]]:
+    return lambda at: read(_by(at.newer), at, author=author_id)
+
+
 def posts(ids: list[int], newer: bool = False) -> list[PostRow]:
     """The posts with these ids that are to be seen, in the order of their ids."""
     return _texts(read(_numbered(newer), Cut(None, newer, len(ids)), ids=ids)) if ids else []

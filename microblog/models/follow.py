@@ -1,5 +1,6 @@
 """Who follows whom."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -44,6 +45,10 @@ class Person(NamedTuple):
     id: int
     username: str
     about: str
+
+    @property
+    def user_id(self) -> int:
+        return self.id % _IDS
 
 
 @dataclass(frozen=True)
@@ -210,17 +215,27 @@ def followers_page(
 
     :param unseen: makes the condition that somebody, by a column, is not to be seen by who reads.
     """
-    return _page(Follow.follower_id, Follow.followed_id == user.id, before, after, unseen)
+    return PeoplePage(*cut(followers_of(user.id, unseen), before, after, PeoplePage.SIZE))
 
 
 def following_page(
     user: User, before: int | None = None, after: int | None = None, unseen: Any = None
 ) -> PeoplePage:
     """Whom this account follows; likewise."""
-    return _page(Follow.followed_id, Follow.follower_id == user.id, before, after, unseen)
+    return PeoplePage(*cut(followed_by(user.id, unseen), before, after, PeoplePage.SIZE))
 
 
-def _page(listed: Any, condition: Any, before: int | None, after: int | None, unseen: Any) -> PeoplePage:
+def followers_of(user_id: int, unseen: Any = None) -> Callable[[Cut], list[Person]]:
+    """Who follows this account, next to a cut."""
+    return _people(Follow.follower_id, Follow.followed_id == user_id, unseen)
+
+
+def followed_by(user_id: int, unseen: Any = None) -> Callable[[Cut], list[Person]]:
+    """Whom this account follows, likewise."""
+    return _people(Follow.followed_id, Follow.follower_id == user_id, unseen)
+
+
+def _people(listed: Any, condition: Any, unseen: Any) -> Callable[[Cut], list[Person]]:
     query = (
         sa.select(User.id, User.username, User.about, Follow.created_at)
         .join(Follow, listed == User.id)
@@ -233,7 +248,7 @@ def _page(listed: Any, condition: Any, before: int | None, after: int | None, un
         rows = db.session.execute(_next_to(query, listed, at))
         return [Person(_place(row.created_at, row.id), row.username, row.about) for row in rows]
 
-    return PeoplePage(*cut(fetch, before, after, PeoplePage.SIZE))
+    return fetch
 
 
 def _next_to(query: Any, listed: Any, at: Cut) -> Any:

@@ -53,19 +53,26 @@ class Reader(sessions.LoggedIn):
         return Reader(*row, secret) if row else None
 
 
+def columns(news: Any = None, letters: Any = None) -> tuple[Any, ...]:
+    """What is read of an account: a reader's fields, less the secret.
+
+    :param news: parts of the statement that tell how much is unread; None where nobody is to be told.
+    """
+    users, nothing = User.__table__, sa.literal(0, sa.Integer)
+    says = (users.c.username, users.c.locale, users.c.is_admin, users.c.is_moderator, users.c.has_barriers)
+    unread = (nothing if news is None else news, nothing if letters is None else letters)
+    return users.c.id, *says, users.c.last_seen, users.c.following_count, *unread
+
+
 @cache
 def _by_session() -> Any:
     """Asked by every page: made once, so that SQLAlchemy knows it again without looking."""
     from microblog.models import messages, notifications
 
     users, log_ins = User.__table__, sessions.Session.__table__
-    columns = (
-        *(users.c.username, users.c.locale, users.c.is_admin, users.c.is_moderator, users.c.has_barriers),
-        *(users.c.last_seen, users.c.following_count),
-    )
     number: Any = sa.bindparam("number")
     return (
-        sa.select(users.c.id, *columns, notifications.unread(number), messages.unread(number))
+        sa.select(*columns(notifications.unread(number), messages.unread(number)))
         .select_from(sa.join(log_ins, users, log_ins.c.user_id == users.c.id))
         .where(log_ins.c.digest == sa.bindparam("digest"), log_ins.c.expires_at > sa.bindparam("now"))
         .where(users.c.id == number, users.c.suspended_at.is_(None))

@@ -112,9 +112,17 @@ def _count(key: Key) -> int:
         row = connection.execute(
             sa.select(Attempts.made, Attempts.expires_at).where(Attempts.digest == key.digest)
         ).one()
+    g.setdefault("limits", []).append((key.limit.most, row.made, row.expires_at))
     if row.made <= key.limit.most:
         return 0
     return max(1, int((row.expires_at - now).total_seconds()))
+
+
+def closest() -> tuple[int, int, datetime] | None:
+    """Of the limits that this request has counted for, the one that is next to be reached: how many may be
+    made, how many are left, and until when."""
+    seen = [(most, max(0, most - made), until) for most, made, until in g.get("limits", ())]
+    return min(seen, key=lambda limit: limit[1]) if seen else None
 
 
 def _upsert(dialect: str, key: Key, now: datetime) -> Any:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from microblog import units
 from microblog.database import TABLE_OPTIONS, db, field, upsert, utc_now
-from microblog.models import indexing, latest, reactions, sessions, tags, words
+from microblog.models import applications, indexing, latest, reactions, sessions, tags, words
 from microblog.models.follow import Follow, count_piece
 from microblog.models.mentions import Mention
 from microblog.models.notifications import Notification
@@ -91,6 +91,7 @@ def delete(user_id: int) -> None:
         return
     latest.forget(user_id)
     sessions.end(user_id)
+    applications.revoke(user_id)
     db.session.execute(sa.delete(Token.__table__).where(Token.user_id == user_id))
     # If there is much to remove: nobody, with a name that is free to others.
     name = f"gone_{secrets.token_hex(8)}"

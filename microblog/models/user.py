@@ -100,9 +100,12 @@ class User(sessions.LoggedIn, db.Model):  # type: ignore[name-defined, misc]
         return self.suspended_at is None
 
     def set_password(self, password: str) -> None:
-        """All log-ins with the old one end."""
+        """All log-ins with the old one end, and what was let in by who knew it: programs, too."""
+        from microblog.models import applications
+
         if self.id is not None:
             sessions.end(self.id)
+            applications.revoke(self.id)
         self.password_hash = passwords.hash_password(password)
 
     def start_session(self, agent: str, remembered: bool) -> None:

@@ -20,6 +20,7 @@ from microblog.translator import Translator
 from microblog.web import (
     account,
     admin,
+    api,
     auth,
     cards,
     certificate,
@@ -164,6 +165,7 @@ def build_app(config: Config) -> Flask:
     last_seen.init_app(app)
     housekeeping.init_app(app)
     security.init_app(app, config)
+    api.init_app(app)
     hosts.init_app(app, config)
     site_looks.init_app(app, config)
     first_run.init_app(app, config)
@@ -172,6 +174,7 @@ def build_app(config: Config) -> Flask:
     # database included; as a global, current_user asks only where it is used.
     login.init_app(app, add_context_processor=False)
     csrf.init_app(app)
+    csrf.exempt(api.blueprint)
     i18n.init_app(app, chosen_language, site_looks.site_language)
     jinja.init_app(app)
     navigation.init_app(app)
@@ -192,6 +195,7 @@ def build_app(config: Config) -> Flask:
     app.register_blueprint(admin.blueprint)
     app.register_blueprint(machine.blueprint)
     machine.init_app(app)
+    app.register_blueprint(api.blueprint)
     app.register_blueprint(posts.blueprint)
     app.register_blueprint(people.blueprint)
     app.register_blueprint(notifications.blueprint)

@@ -14,6 +14,8 @@ from microblog import i18n, units
 from microblog.database import db, is_busy, is_lost
 from microblog.i18n import _l, _n
 from microblog.web import error_mail, lapsed
+from microblog.web.api import errors
+from microblog.web.api.errors import Refused
 from microblog.web.hosts import UnknownHost
 
 # What visitors read; without an entry, that of 400 or 500: the standard's own words are English.
@@ -29,6 +31,13 @@ MESSAGES = {
         _l("It is our fault, and has been noted. Please try again in a moment."),
     ),
     503: (_l("Not now"), _l("The site is busy or being looked after. Please try again in a moment.")),
+}
+# What programs read instead, where the above is about pages.
+WORDS = {
+    400: _l("The request could not be understood."),
+    403: _l("This is not yours to see or to change."),
+    404: _l("Record not found"),
+    405: _l("This address has no such method."),
 }
 PERHAPS_MESSAGE = (
     _l("Not now"),
@@ -46,6 +55,7 @@ HOST_MESSAGE = (
 
 def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(Refused, refused)
     app.register_error_handler(CSRFError, csrf_error)
     app.register_error_handler(UnknownHost, unknown_host)
     app.register_error_handler(TooManyRequests, too_many_requests)
@@ -59,8 +69,16 @@ def http_error(error: HTTPException) -> ResponseReturnValue:
         return error
     # The standard's answer, for its headers: a 405 says what is allowed.
     response = cast(Response, error.get_response())
-    response.set_data(page(code, *MESSAGES.get(code, MESSAGES[400 if code < 500 else 500])))
+    title, text = MESSAGES.get(code, MESSAGES[400 if code < 500 else 500])
+    if errors.is_program():
+        return errors.answer(code, WORDS.get(code, text), headers=response.headers)
+    response.set_data(page(code, title, text))
     return response
+
+
+def refused(error: Refused) -> ResponseReturnValue:
+    """What only programs are told."""
+    return errors.answer(error.code or 400, error.text, error.name_, error.headers)
 
 
 def csrf_error(_error: CSRFError) -> ResponseReturnValue:
@@ -71,6 +89,8 @@ def csrf_error(_error: CSRFError) -> ResponseReturnValue:
 
 
 def unknown_host(_error: UnknownHost) -> ResponseReturnValue:
+    if errors.is_program():
+        return errors.answer(400, HOST_MESSAGE[1])
     return page(400, *HOST_MESSAGE), 400
 
 
@@ -85,6 +105,8 @@ def too_many_requests(error: TooManyRequests) -> ResponseReturnValue:
         text = _n(
             "Please wait %(num)s minute and try again.", "Please wait %(num)s minutes and try again.", minutes
         )
+    if errors.is_program():
+        return errors.answer(429, text, headers=response.headers)
     response.set_data(page(429, title, text))
     return response
 
@@ -100,10 +122,19 @@ def server_error(error: InternalServerError) -> ResponseReturnValue:
         lapsed.keep_text()
         if is_lost(passing):
             error_mail.report(passing)
-        return page(503, *(PERHAPS_MESSAGE if perhaps else MESSAGES[503])), 503, {"Retry-After": "10"}
+        return _error(503, *(PERHAPS_MESSAGE if perhaps else MESSAGES[503]), {"Retry-After": "10"})
     if original is not None:
         error_mail.report(original)
-    return page(500, *MESSAGES[500]), 500
+    return _error(500, *MESSAGES[500])
+
+
+def _error(
+    code: int, title: object, text: object, headers: dict[str, str] | None = None
+) -> ResponseReturnValue:
+    if errors.is_program():
+        i18n.language(lookup=False)
+        return errors.answer(code, text, headers=headers or {})
+    return page(code, title, text), code, headers or {}
 
 
 def _is_safe_twice() -> bool:

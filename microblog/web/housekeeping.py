@@ -7,7 +7,17 @@ from flask import Flask, Response, after_this_request, current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from microblog import units
-from microblog.models import invitations, latest, post, reactions, sessions, throttle, tokens, unfinished
+from microblog.models import (
+    applications,
+    invitations,
+    latest,
+    post,
+    reactions,
+    sessions,
+    throttle,
+    tokens,
+    unfinished,
+)
 
 # Seconds from one time to the next, in each process.
 EVERY = 600.0
@@ -48,7 +58,17 @@ def end_what_began() -> None:
 def clean(app: Flask) -> None:
     """Remove attempts, log-ins, links and tokens of forms that are over, and end what others have begun."""
     with app.app_context():
-        for part in (throttle, sessions, tokens, invitations, post, reactions, latest, unfinished):
+        for part in (
+            throttle,
+            sessions,
+            tokens,
+            applications,
+            invitations,
+            post,
+            reactions,
+            latest,
+            unfinished,
+        ):
             try:
                 units.run(part.sweep, twice=True)
             except SQLAlchemyError as error:

@@ -40,6 +40,11 @@ NEW_EMAIL = Limit("new address", 10, 60 * 60)
 POST = Limit("posts, account", 100, 60 * 60)
 FOLLOW = Limit("follows, account", 200, 60 * 60)
 REPORT = Limit("reports, account", 30, 60 * 60)
+# Programs that register themselves: they give their answer to nobody, so anybody may. And what they fetch.
+PROGRAMS = Limit("programs, address", 60, 60 * 60)
+PROGRAMS_ALL = Limit("programs, site", 3000, 24 * 60 * 60)
+CODES = Limit("tokens for codes, address", 300, 60 * 60)
+TOKENS = Limit("tokens, account", 30, 60 * 60)
 # Each may cost the site's owner money.
 TRANSLATION = Limit("translations, account", 60, 60 * 60)
 TRANSLATIONS = Limit("translations, site", 3000, 24 * 60 * 60)

@@ -22,6 +22,7 @@ FOR_MEMBERS = [
         "/settings/password",
         "/settings/sessions",
         "/settings/second-factor",
+        "/settings/programs",
         "/settings/delete",
         "/settings/people",
         "/user/david/report",

@@ -369,7 +369,8 @@ ATTACKS = (
 
 def test_what_the_applications_user_cannot_do(machine: Machine) -> None:
     before = machine.run("cat", AUDIT)
-    machine.run("sh", "-c", "umask 077; mkdir -p /etc/microblog/elsewhere; touch /etc/microblog/elsewhere/key")
+    keys = "/etc/microblog/elsewhere"
+    machine.run("sh", "-c", f"umask 077; mkdir -p {keys}; touch {keys}/key")
     for attack in ATTACKS:
         machine.run("runuser", "-u", "microblog", "--", "sh", "-c", attack, check=False)
         assert machine.code != 0, attack

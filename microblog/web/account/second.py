@@ -6,7 +6,7 @@ from flask_login import login_required
 
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import second_factor, sessions
+from microblog.models import applications, second_factor, sessions
 from microblog.web import letters, limits
 from microblog.web.account.forms import NewCodesForm, SecondFactorForm, TurnOffForm
 from microblog.web.account.views import blueprint
@@ -36,6 +36,7 @@ def second() -> ResponseReturnValue:
             codes = second_factor.turn_on(user, seed, step)
             # Who has logged in with the password alone does so again.
             sessions.end(user.id)
+            applications.revoke(user.id)
             # Commits it all: nobody is left with codes that were never shown. The seed goes with the session.
             start_session(user, remember=is_remembered())
             letters.tell_change(user, user.email, "second")

@@ -68,36 +68,54 @@ def _register(invitation: Any = None, *, waits: bool = False) -> ResponseReturnV
     if form.is_submitted():
         limits.check(limits.visitor(limits.REGISTRATION))
     if form.validate_on_submit():
-        user = User(form.username.data, form.email.data, form.password.data)
-        user.email_confirmed = letters.mailer() is None
-        if waits:
-            keep_waiting(user)
         try:
-            if invitation is not None and not invitations.use(invitation):
-                db.session.rollback()
-                return _not_invited()
-            release_email(user.email)
-            db.session.add(user)
-            db.session.flush()
+            user = make_account(form, invitation, waits)
+        except NotInvited:
+            return _not_invited()
+        if user is not None:
             if waits:
                 db.session.commit()
-            else:
-                start_session(user, remember=False)
-        except IntegrityError:
-            # Somebody took the name since it was checked: the form sees it now.
-            db.session.rollback()
-            if form.validate():
-                raise
-        else:
-            if waits:
                 flash(_("Your account is made. The site's owner has to let you in; then you can log in."))
                 return redirect(url_for("auth.login"))
+            start_session(user, remember=False)
             if not user.email_confirmed:
                 letters.ask_for_proof(user, user.email)
                 flash(_("A link is on its way to %(email)s. Open it within ten minutes.", email=user.email))
             flash(_("Welcome! Write your first post."))
             return limits.know_device(make_response(redirect(url_for("posts.home"))), user)
     return render_template("auth/register.html", form=form)
+
+
+class NotInvited(Exception):
+    """The invitation is no longer good."""
+
+
+def make_account(form: RegistrationForm, invitation: Any, waits: bool) -> User | None:
+    """A new account; the caller commits.
+
+    :param form: a valid one.
+    :param invitation: that is used for it; None: it needs none.
+    :param waits: whether an administrator has yet to let it in.
+    :return: None if somebody has taken the name, or the address, since the form was checked: it says so now.
+    :raises NotInvited: others were faster.
+    """
+    user = User(form.username.data, form.email.data, form.password.data)
+    user.email_confirmed = letters.mailer() is None
+    if waits:
+        keep_waiting(user)
+    try:
+        if invitation is not None and not invitations.use(invitation):
+            db.session.rollback()
+            raise NotInvited
+        release_email(user.email)
+        db.session.add(user)
+        db.session.flush()
+    except IntegrityError:
+        db.session.rollback()
+        if form.validate():
+            raise
+        return None
+    return user
 
 
 # Two log-ins at once are as good as one.

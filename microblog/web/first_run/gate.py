@@ -8,10 +8,14 @@ from microblog import claiming
 from microblog.config import Config
 from microblog.models import claim
 from microblog.web import hosts
+from microblog.web.api import errors
+from microblog.web.api.errors import Refused
 from microblog.web.first_run import agent
 
 _KEY = "microblog.claim"
 _PROOF = "owner"
+# What programs are told, in place of the page where it begins.
+NEW = "This site is new: nobody has claimed it yet."
 
 
 class _Claim:
@@ -42,6 +46,8 @@ def init_app(app: Flask, config: Config) -> None:
             return None
         if has_proof() and agent.is_below(request.path, "restore"):
             return None
+        if errors.is_program():
+            raise Refused(503, NEW)
         return redirect(url_for("first_run.welcome"))
 
 
