@@ -115,15 +115,15 @@ def profile_page(author_id: int, before: int | None = None, after: int | None = 
 
 
 def at_home(user: Reader | User) -> Callable[[Cut], list[PostRow]]:
-    return lambda at: _home(user.id, user.following_count, at)
+    return lambda at: shown(lambda part: _home(user.id, user.following_count, part), at)
 
 
 def everybodys(at: Cut) -> list[PostRow]:
-    return read(_everybody(at.newer), at)
+    return shown(lambda part: read(_everybody(part.newer), part), at)
 
 
 def written_by(author_id: int) -> Callable[[Cut], list[PostRow]]:
-    return lambda at: read(_by(at.newer), at, author=author_id)
+    return lambda at: shown(lambda part: read(_by(part.newer), part, author=author_id), at)
 
 
 def posts(ids: list[int], newer: bool = False) -> list[PostRow]:
