@@ -69,6 +69,8 @@ FOLLOWED = 50
 # They wrote the first of all posts.
 QUIET = 5_000
 FANS = 100_000
+# When all that began, as the application writes it into SQLite: there it is a text, compared as such.
+MOMENT = "2025-01-01 00:00:00.000000"
 PASSWORD = "a password for the benchmark"
 SECRET_KEY = "a secret key for the benchmark alone"
 # What every request says: one that changes is another visitor.
@@ -150,23 +152,23 @@ def _users() -> Iterator[tuple[Any, ...]]:
     names += [name for reader, name in READERS.items() if reader != "ordinary"]
     names += [f"quiet{number}" for number in range(QUIET)] + [f"fan{number}" for number in range(FANS)]
     for number, name in enumerate(names, 1):
-        yield number, name, name, f"{name}@example.org", password, "2025-01-01 00:00:00"
+        yield number, name, name, f"{name}@example.org", password, MOMENT
 
 
 def _follows() -> Iterator[tuple[int, int, str]]:
     for follower in range(1, USERS + 1):
         others = [number for number in range(1, USERS + 1) if number != follower]
         for followed in random.Random(follower).sample(others, FOLLOWED):  # noqa: S311
-            yield follower, followed, "2025-01-01 00:00:00"
+            yield follower, followed, MOMENT
     ten, everybody, librarian, star = range(USERS + 1, USERS + 5)
     quiet = range(star + 1, star + 1 + QUIET)
     users = range(1, USERS + 1)
     groups = {ten: users[:10], everybody: users, librarian: quiet, star: users[:FOLLOWED]}
     for follower, group in groups.items():
         for followed in group:
-            yield follower, followed, "2025-01-01 00:00:00"
+            yield follower, followed, MOMENT
     for follower in range(quiet[-1] + 1, quiet[-1] + 1 + FANS):
-        yield follower, star, "2025-01-01 00:00:00"
+        yield follower, star, MOMENT
 
 
 def _public_posts(count: int) -> Iterator[tuple[int, str]]:
