@@ -80,11 +80,11 @@ import click  # noqa: E402 - bootstrap has just seen to it
 from builder.core import paths, progress  # noqa: E402
 from builder.disk import format as formats  # noqa: E402
 from builder.ship import cloud  # noqa: E402
-from builder.vm import emulator  # noqa: E402
+from builder.vm.accelerator import ACCELERATORS  # noqa: E402
 
 _accelerator = click.option(
     "--accel",
-    type=click.Choice(emulator.ACCELERATORS),
+    type=click.Choice(ACCELERATORS),
     default="auto",
     show_default=True,
     help="KVM where a guest comes up with it, else TCG (emulation).",

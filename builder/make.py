@@ -24,7 +24,7 @@ from builder.results import library, manifest, sbom
 from builder.results.library import Result, log_directory
 from builder.results.manifest import Manifest
 from builder.vm import check as tests
-from builder.vm import emulator
+from builder.vm.accelerator import choose
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def produce(name: str, asked: Request = USUAL) -> Result:
         def choice() -> str:
             if not method.load(image.method).emulates:
                 return asked.accelerator
-            return emulator.choose(asked.accelerator, below.architecture, lambda: below.kernel)
+            return choose(asked.accelerator, below.architecture, lambda: below.kernel)
 
         chosen = _timed(seconds, "layer", lambda: layer.obtain(image, below, deb, choice, asked))
         # A base of another architecture than its like's has that in its name.

@@ -17,7 +17,8 @@ from builder.core.work import Work
 from builder.disk import bootfs, fat, media
 from builder.results import library
 from builder.vm import drive, seed
-from builder.vm.emulator import ACCELERATOR_OPTIONS, EMULATORS
+from builder.vm.accelerator import ACCELERATOR_OPTIONS
+from builder.vm.emulator import EMULATORS
 from builder.vm.machine import plain, user_data
 
 _ARCHITECTURE = "arm64"

@@ -18,7 +18,8 @@ from builder.core.errors import BuildError
 from builder.core.progress import Step
 from builder.core.work import Work
 from builder.vm import drive, seed
-from builder.vm.emulator import ACCELERATOR_OPTIONS, EMULATORS
+from builder.vm.accelerator import ACCELERATOR_OPTIONS
+from builder.vm.emulator import EMULATORS
 
 GUEST_PORTS = {"ssh": 22, "http": 80, "https": 443}
 _LOOPBACK = "127.0.0.1"

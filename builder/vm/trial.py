@@ -10,7 +10,8 @@ from builder.core.progress import duration, say, step
 from builder.core.work import Work
 from builder.disk import kernel
 from builder.results import library
-from builder.vm import drive, emulator, machine
+from builder.vm import drive, machine
+from builder.vm.accelerator import choose
 
 
 def run(
@@ -40,7 +41,7 @@ def run(
     with cache.scratch(paths.OUT / "work") as own:
         work = Work.at(own)
         facts = found.facts
-        chosen = emulator.choose(accelerator, facts.architecture, lambda: kernel.of_image(found.image, work))
+        chosen = choose(accelerator, facts.architecture, lambda: kernel.of_image(found.image, work))
         directory = keep or work / "machine"
         with machine.boot(
             found.image,

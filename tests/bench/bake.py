@@ -25,7 +25,7 @@ from builder.deb import package
 from builder.defs import definition
 from builder.disk import media
 from builder.disk.ext4 import FileSystem
-from builder.vm import emulator
+from builder.vm.accelerator import choose
 
 _IMAGE = "cloud"
 
@@ -51,7 +51,7 @@ def measure() -> dict[str, Any]:
         began = time.monotonic()
         deb = package.build(fresh=True)
         below = base.obtain(image, deb)
-        accelerator = emulator.choose("auto", below.architecture, lambda: below.kernel)
+        accelerator = choose("auto", below.architecture, lambda: below.kernel)
         chosen = layer.obtain(image, below, deb, lambda: accelerator)
         bake.bake(image, chosen, deb, accelerator, Work(work / "warm", log))
         warm = time.monotonic() - began

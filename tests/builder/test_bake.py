@@ -215,53 +215,6 @@ def test_what_is_no_package_is_named(tmp_path):
         pool._repacked(other, tmp_path / "repacked")
 
 
-def test_tcg_needs_no_trying():
-    assert emulator.choose("tcg", "amd64", lambda: pytest.fail("tried")) == "tcg"
-
-
-def test_auto_ends_up_with_tcg_where_kvm_is_not(monkeypatch, capfd):
-    monkeypatch.setattr(emulator, "_obstacle", lambda _: "there is no /dev/kvm")
-    assert emulator.choose("auto", "amd64", lambda: pytest.fail("tried")) == "tcg"
-    assert "Accelerator: TCG" in capfd.readouterr().err
-
-
-def test_kvm_insisted_upon_is_an_error_where_it_is_not(monkeypatch):
-    monkeypatch.setattr(emulator, "_obstacle", lambda _: "there is no /dev/kvm")
-    with pytest.raises(BuildError, match="KVM can't be used: there is no /dev/kvm") as error:
-        emulator.choose("kvm", "amd64", lambda: pytest.fail("tried"))
-    assert "--accel tcg" in error.value.hint
-
-
-def test_kvm_is_believed_when_a_guest_comes_up_and_asked_once(monkeypatch, cache):
-    asked = []
-    monkeypatch.setattr(emulator, "_obstacle", lambda _: None)
-    monkeypatch.setattr(emulator, "_try_guest", lambda *_: asked.append(1))
-    assert [emulator.choose("auto", "amd64", lambda: Path("k")) for _ in range(2)] == ["kvm", "kvm"]
-    assert len(asked) == 1
-
-
-def test_a_no_of_a_busy_machine_is_asked_again_later(monkeypatch, cache):
-    answers = ["it was too slow", None]
-    monkeypatch.setattr(emulator, "_obstacle", lambda _: None)
-    monkeypatch.setattr(emulator, "_try_guest", lambda *_: answers.pop(0))
-    ask = lambda: emulator.choose("auto", "amd64", lambda: Path("k"))  # noqa: E731
-    assert [ask(), ask()] == ["tcg", "tcg"]
-    (answer,) = (cache / "kvm").iterdir()
-    hours_ago = time.time() - 2 * 3600
-    os.utime(answer, (hours_ago, hours_ago))
-    assert ask() == "kvm"
-    os.utime(answer, (hours_ago, hours_ago))
-    assert ask() == "kvm"
-
-
-def test_a_guest_that_hangs_is_given_up(monkeypatch, tmp_path):
-    """What is there to run is no kernel: nothing ever comes."""
-    kernel = tmp_path / "kernel"
-    kernel.write_bytes(b"\0" * 65536)
-    monkeypatch.setattr(emulator, "_PROBE_SECONDS", 1.0)
-    assert emulator._try_guest(emulator.EMULATORS["amd64"], kernel)
-
-
 def test_the_definitions_name_what_is_there():
     assert (paths.PACKER / "cloud.pkr.hcl").is_file()
 

@@ -1,6 +1,7 @@
 """The builder is a house: its folders stand in an order, and none reaches one above it."""
 
 import ast
+import re
 
 import pytest
 
@@ -78,3 +79,19 @@ def test_nobody_hands_a_log_and_a_directory_about():
             if isinstance(node, ast.FunctionDef) and file.parent.name != "core":
                 names = {argument.arg for argument in node.args.args}
                 assert not {"work", "log"} <= names, f"{file}: {node.name}"
+
+
+def test_what_the_pages_name_is_there():
+    """A file that was moved is looked for where it is said to be."""
+    pages = [*(paths.ROOT / "docs").glob("*.md"), *paths.ROOT.glob("*.md")]
+    named = {
+        (page.name, name)
+        for page in pages
+        for name in re.findall(
+            r"`((?:builder|tests|packer|images|microblog|debian)/[\w./-]+\w)`", page.read_text()
+        )
+        # What is made there, and names that stand for many.
+        if not re.search("/out/|NAME|LANGUAGE", name)
+    }
+    assert len(named) > 20
+    assert sorted(one for one in named if not (paths.ROOT / one[1]).exists()) == []

@@ -82,7 +82,7 @@ def test_boot_refuses_a_disk_of_the_image_before_the_re_bake(baked, tmp_path, mo
     def booted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trial.emulator, "choose", booted)
+    monkeypatch.setattr(trial, "choose", booted)
     keep = tmp_path / "keep"
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):

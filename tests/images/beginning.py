@@ -9,7 +9,8 @@ from lab import Lab, let_others_go_first
 
 from builder.core.command import program
 from builder.core.needs import File
-from builder.vm.emulator import ACCELERATOR_OPTIONS, EMULATORS
+from builder.vm.accelerator import ACCELERATOR_OPTIONS
+from builder.vm.emulator import EMULATORS
 
 _FIRMWARE = File("/usr/share/ovmf/OVMF.fd", "ovmf")
 _SECONDS = 1800.0

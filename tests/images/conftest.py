@@ -26,7 +26,8 @@ from builder.core.progress import step
 from builder.core.work import Work
 from builder.disk import kernel, media
 from builder.results import library
-from builder.vm import drive, emulator, machine
+from builder.vm import drive, machine
+from builder.vm.accelerator import ACCELERATORS, choose
 
 NEEDS = (
     Program("bmaptool", "bmap-tools"),
@@ -56,7 +57,7 @@ def identity(running: machine.Machine) -> dict[str, str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--image", required=True, help="the baked image, a file with its manifest")
-    parser.addoption("--accel", default="auto", choices=emulator.ACCELERATORS)
+    parser.addoption("--accel", default="auto", choices=ACCELERATORS)
     parser.addoption("--keep-failed", action="store_true", help="leave the machines until Ctrl-C")
     parser.addoption("--logs", type=Path, required=True, help="where the machines' consoles are kept")
 
@@ -85,7 +86,7 @@ def lab(
     work = tmp_path_factory.mktemp("machines")
     if why := drive.why_not(image.image, Work.at(work)):
         pytest.skip(f"no machine can be started: {why}")
-    accelerator = emulator.choose(
+    accelerator = choose(
         pytestconfig.getoption("--accel"),
         image.facts.architecture,
         lambda: kernel.of_image(image.image, Work.at(work)),

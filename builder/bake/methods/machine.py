@@ -16,6 +16,7 @@ from builder.disk import media
 from builder.disk.compact import compact
 from builder.disk.formats.qcow2 import virtual_size
 from builder.vm import emulator, seed
+from builder.vm.accelerator import ACCELERATOR_OPTIONS
 
 _FORWARD = re.compile(r"hostfwd=tcp:127\.0\.0\.1:(\d+)-:22\b")
 
@@ -50,7 +51,7 @@ def prepare(image: Image, base: CachedBase, accelerator: str, work: Work) -> dic
         "cpu": qemu.cpu,
         "firmware": str(qemu.firmware.path) if qemu.firmware else "",
         "accelerator": accelerator,
-        "accelerator_options": emulator.ACCELERATOR_OPTIONS[accelerator],
+        "accelerator_options": ACCELERATOR_OPTIONS[accelerator],
         "cpus": min(4, os.cpu_count() or 1),
         "memory_mb": image.memory_mb,
     }
