@@ -322,6 +322,7 @@ def test_the_way_back_is_none_where_a_package_stayed(folder: Path, monkeypatch: 
     monkeypatch.setattr(update, "_data_back", lambda *_, **__: "")
     monkeypatch.setattr(packages, "PINS", folder / "pins")
     monkeypatch.setattr(packages, "put_back", lambda *_: "dpkg: error: it breaks python3-new")
+    monkeypatch.setattr(services, "booted", lambda: True)
     monkeypatch.setattr(services, "state", lambda _: "active")
     monkeypatch.setattr(update.sight, "switched_off", lambda: False)
     monkeypatch.setattr(update.sight, "wait", lambda _: "")
@@ -332,6 +333,22 @@ def test_the_way_back_is_none_where_a_package_stayed(folder: Path, monkeypatch: 
         assert ended["result"] == result
     monkeypatch.setattr(packages, "installed", lambda _: "2")
     assert packages.not_back([SITE, NEW], "it breaks") == "microblog stayed as the update left it: it breaks"
+
+
+def test_without_systemd_the_new_version_is_set_up_before_it_is_looked_at(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its package leaves that to others: the old one would run on, and seem to be good."""
+    monkeypatch.setattr(services, "booted", lambda: False)
+    answers(monkeypatch, services, "run", "Waiting ...\nmicroblog: it does not start\n  see its log\n", 1)
+    assert update._set_up() == "it does not start"
+    answers(monkeypatch, services, "run", "", 1)
+    assert update._set_up() == "setup has failed"
+    answers(monkeypatch, services, "run", "Nothing was missing\n")
+    assert update._set_up() == ""
+    monkeypatch.setattr(services, "booted", lambda: True)
+    answers(monkeypatch, services, "run", "", 1)
+    assert update._set_up() == "", "its own trigger has done that"
 
 
 def test_a_disk_that_the_update_has_filled_stops_no_way_back(
@@ -352,6 +369,7 @@ def test_a_disk_that_the_update_has_filled_stops_no_way_back(
         monkeypatch.setattr(packages, name, lambda *_, answer=answer: answer)
     monkeypatch.setattr(packages, "install", lambda *_: "")
     monkeypatch.setattr(services, "state", lambda _: "active")
+    monkeypatch.setattr(services, "booted", lambda: True)
     monkeypatch.setattr(update.sight, "switched_off", lambda: False)
     seen = ["the site is not well", ""]
     monkeypatch.setattr(update.sight, "wait", lambda _: seen.pop(0))

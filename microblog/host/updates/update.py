@@ -340,7 +340,7 @@ def _finish(begun: Journal, say: Say) -> "dict[str, Any] | None":
         _at(begun, journal.INSTALL)
     if begun.step == journal.INSTALL:
         say(f"Installing {', '.join(change.text() for change in begun.changes)}")
-        if why := packages.install(begun.changes, begun.automatic, _heard(say)):
+        if why := packages.install(begun.changes, begun.automatic, _heard(say)) or _set_up():
             _bad(begun, why)
         else:
             _at(begun, journal.CHECK)
@@ -353,6 +353,21 @@ def _finish(begun: Journal, say: Say) -> "dict[str, Any] | None":
             say("The update is in place, and visitors see the site")
             return journal.end(begun, journal.UPDATED)
     return _go_back(begun, say)
+
+
+def _set_up() -> str:
+    """Where there is no systemd, the package leaves that to whoever has the container: what was there before
+    would run on, and seem to be good.
+
+    :return: why it could not be done; empty where it is.
+    """
+    if services.booted():
+        return ""
+    done = services.run("microblog", "setup")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("microblog: ")]
+    return (
+        (lines or ["microblog: setup has failed"])[-1].removeprefix("microblog: ") if done.returncode else ""
+    )
 
 
 def _bad(begun: Journal, why: str) -> None:
@@ -384,6 +399,7 @@ def _go_back(begun: Journal, say: Say) -> dict[str, Any]:
     # A database server that the update has broken is mended by its old version alone.
     waits = _data_back(begun, say)
     wrong = packages.put_back(journal.OLD, begun.changes, _heard(say))
+    _set_up()
     for unit in (*_DATABASES, nginx.UNIT, supervisor.UNIT):
         # What could not start is not tried again by itself.
         if services.state(unit) == "failed":
