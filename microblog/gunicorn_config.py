@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 
 from microblog import beginning, draining, ipv6
 from microblog.config import ENV_FILE, SOCKET
+from microblog.database import db
 
 # What a worker adds beside the preloaded application it shares, and its share
 # of the database server, in MiB.
@@ -88,12 +89,15 @@ def when_ready(server: Any) -> None:
     app = server.app.wsgi()
     for name in app.jinja_env.list_templates(extensions=["html"]):
         app.jinja_env.get_template(name)
-    # What a first page loads and compiles. This one asks no database: a connection must not be shared.
+    # What a first page loads and compiles. It has asked the database; two who share a connection take each
+    # other's answers.
     app.config["WARMING_UP"] = True
     app.test_client().get("/login")
     app.config["WARMING_UP"] = False
     # Who comes meanwhile is let in when there are tables.
     beginning.wait()
+    with app.app_context():
+        db.engine.dispose()
     # glibc gives each thread heaps of its own, in each worker; one serves threads that take turns.
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -270,6 +270,19 @@ def test_no_thread_before_the_workers_fork(app, make_app, double):
     assert sender._thread is not None
 
 
+@pytest.mark.parametrize("code", ["", "BCDFGHJK"])
+def test_no_connection_is_open_when_the_workers_fork(app, make_app, code):
+    """Two who share one to the database take each other's answers."""
+    app = make_app(claim_code=code)
+    with app.app_context():
+        opened = []
+        sa.event.listen(db.engine, "connect", lambda connection, _: opened.append(connection))
+        sa.event.listen(db.engine, "close", lambda connection, _: opened.remove(connection))
+    gunicorn_config.when_ready(SimpleNamespace(app=SimpleNamespace(wsgi=lambda: app)))
+    gc.unfreeze()
+    assert opened == []
+
+
 @pytest.mark.parametrize(
     "status, good", [(200, True), (201, True), (404, True), (409, True), (400, False), (429, False)]
 )
