@@ -573,7 +573,7 @@ def fleet(what: str) -> None:
 
 
 @main.command(epilog="Example: ./build.py bench bake --json")
-@click.argument("benchmark", metavar="[app|bake|pi|site]")
+@click.argument("benchmark", metavar="[app|bake|home|pi|site]")
 @_json
 def bench(benchmark: str, as_json: bool) -> None:
     """Run a benchmark of tests/bench/ and print its table."""
