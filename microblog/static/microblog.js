@@ -76,6 +76,41 @@ async function translate(event) {
   }
 }
 
+// A like, a repost or a bookmark, in place. What goes wrong with that goes the plain way.
+async function react(event) {
+  const button = event.target.closest("button[data-act]");
+  if (!button || button.dataset.plain) return;
+  event.preventDefault();
+  if (button.getAttribute("aria-busy") === "true") return;
+  button.setAttribute("aria-busy", "true");
+  try {
+    const answer = await fetch(button.formAction, {
+      method: "POST",
+      body: new URLSearchParams(new FormData(button.form)),
+      headers: { Accept: "application/json" },
+      redirect: "error",
+    });
+    if (!answer.ok) throw new Error(answer.status);
+    const said = await answer.json();
+    const { act } = button.dataset;
+    const done = said[{ like: "liked", repost: "reposted", bookmark: "bookmarked" }[act]];
+    const path = new URL(button.formAction).pathname.replace(/[^/]+$/, "");
+    // The same post may be on the page twice.
+    for (const other of document.querySelectorAll(`button[data-act="${act}"]`)) {
+      if (!new URL(other.formAction).pathname.startsWith(path)) continue;
+      other.setAttribute("aria-pressed", String(done));
+      other.setAttribute("formaction", `${path}${done ? "un" : ""}${act}`);
+      const count = other.querySelector(".act-count");
+      if (count) count.textContent = said[`${act}s`] || "";
+    }
+  } catch {
+    button.dataset.plain = "yes";
+    button.form.requestSubmit(button);
+  } finally {
+    button.setAttribute("aria-busy", "false");
+  }
+}
+
 // A backup, sent in pieces. What the server has of it, it says itself: after an interruption that is where it goes on.
 async function upload(event) {
   event.preventDefault();
@@ -257,6 +292,7 @@ function closeMenus(except) {
   }
 }
 
+document.addEventListener("click", react);
 document.addEventListener("click", (event) => closeMenus(event.target.closest("details.menu")));
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;

@@ -1,4 +1,7 @@
-"""Posts as HTML. A post looks the same to all readers of a language: each process keeps some."""
+"""Posts as HTML. A post looks the same to all readers of a language: each process keeps some.
+
+How often it was liked, and whether this reader likes it, is put into what is kept.
+"""
 
 from functools import lru_cache
 
@@ -7,39 +10,70 @@ from flask_login import current_user
 from markupsafe import Markup, escape
 
 from microblog.database import utc_now
-from microblog.i18n import language
+from microblog.i18n import _, language
 from microblog.models import PostRow
+from microblog.models.reactions import NO_MARKS, Marks, marks
+from microblog.models.threads import Thread
+from microblog.models.versions import may_edit
 from microblog.web.jinja import csrf_token, when
 
-# Of some 800 bytes each.
+# Of some 1,000 bytes each.
 KEPT = 2048
-# Stands for the hidden fields of a form; no text of a page has it, which are escaped and without NUL.
-_HIDDEN = Markup("\0")
+# Stand for the hidden fields of a form, and for the buttons of a post; no text of a page has these, which are
+# escaped and without NUL.
+_HIDDEN, _ACTS = Markup("\0hidden"), Markup("\0acts")
 
 
 def init_app(app: Flask) -> None:
     app.jinja_env.globals["cards"] = cards
+    app.jinja_env.globals["thread_cards"] = thread_cards
 
 
 def cards(posts: list[PostRow]) -> Markup:
-    """Some posts, with what this reader may do with them."""
-    me, moderates = current_user.id, current_user.moderates
+    """Some posts, with what this reader may do with them. Once in a page: with the form of all their
+    buttons."""
+    return _filled(_pieces(posts))
+
+
+def thread_cards(thread: Thread) -> Markup:
+    """A part of a conversation likewise; what is gone has left its place."""
+    rows = [row for _number, row in thread.above if row] + ([thread.post] if thread.post else [])
+    shown = dict(zip([row.id for row in rows], _pieces(rows), strict=True))
+    pieces = [shown.get(number) or _gone(language(), number) for number, _row in thread.above]
+    main = shown.get(thread.id) or _gone(language(), thread.id)
+    pieces.append(main.replace('class="post', 'class="post post-main', 1))
+    known = {thread.id, *(number for number, _row in thread.above)}
+    for row, piece in zip(thread.answers, _pieces(thread.answers), strict=True):
+        # Above the first who answers it.
+        if row.reply_to_id in thread.gone and row.reply_to_id not in known:
+            known.add(row.reply_to_id)
+            pieces.append(_gone(language(), row.reply_to_id))
+        pieces.append(piece)
+    return _filled(pieces)
+
+
+def _pieces(posts: list[PostRow]) -> list[str]:
+    me, moderates, my_id = current_user, current_user.moderates, current_user.id
     translates, reads, now = current_app.config["TRANSLATES"], language(), utc_now()
+    shown = [post.shown for post in posts]
+    said = marks(my_id, [post.id for post in shown])
     pieces = []
-    for post in posts:
-        delete = (
-            f"/post/{post.id}/delete"
-            if post.author_id == me
-            else f"/admin/post/{post.id}/delete"
-            if moderates
-            else ""
-        )
-        translate = bool(translates and post.language and post.language != reads)
-        pieces.append(_card(post, reads, when(post.created_at, now, reads), delete, translate))
+    for post, own in zip(posts, shown, strict=True):
+        mine = own.author_id == my_id
+        delete = f"/post/{own.id}/delete" if mine else f"/admin/post/{own.id}/delete" if moderates else ""
+        translate = bool(translates and own.language and own.language != reads)
+        edit = mine and may_edit(me, own)
+        card = _card(post, reads, when(own.created_at, now, reads), delete, edit, translate)
+        pieces.append(card.replace(_ACTS, _acts(reads, own.id, said.get(own.id, NO_MARKS)), 1))
+    return pieces
+
+
+def _filled(pieces: list[str]) -> Markup:
     text = "".join(pieces)
-    if _HIDDEN in text:
-        text = text.replace(_HIDDEN, _hidden())
-    return Markup(text)  # noqa: S704 - made by a template, which escapes
+    hidden = _hidden()
+    form = f'<form id="acts" method="post" hidden>{hidden}</form>\n'
+    # Made by templates, which escape.
+    return Markup(form + text.replace(_HIDDEN, hidden))  # noqa: S704
 
 
 def _hidden() -> str:
@@ -51,7 +85,37 @@ def _hidden() -> str:
 
 
 @lru_cache(maxsize=KEPT)
-def _card(post: PostRow, _reads: str, _when: str, delete: str, translate: bool) -> str:
+def _card(post: PostRow, _reads: str, _when: str, delete: str, edit: bool, translate: bool) -> str:
     """One post. What it shows besides its arguments is the same for each: the language, and how long ago."""
     template = current_app.jinja_env.get_template("posts/card.html")
-    return template.render(post=post, delete=delete, translate=translate, hidden=_HIDDEN)
+    return template.render(
+        post=post.shown,
+        number=post.id,
+        passed_on_by=post.username if post.original else "",
+        delete=delete,
+        edit=edit,
+        translate=translate,
+        hidden=_HIDDEN,
+        acts=_ACTS,
+    )
+
+
+@lru_cache(maxsize=KEPT)
+def _acts(reads: str, number: int, said: Marks) -> str:
+    """The buttons of a post, to a reader of whom this is so."""
+    text = _buttons(reads, said.liked, said.reposted, said.bookmarked).replace("\0id", str(number))
+    for name in ("replies", "reposts", "likes"):
+        count = getattr(said, name)
+        text = text.replace(f"\0{name}", str(count) if count else "")
+    return text
+
+
+@lru_cache(maxsize=64)
+def _buttons(_reads: str, liked: bool, reposted: bool, bookmarked: bool) -> str:
+    template = current_app.jinja_env.get_template("posts/acts.html")
+    return template.render(liked=liked, reposted=reposted, bookmarked=bookmarked)
+
+
+@lru_cache(maxsize=512)
+def _gone(_reads: str, number: int) -> str:
+    return Markup('<p class="post post-gone" id="post-{}">{}</p>\n').format(number, _("This post is gone."))

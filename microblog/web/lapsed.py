@@ -71,8 +71,8 @@ def _of_this_site(url: str) -> str | None:
 
 
 def keep_text() -> None:
-    """Keep a post that was not saved, for the page where posts are written."""
-    if request.method == "POST" and request.endpoint == "posts.home":
+    """Keep a post, or an answer, that was not saved, for the page where one is written next."""
+    if request.method == "POST" and request.endpoint in ("posts.home", "posts.reply"):
         text = clean_body(request.form.get("body", ""))[:_DRAFT_MAX]
         if text:
             session[_DRAFT] = text

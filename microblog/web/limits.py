@@ -38,6 +38,7 @@ SECOND_DAY = Limit("code of a log-in, account and day", 50, 24 * 60 * 60)
 PROOF = Limit("links that prove an address", 3, int(tokens.LIFETIME.total_seconds()))
 NEW_EMAIL = Limit("new address", 10, 60 * 60)
 POST = Limit("posts, account", 100, 60 * 60)
+REACTION = Limit("likes, reposts and bookmarks, account", 600, 60 * 60)
 FOLLOW = Limit("follows, account", 200, 60 * 60)
 REPORT = Limit("reports, account", 30, 60 * 60)
 # Programs that register themselves: they give their answer to nobody, so anybody may. And what they fetch.

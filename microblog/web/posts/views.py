@@ -1,6 +1,7 @@
 """The feeds; writing, deleting and translating posts."""
 
 import secrets
+from urllib.parse import quote
 
 from flask import (
     Blueprint,
@@ -21,14 +22,19 @@ from microblog import units
 from microblog.database import db
 from microblog.detection import detect
 from microblog.i18n import _, language
-from microblog.models import feeds
+from microblog.models import PostRow, barriers, feeds, reactions
 from microblog.models.feeds import explore_page, home_page
+from microblog.models.markup import tag_key
 from microblog.models.paging import ID_MAX
 from microblog.models.post import add_post_once, delete_post, find_post
+from microblog.models.tags import tag_page
+from microblog.models.threads import thread_page
+from microblog.models.versions import edit_post, may_edit, versions_of
 from microblog.translator import TranslatorError
 from microblog.web import lapsed, limits
 from microblog.web.cursor import cursor
 from microblog.web.feed_pages import feed_page
+from microblog.web.jinja import csrf_token
 from microblog.web.posts.forms import PostForm
 from microblog.web.security import safe_path
 
@@ -69,6 +75,150 @@ def explore() -> ResponseReturnValue:
     return feed_page("posts/explore.html", explore_page(**cursor()), "/explore")
 
 
+@blueprint.get("/tag/<name>")
+@login_required
+def tag(name: str) -> ResponseReturnValue:
+    key = tag_key(name)
+    if not key:
+        abort(404)
+    return feed_page("posts/tag.html", tag_page(key, **cursor()), f"/tag/{quote(key)}", {"tag": key})
+
+
+@blueprint.get("/bookmarks")
+@login_required
+def bookmarks() -> ResponseReturnValue:
+    page = reactions.bookmarks_page(current_user.id, **cursor())
+    return feed_page("posts/bookmarks.html", page, "/bookmarks")
+
+
+@blueprint.get("/post/<int:number>")
+@login_required
+def show(number: int) -> ResponseReturnValue:
+    """A post, with its conversation."""
+    post = _seen(number)
+    if post is not None and post.repost_of_id is not None:
+        return redirect(url_for("posts.show", number=post.repost_of_id))
+    return _conversation(number, lapsed.kept_text(), token=lapsed.kept_token())
+
+
+def _seen(number: int) -> PostRow | None:
+    found = feeds.posts([number]) if number <= ID_MAX else []
+    return found[0] if found else None
+
+
+def _conversation(
+    number: int, written: str | None, problem: str | None = None, token: str | None = None
+) -> str:
+    after = cursor()["after"]
+    thread = thread_page(number, after) if number <= ID_MAX else None
+    if thread is None:
+        abort(404)
+    if written is None:
+        others = thread.post and thread.post.author_id != current_user.id
+        written = f"@{thread.post.username} " if thread.post and others else ""
+    return render_template(
+        "posts/post.html",
+        thread=thread,
+        after=after,
+        written=written,
+        problem=problem,
+        token=csrf_token(),
+        once=token or secrets.token_urlsafe(12),
+    )
+
+
+@blueprint.post("/post/<int:number>/reply")
+@units.safe_twice
+@login_required
+def reply(number: int) -> ResponseReturnValue:
+    post = _seen(number)
+    if post is None or barriers.between(current_user.id, post.shown.author_id).apart:
+        lapsed.keep_text()
+        abort(404)
+    form = PostForm()
+    if not form.validate_on_submit():
+        problem = form.body.errors[0] if form.body.errors else None
+        return _conversation(post.shown.id, form.body.data or "", problem, form.once.data)
+    limits.check(limits.POST.key(current_user.id))
+    token = form.once.data or g.setdefault("once", secrets.token_urlsafe(12))
+    answer = add_post_once(current_user, token, form.body.data, detect(form.body.data), post.shown)
+    db.session.commit()
+    if answer is None:
+        return redirect(url_for("posts.home"))
+    lapsed.forget_text(token)
+    return redirect(url_for("posts.show", number=answer))
+
+
+# What somebody may do with a post, and take back.
+_ACTS = {
+    **{"like": reactions.like, "unlike": reactions.unlike},
+    **{"repost": reactions.repost, "unrepost": reactions.unrepost},
+    **{"bookmark": reactions.bookmark, "unbookmark": reactions.unbookmark},
+}
+
+
+@blueprint.post(f"/post/<int:number>/<any({', '.join(_ACTS)}):act>")
+@units.safe_twice
+@login_required
+def react(number: int, act: str) -> ResponseReturnValue:
+    """Like a post, and the like: the counts as JSON for the script that shows them in place, else the page
+    that the button was on."""
+    post = _seen(number)
+    if post is None:
+        abort(404)
+    limits.check(limits.REACTION.key(current_user.id))
+    if _ACTS[act](current_user, post):
+        db.session.commit()
+    shown = post.shown.id
+    if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
+        return jsonify(reactions.marks(current_user.id, [shown]).get(shown, reactions.NO_MARKS)._asdict())
+    return redirect(f"{safe_path(request.form.get('next')) or f'/post/{shown}'}#post-{number}")
+
+
+@blueprint.route("/post/<int:number>/edit", methods=["GET", "POST"])
+@units.safe_twice
+@login_required
+def edit(number: int) -> ResponseReturnValue:
+    post = find_post(number)
+    if post is None or post.author_id != current_user.id or post.repost_of_id is not None:
+        abort(404)
+    problem = None
+    written = post.body
+    if request.method == "POST":
+        form = PostForm()
+        written = form.body.data or ""
+        if form.validate_on_submit():
+            limits.check(limits.POST.key(current_user.id))
+            if edit_post(current_user, post, written, detect(written)):
+                db.session.commit()
+                flash(_("Your post is changed."))
+                return redirect(url_for("posts.show", number=number))
+            problem = _too_late()
+        else:
+            problem = form.body.errors[0] if form.body.errors else None
+    elif not may_edit(current_user, post):
+        flash(_too_late())
+        return redirect(url_for("posts.show", number=number))
+    return render_template(
+        "posts/edit.html", number=number, written=written, problem=problem, token=csrf_token()
+    )
+
+
+def _too_late() -> str:
+    return _("A post can be edited for a quarter of an hour after it was written: this one stays as it is.")
+
+
+@blueprint.get("/post/<int:number>/versions")
+@login_required
+def versions(number: int) -> ResponseReturnValue:
+    """What an edited post said before."""
+    post = _seen(number)
+    found = versions_of(number) if post is not None else []
+    if not found:
+        abort(404)
+    return render_template("posts/versions.html", post=post, versions=found)
+
+
 @blueprint.post("/post/<int:number>/delete")
 @login_required
 def delete(number: int) -> ResponseReturnValue:
@@ -88,10 +238,9 @@ def translate(number: int) -> ResponseReturnValue:
     """A post in the reader's language: as JSON for the script that shows it in place, else as a page."""
     translator = current_app.extensions["microblog.translator"]
     # Only what is to be seen on the site: this is no translation service for everything.
-    found = feeds.posts([number]) if translator and number <= ID_MAX else []
-    if not found:
+    post = _seen(number) if translator else None
+    if post is None or post.repost_of_id is not None:
         abort(404)
-    post = found[0]
     translation = problem = None
     try:
         translation = translator.kept(post.body, language())
