@@ -7,7 +7,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from microblog.database import db, utc_now
-from microblog.models import applications, passkeys, second_factor, sessions, unfinished
+from microblog.models import (
+    applications,
+    messages,
+    notifications,
+    passkeys,
+    preferences,
+    second_factor,
+    sessions,
+    unfinished,
+)
 from microblog.models.follow import Follow
 from microblog.models.paging import pieces
 from microblog.models.post import Post
@@ -187,6 +196,9 @@ def export_account(user: User) -> Iterator[tuple[str, Any]]:
     yield "posts", _posts(user.id)
     yield "following", _names(Follow.followed_id, Follow.follower_id, user.id)
     yield "followers", _names(Follow.follower_id, Follow.followed_id, user.id)
+    yield "messages", messages.of(user.id)
+    yield "notifications", notifications.of(user.id)
+    yield "preferences", preferences.as_values(user.id)
 
 
 def _time(moment: datetime | None) -> str | None:

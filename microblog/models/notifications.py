@@ -1,6 +1,6 @@
 """What somebody is to know of."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, field, utc_now
 from microblog.models import barriers, preferences
-from microblog.models.paging import Cut, cut
+from microblog.models.paging import Cut, cut, pieces
 from microblog.models.post import BigId, Post
 from microblog.models.preferences import Preferences
 from microblog.models.user import User
@@ -203,3 +203,42 @@ def forget(user_id: int, actor_id: int) -> None:
     """Let somebody no longer see what they were told of whom they keep away; the caller commits."""
     table = _NOTIFICATIONS
     db.session.execute(sa.delete(table).where(table.c.user_id == user_id, table.c.actor_id == actor_id))
+
+
+def of(user_id: int) -> Iterator[dict[str, Any]]:
+    """All that somebody was to know of, for their export: newest first."""
+    names = ("id", "kind", "post_id", "created_at")
+    query = sa.select(*(_NOTIFICATIONS.c[name] for name in names), User.username)
+    query = query.join(User, User.id == _NOTIFICATIONS.c.actor_id).where(_NOTIFICATIONS.c.user_id == user_id)
+    fetch = lambda part: db.session.execute(part).all()  # noqa: E731
+    for rows in pieces(fetch, query, _NOTIFICATIONS.c.id, newer=False):
+        for row in rows:
+            yield {
+                "kind": row.kind,
+                "by": row.username,
+                "post": row.post_id or None,
+                "created_at": f"{row.created_at.isoformat()}Z",
+            }
+
+
+def remove_piece(user_id: int, most: int) -> bool:
+    """Remove some of what an account that goes was told, and others of it; the caller commits.
+
+    :return: whether there may be more.
+    """
+    for column in (_NOTIFICATIONS.c.user_id, _NOTIFICATIONS.c.actor_id):
+        if _remove(sa.select(_NOTIFICATIONS.c.id).where(column == user_id), most):
+            return True
+    return False
+
+
+def forget_posts(post_ids: Collection[int], most: int) -> bool:
+    """Remove some of what is about posts that go; the rest, that nobody sees, goes with time; likewise."""
+    return _remove(sa.select(_NOTIFICATIONS.c.id).where(_NOTIFICATIONS.c.post_id.in_(post_ids)), most)
+
+
+def _remove(query: Any, most: int) -> bool:
+    numbers = sorted(db.session.execute(query.limit(most)).scalars())
+    if numbers:
+        db.session.execute(sa.delete(_NOTIFICATIONS).where(_NOTIFICATIONS.c.id.in_(numbers)))
+    return len(numbers) == most

@@ -215,7 +215,7 @@ def delete_post(post: Post) -> bool:
 
     :return: False if somebody had removed it already.
     """
-    from microblog.models import reactions
+    from microblog.models import notifications, reactions
 
     post_id, author_id, answers, passes_on = post.id, post.author_id, post.reply_to_id, post.repost_of_id
     reactions.clear_first(post_id)
@@ -226,6 +226,7 @@ def delete_post(post: Post) -> bool:
     active = lock_accounts(author_id).get(author_id)
     if not db.session.execute(sa.delete(Post.__table__).where(Post.id == post_id)).rowcount:
         return False
+    notifications.forget_posts([post_id], _CHUNK)
     count_post(author_id, -1)
     if active:
         latest.renew(author_id)

@@ -50,3 +50,10 @@ def change(user_id: int, **values: Any) -> None:
     known = db.session.identity_map.get(db.session.identity_key(Preferences, user_id))
     if known is not None:
         db.session.expire(known)
+
+
+def as_values(user_id: int) -> dict[str, Any]:
+    """Somebody's, for their export."""
+    chosen = of(user_id)
+    names = ("silent", "by_mail", "messages_from_all", "hides_last_seen", "members_only")
+    return {name: getattr(chosen, name) for name in names}

@@ -16,10 +16,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from microblog import units
 from microblog.database import TABLE_OPTIONS, db, field, upsert, utc_now
-from microblog.models import applications, indexing, latest, reactions, sessions, tags, words
+from microblog.models import (
+    applications,
+    indexing,
+    latest,
+    messages,
+    notifications,
+    reactions,
+    sessions,
+    tags,
+    words,
+)
 from microblog.models.follow import Follow, count_piece
 from microblog.models.mentions import Mention
-from microblog.models.notifications import Notification
 from microblog.models.post import Post, PublicPost
 from microblog.models.tokens import Token
 from microblog.models.user import User, lock_accounts
@@ -53,12 +62,7 @@ _POSTS: Any = Post.__table__
 _PUBLIC: Any = PublicPost.__table__
 _FOLLOWS: Any = Follow.__table__
 _USERS: Any = User.__table__
-# What there may be any number of with an account that is to be removed.
-_OTHERS: tuple[Any, ...] = (
-    Mention.__table__.c.user_id,
-    Notification.__table__.c.user_id,
-    Notification.__table__.c.actor_id,
-)
+_MENTIONS: Any = Mention.__table__
 # The condition that an account is not about to be gone: the others are nobody's any more.
 THERE = User.id.not_in(sa.select(Unfinished.user_id).where(Unfinished.task == DELETE))
 
@@ -190,7 +194,13 @@ def _go_on(user_id: int) -> bool:
         uncounted_to, left = count_piece(user_id, -1, uncounted_to, CHUNK)
         more = more or left
     if row.task == DELETE and not more:
-        more = _unfollow(user_id) or reactions.leave(user_id) or _forget(user_id)
+        more = (
+            _unfollow(user_id)
+            or reactions.leave(user_id)
+            or _unname(user_id)
+            or notifications.remove_piece(user_id, CHUNK)
+            or messages.remove_piece(user_id)
+        )
     if more:
         mine = sa.update(_UNFINISHED).where(_UNFINISHED.c.user_id == user_id)
         db.session.execute(mine.values(done_to=done_to, uncounted_to=uncounted_to))
@@ -242,18 +252,13 @@ def _unfollow(user_id: int) -> bool:
     return False
 
 
-def _forget(user_id: int) -> bool:
-    """Likewise of where others' posts name it, and what it, and others, were to know of."""
-    for column in _OTHERS:
-        table = column.table
-        keys = list(table.primary_key)
-        found = db.session.execute(sa.select(*keys).where(column == user_id).limit(CHUNK)).all()
-        # By the first part of their key, and the account.
-        if numbers := sorted({row[0] for row in found}):
-            db.session.execute(sa.delete(table).where(keys[0].in_(numbers), column == user_id))
-        if len(found) == CHUNK:
-            return True
-    return False
+def _unname(user_id: int) -> bool:
+    """Likewise of where others' posts name it."""
+    mine = _MENTIONS.c.user_id == user_id
+    numbers = sorted(db.session.execute(sa.select(_MENTIONS.c.post_id).where(mine).limit(CHUNK)).scalars())
+    if numbers:
+        db.session.execute(sa.delete(_MENTIONS).where(_MENTIONS.c.post_id.in_(numbers), mine))
+    return len(numbers) == CHUNK
 
 
 def _end(user_id: int, task: str) -> None:

@@ -35,6 +35,7 @@ from microblog.web import (
     letters,
     machine,
     manifest,
+    messages,
     metrics,
     moderation,
     navigation,
@@ -199,6 +200,7 @@ def build_app(config: Config) -> Flask:
     app.register_blueprint(posts.blueprint)
     app.register_blueprint(people.blueprint)
     app.register_blueprint(notifications.blueprint)
+    app.register_blueprint(messages.blueprint)
     app.register_blueprint(search.blueprint)
     app.register_blueprint(moderation.blueprint)
     app.register_blueprint(manifest.blueprint)

@@ -13,10 +13,11 @@ from flask_login import current_user
 
 from microblog.i18n import _
 from microblog.models.post import POST_MAX, clean_body
+from microblog.models.user import USERNAME_MAX
 from microblog.web.security import safe_path
 
-# A post, and its form's token: it may have been saved all the same.
-_DRAFT, _TOKEN = "draft", "draft_once"
+# A post, and its form's token: it may have been saved all the same; and whom it is for, if it is a message.
+_DRAFT, _TOKEN, _FOR = "draft", "draft_once", "draft_for"
 _TOKEN_MAX = 64
 # What is kept goes into a cookie, which has 4 KB.
 _DRAFT_MAX = POST_MAX * 3
@@ -71,25 +72,37 @@ def _of_this_site(url: str) -> str | None:
 
 
 def keep_text() -> None:
-    """Keep a post, or an answer, that was not saved, for the page where one is written next."""
-    if request.method == "POST" and request.endpoint in ("posts.home", "posts.reply"):
+    """Keep a post, an answer or a message that was not saved, for the page where one is written next."""
+    if request.method == "POST" and request.endpoint in (
+        "posts.home",
+        "posts.reply",
+        "messages.conversation",
+    ):
         text = clean_body(request.form.get("body", ""))[:_DRAFT_MAX]
         if text:
             session[_DRAFT] = text
             session[_TOKEN] = (request.form.get("once") or g.get("once", ""))[:_TOKEN_MAX]
+            session[_FOR] = (request.view_args or {}).get("username", "")[:USERNAME_MAX]
 
 
-def kept_text() -> str | None:
-    """That post, once."""
+def kept_text(to: str = "") -> str | None:
+    """That post, once.
+
+    :param to: whom it is for, if it is a message: nobody else sees that.
+    """
     # Not by pop alone: that would write every page's session.
-    text: str | None = session.pop(_DRAFT) if _DRAFT in session else None
+    text: str | None = session.pop(_DRAFT) if _DRAFT in session and _is_for(to) else None
     return text
 
 
-def kept_token() -> str | None:
+def kept_token(to: str = "") -> str | None:
     """Its form's token, once."""
-    token: str | None = session.pop(_TOKEN) if _TOKEN in session else None
+    token: str | None = session.pop(_TOKEN) if _TOKEN in session and _is_for(to) else None
     return token
+
+
+def _is_for(to: str) -> bool:
+    return str(session.get(_FOR, "")).lower() == to.lower()
 
 
 def forget_text(token: str) -> None:
@@ -101,6 +114,6 @@ def forget_text(token: str) -> None:
 
 def renew_session() -> None:
     """Forget the session but for that post: nothing that somebody else may have planted lives on."""
-    kept = {name: session[name] for name in (_DRAFT, _TOKEN) if name in session}
+    kept = {name: session[name] for name in (_DRAFT, _TOKEN, _FOR) if name in session}
     session.clear()
     session.update(kept)

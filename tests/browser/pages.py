@@ -14,7 +14,7 @@ FOR_MEMBERS = [
         "/user/david",
     ),
     *("/user/susan/followers", "/user/susan/following", "/user/david/followers", "/nowhere"),
-    *("/notifications"),
+    *("/notifications", "/messages", "/messages/david"),
     *(
         "/settings",
         "/settings/email",

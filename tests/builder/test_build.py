@@ -62,7 +62,10 @@ def test_help_names_every_verb_and_each_has_an_example(build):
             ("test", "builder", "--mutate", "3"),
             "build.py: only the suite app is tried so\n  ./build.py test app --mutate 40\n",
         ),
-        (("bench", "cake"), "build.py: there is no benchmark 'cake'\n  There are: app, bake, home, pi, site\n"),
+        (
+            ("bench", "cake"),
+            "build.py: there is no benchmark 'cake'\n  There are: app, bake, home, pi, site\n",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line_and_a_way_out(build, arguments, message):

@@ -47,10 +47,11 @@ def unread() -> ResponseReturnValue:
 def settings() -> ResponseReturnValue:
     chosen = preferences.of(current_user.id)
     silent = set(chosen.silent.split(","))
-    form = NotificationsForm(data={kind: kind not in silent for kind in KINDS})
+    given = {kind: kind not in silent for kind in KINDS}
+    form = NotificationsForm(data={**given, "messages_from_all": chosen.messages_from_all})
     if form.validate_on_submit():
         off = ",".join(kind for kind in KINDS if not form[kind].data)
-        preferences.change(current_user.id, silent=off)
+        preferences.change(current_user.id, silent=off, messages_from_all=form.messages_from_all.data)
         db.session.commit()
         flash(_("Your settings are saved."))
         return redirect(url_for("notifications.settings"))
