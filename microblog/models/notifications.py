@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -17,6 +17,11 @@ from microblog.models.user import User
 
 # Each of them can be switched off.
 KINDS = ("follow", "reply", "mention", "like", "repost", "message")
+# So many of somebody's are kept, for so long.
+KEPT, _AGE = 1000, timedelta(days=90)
+# Rows that are removed in one transaction; notifications in which a sweep looks for who has many, and how
+# many of those.
+_CHUNK, _SWEPT, _LOOKED_AT = 500, 10_000, 500
 # More than so many that are unread are not counted.
 MANY = 100
 
@@ -242,3 +247,30 @@ def _remove(query: Any, most: int) -> bool:
     if numbers:
         db.session.execute(sa.delete(_NOTIFICATIONS).where(_NOTIFICATIONS.c.id.in_(numbers)))
     return len(numbers) == most
+
+
+def sweep() -> None:
+    """Forget what is old, and of whom many things are told, all but the latest: some at a time."""
+    table = _NOTIFICATIONS
+    old = sa.select(table.c.id).where(table.c.created_at <= utc_now() - _AGE)
+    _remove_all(old)
+    latest = sa.select(table.c.user_id).order_by(table.c.id.desc()).limit(_SWEPT).subquery("latest")
+    told = sa.select(latest.c.user_id).group_by(latest.c.user_id).order_by(sa.func.count().desc())
+    with db.engine.connect() as connection:
+        user_ids = list(connection.execute(told.limit(_LOOKED_AT)).scalars())
+    for user_id in user_ids:
+        theirs = sa.select(table.c.id).where(table.c.user_id == user_id)
+        with db.engine.connect() as connection:
+            last = connection.execute(theirs.order_by(table.c.id.desc()).offset(KEPT).limit(1)).scalar()
+        if last is not None:
+            _remove_all(theirs.where(table.c.id <= last))
+
+
+def _remove_all(query: Any) -> None:
+    while True:
+        with db.engine.begin() as connection:
+            numbers = sorted(connection.execute(query.limit(_CHUNK)).scalars())
+            if numbers:
+                connection.execute(sa.delete(_NOTIFICATIONS).where(_NOTIFICATIONS.c.id.in_(numbers)))
+        if len(numbers) < _CHUNK:
+            return

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 import traceback
+from typing import Any
 
 from flask import current_app, request
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,7 +33,7 @@ def report(error: BaseException) -> None:
     if not admins or letters.mailer() is None:
         return
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    values = {
+    values: dict[str, Any] = {
         "site": site_name(),
         "machine": socket.gethostname(),
         "view": f"{request.method} {request.url_rule or 'of no view'}",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, current_app, request, url_for
+from flask import Flask, current_app, has_request_context, request, url_for
 from werkzeug.exceptions import BadRequest
 
 from microblog import names
@@ -99,9 +99,13 @@ def init_app(app: Flask, config: Config) -> None:
 
 def external_url(endpoint: str, **values: Any) -> str:
     """A page's whole address, for a mail."""
+    return base_url() + url_for(endpoint, **values)
+
+
+def base_url() -> str:
+    """The site's address for a mail, less a path: also where no visitor has asked for it."""
     hosts: Hosts = current_app.extensions["microblog.hosts"]
-    path = url_for(endpoint, **values)
-    return f"{hosts.scheme}://{hosts.for_links(request.host)}{path}"
+    return f"{hosts.scheme}://{hosts.for_links(request.host if has_request_context() else '')}"
 
 
 def bare(host: str) -> str:

@@ -11,6 +11,7 @@ from microblog.models import (
     applications,
     invitations,
     latest,
+    notifications,
     post,
     reactions,
     sessions,
@@ -18,6 +19,7 @@ from microblog.models import (
     tokens,
     unfinished,
 )
+from microblog.web.notifications import digest
 
 # Seconds from one time to the next, in each process.
 EVERY = 600.0
@@ -56,19 +58,11 @@ def end_what_began() -> None:
 
 
 def clean(app: Flask) -> None:
-    """Remove attempts, log-ins, links and tokens of forms that are over, and end what others have begun."""
+    """Remove attempts, log-ins, links and tokens of forms that are over, and old notifications; end what
+    others have begun; and mail who wants to be."""
     with app.app_context():
-        for part in (
-            throttle,
-            sessions,
-            tokens,
-            applications,
-            invitations,
-            post,
-            reactions,
-            latest,
-            unfinished,
-        ):
+        kept = (throttle, sessions, tokens, applications, invitations, post, reactions, latest)
+        for part in (*kept, notifications, unfinished, digest):
             try:
                 units.run(part.sweep, twice=True)
             except SQLAlchemyError as error:

@@ -2,7 +2,7 @@
 
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flask import Flask, current_app, render_template
 
@@ -59,11 +59,19 @@ def later(job: Callable[[], None]) -> None:
         post.later(run)
 
 
-def deliver(to: str, reads: str | None, subject: object, template: str, **values: object) -> None:
+def deliver(
+    to: str,
+    reads: str | None,
+    subject: object,
+    template: str,
+    headers: Mapping[str, str] | None = None,
+    **values: object,
+) -> None:
     """Write a mail and send it; only from within :func:`later`.
 
     :param reads: the reader's language; None: the site's own.
     :param subject: looked up in that language, if it is a lazy text.
+    :param headers: what it has besides those of all mails.
     """
     if to.endswith(NOWHERE):
         return
@@ -72,6 +80,8 @@ def deliver(to: str, reads: str | None, subject: object, template: str, **values
     with speaking(reads):
         text = render_template(template, **values)
         message = post.message(to, str(subject), text, site_name())
+    for name, value in (headers or {}).items():
+        message[name] = value
     post.send(message)
 
 

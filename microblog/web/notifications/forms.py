@@ -15,6 +15,7 @@ class NotificationsForm(FlaskForm):
     like = BooleanField(_l("Somebody likes your post"))
     repost = BooleanField(_l("Somebody passes your post on"))
     message = BooleanField(_l("Somebody writes you a message"))
+    by_mail = BooleanField(_l("Mail me once a day what I have not read"))
     # Of messages, not of notifications.
     messages_from_all = BooleanField(
         _l("Take messages from everybody, not from those alone whom I follow and who follow me")

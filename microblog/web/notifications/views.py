@@ -1,6 +1,6 @@
 """The page with what somebody is to know of, and the number beside its link."""
 
-from flask import Blueprint, Response, flash, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_required
 
@@ -9,12 +9,17 @@ from microblog.database import db
 from microblog.i18n import _
 from microblog.models import notifications, preferences
 from microblog.models.notifications import KINDS
-from microblog.web import navigation
+from microblog.web import letters, navigation
 from microblog.web.cursor import cursor
+from microblog.web.extensions import csrf
+from microblog.web.notifications.digest import subscriber
 from microblog.web.notifications.forms import NotificationsForm
 from microblog.web.notifications.lines import lines
 
 blueprint = Blueprint("notifications", __name__)
+
+# What is chosen beside the kinds.
+_CHOICES = ("by_mail", "messages_from_all")
 
 
 @blueprint.get("/notifications")
@@ -48,11 +53,30 @@ def settings() -> ResponseReturnValue:
     chosen = preferences.of(current_user.id)
     silent = set(chosen.silent.split(","))
     given = {kind: kind not in silent for kind in KINDS}
-    form = NotificationsForm(data={**given, "messages_from_all": chosen.messages_from_all})
+    form = NotificationsForm(data={**given, **{name: getattr(chosen, name) for name in _CHOICES}})
     if form.validate_on_submit():
         off = ",".join(kind for kind in KINDS if not form[kind].data)
-        preferences.change(current_user.id, silent=off, messages_from_all=form.messages_from_all.data)
+        preferences.change(current_user.id, silent=off, **{name: form[name].data for name in _CHOICES})
         db.session.commit()
         flash(_("Your settings are saved."))
         return redirect(url_for("notifications.settings"))
-    return render_template("notifications/settings.html", form=form, kinds=KINDS)
+    sends = letters.mailer() is not None
+    return render_template("notifications/settings.html", form=form, kinds=KINDS, sends=sends)
+
+
+@blueprint.route("/unsubscribe/<token>", methods=["GET", "POST"])
+@csrf.exempt
+@units.safe_twice
+def unsubscribe(token: str) -> ResponseReturnValue:
+    """End somebody's mails, by the link in one: with a button, for programs that look into mails open links;
+    or by a mail program's single request (RFC 8058), which has neither a cookie nor a token of a form."""
+    user = subscriber(token)
+    if user is None:
+        abort(404)
+    if request.method == "POST":
+        preferences.change(user.id, by_mail=False)
+        db.session.commit()
+    done = request.method == "POST"
+    page = render_template("notifications/unsubscribe.html", username=user.username, done=done)
+    # The address is the secret.
+    return page, {"Referrer-Policy": "no-referrer"}
