@@ -25,7 +25,7 @@ import microblog
 from microblog import create_app
 from microblog.config import Config
 from microblog.database import db, utc_now
-from microblog.models import User, passwords
+from microblog.models import User, messages, passwords
 from microblog.models.follow import follow
 from microblog.models.post import Post, add_post
 
@@ -165,6 +165,12 @@ class Site:
         with self.app.app_context():
             for other in others:
                 follow(User.find(name), User.find(other))
+            db.session.commit()
+
+    def message(self, name, to, body):
+        """Let somebody write to somebody who follows them, and whom they follow."""
+        with self.app.app_context():
+            assert messages.send(User.find(name), User.find(to).id, body, body)
             db.session.commit()
 
     @staticmethod

@@ -56,6 +56,8 @@ def fill(site):
     site.follow("susan", "david", LONG_NAME)
     site.follow("david", "susan")
     site.follow(LONG_NAME, "susan", "david")
+    site.message("david", "susan", f"hello https://example.org/{'x' * 80}")
+    site.message("susan", "david", "hello")
     for number in range(25):
         site.post("david", f"hello {number} @susan https://example.org/{'x' * 80}", minutes_ago=25 - number)
     site.post(LONG_NAME, "W" * 140)
