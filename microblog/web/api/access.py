@@ -117,6 +117,14 @@ def reader(scope: str) -> Reader:
     return found
 
 
+def renewed() -> Reader:
+    """For whom somebody calls, as they are by now: this request has changed something of theirs."""
+    found = applications.find(_shown() or "")
+    if found is None or found.reader is None:
+        raise Refused(401, "The access token is invalid", "invalid_token", {"WWW-Authenticate": BEARER})
+    return found.reader
+
+
 def _shown() -> str | None:
     """The token of a request, in its header (RFC 6750, 2.1)."""
     kind, _, secret = request.headers.get("Authorization", "").strip().partition(" ")

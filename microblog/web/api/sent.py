@@ -49,6 +49,13 @@ def texts(name: str) -> list[str]:
     ]
 
 
+def inner(name: str, key: str) -> str:
+    """A text within an object; empty if there is none."""
+    value = _json().get(name)
+    found = value.get(key) if isinstance(value, dict) else None
+    return _storable(found) if isinstance(found, str) else ""
+
+
 def flag(name: str, default: bool = False) -> bool:
     value = text(name, 10).lower()
     return True if value in _TRUE else False if value in _FALSE and has(name) else default

@@ -16,7 +16,7 @@ from microblog.models.people import PersonRow, everybody, people, person
 from microblog.models.site import CLOSED, INVITED, OPEN, registration
 from microblog.models.user import ABOUT_MAX, WHOLE, clean_about
 from microblog.web import letters, limits
-from microblog.web.api import access, pages, sent
+from microblog.web.api import access, pages, seen, sent
 from microblog.web.api.blueprint import blueprint
 from microblog.web.api.errors import Refused
 from microblog.web.auth.forms import RegistrationForm
@@ -48,38 +48,38 @@ def as_dict(row: PersonRow, email: str | None = None) -> dict[str, Any]:
     return told
 
 
-def found(number: int) -> PersonRow:
-    """The account with this number, that is there for who calls."""
-    row = person(number)
-    if row is None:
-        abort(404)
-    return row
-
-
 @blueprint.get("/users/<int:number>")
 def get_user(number: int) -> ResponseReturnValue:
     reader = access.reader("read:accounts")
-    return as_dict(found(number), _own_email(reader, number))
+    return as_dict(seen.somebody(number, reader), _own_email(reader, number))
 
 
 @blueprint.get("/users")
 def get_users() -> ResponseReturnValue:
-    access.reader("read:accounts")
-    return pages.answer(everybody, lambda row: row.id, _all, oldest_first=True)
+    reader = access.reader("read:accounts")
+
+    def shown(rows: list[PersonRow]) -> list[dict[str, Any]]:
+        return [as_dict(row) for row in seen.rows(rows, lambda row: row.id, reader, muted=False)]
+
+    return pages.answer(everybody, lambda row: row.id, shown, oldest_first=True)
 
 
 @blueprint.get("/users/<int:number>/followers")
 def get_followers(number: int) -> ResponseReturnValue:
-    access.reader("read:accounts")
-    row = found(number)
-    return pages.answer(followers_of(row.id), lambda one: one.id, _listed, row.followers_count)
+    reader = access.reader("read:accounts")
+    row = seen.somebody(number, reader)
+    return pages.answer(
+        followers_of(row.id, seen.unseen(reader)), lambda one: one.id, _listed, row.followers_count
+    )
 
 
 @blueprint.get("/users/<int:number>/following")
 def get_following(number: int) -> ResponseReturnValue:
-    access.reader("read:accounts")
-    row = found(number)
-    return pages.answer(followed_by(row.id), lambda one: one.id, _listed, row.following_count)
+    reader = access.reader("read:accounts")
+    row = seen.somebody(number, reader)
+    return pages.answer(
+        followed_by(row.id, seen.unseen(reader)), lambda one: one.id, _listed, row.following_count
+    )
 
 
 @blueprint.post("/users")
@@ -137,7 +137,7 @@ def update_user(number: int) -> ResponseReturnValue:
             raise Refused(400, _("At most %(max)d characters, please.", max=ABOUT_MAX))
     email = user.email
     db.session.commit()
-    return as_dict(found(number), email)
+    return as_dict(seen.somebody(number, reader), email)
 
 
 def _own_email(reader: Reader, number: int) -> str | None:
@@ -145,10 +145,6 @@ def _own_email(reader: Reader, number: int) -> str | None:
         return None
     user = db.session.get(User, number, options=[WHOLE])
     return user.email if user else None
-
-
-def _all(rows: list[PersonRow]) -> list[dict[str, Any]]:
-    return [as_dict(row) for row in rows]
 
 
 def _listed(rows: list[Person]) -> list[dict[str, Any]]:
