@@ -44,6 +44,23 @@ def test_http_redirects_to_https(site: Machine) -> None:
         assert (answer.status, answer.headers["location"]) == (301, f"https://{address}/explore?page=2")
 
 
+def test_a_visitor_may_end_the_name_with_a_dot(site: Machine) -> None:
+    """As who means the whole name, and no search domain, writes it; forms are taken, too."""
+    host = ("--header", "Host: testhost.")
+    answer = site.get("http://localhost/explore?page=2", *host)
+    assert (answer.status, answer.headers["location"]) == (301, "https://testhost/explore?page=2")
+    cookies = ("--cookie", "/tmp/jar", "--cookie-jar", "/tmp/jar")
+    page = site.get("https://localhost/login", *host, *cookies)
+    assert page.status == 200
+    form = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.body)
+    assert form
+    sent = f"csrf_token={form[1]}&username=nobody&password=wrong+horse"
+    cookies += ("--referer", "https://testhost./login", "--data", sent)
+    answer = site.get("https://localhost/login", *host, *cookies)
+    assert answer.status == 200
+    assert "Wrong username or password." in answer.body
+
+
 def test_static_files_come_from_disk_for_30_days(site: Machine) -> None:
     answer = site.get("https://localhost/static/microblog.css")
     assert answer.status == 200
