@@ -145,6 +145,29 @@ def test_the_code_is_of_the_key_that_is_there_or_chosen() -> None:
     assert given["CLAIM_CODE"] == "GARDENXY"
 
 
+@pytest.mark.parametrize(
+    ("server", "names"),
+    [
+        ("listen 80; server_name a.example B.example;", {"a.example", "b.example"}),
+        ('server_name "a.example" .b.example _;', {"a.example", "b.example"}),
+        ("listen 10.1.2.3; server_name a.example;", {"a.example"}),
+        ("listen [::1]; server_name a.example;", {"a.example"}),
+        ("listen 443 ssl; listen 8443 ssl; location / { x; } server_name a.example;", {"a.example"}),
+        ("listen 8080; listen [::]:8080; location / { try_files $uri =404; } server_name a.example;", set()),
+        ("listen unix:/run/a.sock; server_name a.example;", set()),
+        ("listen 10.1.2.3:8080 default_server; server_name a.example;", set()),
+        # What that has in it is not looked for.
+        ("listen 8080; include snippets/listen.conf; server_name a.example;", {"a.example"}),
+    ],
+)
+def test_names_of_nginxs_other_sites_are_theirs_where_visitors_would_meet_them(
+    monkeypatch: pytest.MonkeyPatch, server: str, names: set[str]
+) -> None:
+    text = f"http {{ upstream x {{ server 1.2.3.4:80; }} server {{ {server} }} server {{ server_name z; }} }}"
+    monkeypatch.setattr(nginx, "_others", lambda: ("", text))
+    assert nginx.claimed() == {*names, "z"}
+
+
 def test_the_first_setup_is_known_by_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SECRET_KEY", raising=False)
     monkeypatch.setattr(layout, "ANSWERED", tmp_path / "answers")

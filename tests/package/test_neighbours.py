@@ -17,6 +17,9 @@ server { listen 80; server_name _; root /var/www/other; }
 NAMED = """
 server { listen 80; server_name other.example TESTHOST.local; root /var/www/named; }
 """
+AT_ANOTHER_PORT = """
+server { listen 8080; listen [::]:8080; server_name social.example; location / { root /var/www/other; } }
+"""
 SITES = """
 for name in own other named; do
     mkdir -p /var/www/$name && echo "This is $name" > /var/www/$name/index.html
@@ -96,6 +99,8 @@ def test_other_sites_are_not_shadowed(server: Machine) -> None:
     (sites / "default").unlink()
     (sites / "mysite").write_text(OTHERS)
     (sites / "named").write_text(NAMED)
+    # One that has our name, where nobody takes it for ours.
+    (sites / "service").write_text(AT_ANOTHER_PORT)
     server.run("microblog", "setup")
     # Whom no name leads elsewhere, came to the only other site before, and does now.
     assert "This is other" in page(server, "127.0.0.1")

@@ -265,16 +265,41 @@ def is_welcome() -> bool:
 
 
 def claimed() -> set[str]:
-    """The names of nginx's other sites."""
+    """The names of nginx's other sites, but of those that are at other ports alone: nobody is led from one
+    to the other."""
     return _claimed(_others())
 
 
 def _claimed(others: tuple[str, str]) -> set[str]:
     found: set[str] = set()
     for text in others:
-        for listed in re.findall(r"(?<![\w$])server_name\s+([^;]*);", text):
+        for listed in re.findall(r"(?<![\w$])server_name\s+([^;]*);", _at_our_ports(text)):
             found.update(word.strip("\"'").lower().removeprefix(".") for word in listed.split())
     return found - {"_", ""}
+
+
+def _at_our_ports(text: str) -> str:
+    """A configuration without the servers that are certain to listen at none of this site's ports."""
+    kept, end = "", 0
+    for begun in re.finditer(r"(?<![\w$])server\s*\{", text):
+        if begun.start() < end:
+            continue
+        depth, place = 1, begun.end()
+        while depth and (brace := re.compile("[{}]").search(text, place)):
+            depth, place = depth + (1 if brace[0] == "{" else -1), brace.end()
+        server = text[begun.start() : place]
+        listed = re.findall(r"(?<![\w$])listen\s+([^\s;{}]+)", server)
+        # What it includes may have it listen elsewhere, too.
+        if not listed or re.search(r"(?<![\w$])include\s", server) or not all(map(_is_elsewhere, listed)):
+            place = begun.start()
+        kept += text[end : begun.start()]
+        end = place
+    return kept + text[end:]
+
+
+def _is_elsewhere(listened: str) -> bool:
+    port = re.fullmatch(r"(?:.*:)?(\d+)", listened)
+    return listened.startswith("unix:") or (port is not None and int(port[1]) not in (80, 443))
 
 
 def _others() -> tuple[str, str]:
