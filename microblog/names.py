@@ -1,7 +1,8 @@
 """The names and addresses of this machine.
 
-Asked of the kernel and /etc/hosts, never of a name server: at boot there may be none. Read from /proc, not from
-ip(8): the application asks while it serves, as a user who starts no programs, and small containers have no ip.
+Asked of the kernel and /etc/hosts, never of a name server: at boot there may be none. Read from /proc, not
+from ip(8): the application asks while it serves, as a user who starts no programs, and small containers have
+no ip.
 """
 
 import ipaddress
