@@ -25,6 +25,10 @@ def test_nothing_is_made_where_services_may_not_run(image: Machine) -> None:
     assert not (image.root / "etc/nginx/sites-enabled/microblog").is_symlink()
     assert not (image.root / "etc/supervisor/conf.d/microblog.conf").is_symlink()
     assert (image.root / "etc/systemd/system/multi-user.target.wants/microblog-setup.service").is_symlink()
+    # Root's, who alone may change what runs.
+    compiled = [*(image.root / "var/cache/microblog/templates").iterdir()]
+    assert len(compiled) > 30
+    assert {(path.stat().st_uid, path.stat().st_mode & 0o777) for path in compiled} == {(0, 0o644)}
     image.destroy()
 
 
@@ -36,6 +40,14 @@ def test_first_boot_makes_the_site_and_two_machines_differ(
         machine.boot()
         wait_until("the site answers", machine.answers)
         assert machine.run("systemctl", "--failed", "--plain", "--no-legend").split()[:1] in ([], ["ifup@"])
+        # The application began while its tables were being made.
+        ended = "until systemctl show -p SubState microblog-setup | grep -q exited; do sleep 0.1; done"
+        machine.run("sh", "-c", ended)
+        begun = machine.run("systemctl", "show", "--property=ActiveEnterTimestampMonotonic", "supervisor")
+        made = machine.run(
+            "systemctl", "show", "--property=ExecMainExitTimestampMonotonic", "microblog-setup"
+        )
+        assert 0 < int(begun.split("=")[1]) < int(made.split("=")[1])
         certificate = machine.run("cat", "/etc/microblog/tls/cert.pem")
         secrets.append((machine.run("grep", "SECRET_KEY", ENV), certificate))
         machine.destroy()
@@ -124,6 +136,7 @@ def test_remove_gives_back_and_reinstall_resumes(server: Machine, deb: Path) -> 
     assert server.run("ls", "/etc/nginx/sites-enabled").split() == ["default"]
     assert "Welcome to nginx" in server.get("http://localhost/").body
     assert server.run("pgrep", "gunicorn", check=False) == ""
+    assert not (server.root / "var/cache/microblog/templates").exists()
     assert "microblog" not in server.run("supervisorctl", "status", check=False)
 
     install(server, deb)
