@@ -35,6 +35,13 @@ bake_apt dist-upgrade
 # shellcheck disable=SC2086 # a list of package names
 bake_apt install $PACKAGES
 
+# The database server's own tables: where a base was composed for another processor its package could not make
+# them, nor did it say so.
+if [ -e /usr/bin/mariadb-install-db ] && [ ! -d /var/lib/mysql/mysql ]; then
+    mariadb-install-db --rpm --cross-bootstrap --user=mysql --disable-log-bin --skip-test-db > /run/tables.log 2>&1 ||
+        { cat /run/tables.log >&2; exit 1; }
+fi
+
 if [ -e /usr/bin/py3compile.bake ]; then
     echo "phase: compile"
     rm /usr/bin/py3compile
