@@ -15,6 +15,7 @@ from builder.deb import assets, translations
 NEEDS = (
     Program("chromium", "chromium"),
     Program("openssl", "openssl"),
+    Program("certutil", "libnss3-tools"),
 )
 
 ROOT = Path(__file__).resolve().parents[2]
