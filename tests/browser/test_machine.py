@@ -5,8 +5,10 @@ import re
 import time
 
 import pytest
+import screenshots
 from live_site import PASSWORD, login
 from playwright.sync_api import expect
+from test_accessibility import check
 from test_journeys import register
 
 from microblog.database import db
@@ -30,7 +32,8 @@ def admin(site, visit):
         User.find("susan").is_admin = True
         db.session.commit()
     yield page
-    for path in ("seen.json", "state/job.json", "state/spool/upload", "state/spool/upload.json"):
+    spool = ("state/spool/upload", "state/spool/upload.json")
+    for path in ("seen.json", "state/job.json", "elsewhere/where.json", *spool):
         (site.agent / path).unlink(missing_ok=True)
 
 
@@ -104,3 +107,25 @@ def test_a_second_place_is_chosen(site, visit, admin, scripts):
         "backup-to",
         {"kind": "sftp", "host": "nas.home", "port": 22, "user": "susan", "folder": "/srv/backups"},
     )
+
+
+def test_the_recovery_sheet_is_for_everybody(site, visit, admin, axe):
+    folder = site.agent / "elsewhere"
+    folder.mkdir(exist_ok=True)
+    (folder / "where.json").write_text(json.dumps(screenshots.PLACE))
+    (folder / "key").write_text(screenshots.WORDS)
+    page = visit(locale="ru")
+    login(page, "susan")
+    page.goto("/machine/backups/elsewhere")
+    check(page, axe, "where backups go")
+    page.click("form[action$=sheet] button")
+    expect(page.locator(".words li")).to_have_count(9)
+    check(page, axe, "the recovery sheet")
+    # What is printed is the sheet, and no more.
+    page.emulate_media(media="print")
+    for part in (".top", ".tabs", ".no-print"):
+        expect(page.locator(part).first).to_be_hidden()
+    page.emulate_media(media="screen")
+    page.click(".no-print button")
+    page.goto("/machine/backups/elsewhere")
+    expect(page.locator("form[action$=sheet]")).to_have_count(0)
