@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from flask import current_app
 
 from microblog.database import db, reading
+from microblog.models import audience
 from microblog.models.follow import Follow
 from microblog.models.hints import ByLatest, ByNumber, InOrder
 from microblog.models.latest import LatestPost
@@ -107,8 +108,8 @@ def explore_page(before: int | None = None, after: int | None = None) -> Page:
 
 
 def profile_page(author_id: int, before: int | None = None, after: int | None = None) -> Page:
-    """What one author writes and passes on."""
-    return feed(lambda at: read(_by(at.newer), at, author=author_id), before, after)
+    """What one author writes and passes on: to whoever has muted them, too, for they have come to read it."""
+    return feed(lambda at: read(_by(at.newer), at, author=author_id), before, after, muted=False)
 
 
 # Likewise, next to a cut of any size: for programs.
@@ -126,9 +127,12 @@ def written_by(author_id: int) -> Callable[[Cut], list[PostRow]]:
     return lambda at: shown(lambda part: read(_by(part.newer), part, author=author_id), at)
 
 
-def posts(ids: list[int], newer: bool = False) -> list[PostRow]:
-    """The posts with these ids that are to be seen, in the order of their ids."""
-    return _texts(read(_numbered(newer), Cut(None, newer, len(ids)), ids=ids)) if ids else []
+def posts(ids: list[int], newer: bool = False, muted: bool = True) -> list[PostRow]:
+    """The posts with these ids that are to be seen, in the order of their ids.
+
+    :param muted: whether those of who is muted are not.
+    """
+    return _texts(read(_numbered(newer), Cut(None, newer, len(ids)), ids=ids), muted) if ids else []
 
 
 class Found(NamedTuple):
@@ -145,29 +149,35 @@ class Found(NamedTuple):
 
 
 def feed(
-    find: Callable[[Cut], list[Found]], before: int | None, after: int | None, size: int = Page.SIZE
+    find: Callable[[Cut], list[Found]],
+    before: int | None,
+    after: int | None,
+    size: int = Page.SIZE,
+    muted: bool = True,
 ) -> Page:
     """Part of a feed.
 
     :param find: gives the places of a :class:`Cut`, in its direction.
+    :param muted: whether posts of who is muted are not to be seen.
     """
-    return Page(*cut(lambda at: shown(find, at), before, after, size))
+    return Page(*cut(lambda at: shown(find, at, muted), before, after, size))
 
 
-def shown(find: Callable[[Cut], list[Found]], at: Cut) -> list[PostRow]:
+def shown(find: Callable[[Cut], list[Found]], at: Cut, muted: bool = True) -> list[PostRow]:
     """As many posts as are wanted, as long as there are: some that are found may not be to be seen."""
     rows: list[PostRow] = []
     part = at
     while True:
         found = find(part)
-        rows += _texts(found)
+        rows += _texts(found, muted)
         if len(rows) >= at.limit or len(found) < part.limit:
             return rows[: at.limit]
         part = Cut(found[-1].id, at.newer, min(part.limit * 2, _MOST))
 
 
-def _texts(found: list[Found]) -> list[PostRow]:
-    """What was just seen to be there, in this order; less the reposts of what is not to be seen."""
+def _texts(found: list[Found], muted: bool) -> list[PostRow]:
+    """What was just seen to be there, in this order; less what this reader is not to see, and the reposts of
+    that."""
     kept: dict[int, PostRow] = current_app.extensions.setdefault(_KEY, {})
     wanted: dict[int, str] = {}
     for place in found:
@@ -197,7 +207,13 @@ def _texts(found: list[Found]) -> list[PostRow]:
             post = post._replace(original=original) if original else None
         if post is not None:
             posts.append(post)
+    if hidden := audience.unseen({author for post in posts for author in _authors(post)}, muted):
+        posts = [post for post in posts if hidden.isdisjoint(_authors(post))]
     return posts
+
+
+def _authors(post: PostRow) -> tuple[int, ...]:
+    return (post.author_id, post.original.author_id) if post.original else (post.author_id,)
 
 
 def _edited(post: PostRow) -> str:

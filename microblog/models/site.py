@@ -8,6 +8,7 @@ from microblog.database import TABLE_OPTIONS, db, field
 
 REGISTRATION = "registration"
 APPROVAL = "approval"
+PUBLIC = "public"
 NAME = "site name"
 LANGUAGE = "language"
 CLAIMED = "claimed"
@@ -58,25 +59,32 @@ class Looks(NamedTuple):
     """:ivar name: the site's; empty where none is set here.
     :ivar language: for visitors whose browser prefers none of those that there are, and for mails; empty
         where none is set here.
+    :ivar public: whether who is no member may read, too.
     """
 
     name: str = ""
     language: str = ""
+    public: bool = False
 
 
 def looks() -> Looks:
     """What the site is called, and what it speaks. In a connection of its own: any page may ask."""
     settings = Setting.__table__
-    query = sa.select(settings.c.name, settings.c.value).where(settings.c.name.in_((NAME, LANGUAGE)))
+    query = sa.select(settings.c.name, settings.c.value).where(settings.c.name.in_((NAME, LANGUAGE, PUBLIC)))
     with db.engine.connect() as connection:
         found = {row.name: row.value for row in connection.execute(query)}
-    return Looks(found.get(NAME, ""), found.get(LANGUAGE, ""))
+    return Looks(found.get(NAME, ""), found.get(LANGUAGE, ""), PUBLIC in found)
 
 
 def set_looks(new: Looks) -> None:
-    """The caller commits."""
+    """The caller commits. Who may read is set apart: see :func:`set_public`."""
     _set(NAME, new.name)
     _set(LANGUAGE, new.language)
+
+
+def set_public(public: bool) -> None:
+    """Whether who is no member may read; the caller commits."""
+    _set(PUBLIC, "yes" if public else "")
 
 
 def is_trusted(fingerprint: str) -> bool:

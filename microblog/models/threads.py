@@ -44,7 +44,7 @@ def thread_page(post_id: int, after: int | None = None, size: int = Page.SIZE) -
     :param after: the number after which answers are wanted.
     :return: None if there is no such post, and nobody has answered it.
     """
-    found = feeds.posts([post_id])
+    found = feeds.posts([post_id], muted=False)
     post = found[0] if found else None
     if post is None:
         thread_id = _left(post_id)

@@ -61,15 +61,20 @@ def _pieces(posts: list[PostRow]) -> list[str]:
     for post, own in zip(posts, shown, strict=True):
         mine = own.author_id == my_id
         delete = f"/post/{own.id}/delete" if mine else f"/admin/post/{own.id}/delete" if moderates else ""
-        translate = bool(translates and own.language and own.language != reads)
+        translate = bool(my_id and translates and own.language and own.language != reads)
         edit = mine and may_edit(me, own)
-        card = _card(post, reads, when(own.created_at, now, reads), delete, edit, translate)
-        pieces.append(card.replace(_ACTS, _acts(reads, own.id, said.get(own.id, NO_MARKS)), 1))
+        report = bool(my_id) and not mine
+        card = _card(post, reads, when(own.created_at, now, reads), delete, edit, translate, report)
+        acts = _acts(reads, own.id, said.get(own.id, NO_MARKS), bool(my_id))
+        pieces.append(card.replace(_ACTS, acts, 1))
     return pieces
 
 
 def _filled(pieces: list[str]) -> Markup:
     text = "".join(pieces)
+    if not current_user.is_authenticated:
+        # Nobody whose session would have to begin for that: a visitor's page has no buttons.
+        return Markup(text)  # noqa: S704
     hidden = _hidden()
     form = f'<form id="acts" method="post" hidden>{hidden}</form>\n'
     # Made by templates, which escape.
@@ -85,7 +90,9 @@ def _hidden() -> str:
 
 
 @lru_cache(maxsize=KEPT)
-def _card(post: PostRow, _reads: str, _when: str, delete: str, edit: bool, translate: bool) -> str:
+def _card(
+    post: PostRow, _reads: str, _when: str, delete: str, edit: bool, translate: bool, report: bool
+) -> str:
     """One post. What it shows besides its arguments is the same for each: the language, and how long ago."""
     template = current_app.jinja_env.get_template("posts/card.html")
     return template.render(
@@ -95,15 +102,19 @@ def _card(post: PostRow, _reads: str, _when: str, delete: str, edit: bool, trans
         delete=delete,
         edit=edit,
         translate=translate,
+        report=report,
         hidden=_HIDDEN,
         acts=_ACTS,
     )
 
 
 @lru_cache(maxsize=KEPT)
-def _acts(reads: str, number: int, said: Marks) -> str:
-    """The buttons of a post, to a reader of whom this is so."""
-    text = _buttons(reads, said.liked, said.reposted, said.bookmarked).replace("\0id", str(number))
+def _acts(reads: str, number: int, said: Marks, acts: bool) -> str:
+    """The buttons of a post, to a reader of whom this is so.
+
+    :param acts: whether there are any; to a visitor, there are only counts.
+    """
+    text = _buttons(reads, said.liked, said.reposted, said.bookmarked, acts).replace("\0id", str(number))
     for name in ("replies", "reposts", "likes"):
         count = getattr(said, name)
         text = text.replace(f"\0{name}", str(count) if count else "")
@@ -111,9 +122,9 @@ def _acts(reads: str, number: int, said: Marks) -> str:
 
 
 @lru_cache(maxsize=64)
-def _buttons(_reads: str, liked: bool, reposted: bool, bookmarked: bool) -> str:
+def _buttons(_reads: str, liked: bool, reposted: bool, bookmarked: bool, acts: bool) -> str:
     template = current_app.jinja_env.get_template("posts/acts.html")
-    return template.render(liked=liked, reposted=reposted, bookmarked=bookmarked)
+    return template.render(liked=liked, reposted=reposted, bookmarked=bookmarked, acts=acts)
 
 
 @lru_cache(maxsize=512)

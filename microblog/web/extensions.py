@@ -1,15 +1,19 @@
 """Flask's extensions, bound to the application when it is made. The database has its own module."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 from flask import abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import LoginManager, current_user
+from flask_login import AnonymousUserMixin, LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 
 from microblog import i18n
 from microblog.database import db
-from microblog.models import Reader, User
+from microblog.models import Reader, User, audience
 from microblog.models.user import WHOLE
-from microblog.web import lapsed, last_seen
+from microblog.web import lapsed, last_seen, site_looks
 
 csrf = CSRFProtect()
 login = LoginManager()
@@ -19,6 +23,32 @@ login.login_message = None
 # Flask-Login would note, for each visitor whose address changes, that the log-in is no longer fresh, which
 # nothing here asks. A log-in is known by its secret, and ends on the server.
 login.session_protection = None
+
+
+class Visitor(AnonymousUserMixin):  # type: ignore[misc]
+    """Who is not logged in, with what pages ask of a reader."""
+
+    id = following_count = news = letters = 0
+    username = ""
+    locale = last_seen = None
+    is_admin = is_moderator = moderates = has_barriers = False
+
+
+login.anonymous_user = Visitor
+
+
+def may_read(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates a page for members; and for everybody, where the site is public."""
+
+    @wraps(view)
+    def guarded(*arguments: Any, **values: Any) -> Any:
+        if not current_user.is_authenticated:
+            if not site_looks.is_public():
+                return login.unauthorized()
+            audience.reads(None)
+        return view(*arguments, **values)
+
+    return guarded
 
 
 @login.unauthorized_handler
@@ -33,6 +63,7 @@ def ask_to_log_in() -> ResponseReturnValue:
 def load_user(text: str) -> Reader | None:
     user = Reader.from_id(text)
     if user is not None:
+        audience.reads(user)
         # A page that lies open asks by itself: nobody need be there.
         if request.endpoint != "notifications.unread":
             last_seen.note(user)

@@ -15,7 +15,7 @@ from microblog.models.feeds import Page
 from microblog.web.cards import cards
 from microblog.web.jinja import csrf_token, notices, pager
 from microblog.web.navigation import numbers, unfilled, who
-from microblog.web.site_looks import site_name
+from microblog.web.site_looks import is_public, site_name
 
 _KEY = "microblog.feed_pages"
 # Where a part goes. Parts are not looked through for others, so no text can ask for one.
@@ -38,7 +38,12 @@ def feed_page(
     :param seldom: what is nothing on most pages. The template may ask for it; where it is something, the page
         is made afresh.
     """
-    shown = {"name": current_user.username, "token": csrf_token(), **numbers(), **(parts or {})}
+    shown = {
+        "name": current_user.username,
+        "token": csrf_token() if current_user.is_authenticated else "",
+        **numbers(),
+        **(parts or {}),
+    }
     shown["feed"] = Markup('<div class="feed">\n') + cards(page.posts) + Markup("\n</div>\n")
     shown["feed"] = (shown["feed"] if page.posts else Markup("")) + pager(page, path)
     if not page.posts or any(seldom.values()):
@@ -51,9 +56,9 @@ def feed_page(
 
 def _pieces(template: str, parts: tuple[str, ...]) -> list[str]:
     """A page: texts, and between them the names of its parts."""
-    kept: dict[tuple[str, str, str, str], list[str]] = current_app.extensions[_KEY]
+    kept: dict[tuple[str, str, str, str, bool], list[str]] = current_app.extensions[_KEY]
     # There are few of these: nothing that a visitor sends is in it.
-    key = (template, language(), who(), site_name())
+    key = (template, language(), who(), site_name(), is_public())
     if key not in kept:
         marks = {part: Markup(f"\0{part}\0") for part in parts}  # noqa: S704 - plain letters
         functions = {"notices": lambda: marks["notices"], "navigation": unfilled}

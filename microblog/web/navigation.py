@@ -10,6 +10,7 @@ from markupsafe import Markup
 from microblog.i18n import language
 from microblog.models.notifications import MANY
 from microblog.web.jinja import csrf_token
+from microblog.web.site_looks import is_public
 
 # Stand for what differs from one reader to the next.
 _NAME, _TOKEN = "\0name\0", "\0token\0"
@@ -24,7 +25,7 @@ def init_app(app: Flask) -> None:
 def navigation() -> Markup:
     """The bar, for this visitor."""
     if not current_user.is_authenticated:
-        return Markup(_kept(language(), request.endpoint, "visitor"))  # noqa: S704 - made by a template
+        return Markup(_kept(language(), request.endpoint, who()))  # noqa: S704 - made by a template
     text = _kept(language(), request.endpoint, who())
     # All are of plain letters.
     for name, number in numbers().items():
@@ -50,7 +51,9 @@ def unfilled() -> Markup:
 
 
 def who() -> str:
-    """What the bar knows of a member."""
+    """What the bar knows of a reader."""
+    if not current_user.is_authenticated:
+        return "public" if is_public() else "visitor"
     if current_user.is_admin:
         return "administrator"
     return "moderator" if current_user.is_moderator else "member"

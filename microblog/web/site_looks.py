@@ -50,7 +50,7 @@ class _Looks:
 
 def init_app(app: Flask, config: Config) -> None:
     app.extensions[_KEY] = looks = _Looks(config)
-    app.jinja_env.globals["site_name"] = site_name
+    app.jinja_env.globals.update(site_name=site_name, site_is_public=is_public)
 
     @app.before_request
     def refresh() -> None:
@@ -72,6 +72,11 @@ def fixed_name() -> str:
 def site_language() -> str:
     """The language for whom no better one is known; empty where none is set."""
     return _here().now.language
+
+
+def is_public() -> bool:
+    """Whether who is no member may read."""
+    return _here().now.public
 
 
 def change(new: site.Looks) -> None:

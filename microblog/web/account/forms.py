@@ -4,7 +4,7 @@ from typing import Any
 
 from flask_login import current_user
 from flask_wtf import FlaskForm
-from wtforms import Field, PasswordField, SelectField, StringField, SubmitField, TextAreaField
+from wtforms import BooleanField, Field, PasswordField, SelectField, StringField, SubmitField, TextAreaField
 from wtforms.validators import DataRequired, InputRequired, StopValidation, ValidationError
 
 from microblog.i18n import LANGUAGES, _l
@@ -72,6 +72,9 @@ class ProfileForm(FlaskForm):
         _l("Language"),
         choices=[("", _l("As your browser prefers")), *LANGUAGES.items()],
     )
+    hides_last_seen = BooleanField(_l("Do not show when I was last here"))
+    # Shown where the site is public.
+    members_only = BooleanField(_l("Let only members read what I write"))
     submit = SubmitField(_l("Save"))
 
 

@@ -19,9 +19,9 @@ from sqlalchemy.exc import IntegrityError
 from microblog import i18n, units
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import User, sessions, tokens
+from microblog.models import User, preferences, sessions, tokens
 from microblog.models.account import delete_account, is_last_admin, release_email
-from microblog.web import browsers, housekeeping, letters, limits
+from microblog.web import browsers, housekeeping, letters, limits, site_looks
 from microblog.web.account.export import as_json
 from microblog.web.account.forms import ConfirmForm, DeleteForm, EmailForm, PasswordForm, ProfileForm
 from microblog.web.auth.views import is_remembered, start_session
@@ -35,8 +35,12 @@ blueprint = Blueprint("account", __name__)
 @login_required
 def settings() -> ResponseReturnValue:
     user = own_account()
-    form = ProfileForm(obj=user)
+    chosen = preferences.of(user.id)
+    # Else what is not shown would be taken for not ticked.
+    asked = ("hides_last_seen", "members_only")[: 2 if site_looks.is_public() else 1]
+    form = ProfileForm(obj=user, data={name: getattr(chosen, name) for name in asked})
     if form.validate_on_submit():
+        preferences.change(user.id, **{name: form[name].data for name in asked})
         user.about = form.about.data
         user.locale = form.locale.data or None
         db.session.commit()
@@ -44,7 +48,8 @@ def settings() -> ResponseReturnValue:
         i18n.use(user.locale or i18n.preferred())
         flash(_("Your settings are saved."))
         return redirect(url_for("account.settings"))
-    return render_template("account/settings.html", user=user, form=form, sends=letters.mailer() is not None)
+    sends = letters.mailer() is not None
+    return render_template("account/settings.html", user=user, form=form, sends=sends, asked=asked)
 
 
 @blueprint.route("/settings/email", methods=["GET", "POST"])

@@ -23,6 +23,7 @@ class RulesForm(FlaskForm):
 
     mode = RadioField(_l("Who may register?"), choices=_MODES)
     approval = BooleanField(_l("Let each new account in by hand, but for those that were invited"))
+    public = BooleanField(_l("Who is no member may read, too"))
     submit = SubmitField(_l("Save"))
 
 

@@ -25,9 +25,9 @@ from microblog.models import User, account, invitations, moderation, second_fact
 from microblog.models.directory import accounts_page
 from microblog.models.post import delete_post as remove
 from microblog.models.post import find_post
-from microblog.models.site import registration, set_registration
+from microblog.models.site import looks, registration, set_public, set_registration
 from microblog.models.user import USERNAME_MAX
-from microblog.web import housekeeping, letters
+from microblog.web import housekeeping, letters, site_looks
 from microblog.web.admin.forms import DeleteAccountForm, InvitationForm, RulesForm
 from microblog.web.extensions import login
 from microblog.web.hosts import external_url
@@ -194,9 +194,11 @@ def free_second_factor() -> ResponseReturnValue:
 def registration_rules() -> ResponseReturnValue:
     """Who may register; and the invitations that are out."""
     rules = registration()
-    form = RulesForm(mode=rules.mode, approval=rules.approval)
+    form = RulesForm(mode=rules.mode, approval=rules.approval, public=looks().public)
     if form.validate_on_submit():
         set_registration(form.mode.data, form.approval.data)
+        set_public(form.public.data)
+        site_looks.forget()
         return _done("set", f"registration: {form.mode.data}", _("Saved."), "admin.registration_rules")
     return _invitations(rules=form)
 
@@ -236,7 +238,7 @@ def _invitations(
     now = registration()
     return render_template(
         "admin/registration.html",
-        form=rules or RulesForm(formdata=None, mode=now.mode, approval=now.approval),
+        form=rules or RulesForm(formdata=None, mode=now.mode, approval=now.approval, public=looks().public),
         invitation=invitation or InvitationForm(formdata=None),
         invitations=invitations.good(),
         mode=now.mode,

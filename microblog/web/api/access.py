@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from microblog import i18n
 from microblog.database import is_busy, is_lost, utc_now
-from microblog.models import Reader, applications, throttle
+from microblog.models import Reader, applications, audience, throttle
 from microblog.models.applications import Caller
 from microblog.web.api.errors import BEARER, Refused, is_program
 
@@ -88,6 +88,7 @@ def caller(scope: str | None = None) -> Caller | None:
             raise Refused(401, "The access token is invalid", "invalid_token", error)
         g.caller = found
         if found.reader is not None:
+            audience.reads(found.reader)
             g.last_seen = (found.reader.id, found.reader.last_seen, None)
             if found.reader.locale:
                 i18n.use(found.reader.locale)

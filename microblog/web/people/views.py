@@ -10,7 +10,7 @@ from markupsafe import Markup
 from microblog import units
 from microblog.database import db
 from microblog.i18n import _, _l
-from microblog.models import User, barriers, reports
+from microblog.models import User, audience, barriers, reports
 from microblog.models.feeds import PostRow, posts, profile_page
 from microblog.models.follow import PeoplePage, find_profile, followers_page, following_page
 from microblog.models.follow import follow as start_following
@@ -19,6 +19,7 @@ from microblog.models.paging import ID_MAX
 from microblog.models.user import USERNAME, USERNAME_MAX
 from microblog.web import limits
 from microblog.web.cursor import cursor
+from microblog.web.extensions import may_read
 from microblog.web.feed_pages import feed_page
 from microblog.web.people import avatars
 from microblog.web.people.forms import ReportForm
@@ -28,7 +29,7 @@ blueprint = Blueprint("people", __name__)
 
 
 @blueprint.get("/user/<username>")
-@login_required
+@may_read
 def profile(username: str) -> ResponseReturnValue:
     user = visible(find_profile(username, current_user.id) if is_name(username) else None)
     between = _between(user.id)
@@ -41,7 +42,7 @@ def profile(username: str) -> ResponseReturnValue:
 
 
 @blueprint.get("/user/<username>/card")
-@login_required
+@may_read
 def card(username: str) -> ResponseReturnValue:
     """Who it is, in a few lines, for the script that shows it beside a name: a part of a page."""
     user = visible(find_profile(username, current_user.id) if is_name(username) else None)
@@ -50,14 +51,14 @@ def card(username: str) -> ResponseReturnValue:
 
 
 @blueprint.get("/user/<username>/followers")
-@login_required
+@may_read
 def followers(username: str) -> ResponseReturnValue:
     user = find(username)
     return people_page(_("Followers"), user, followers_page(user, **cursor(), unseen=_unseen()))
 
 
 @blueprint.get("/user/<username>/following")
-@login_required
+@may_read
 def following(username: str) -> ResponseReturnValue:
     user = find(username)
     return people_page(_("Following"), user, following_page(user, **cursor(), unseen=_unseen()))
@@ -145,7 +146,7 @@ def report(username: str) -> ResponseReturnValue:
 @login_required
 def report_post(number: int) -> ResponseReturnValue:
     """Likewise at a post."""
-    found = posts([number]) if 0 < number <= ID_MAX else []
+    found = posts([number], muted=False) if 0 < number <= ID_MAX else []
     if not found:
         abort(404)
     return _report(find(found[0].username), found[0])
@@ -195,6 +196,8 @@ def find(username: str) -> User:
 def visible(user: Any) -> Any:
     """An account that was looked up, or a page that says there is none."""
     if user is None or (user.suspended_at and not current_user.moderates):
+        abort(404)
+    if not current_user.is_authenticated and audience.unseen([user.id]):
         abort(404)
     # Who is blocked is told no more than of somebody who is not there.
     if _between(user.id).is_blocked and not current_user.moderates:

@@ -1,5 +1,6 @@
 """Posts: write them, read them."""
 
-from microblog.web.posts.views import blueprint
+from microblog.web.posts import atom, views
+from microblog.web.posts.blueprint import blueprint
 
-__all__ = ["blueprint"]
+__all__ = ["atom", "blueprint", "views"]

@@ -4,7 +4,6 @@ import secrets
 from urllib.parse import quote
 
 from flask import (
-    Blueprint,
     abort,
     current_app,
     flash,
@@ -33,12 +32,14 @@ from microblog.models.versions import edit_post, may_edit, versions_of
 from microblog.translator import TranslatorError
 from microblog.web import lapsed, limits
 from microblog.web.cursor import cursor
+from microblog.web.extensions import may_read
 from microblog.web.feed_pages import feed_page
+from microblog.web.hosts import external_url
 from microblog.web.jinja import csrf_token
+from microblog.web.posts.blueprint import blueprint
 from microblog.web.posts.forms import PostForm
 from microblog.web.security import safe_path
-
-blueprint = Blueprint("posts", __name__)
+from microblog.web.site_looks import is_public
 
 
 @blueprint.route("/", methods=["GET", "POST"])
@@ -70,13 +71,13 @@ def home() -> ResponseReturnValue:
 
 
 @blueprint.get("/explore")
-@login_required
+@may_read
 def explore() -> ResponseReturnValue:
     return feed_page("posts/explore.html", explore_page(**cursor()), "/explore")
 
 
 @blueprint.get("/tag/<name>")
-@login_required
+@may_read
 def tag(name: str) -> ResponseReturnValue:
     key = tag_key(name)
     if not key:
@@ -92,7 +93,7 @@ def bookmarks() -> ResponseReturnValue:
 
 
 @blueprint.get("/post/<int:number>")
-@login_required
+@may_read
 def show(number: int) -> ResponseReturnValue:
     """A post, with its conversation."""
     post = _seen(number)
@@ -102,7 +103,7 @@ def show(number: int) -> ResponseReturnValue:
 
 
 def _seen(number: int) -> PostRow | None:
-    found = feeds.posts([number]) if number <= ID_MAX else []
+    found = feeds.posts([number], muted=False) if number <= ID_MAX else []
     return found[0] if found else None
 
 
@@ -122,8 +123,9 @@ def _conversation(
         after=after,
         written=written,
         problem=problem,
-        token=csrf_token(),
+        token=csrf_token() if current_user.is_authenticated else "",
         once=token or secrets.token_urlsafe(12),
+        address=external_url("posts.show", number=number) if is_public() else "",
     )
 
 
@@ -209,7 +211,7 @@ def _too_late() -> str:
 
 
 @blueprint.get("/post/<int:number>/versions")
-@login_required
+@may_read
 def versions(number: int) -> ResponseReturnValue:
     """What an edited post said before."""
     post = _seen(number)
