@@ -20,8 +20,10 @@ from microblog.models import (
 from microblog.models.follow import Follow
 from microblog.models.paging import pieces
 from microblog.models.post import Post
+from microblog.models.reactions import Bookmark, Like
 from microblog.models.tokens import Token
 from microblog.models.user import User, lock_accounts
+from microblog.models.versions import versions_of
 
 # No domain ends so (RFC 2606): nothing is mailed there.
 NOWHERE = "@example.invalid"
@@ -194,6 +196,8 @@ def export_account(user: User) -> Iterator[tuple[str, Any]]:
         ],
     )
     yield "posts", _posts(user.id)
+    yield "likes", _kept(Like, user.id)
+    yield "bookmarks", _kept(Bookmark, user.id)
     yield "following", _names(Follow.followed_id, Follow.follower_id, user.id)
     yield "followers", _names(Follow.follower_id, Follow.followed_id, user.id)
     yield "messages", messages.of(user.id)
@@ -206,14 +210,31 @@ def _time(moment: datetime | None) -> str | None:
 
 
 def _posts(user_id: int) -> Iterator[dict[str, Any]]:
-    query = sa.select(Post.id, Post.body, Post.created_at, Post.language).where(Post.author_id == user_id)
-    for row in _rows(query, Post.id):
-        yield {
+    columns = (Post.body, Post.created_at, Post.language, Post.reply_to_id, Post.edited_at, Post.repost_of_id)
+    for row in _rows(sa.select(Post.id, *columns).where(Post.author_id == user_id), Post.id):
+        if row.repost_of_id is not None:
+            yield {"id": row.id, "repost_of": row.repost_of_id, "created_at": _time(row.created_at)}
+            continue
+        post = {
             "id": row.id,
             "body": row.body,
             "created_at": _time(row.created_at),
             "language": row.language,
         }
+        if row.reply_to_id is not None:
+            post["reply_to"] = row.reply_to_id
+        if row.edited_at is not None:
+            post["edited_at"] = _time(row.edited_at)
+            post["earlier_texts"] = [
+                {"body": text.body, "created_at": _time(text.created_at)} for text in versions_of(row.id)
+            ]
+        yield post
+
+
+def _kept(table: Any, user_id: int) -> Iterator[dict[str, Any]]:
+    query = sa.select(table.id, table.post_id, table.created_at).where(table.user_id == user_id)
+    for row in _rows(query, table.id):
+        yield {"post": row.post_id, "since": _time(row.created_at)}
 
 
 def _names(listed: Any, by: Any, user_id: int) -> Iterator[dict[str, Any]]:

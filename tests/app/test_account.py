@@ -11,8 +11,11 @@ from sqlalchemy import select, update
 from microblog.config import MailServer
 from microblog.database import db, utc_now
 from microblog.models import Token, User, account, tokens
+from microblog.models.post import add_post
+from microblog.models.reactions import bookmark, like, repost
 from microblog.models.site import OPEN, Looks, set_looks, set_registration
 from microblog.models.tokens import LIFETIME
+from microblog.models.versions import edit_post
 from microblog.web import browsers as browser_names
 from microblog.web import letters, limits
 from microblog.web.admin import views as admin_views
@@ -667,6 +670,27 @@ def test_who_has_become_an_administrator_is_not_suspended(app, client, two_admin
     client.submit("/admin/user/mary/suspend", page="/admin").close()
     with app.app_context():
         assert User.find("mary").is_active
+
+
+def test_an_export_has_what_was_done_to_posts(app, client, make_user):
+    make_user("david")
+    client.register("susan")
+    with app.app_context():
+        susan, david = User.find("susan"), User.find("david")
+        his = add_post(david, "his")
+        own = add_post(susan, "first", "en", his)
+        db.session.commit()
+        edit_post(susan, own, "second")
+        for act in (like, bookmark, repost):
+            act(susan, his)
+        db.session.commit()
+        his_id, own_id = his.id, own.id
+    export = json.loads(client.get("/settings/export").text)
+    passed_on, answer = export["posts"]
+    assert passed_on["repost_of"] == his_id
+    assert (answer["id"], answer["body"], answer["reply_to"]) == (own_id, "second", his_id)
+    assert [text["body"] for text in answer["earlier_texts"]] == ["first"]
+    assert [[row["post"] for row in export[name]] for name in ("likes", "bookmarks")] == [[his_id]] * 2
 
 
 def test_an_export_has_log_ins_too(client, make_user):

@@ -40,7 +40,7 @@ RATES = [int(rate) for rate in os.environ.get("MICROBLOG_BENCH_RATES", "50,100,2
 SECONDS = int(os.environ.get("MICROBLOG_BENCH_SECONDS", "20"))
 DATABASES = os.environ.get("MICROBLOG_BENCH_DATABASES", "mariadb,sqlite").split(",")
 POSTS = int(os.environ.get("MICROBLOG_BENCH_POSTS", "10000"))
-MIX = {"home": 70, "explore": 10, "profile": 8, "search": 5, "post": 5, "follow": 2}
+MIX = {"home": 66, "explore": 10, "profile": 8, "search": 5, "post": 5, "like": 4, "follow": 2}
 AUTHOR = "author"
 # The package's own settings; and what a guide for a deployment by hand says.
 SERVERS = {
@@ -243,6 +243,8 @@ class Reader:
         self.dice = random.Random(number)  # noqa: S311 - chance, no secret
         self.cookies: dict[str, str] = {}
         self.token = ""
+        # The buttons of the page that they saw last.
+        self.likeable: list[str] = []
         self._stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def log_in(self) -> None:
@@ -266,10 +268,14 @@ class Reader:
             "search": f"/search?q={word}",
         }
         if kind in pages:
-            status, _, _ = await self.ask("GET", pages[kind])
+            status, page, _ = await self.ask("GET", pages[kind])
             self._is_busy(status)
+            if found := re.findall(rb'formaction="(/post/\d+/like)"', page):
+                self.likeable = [path.decode() for path in found]
             return status == 200
-        if kind == "post":
+        if kind == "like" and self.likeable:
+            status, _, to = await self.ask("POST", self.dice.choice(self.likeable), {"next": "/"})
+        elif kind in ("post", "like"):
             status, _, to = await self.ask("POST", "/", {"body": f"{word} by {self.name}"})
         else:
             status, _, to = await self.ask("POST", f"/user/{other}/follow", {})

@@ -94,8 +94,8 @@ def visit(chromium, site):
 
 @pytest.fixture
 def members(site):
-    """People who write to each other; susan is the administrator."""
-    pages.fill(site)
+    """People who write to each other; susan is the administrator. The numbers of some posts, by name."""
+    return pages.fill(site)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,9 @@ from microblog.config import Config
 from microblog.database import db, utc_now
 from microblog.models import User, messages, passwords
 from microblog.models.follow import follow
-from microblog.models.post import Post, add_post
+from microblog.models.post import Post, add_post, delete_post, find_post
+from microblog.models.reactions import bookmark, like, repost
+from microblog.models.versions import edit_post
 
 PASSWORD = "correct horse battery"
 # A minute's patience with a slow machine: what is waited for comes much sooner.
@@ -150,15 +152,32 @@ class Site:
             db.session.add(user)
             db.session.commit()
 
-    def post(self, name, body, language=None, minutes_ago=0):
-        """Write a post."""
+    def post(self, name, body, reply_to=None, language=None, minutes_ago=0):
+        """Write a post, or an answer to one. :return: its number."""
         with self.app.app_context():
-            post = add_post(User.find(name), body, language)
+            answered = find_post(reply_to) if reply_to else None
+            post = add_post(User.find(name), body, language, answered)
             db.session.execute(
                 sa.update(Post)
                 .where(Post.id == post.id)
                 .values(created_at=utc_now() - timedelta(minutes=minutes_ago))
             )
+            db.session.commit()
+            return post.id
+
+    def delete(self, number):
+        with self.app.app_context():
+            delete_post(find_post(number))
+            db.session.commit()
+
+    def change(self, name, gone, edited, liked):
+        """Delete a post; edit one; like, keep and pass on one."""
+        with self.app.app_context():
+            user = User.find(name)
+            delete_post(find_post(gone))
+            edit_post(user, find_post(edited), "as it should be")
+            for act in (like, bookmark, repost):
+                act(user, find_post(liked))
             db.session.commit()
 
     def follow(self, name, *others):

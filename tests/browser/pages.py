@@ -15,6 +15,8 @@ FOR_MEMBERS = [
     ),
     *("/user/susan/followers", "/user/susan/following", "/user/david/followers", "/nowhere"),
     *("/notifications", "/messages", "/messages/david"),
+    *("/post/{first}", "/post/{answer}", "/post/{gone}", "/post/{edited}/versions", "/post/{edited}/edit"),
+    *("/tag/hello", "/tag/nothing", "/bookmarks"),
     *(
         "/settings",
         "/settings/email",
@@ -48,7 +50,10 @@ OF_THE_LONG_NAME = [f"/user/{LONG_NAME}", f"/user/{LONG_NAME}/followers", f"/use
 
 
 def fill(site):
-    """Make susan, an administrator; david, who writes; somebody suspended; and somebody with a long name."""
+    """Make susan, an administrator; david, who writes; somebody suspended; and somebody with a long name.
+
+    :return: the numbers of posts, by their names in the paths above.
+    """
     site.user("susan", "About me: https://example.org and @david", is_admin=True)
     site.user("david")
     site.user("banned", suspended_at=site.now())
@@ -62,3 +67,10 @@ def fill(site):
         site.post("david", f"hello {number} @susan https://example.org/{'x' * 80}", minutes_ago=25 - number)
     site.post(LONG_NAME, "W" * 140)
     site.post("susan", "hola", language="es")
+    first = site.post(LONG_NAME, f"#{'w' * 64} #hello, who is there?", minutes_ago=3)
+    gone = site.post("david", "@susan nobody", first)
+    answer = site.post("susan", f"@{LONG_NAME} I am", gone)
+    site.post("david", "Me, too", first)
+    edited = site.post("susan", "a mistake")
+    site.change("susan", gone=gone, edited=edited, liked=first)
+    return {"first": first, "gone": gone, "answer": answer, "edited": edited}

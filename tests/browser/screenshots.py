@@ -99,7 +99,7 @@ def fill(site):
     for name, about in PEOPLE.items():
         site.user(name, about)
     for author, body, language, minutes_ago in POSTS:
-        site.post(author, body, language, minutes_ago)
+        site.post(author, body, None, language, minutes_ago)
     site.follow("ada", "grace", "lovelace_club", "miguel", "vera")
     site.follow("grace", "ada", "vera")
     site.follow("vera", "ada", "grace", "miguel")

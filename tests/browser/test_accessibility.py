@@ -35,7 +35,7 @@ def test_visitors_pages(visit, axe, path):
 def test_members_pages(visit, axe, members):
     page = visit("susan")
     for path in FOR_MEMBERS:
-        page.goto(path)
+        page.goto(path.format(**members))
         assert page.locator("main").count() == 1
         check(page, axe, path)
 

@@ -346,3 +346,37 @@ def test_the_home_screen(site, visit):
             icon["src"],
         )
         assert sizes == icon["sizes"]
+
+
+def test_likes_and_reposts_change_in_place(visit, site):
+    """And without JavaScript as forms do; by the keyboard, too."""
+    site.user("susan")
+    number = site.post("susan", "Like this")
+    page = visit("susan")
+    page.goto("/explore")
+    page.evaluate("window.unchanged = true")
+    for act, label in (("like", "Like"), ("repost", "Pass on"), ("bookmark", "Keep for later")):
+        button = page.get_by_role("button", name=label)
+        for pressed, count in (("true", "1"), ("false", "")):
+            button.focus()
+            page.keyboard.press("Enter")
+            page.wait_for_selector(f"[data-act={act}][aria-pressed={pressed}]:not([aria-busy=true])")
+            if act != "bookmark":
+                assert button.locator(".act-count").text_content() == count
+    assert page.evaluate("window.unchanged")
+    page.get_by_role("button", name="Like").click()
+    page.wait_for_selector("[data-act=like][aria-pressed=true]")
+    # What is gone meanwhile, a page says.
+    site.delete(number)
+    page.get_by_role("button", name="Like").click()
+    page.wait_for_selector(".error-code")
+
+
+def test_likes_without_a_script(visit, site):
+    site.user("susan")
+    number = site.post("susan", "Like this")
+    page = visit("susan", java_script_enabled=False)
+    page.goto("/explore")
+    page.click("[data-act=like]")
+    page.wait_for_selector("[data-act=like][aria-pressed=true]")
+    assert page.url.endswith(f"/explore?#post-{number}")

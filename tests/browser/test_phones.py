@@ -91,7 +91,7 @@ def test_visitors_pages_fit(visit, letters, language):
 @languages
 def test_members_pages_fit(visit, members, letters, language):
     page = visit(LONG_NAME, locale=language, letters=letters)
-    visit_all(page, [*FOR_MEMBERS, *OF_THE_LONG_NAME])
+    visit_all(page, [path.format(**members) for path in (*FOR_MEMBERS, *OF_THE_LONG_NAME)])
     assert page.evaluate("document.documentElement.lang") == language
 
 

@@ -159,7 +159,6 @@ _ACTS = {
 }
 
 
-@blueprint.post(f"/post/<int:number>/<any({', '.join(_ACTS)}):act>")
 @units.safe_twice
 @login_required
 def react(number: int, act: str) -> ResponseReturnValue:
@@ -175,6 +174,12 @@ def react(number: int, act: str) -> ResponseReturnValue:
     if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
         return jsonify(reactions.marks(current_user.id, [shown]).get(shown, reactions.NO_MARKS)._asdict())
     return redirect(f"{safe_path(request.form.get('next')) or f'/post/{shown}'}#post-{number}")
+
+
+for _act in _ACTS:
+    blueprint.add_url_rule(
+        f"/post/<int:number>/{_act}", _act, react, methods=["POST"], defaults={"act": _act}
+    )
 
 
 @blueprint.route("/post/<int:number>/edit", methods=["GET", "POST"])
