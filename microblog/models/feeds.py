@@ -149,18 +149,14 @@ class Found(NamedTuple):
 
 
 def feed(
-    find: Callable[[Cut], list[Found]],
-    before: int | None,
-    after: int | None,
-    size: int = Page.SIZE,
-    muted: bool = True,
+    find: Callable[[Cut], list[Found]], before: int | None, after: int | None, muted: bool = True
 ) -> Page:
     """Part of a feed.
 
     :param find: gives the places of a :class:`Cut`, in its direction.
     :param muted: whether posts of who is muted are not to be seen.
     """
-    return Page(*cut(lambda at: shown(find, at, muted), before, after, size))
+    return Page(*cut(lambda at: shown(find, at, muted), before, after, Page.SIZE))
 
 
 def shown(find: Callable[[Cut], list[Found]], at: Cut, muted: bool = True) -> list[PostRow]:

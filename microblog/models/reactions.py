@@ -13,7 +13,7 @@ from sqlalchemy.dialects import mysql, sqlite
 
 from microblog import units
 from microblog.database import TABLE_OPTIONS, db, field, insert_new, reading, utc_now
-from microblog.models import latest, notifications
+from microblog.models import barriers, latest, notifications
 from microblog.models.feeds import Page, PostRow, posts
 from microblog.models.paging import Cut, cut
 from microblog.models.post import REPOST, BigId, Post, count_post, delete_post, find_post
@@ -156,13 +156,14 @@ def _original(post: Post | PostRow) -> int:
 
 
 def _author(post_id: int, reader_id: int) -> int | None:
-    """Whose a post is, if it is to be seen, and somebody who is active does something with it."""
+    """Whose a post is, if it is to be seen by somebody who is active: neither blocks the other."""
     readers = _USERS.alias("r")
     query = (
         sa.select(_POSTS.c.author_id)
         .join_from(_POSTS, _USERS, _USERS.c.id == _POSTS.c.author_id)
         .where(_POSTS.c.id == post_id, _POSTS.c.repost_of_id.is_(None), _USERS.c.suspended_at.is_(None))
         .where(sa.exists().where(readers.c.id == reader_id, readers.c.suspended_at.is_(None)))
+        .where(~barriers.unseen(reader_id, _USERS.c.id, muted=False))
     )
     author: int | None = db.session.execute(query).scalar()
     return author

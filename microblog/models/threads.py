@@ -37,7 +37,7 @@ class Thread:
     later: int | None
 
 
-def thread_page(post_id: int, after: int | None = None, size: int = Page.SIZE) -> Thread | None:
+def thread_page(post_id: int, after: int | None = None, size: int | None = None) -> Thread | None:
     """A post and its conversation, at a cost that does not depend on how many take part.
 
     :param post_id: not of a repost: that has no conversation of its own.
@@ -55,6 +55,7 @@ def thread_page(post_id: int, after: int | None = None, size: int = Page.SIZE) -
     numbers = {thread_id, post.reply_to_id if post and post.reply_to_id else thread_id} - {post_id}
     rows = {row.id: row for row in feeds.posts(sorted(numbers))}
     above = [(number, rows.get(number)) for number in sorted(numbers)]
+    size = size or Page.SIZE
     bound = max(post_id, after or 0)
     answers = feeds.shown(
         lambda at: feeds.read(_after(), at, thread=thread_id), Cut(bound, newer=True, limit=size + 1)

@@ -3,8 +3,8 @@ Python and libraries, as the product runs them, and wrk.
 
 1,000 accounts that follow 50 others each, one more that follows all of them, one that follows ten, one that
 follows 5,000 who have each written once, long ago, and one whom 100,000 follow; and as many posts as
-MICROBLOG_BENCH_POSTS says (10000,100000,1000000), all with one tag, of which one is liked by these 100,000 and
-answered 10,000 times, in a MariaDB with its own defaults and in SQLite (MICROBLOG_BENCH_DATABASES,
+MICROBLOG_BENCH_POSTS says (10000,100000,1000000), all with one tag, of which one is liked by these 100,000
+and answered 10,000 times, in a MariaDB with its own defaults and in SQLite (MICROBLOG_BENCH_DATABASES,
 mariadb,sqlite). Of MICROBLOG_BENCH_ROUNDS (4) over all pages, with MICROBLOG_BENCH_SECONDS (3) for each,
 the best counts: what else runs on a machine only makes it slower. It changes requests a second most, and
 least the time of a processor that a request takes, of gunicorn, of the database and of wrk together.
