@@ -379,4 +379,4 @@ def test_likes_without_a_script(visit, site):
     page.goto("/explore")
     page.click("[data-act=like]")
     page.wait_for_selector("[data-act=like][aria-pressed=true]")
-    assert page.url.endswith(f"/explore?#post-{number}")
+    assert page.url.endswith(f"/explore#post-{number}")
