@@ -86,6 +86,11 @@ _SIDES: Any = ConversationSide.__table__
 _MESSAGES: Any = Message.__table__
 
 
+def has_unread(user: Any) -> Any:
+    """The condition that there may be something that somebody has not read: a look into an index."""
+    return sa.exists().where(_SIDES.c.user_id == user, _SIDES.c.unread > 0)
+
+
 def unread(user: Any) -> Any:
     """A part of a statement: in how many conversations there is something that somebody has not read, up to
     so many.

@@ -170,17 +170,27 @@ def _shown() -> Any:
     )
 
 
+def has_unread(user: Any) -> Any:
+    """The condition that there may be something that somebody has not seen: a look into an index."""
+    table = _NOTIFICATIONS
+    return sa.exists().where(table.c.user_id == user, table.c.id > _read_to(user), table.c.kind != "message")
+
+
+def _read_to(user: Any) -> Any:
+    chosen = Preferences.__table__
+    return sa.func.coalesce(sa.select(chosen.c.read_to).where(chosen.c.user_id == user).scalar_subquery(), 0)
+
+
 def unread(user: Any) -> Any:
     """A part of a statement: how much somebody has not seen, up to ``MANY``; of messages, their own pages say
     so. Whatever has happened, it looks at no more than that.
 
     :param user: their number in that statement.
     """
-    table, posts, actors, chosen = _NOTIFICATIONS, Post.__table__, User.__table__, Preferences.__table__
-    read_to = sa.select(chosen.c.read_to).where(chosen.c.user_id == user).scalar_subquery()
+    table, posts, actors = _NOTIFICATIONS, Post.__table__, User.__table__
     latest = (
         sa.select(table.c.actor_id, table.c.post_id)
-        .where(table.c.user_id == user, table.c.id > sa.func.coalesce(read_to, 0))
+        .where(table.c.user_id == user, table.c.id > _read_to(user))
         .where(table.c.kind != "message")
         .order_by(table.c.id.desc())
         .limit(MANY)

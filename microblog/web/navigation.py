@@ -35,14 +35,16 @@ def navigation() -> Markup:
 
 def numbers() -> dict[str, str]:
     """How much this reader has not read, as the bar shows it: nothing where there is none."""
-    read = g.get("read", ())
-    found = {name: 0 if name in read else getattr(current_user, name) for name in _NUMBERS}
+    if "unread" not in g:
+        g.unread = current_user.unread()
+    found = {name: g.unread[name] for name in _NUMBERS}
     return {name: f"{MANY - 1}+" if n >= MANY else str(n or "") for name, n in found.items()}
 
 
 def seen(name: str) -> None:
     """This very page shows the last of what was not read."""
-    g.read = (*g.get("read", ()), name)
+    numbers()
+    g.unread[name] = 0
 
 
 def unfilled() -> Markup:
