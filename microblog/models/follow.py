@@ -185,6 +185,19 @@ def _expire(*ids: int) -> None:
             db.session.expire(user, ["following_count", "followers_count"])
 
 
+def among(user_id: int, ids: list[int]) -> tuple[set[int], set[int]]:
+    """Whom of some people somebody follows, and who of them follows them."""
+    follows = Follow.__table__
+    mine = sa.select(follows.c.followed_id).where(
+        follows.c.follower_id == user_id, follows.c.followed_id.in_(ids)
+    )
+    theirs = sa.select(follows.c.follower_id).where(
+        follows.c.followed_id == user_id, follows.c.follower_id.in_(ids)
+    )
+    with reading() as connection:
+        return set(connection.execute(mine).scalars()), set(connection.execute(theirs).scalars())
+
+
 def find_profile(name: str, follower_id: int) -> Any:
     """What a profile says of the account with this name, if there is one: a row, with ``is_followed`` by
     ``follower_id`` or not."""

@@ -1,6 +1,6 @@
 """What somebody is to know of."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -151,6 +151,46 @@ def page(user_id: int, before: int | None = None, after: int | None = None) -> N
         return [NotificationRow._make(row) for row in db.session.execute(query, {"user": user_id})]
 
     return NotificationPage(*cut(fetch, before, after, NotificationPage.SIZE))
+
+
+class Told(NamedTuple):
+    """A notification as programs are told of it."""
+
+    id: int
+    kind: str
+    actor_id: int
+    post_id: int
+    created_at: datetime
+
+
+def told(user_id: int, kinds: Collection[str], number: int | None = None) -> Callable[[Cut], list[Told]]:
+    """What somebody is to know of, of these kinds, next to a cut.
+
+    :param number: that of one alone.
+    """
+    table, posts, actors = _NOTIFICATIONS, Post.__table__, User.__table__
+    joined = table.join(actors, actors.c.id == table.c.actor_id).outerjoin(
+        posts, posts.c.id == table.c.post_id
+    )
+    query = (
+        sa.select(table.c.id, table.c.kind, table.c.actor_id, table.c.post_id, table.c.created_at)
+        .select_from(joined)
+        .where(table.c.user_id == user_id, actors.c.suspended_at.is_(None))
+        .where(sa.or_(table.c.post_id == 0, posts.c.id.is_not(None)))
+        .where(table.c.kind.in_(sorted(kinds)))
+    )
+    if number is not None:
+        query = query.where(table.c.id == number)
+    return lambda at: [Told._make(row) for row in db.session.execute(at.apply(query, table.c.id))]
+
+
+def dismiss(user_id: int, number: int | None = None) -> bool:
+    """Let somebody be told of one, or of all, no more; the caller commits. :return: whether there was one."""
+    table = _NOTIFICATIONS
+    query = sa.delete(table).where(table.c.user_id == user_id)
+    if number is not None:
+        query = query.where(table.c.id == number)
+    return bool(db.session.execute(query).rowcount)
 
 
 @cache

@@ -75,6 +75,16 @@ def named_like(start: str, most: int) -> list[PersonRow]:
     return [PersonRow._make(row) for row in rows]
 
 
+def authors_of(posts: Iterable[int]) -> dict[int, int]:
+    """Whose these posts are: of those that are there, the accounts' numbers."""
+    wanted = sorted(set(posts))
+    if not wanted:
+        return {}
+    with reading() as connection:
+        rows = connection.execute(sa.select(Post.id, Post.author_id).where(Post.id.in_(wanted)))
+        return dict(tuple(row) for row in rows)
+
+
 @cache
 def _some() -> Any:
     return _query().where(User.id.in_(sa.bindparam("ids", expanding=True)))

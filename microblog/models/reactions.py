@@ -5,6 +5,7 @@ done costs so many statements, however many have done it before.
 """
 
 import random
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -287,6 +288,61 @@ def _kept_page(table: Any, user_id: int, before: int | None, after: int | None) 
     rows, newer, older = cut(fetch, before, after, Page.SIZE)
     found = {post.id: post for post in posts([row.post_id for row in rows])}
     return Page([found[row.post_id] for row in rows if row.post_id in found], newer, older)
+
+
+class Kept(NamedTuple):
+    """A post that somebody likes or keeps. :ivar id: the like's number, by which the list is cut."""
+
+    id: int
+    post: PostRow
+
+
+def liked_by(user_id: int) -> Callable[[Cut], list[Kept]]:
+    """What somebody likes, next to a cut."""
+    return _kept_by(_LIKES, user_id)
+
+
+def kept_by(user_id: int) -> Callable[[Cut], list[Kept]]:
+    """What somebody keeps, likewise."""
+    return _kept_by(_BOOKMARKS, user_id)
+
+
+def _kept_by(table: Any, user_id: int) -> Callable[[Cut], list[Kept]]:
+    query = sa.select(table.c.id, table.c.post_id).where(table.c.user_id == user_id)
+
+    def fetch(at: Cut) -> list[Kept]:
+        with reading() as connection:
+            rows = connection.execute(at.apply(query, table.c.id)).all()
+        found = {post.id: post for post in posts([row.post_id for row in rows])}
+        return [Kept(row.id, found[row.post_id]) for row in rows if row.post_id in found]
+
+    return fetch
+
+
+class Who(NamedTuple):
+    """Who likes a post, or passes it on. :ivar id: the number by which the list is cut."""
+
+    id: int
+    user_id: int
+
+
+def likers(post_id: int) -> Callable[[Cut], list[Who]]:
+    return _who(sa.select(_LIKES.c.id, _LIKES.c.user_id).where(_LIKES.c.post_id == post_id), _LIKES.c.id)
+
+
+def reposters(post_id: int) -> Callable[[Cut], list[Who]]:
+    """By their accounts' numbers, by which the index has them."""
+    author = _POSTS.c.author_id
+    query = sa.select(author.label("id"), author.label("user_id")).where(_POSTS.c.repost_of_id == post_id)
+    return _who(query, author)
+
+
+def _who(query: Any, number: Any) -> Callable[[Cut], list[Who]]:
+    def fetch(at: Cut) -> list[Who]:
+        with reading() as connection:
+            return [Who._make(row) for row in connection.execute(at.apply(query, number))]
+
+    return fetch
 
 
 def clear(post_ids: list[int]) -> bool:

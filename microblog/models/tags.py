@@ -1,6 +1,6 @@
 """Hashtags, and the posts that have them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -8,9 +8,10 @@ import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, field, insert_new, reading
 from microblog.models import feeds, markup
-from microblog.models.feeds import Page
+from microblog.models.feeds import Page, PostRow
 from microblog.models.hints import ByTag
 from microblog.models.markup import TAG_MAX
+from microblog.models.paging import Cut
 from microblog.models.post import BigId
 
 
@@ -87,6 +88,17 @@ def tag_page(name: str, before: int | None = None, after: int | None = None) -> 
     if number is None:
         return Page([])
     return feeds.feed(lambda at: feeds.read(_tagged(at.newer), at, tag=number), before, after)
+
+
+def tagged(name: str) -> Callable[[Cut], list[PostRow]]:
+    """Likewise, next to a cut."""
+    with reading() as connection:
+        number = connection.execute(_number(), {"name": name}).scalar()
+
+    def find(at: Cut) -> list[feeds.Found]:
+        return feeds.read(_tagged(at.newer), at, tag=number)
+
+    return lambda at: feeds.shown(find, at) if number is not None else []
 
 
 @cache

@@ -35,6 +35,7 @@ from microblog.web import (
     letters,
     machine,
     manifest,
+    mastodon,
     messages,
     metrics,
     moderation,
@@ -176,6 +177,7 @@ def build_app(config: Config) -> Flask:
     login.init_app(app, add_context_processor=False)
     csrf.init_app(app)
     csrf.exempt(api.blueprint)
+    csrf.exempt(mastodon.blueprint)
     i18n.init_app(app, chosen_language, site_looks.site_language)
     jinja.init_app(app)
     navigation.init_app(app)
@@ -197,6 +199,8 @@ def build_app(config: Config) -> Flask:
     app.register_blueprint(machine.blueprint)
     machine.init_app(app)
     app.register_blueprint(api.blueprint)
+    app.register_blueprint(mastodon.blueprint)
+    app.register_blueprint(mastodon.oauth.page)
     app.register_blueprint(posts.blueprint)
     app.register_blueprint(people.blueprint)
     app.register_blueprint(notifications.blueprint)

@@ -7,7 +7,7 @@ import pytest
 from app_client import PASSWORD, Browser, token
 
 from microblog.database import db
-from microblog.models import User, second_factor
+from microblog.models import User, applications, second_factor
 from microblog.models.post import add_post
 from microblog.web import limits
 
@@ -57,9 +57,25 @@ HEADERS = [
     {"Content-Type": "\xff"},
     {"Content-Length": "-1"},
 ]
+# What programs send: in the address, as a form, as JSON.
+SENT = [
+    *("username", "email", "password", "about_me", "body", "status", "note", "in_reply_to_id", "q", "id[]"),
+    *(
+        "client_name",
+        "redirect_uris",
+        "scopes",
+        "website",
+        "client_id",
+        "client_secret",
+        "grant_type",
+        "code",
+    ),
+    *("max_id", "min_id", "since_id", "limit", "page", "per_page", "types[]", "home[last_read_id]", "token"),
+    *("account_id", "status_ids[]", "comment", "source[language]", "language", "acct", "invitation"),
+]
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "PROPFIND")
 # These would end the visit.
-ENDS = {"auth.logout", "account.delete"}
+ENDS = {"auth.logout", "account.delete", "account.end_program", "api.revoke_token"}
 
 
 # An administrator is a member who gets further.
@@ -81,6 +97,12 @@ def browser(request, app, make_app, make_user):
             db.session.commit()
     browser.login()
     assert browser.logged_in() == (request.param != "visitor")
+    if request.param == "administrator":
+        # And a program of theirs, which gets further at other addresses.
+        with app.app_context():
+            secret = applications.issue(User.find("susan").id, None, "read write follow")
+            db.session.commit()
+        browser.options["environ_base"] = {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
     return browser
 
 
@@ -91,7 +113,16 @@ def without_limits(monkeypatch):
 
 
 def routes(app):
+    return [rule for rule in all_routes(app) if not for_programs(rule)]
+
+
+def all_routes(app):
     return [rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"]
+
+
+def for_programs(rule):
+    """Those have a test of their own."""
+    return rule.rule.startswith(("/api/", "/oauth/"))
 
 
 def fill(rule, value):
@@ -101,7 +132,7 @@ def fill(rule, value):
 def ok(response):
     assert response.status_code < 500, response.request.path
     # What was sent comes back as text alone.
-    assert "<script>alert" not in response.text
+    assert response.is_json or "<script>alert" not in response.text
     return response
 
 
@@ -120,6 +151,8 @@ def test_addresses(app, browser):
 
 def test_methods(app, browser):
     for rule in routes(app):
+        if rule.endpoint in ENDS:
+            continue
         for method in METHODS:
             for name in ("susan", "1", "x"):
                 ok(browser.client.open(fill(rule, name), method=method, **browser.options))
@@ -152,3 +185,34 @@ def test_forms(app, browser):
         ok(browser.client.post(path, json={"csrf_token": secret, "body": [1]}, **browser.options))
         urlencoded = "application/x-www-form-urlencoded"
         ok(browser.client.post(path, data="body=%ff%fe", content_type=urlencoded, **browser.options))
+
+
+@pytest.mark.parametrize("browser", ["administrator"], indirect=True)
+def test_programs(app, browser):
+    """Every address for programs with everything, in each of the ways in which a program may send it."""
+    turn = 0
+    for rule in all_routes(app):
+        if not for_programs(rule) or rule.endpoint in ENDS:
+            continue
+        for value in HOSTILE[:16] if rule.arguments else ():
+            ok(browser.get(fill(rule, quoted(value))))
+        for headers in HEADERS if "oauth" in rule.rule else ():
+            ok(browser.post(rule.rule, headers=headers))
+        path = fill(rule, "susan" if "name" in rule.arguments else "1")
+        for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
+            # One after the other: each address gets another few of them, with every name.
+            for number in range(turn % 13, len(HOSTILE), 13):
+                turn += 1
+                value = HOSTILE[number]
+                data = value.encode("utf-8", "surrogatepass")
+                names = [SENT[number % len(SENT)]] if method == "GET" else SENT
+                ways = [{"query_string": dict.fromkeys(names, data)}]
+                if method != "GET":
+                    inner = {"home": {"last_read_id": value}, "source": value, "status_ids": [value, {}]}
+                    ways = [{"data": dict.fromkeys(names, data)}]
+                    ways.append({"json": {**dict.fromkeys(names, value), **inner}})
+                for way in ways:
+                    ok(browser.client.open(path, method=method, **way, **browser.options))
+            for body in (b"{", b"[1]", b"null", b"\xff", b'{"status": "\\ud800"}', b'{"body": 1e999}'):
+                json = {"data": body, "content_type": "application/json"}
+                ok(browser.client.open(path, method=method, **json, **browser.options))

@@ -11,9 +11,13 @@ from microblog.models.people import PersonRow, person
 Row = TypeVar("Row")
 
 
-def somebody(number: int, reader: Reader) -> PersonRow:
-    """The account with this number, if it is there for them."""
-    return visible(person(number), reader)
+def somebody(number: int, reader: Reader, blocked: bool = False) -> PersonRow:
+    """The account with this number, if it is there for them.
+
+    :param blocked: whether it is there for who is blocked by it, too.
+    """
+    row = person(number)
+    return row if blocked and row is not None else visible(row, reader)
 
 
 def visible(row: PersonRow | None, reader: Reader) -> PersonRow:

@@ -53,7 +53,7 @@ def inner(name: str, key: str) -> str:
     """A text within an object; empty if there is none."""
     value = _json().get(name)
     found = value.get(key) if isinstance(value, dict) else None
-    return _storable(found) if isinstance(found, str) else ""
+    return _storable(found) if isinstance(found, str | int) else ""
 
 
 def flag(name: str, default: bool = False) -> bool:

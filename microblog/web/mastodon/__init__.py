@@ -1,0 +1,27 @@
+"""Mastodon's client API (https://docs.joinmastodon.org/), and OAuth 2, by which its apps are let in."""
+
+from microblog.web.mastodon import (
+    accounts,
+    instance,
+    nothing,
+    notifications,
+    oauth,
+    reports,
+    search,
+    statuses,
+    timelines,
+)
+from microblog.web.mastodon.blueprint import blueprint
+
+__all__ = [
+    "accounts",
+    "blueprint",
+    "instance",
+    "nothing",
+    "notifications",
+    "oauth",
+    "reports",
+    "search",
+    "statuses",
+    "timelines",
+]

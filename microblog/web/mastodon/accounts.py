@@ -1,0 +1,218 @@
+"""People: oneself and others, who follows whom, who is kept away."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Response, abort
+from flask.typing import ResponseReturnValue
+
+from microblog import units
+from microblog.database import db
+from microblog.i18n import LANGUAGES, _
+from microblog.models import Reader, User, barriers, follow
+from microblog.models.follow import Person, followed_by, followers_of
+from microblog.models.people import PersonRow, named_like, people, person, person_named
+from microblog.models.user import ABOUT_MAX, USERNAME_MAX, WHOLE, clean_about
+from microblog.web import limits
+from microblog.web.api import access, seen, sent
+from microblog.web.api.errors import Refused
+from microblog.web.mastodon import lists
+from microblog.web.mastodon.blueprint import blueprint
+from microblog.web.mastodon.entities import account, own_account, relationships
+from microblog.web.mastodon.site import domain
+
+_MOST = 80
+
+
+@blueprint.get("/api/v1/accounts/verify_credentials")
+def verify_credentials() -> ResponseReturnValue:
+    caller = access.any_caller()
+    # Who may only see who it is, may this.
+    reader = access.reader("profile" if caller.may("profile") else "read:accounts")
+    return _own(reader)
+
+
+@blueprint.route("/api/v1/accounts/update_credentials", methods=["PATCH"])
+def update_credentials() -> ResponseReturnValue:
+    reader = access.reader("write:accounts")
+    user = db.session.get(User, reader.id, options=[WHOLE])
+    if user is None:
+        abort(404)
+    if sent.has("note"):
+        about = clean_about(sent.text("note"))
+        if len(about) > ABOUT_MAX:
+            raise Refused(422, _("At most %(max)d characters, please.", max=ABOUT_MAX))
+        user.about = about
+    language = sent.text("source[language]") or sent.inner("source", "language")
+    if language in LANGUAGES:
+        user.locale = language
+    db.session.commit()
+    return _own(reader)
+
+
+def _own(reader: Reader) -> dict[str, Any]:
+    row = person(reader.id)
+    if row is None:
+        abort(404)
+    return own_account(row, reader)
+
+
+@blueprint.get("/api/v1/accounts/<int:number>")
+def get_account(number: int) -> ResponseReturnValue:
+    return account(seen.somebody(number, access.reader("read:accounts")))
+
+
+@blueprint.get("/api/v1/accounts")
+def get_accounts() -> ResponseReturnValue:
+    reader = access.reader("read:accounts")
+    rows = list(people(number for text in sent.texts("id") if (number := sent.as_number(text))).values())
+    return lists.answer([account(row) for row in _seen(rows, reader)], None, None)
+
+
+@blueprint.get("/api/v1/accounts/lookup")
+def lookup() -> ResponseReturnValue:
+    reader = access.reader("read:accounts")
+    name = local_name(sent.text("acct"))
+    return account(seen.visible(person_named(name) if name else None, reader))
+
+
+@blueprint.get("/api/v1/accounts/search")
+def search_people() -> ResponseReturnValue:
+    reader = access.reader("read:accounts")
+    return lists.answer(found(sent.text("q"), reader), None, None)
+
+
+def found(text: str, reader: Reader) -> list[dict[str, Any]]:
+    """Those whose name begins so."""
+    start = local_name(text)
+    if not start:
+        return []
+    rows = named_like(start, min(sent.number("limit") or 40, _MOST))
+    return [account(row) for row in _seen(rows, reader)]
+
+
+def local_name(text: str) -> str:
+    """A name as ``name``, ``@name`` or ``name@site``; empty if it can be nobody's here."""
+    name, _at, site = text.strip().removeprefix("@").partition("@")
+    if (site and site.lower() != domain()) or len(name) > USERNAME_MAX:
+        return ""
+    return name if name.isascii() and name.replace("_", "a").isalnum() else ""
+
+
+@blueprint.get("/api/v1/accounts/relationships")
+def get_relationships() -> ResponseReturnValue:
+    reader = access.reader("read:follows")
+    numbers = [number for text in sent.texts("id") if (number := sent.as_number(text))]
+    there = people(numbers)
+    told = relationships(reader, (number for number in numbers if number in there))
+    return lists.answer(told, None, None)
+
+
+@blueprint.get("/api/v1/accounts/<int:number>/followers")
+def followers(number: int) -> ResponseReturnValue:
+    return _listed(number, followers_of)
+
+
+@blueprint.get("/api/v1/accounts/<int:number>/following")
+def following(number: int) -> ResponseReturnValue:
+    return _listed(number, followed_by)
+
+
+def _listed(number: int, whom: Callable[..., Any]) -> Response:
+    reader = access.reader("read:accounts")
+    row = seen.somebody(number, reader)
+    rows: list[Person] = lists.part(whom(row.id, seen.unseen(reader)), lambda one: one.id, 40, _MOST)
+    return lists.listed(rows, lambda one: one.id, lambda part: accounts(one.user_id for one in part))
+
+
+def accounts(numbers: Any) -> list[dict[str, Any]]:
+    """People, in this order."""
+    wanted = list(numbers)
+    there = people(wanted)
+    return [account(there[number]) for number in wanted if number in there]
+
+
+def _seen(rows: list[PersonRow], reader: Reader) -> list[PersonRow]:
+    return seen.rows(rows, lambda row: row.id, reader, muted=False)
+
+
+@blueprint.post("/api/v1/accounts/<int:number>/follow")
+@units.safe_twice
+def start_following(number: int) -> ResponseReturnValue:
+    return _change(number, "write:follows", follow.follow)
+
+
+@blueprint.post("/api/v1/accounts/<int:number>/unfollow")
+@units.safe_twice
+def stop_following(number: int) -> ResponseReturnValue:
+    return _change(number, "write:follows", follow.unfollow)
+
+
+@blueprint.post("/api/v1/accounts/<int:number>/remove_from_followers")
+@units.safe_twice
+def remove_follower(number: int) -> ResponseReturnValue:
+    return _change(number, "write:follows", lambda reader, other: follow.unfollow(other, reader))
+
+
+@blueprint.post("/api/v1/accounts/<int:number>/block")
+@units.safe_twice
+def block(number: int) -> ResponseReturnValue:
+    return _change(number, "write:blocks", barriers.block)
+
+
+@blueprint.post("/api/v1/accounts/<int:number>/unblock")
+@units.safe_twice
+def unblock(number: int) -> ResponseReturnValue:
+    return _change(number, "write:blocks", barriers.unblock)
+
+
+@blueprint.post("/api/v1/accounts/<int:number>/mute")
+@units.safe_twice
+def mute(number: int) -> ResponseReturnValue:
+    return _change(number, "write:mutes", barriers.mute)
+
+
+@blueprint.post("/api/v1/accounts/<int:number>/unmute")
+@units.safe_twice
+def unmute(number: int) -> ResponseReturnValue:
+    return _change(number, "write:mutes", barriers.unmute)
+
+
+def _change(number: int, scope: str, change: Callable[[Any, Any], bool]) -> dict[str, Any]:
+    """Something between who calls and somebody else; done twice, it is done once."""
+    reader = access.reader(scope)
+    row = person(number)
+    if row is None:
+        abort(404)
+    if row.id == reader.id:
+        raise Refused(403, _("This is not yours to see or to change."))
+    if change is follow.follow and barriers.between(reader.id, row.id).apart:
+        abort(404)
+    limits.check(limits.FOLLOW.key(reader.id))
+    user = db.session.get(User, row.id)
+    me = db.session.get(User, reader.id)
+    if user is None or me is None:
+        abort(404)
+    if change(me, user):
+        db.session.commit()
+    reader_now = access.renewed()
+    return relationships(reader_now, [row.id])[0]
+
+
+@blueprint.get("/api/v1/blocks")
+def blocks() -> ResponseReturnValue:
+    return _kept(access.reader("read:blocks"), "blocks")
+
+
+@blueprint.get("/api/v1/mutes")
+def mutes() -> ResponseReturnValue:
+    return _kept(access.reader("read:mutes"), "mutes")
+
+
+def _kept(reader: Reader, what: str) -> Response:
+    page = barriers.kept_page(reader.id, sent.number("max_id"), sent.number("min_id"), what)
+    told = accounts(one.id for one in page.people)
+    if what == "mutes":
+        told = [{**one, "mute_expires_at": None} for one in told]
+    ends = (page.people[0].id, page.people[-1].id) if page.people else (None, None)
+    return lists.answer(told, *ends)

@@ -1,0 +1,243 @@
+"""Posts: write, see, edit, remove them; like, pass on and keep them."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from flask import abort, jsonify
+from flask.typing import ResponseReturnValue
+
+from microblog import units
+from microblog.database import db
+from microblog.detection import detect
+from microblog.i18n import _
+from microblog.models import PostRow, Reader, feeds, reactions, threads, versions
+from microblog.models.paging import ID_MAX
+from microblog.models.people import person
+from microblog.models.post import Post, add_post_once, delete_post, find_post
+from microblog.web import limits
+from microblog.web.api import access, seen, sent
+from microblog.web.api.errors import Refused
+from microblog.web.api.posts import once, text_of
+from microblog.web.mastodon import lists
+from microblog.web.mastodon.accounts import accounts
+from microblog.web.mastodon.blueprint import blueprint
+from microblog.web.mastodon.entities import account, html, status, statuses, time
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}\Z")
+# What comes before and after a post in its conversation, at most.
+_ABOVE, _BELOW = 20, 200
+
+
+def found(number: int, reader: Reader) -> PostRow:
+    """The post with this number, if it is to be seen."""
+    rows = feeds.posts([number]) if 0 < number <= ID_MAX else []
+    rows = seen.rows(rows, lambda row: row.author_id, reader, muted=False)
+    rows = seen.rows(rows, lambda row: row.shown.author_id, reader, muted=False)
+    if not rows:
+        abort(404)
+    return rows[0]
+
+
+@blueprint.post("/api/v1/statuses")
+@units.safe_twice
+def create_status() -> ResponseReturnValue:
+    reader = access.reader("write:statuses")
+    body = _text()
+    asked = sent.number("in_reply_to_id")
+    if sent.text("in_reply_to_id") and asked is None:
+        abort(404)
+    answers = found(asked, reader) if asked is not None else None
+    limits.check(limits.POST.key(reader.id))
+    number = add_post_once(reader, once(), body, _language(body), answers)
+    db.session.commit()
+    # None: the account has ended since this request began.
+    if number is None:
+        abort(404)
+    return status(found(number, reader), reader)
+
+
+def _text() -> str:
+    """What is to be written; only what can be as it is meant."""
+    if sent.texts("media_ids"):
+        raise Refused(422, "Validation failed: This site takes no pictures, sounds or videos")
+    if sent.has("poll") or sent.has("poll[options][]") or sent.has("scheduled_at"):
+        raise Refused(422, "Validation failed: This site has neither polls nor posts for later")
+    if sent.text("visibility") in ("private", "direct", "unlisted"):
+        raise Refused(422, _("Posts are for everybody here."))
+    if sent.has("spoiler_text") and sent.text("spoiler_text").strip():
+        raise Refused(422, _("Posts have no warning before them here."))
+    return text_of("status", 422)
+
+
+def _language(body: str) -> str | None:
+    told = sent.text("language")
+    return told if _LANGUAGE.match(told) else detect(body)
+
+
+@blueprint.get("/api/v1/statuses/<int:number>")
+def get_status(number: int) -> ResponseReturnValue:
+    reader = access.reader("read:statuses")
+    return status(found(number, reader), reader)
+
+
+@blueprint.get("/api/v1/statuses")
+def get_statuses() -> ResponseReturnValue:
+    reader = access.reader("read:statuses")
+    numbers = [number for text in sent.texts("id") if (number := sent.as_number(text))]
+    return jsonify(statuses(feeds.posts(numbers), reader))
+
+
+def _own(number: int, reader: Reader) -> Post:
+    post = find_post(number)
+    if post is None or post.author_id != reader.id:
+        abort(404)
+    return post
+
+
+@blueprint.put("/api/v1/statuses/<int:number>")
+@units.safe_twice
+def edit_status(number: int) -> ResponseReturnValue:
+    reader = access.reader("write:statuses")
+    post = _own(number, reader)
+    body = _text()
+    limits.check(limits.POST.key(reader.id))
+    if not versions.edit_post(reader, post, body, _language(body)):
+        db.session.rollback()
+        raise Refused(422, _("It is too late to change this post."))
+    db.session.commit()
+    return status(found(number, reader), reader)
+
+
+@blueprint.delete("/api/v1/statuses/<int:number>")
+def delete_status(number: int) -> ResponseReturnValue:
+    reader = access.reader("write:statuses")
+    told = status(found(number, reader), reader)
+    post = _own(number, reader)
+    text = post.body
+    delete_post(post)
+    db.session.commit()
+    return {**told, "text": text}
+
+
+@blueprint.get("/api/v1/statuses/<int:number>/context")
+def context(number: int) -> ResponseReturnValue:
+    reader = access.reader("read:statuses")
+    post = found(number, reader).shown
+    above: list[PostRow] = []
+    last = post
+    while last.reply_to_id and len(above) < _ABOVE and (rows := feeds.posts([last.reply_to_id])):
+        last = rows[0]
+        above.insert(0, last)
+    thread = threads.thread_page(post.id, size=_BELOW)
+    below: dict[int, PostRow] = {}
+    for row in thread.answers if thread else ():
+        if row.reply_to_id == post.id or row.reply_to_id in below:
+            below[row.id] = row
+    told = {row["id"]: row for row in statuses([*above, *below.values()], reader)}
+
+    def among(rows: Any) -> list[dict[str, Any]]:
+        return [told[str(row.id)] for row in rows if str(row.id) in told]
+
+    return {"ancestors": among(above), "descendants": among(below.values())}
+
+
+@blueprint.get("/api/v1/statuses/<int:number>/source")
+def source(number: int) -> ResponseReturnValue:
+    reader = access.reader("read:statuses")
+    post = found(number, reader).shown
+    return {"id": str(post.id), "text": post.body, "spoiler_text": ""}
+
+
+@blueprint.get("/api/v1/statuses/<int:number>/history")
+def history(number: int) -> ResponseReturnValue:
+    """All its texts, the oldest first."""
+    reader = access.reader("read:statuses")
+    post = found(number, reader).shown
+    author = person(post.author_id)
+    if author is None:
+        abort(404)
+    who = account(author)
+    texts = [(one.body, one.created_at) for one in versions.versions_of(post.id)]
+    return jsonify(
+        [
+            {
+                "content": html(body),
+                "spoiler_text": "",
+                "sensitive": False,
+                "created_at": time(moment),
+                "account": who,
+                "poll": None,
+                "media_attachments": [],
+                "emojis": [],
+                "quote": None,
+            }
+            for body, moment in [*texts, (post.body, post.edited_at or post.created_at)]
+        ]
+    )
+
+
+@blueprint.get("/api/v1/statuses/<int:number>/favourited_by")
+def favourited_by(number: int) -> ResponseReturnValue:
+    return _who(number, reactions.likers)
+
+
+@blueprint.get("/api/v1/statuses/<int:number>/reblogged_by")
+def reblogged_by(number: int) -> ResponseReturnValue:
+    return _who(number, reactions.reposters)
+
+
+def _who(number: int, whom: Callable[[int], Any]) -> ResponseReturnValue:
+    reader = access.reader("read:accounts")
+    post = found(number, reader).shown
+    rows: list[reactions.Who] = lists.part(whom(post.id), lambda one: one.id, 40, 80)
+    visible = seen.rows(rows, lambda one: one.user_id, reader, muted=False)
+    ends = (rows[0].id, rows[-1].id) if rows else (None, None)
+    return lists.answer(accounts(one.user_id for one in visible), *ends)
+
+
+def _react(number: int, scope: str, change: Callable[[Any, Any], bool]) -> ResponseReturnValue:
+    """Something that somebody does with a post; done twice, it is done once."""
+    reader = access.reader(scope)
+    post = found(number, reader)
+    limits.check(limits.REACTION.key(reader.id))
+    if change(reader, post):
+        db.session.commit()
+    own = reactions.repost_of(reader.id, post.shown.id) if change is reactions.repost else None
+    return status(found(own or post.shown.id, reader), reader)
+
+
+@blueprint.post("/api/v1/statuses/<int:number>/favourite")
+@units.safe_twice
+def favourite(number: int) -> ResponseReturnValue:
+    return _react(number, "write:favourites", reactions.like)
+
+
+@blueprint.post("/api/v1/statuses/<int:number>/unfavourite")
+@units.safe_twice
+def unfavourite(number: int) -> ResponseReturnValue:
+    return _react(number, "write:favourites", reactions.unlike)
+
+
+@blueprint.post("/api/v1/statuses/<int:number>/reblog")
+@units.safe_twice
+def reblog(number: int) -> ResponseReturnValue:
+    return _react(number, "write:statuses", reactions.repost)
+
+
+@blueprint.post("/api/v1/statuses/<int:number>/unreblog")
+@units.safe_twice
+def unreblog(number: int) -> ResponseReturnValue:
+    return _react(number, "write:statuses", reactions.unrepost)
+
+
+@blueprint.post("/api/v1/statuses/<int:number>/bookmark")
+@units.safe_twice
+def bookmark(number: int) -> ResponseReturnValue:
+    return _react(number, "write:bookmarks", reactions.bookmark)
+
+
+@blueprint.post("/api/v1/statuses/<int:number>/unbookmark")
+@units.safe_twice
+def unbookmark(number: int) -> ResponseReturnValue:
+    return _react(number, "write:bookmarks", reactions.unbookmark)
