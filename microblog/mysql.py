@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from pymysql.connections import Connection
-from pymysql.constants import SERVER_STATUS
-from pymysql.err import MySQLError
+from pymysql.constants import CR, SERVER_STATUS
+from pymysql.err import MySQLError, OperationalError
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from microblog import database
@@ -32,6 +32,10 @@ class LazyConnection(Connection):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{**options, "autocommit": True})
+        if self.ssl and not self._secure:
+            # PyMySQL would go on in the clear.
+            self.close()
+            raise OperationalError(CR.CR_SSL_CONNECTION_ERROR, "the server offers no TLS")
 
     @property
     def _in_transaction(self) -> bool:

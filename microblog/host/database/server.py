@@ -6,7 +6,9 @@ theirs in when the system user of the same name knocks: no password exists
 https://dev.mysql.com/doc/refman/8.0/en/socket-pluggable-authentication.html).
 """
 
+import os
 import re
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from microblog.errors import HostError
-from microblog.host.machine import layout, services
+from microblog.host.machine import layout, privileges, services
 
 _SOCKET = "/run/mysqld/mysqld.sock"
 _SERVERS = (Path("/usr/sbin/mariadbd"), Path("/usr/sbin/mysqld"))
@@ -73,6 +75,12 @@ class Target:
             socket=found.get("unix_socket", ""),
             options={name: value for name, value in found.items() if name not in _ASKED},
         )
+
+    @property
+    def tls_files(self) -> list[str]:
+        """The files that it takes for TLS: an authority's certificate, one's own and its key."""
+        found: dict[str, Any] = self.options.get("ssl") or {}
+        return [str(found[name]) for name in ("ca", "cert", "key") if found.get(name)]
 
     @property
     def ours(self) -> bool:
@@ -149,13 +157,30 @@ def connect(
         options["user"] = "root"
     else:
         options.update(user=target.user, password=target.password, database=target.name)
+    for path in target.tls_files:
+        _see_readable(path)
     deadline = time.monotonic() + wait_seconds
     waiting = False
     while True:
         try:
-            return pymysql.connect(**options)
+            connection = pymysql.connect(**options)
+            if connection.ssl and not connection._secure:
+                # PyMySQL would go on in the clear.
+                connection.close()
+                raise HostError(
+                    f"the database server at {where} offers no TLS, which DATABASE_URL asks for",
+                    "turn it on there; then: microblog setup",
+                )
+            return connection
         except (pymysql.err.OperationalError, pymysql.err.InternalError) as error:
             number, text = error.args[0], str(error.args[-1])
+            cause = getattr(error, "original_exception", None)
+            if isinstance(cause, ssl.SSLError):
+                raise HostError(
+                    f"the database server at {where} is not who DATABASE_URL says:"
+                    f" {getattr(cause, 'verify_message', '') or cause.reason}",
+                    "let ssl_ca there name the certificate of its own authority; then: microblog setup",
+                ) from None
             if number not in _NOT_YET:
                 raise HostError(
                     f"the database server at {where} refuses: {text}", _remedy(target, as_root)
@@ -167,6 +192,11 @@ def connect(
                     if target.socket
                     else "check DATABASE_URL and the network; then: microblog setup",
                 ) from None
+        except ssl.SSLError:
+            raise HostError(
+                f"{' or '.join(target.tls_files)}, which DATABASE_URL names for TLS, has no certificate",
+                "put one there, as PEM (-----BEGIN CERTIFICATE-----); then: microblog setup",
+            ) from None
         except RuntimeError as error:
             # PyMySQL's, of a password of MySQL 8's that goes by TCP without TLS.
             raise HostError(
@@ -179,12 +209,28 @@ def connect(
         time.sleep(0.5)
 
 
+def _see_readable(path: str) -> None:
+    """:raises HostError: a file that is not there, or not for the application to read."""
+    if not Path(path).is_file():
+        raise HostError(
+            f"{path}, which DATABASE_URL names for TLS, is not there", "put it there; then: microblog setup"
+        )
+    if os.geteuid() == 0 and not privileges.call(lambda: str(len(Path(path).read_bytes())))[0]:
+        raise HostError(
+            f"the user {layout.USER} cannot read {path}, which DATABASE_URL names for TLS",
+            f"put it into {layout.ETC} with mode 644; then: microblog setup",
+        )
+
+
 def _remedy(target: Target, as_root: bool) -> str:
     if as_root:
         return (
             f"make a database and a user for {target.name} by hand and name them in DATABASE_URL, "
             "or let root in over the socket; then: microblog setup"
         )
+    if not target.socket and not target.tls_files:
+        # MariaDB says no more than that it denies access.
+        return "check DATABASE_URL; if it asks for TLS, add ?ssl_ca=FILE there; then: microblog setup"
     return "check DATABASE_URL; then: microblog setup"
 
 
