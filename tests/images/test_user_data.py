@@ -37,7 +37,7 @@ def test_every_stage_does_what_it_is_told(told):
 def test_how_to_swap_is_the_user_datas_to_say(told):
     """And the image's own file, for who says nothing, is not made beside it."""
     told.run("until systemctl is-active --quiet make-room; do sleep 1; done")
-    assert told.run("swapon --noheadings --show=NAME").split() == ["/told.img"]
+    assert told.run("sudo swapon --noheadings --show=NAME").split() == ["/told.img"]
     assert told.run("ls /swap.img* 2> /dev/null || true") == ""
 
 
