@@ -33,6 +33,11 @@ class Authority:
         return _readable(hashlib.sha256(self.der))
 
     @property
+    def mark(self) -> str:
+        """By which it is noted whether a device trusts this one."""
+        return self.sha256.replace(":", "")
+
+    @property
     def sha1(self) -> str:
         """Likewise; Windows shows this one alone, as the thumbprint."""
         return _readable(hashlib.sha1(self.der, usedforsecurity=False))

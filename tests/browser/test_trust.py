@@ -116,7 +116,7 @@ def sees_the_tick(page):
 
 def trusted(site):
     with site.app.app_context():
-        return settings.is_trusted(own_authority.read().sha256.replace(":", ""))
+        return settings.is_trusted(own_authority.read().mark)
 
 
 @pytest.mark.thorough

@@ -35,7 +35,7 @@ def page() -> ResponseReturnValue:
     check = (
         ""
         if request.is_secure
-        else secure + url_for("certificate.seen", token=_signer().dumps(_mark(authority)))
+        else secure + url_for("certificate.seen", token=_signer().dumps(authority.mark))
     )
     response = make_response(
         render_template("certificate/page.html", authority=authority, secure=secure, check=check)
@@ -81,7 +81,7 @@ def seen(token: str) -> ResponseReturnValue:
         mark = _signer().loads(token, max_age=_SECONDS)
     except BadSignature:
         abort(404)
-    if not request.is_secure or mark != _mark(authority):
+    if not request.is_secure or mark != authority.mark:
         abort(404)
     if not site.is_trusted(mark):
         site.note_trusted(mark)
@@ -102,10 +102,6 @@ def _name(authority: Authority) -> str:
     """The name that the visitor came by, if it may be certified; else the first."""
     host = bare(request.host)
     return host if host in authority.names else authority.names[0]
-
-
-def _mark(authority: Authority) -> str:
-    return authority.sha256.replace(":", "")
 
 
 def _signer() -> URLSafeTimedSerializer:

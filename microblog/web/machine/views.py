@@ -336,7 +336,7 @@ def name() -> ResponseReturnValue:
         names=configured,
         agent=protocol.SOCKET.exists(),
         own=own,
-        trusted=own is not None and site.is_trusted(own.sha256.replace(":", "")),
+        trusted=own is not None and site.is_trusted(own.mark),
         redirected=bool(current_app.config["SESSION_COOKIE_SECURE"]),
     )
 
@@ -344,7 +344,7 @@ def name() -> ResponseReturnValue:
 def _redirect(on: bool) -> ResponseReturnValue:
     """Send visitors to HTTPS, once there is a device that trusts it: the owner would shut everybody out."""
     own = own_authority.read()
-    if on and not (own and site.is_trusted(own.sha256.replace(":", ""))):
+    if on and not (own and site.is_trusted(own.mark)):
         raise HostError(
             _("No device was seen yet that trusts the site's certificate."),
             _("Open /certificate by http:// on a device that does; then try again."),
