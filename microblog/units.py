@@ -105,8 +105,10 @@ def _pause(error: DBAPIError, began: float, tries: int) -> float | None:
     if tries >= TRIES or now - began > PATIENCE or getattr(error, _IN_VAIN, False):
         return None
     if is_lost(error):
-        # However many ask: where nobody has answered for so long, each would wait for nothing.
-        if _outage.lasted(now) > PATIENCE:
+        lasted = _outage.lasted(now)
+        # However many ask: where nobody has answered for so long, each would wait for nothing. Once more all
+        # the same: it may be a connection from before, and the server is back.
+        if tries > 1 and lasted > PATIENCE:
             return None
         first, most = _LOST
     elif is_conflict(error):
