@@ -460,7 +460,7 @@ def test_one_key_is_one_post(scripts):
         *({"status": ""}, {"status": "x" * 141}, {"status": "x", "media_ids": ["1"]}, {}),
         *({"status": "x", "poll": {"options": ["a"]}}, {"status": "x", "spoiler_text": "careful"}),
         # What is not for everybody is not published.
-        *({"status": "x", "visibility": "direct"}, {"status": "x", "visibility": "private"}),
+        *({"status": "x", "visibility": "unlisted"}, {"status": "x", "visibility": "private"}),
         {"status": "x", "scheduled_at": "2030-01-01T00:00:00Z"},
     ],
 )
@@ -629,3 +629,31 @@ def test_a_report(app, people, scripts):
     with app.app_context():
         (row,) = db.session.execute(sa.select(Report)).scalars()
         assert (row.subject_id, row.comment) == (david, "rude")
+
+
+def test_messages(app, people, scripts):
+    susan, david = people("susan"), people("david")
+    me, other = number(susan), number(david)
+    with pytest.raises(mastodon.MastodonAPIError):
+        # They do not follow each other.
+        susan.status_post("@david hello", visibility="direct")
+    susan.account_follow(other)
+    david.account_follow(me)
+    for wrong in ("to nobody", "@susan to oneself", "@nobody to who is not there"):
+        with pytest.raises(mastodon.MastodonAPIError):
+            susan.status_post(wrong, visibility="direct")
+    message = susan.status_post("@david hello", visibility="direct")
+    assert message["visibility"] == "direct"
+    check("Status", scripts("david").get("/api/v1/conversations").json[0]["last_status"])
+    (conversation,) = david.conversations()
+    check("Conversation", scripts("david").get("/api/v1/conversations").json[0])
+    assert conversation["unread"]
+    assert conversation["last_status"]["id"] == message["id"]
+    assert not david.conversations_read(conversation["id"])["unread"]
+    assert not david.conversations()[0]["unread"]
+    # It is no post: nobody finds it.
+    for reader in (susan, david, people("maria")):
+        assert reader.timeline_public() == []
+        with pytest.raises(mastodon.MastodonNotFoundError):
+            reader.status(message["id"])
+    assert people("maria").conversations() == []

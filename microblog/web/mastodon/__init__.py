@@ -2,6 +2,7 @@
 
 from microblog.web.mastodon import (
     accounts,
+    conversations,
     instance,
     nothing,
     notifications,
@@ -16,6 +17,7 @@ from microblog.web.mastodon.blueprint import blueprint
 __all__ = [
     "accounts",
     "blueprint",
+    "conversations",
     "instance",
     "nothing",
     "notifications",

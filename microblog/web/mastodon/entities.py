@@ -145,7 +145,7 @@ def statuses(rows: list[PostRow], reader: Reader) -> list[dict[str, Any]]:
             # Suspended, or gone, since the feed was read.
             continue
         mine = marks.get(post.id, reactions.NO_MARKS)
-        status = _status(post, authors[post.author_id], mine, named.get(post.id, []), answered)
+        status = post_status(post, authors[post.author_id], mine, named.get(post.id, []), answered)
         if row.original is not None:
             passed_on = {**status, **_passed_on(row, authors[row.author_id])}
             status = {**passed_on, "reblog": status}
@@ -153,13 +153,14 @@ def statuses(rows: list[PostRow], reader: Reader) -> list[dict[str, Any]]:
     return told
 
 
-def _status(
+def post_status(
     post: PostRow,
     author: PersonRow,
     marks: reactions.Marks,
     named: list[mentions.Mentioned],
     answered: dict[int, int],
 ) -> dict[str, Any]:
+    """:param answered: whose posts are answered, by their numbers."""
     site = address()
     url = f"{site}/post/{post.id}"
     asked = answered.get(post.reply_to_id or 0)

@@ -19,7 +19,7 @@ from microblog.web import limits
 from microblog.web.api import access, seen, sent
 from microblog.web.api.errors import Refused
 from microblog.web.api.posts import once, text_of
-from microblog.web.mastodon import lists
+from microblog.web.mastodon import conversations, lists
 from microblog.web.mastodon.accounts import accounts
 from microblog.web.mastodon.blueprint import blueprint
 from microblog.web.mastodon.entities import account, html, status, statuses, time
@@ -43,6 +43,8 @@ def found(number: int, reader: Reader) -> PostRow:
 @units.safe_twice
 def create_status() -> ResponseReturnValue:
     reader = access.reader("write:statuses")
+    if sent.text("visibility") == "direct":
+        return conversations.write(reader, _text(for_one=True))
     body = _text()
     asked = sent.number("in_reply_to_id")
     if sent.text("in_reply_to_id") and asked is None:
@@ -57,13 +59,13 @@ def create_status() -> ResponseReturnValue:
     return status(found(number, reader), reader)
 
 
-def _text() -> str:
+def _text(for_one: bool = False) -> str:
     """What is to be written; only what can be as it is meant."""
     if sent.texts("media_ids"):
         raise Refused(422, "Validation failed: This site takes no pictures, sounds or videos")
     if sent.has("poll") or sent.has("poll[options][]") or sent.has("scheduled_at"):
         raise Refused(422, "Validation failed: This site has neither polls nor posts for later")
-    if sent.text("visibility") in ("private", "direct", "unlisted"):
+    if sent.text("visibility") in ("private", "direct", "unlisted") and not for_one:
         raise Refused(422, _("Posts are for everybody here."))
     if sent.has("spoiler_text") and sent.text("spoiler_text").strip():
         raise Refused(422, _("Posts have no warning before them here."))

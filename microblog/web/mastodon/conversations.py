@@ -1,0 +1,88 @@
+"""Private messages between two people, as Mastodon's programs know them: posts for one person alone."""
+
+from typing import Any
+
+from flask import abort, jsonify
+from flask.typing import ResponseReturnValue
+
+from microblog import units
+from microblog.database import db
+from microblog.i18n import _
+from microblog.models import PostRow, Reader, markup, messages, reactions
+from microblog.models.mentions import Mentioned
+from microblog.models.people import PersonRow, people, person, person_named
+from microblog.web import limits
+from microblog.web.api import access, seen, sent
+from microblog.web.api.errors import Refused
+from microblog.web.api.posts import once
+from microblog.web.mastodon import lists
+from microblog.web.mastodon.blueprint import blueprint
+from microblog.web.mastodon.entities import account, post_status
+from microblog.web.mastodon.site import address
+
+# Messages and posts have numbers of their own, which programs take for one kind: messages' come after.
+FIRST = 2**62
+
+
+def told(number: int, body: str, moment: Any, sender: PersonRow, other: PersonRow) -> dict[str, Any]:
+    """A message, as a post for one person. :param other: who is not its sender."""
+    row = PostRow(FIRST + number, body, moment, None, sender.id, sender.username)
+    named = [Mentioned(other.id, other.username)]
+    status = post_status(row, sender, reactions.NO_MARKS, named, {})
+    return {**status, "visibility": "direct", "url": f"{address()}/messages/{sender.username}"}
+
+
+# Mastodon.py asks with a slash at the end.
+@blueprint.get("/api/v1/conversations/")
+@blueprint.get("/api/v1/conversations")
+def conversations() -> ResponseReturnValue:
+    reader = access.reader("read:statuses")
+    page = messages.conversations_page(reader.id, sent.number("max_id"), sent.number("min_id"))
+    me = person(reader.id)
+    answer = []
+    for row in page.rows:
+        other = person_named(row.name)
+        if other is None or me is None:
+            continue
+        sender, to = (me, other) if row.is_mine else (other, me)
+        last = told(row.id, row.body, row.created_at, sender, to)
+        one = {"id": str(other.id), "unread": row.unread > 0, "accounts": [account(other)]}
+        answer.append({**one, "last_status": last})
+    ends = (page.rows[0].id, page.rows[-1].id) if page.rows else (None, None)
+    return lists.answer(answer, *ends)
+
+
+@blueprint.post("/api/v1/conversations/<int:number>/read")
+@units.safe_twice
+def read_conversation(number: int) -> ResponseReturnValue:
+    reader = access.reader("write:conversations")
+    other = seen.somebody(number, reader)
+    mine = messages.side(reader.id, other.id)
+    if not mine.conversation_id:
+        abort(404)
+    messages.read(reader.id, other.id, mine, mine.last_id)
+    db.session.commit()
+    message = messages.find_message(reader.id, mine.last_id)
+    both = people([reader.id, other.id])
+    last = None
+    if message is not None and len(both) == 2:
+        sender = both[message.sender_id]
+        to = both[reader.id if sender.id == other.id else other.id]
+        last = told(message.id, message.body, message.created_at, sender, to)
+    return jsonify(id=str(other.id), unread=False, accounts=[account(other)], last_status=last)
+
+
+def write(reader: Reader, body: str) -> dict[str, Any]:
+    """A post for one person: who it names, or whose message it answers."""
+    names = [name for name in markup.names(body) if name != reader.username.lower()]
+    other = person_named(names[0]) if len(names) == 1 else None
+    if other is None:
+        raise Refused(422, _("A message is for one person: name them."))
+    limits.check(limits.MESSAGE.key(reader.id))
+    number = messages.send(reader, other.id, once(), body)
+    db.session.commit()
+    message = messages.find_message(reader.id, number) if number else None
+    me = person(reader.id)
+    if message is None or me is None:
+        raise Refused(422, _("You cannot write to them."))
+    return told(message.id, message.body, message.created_at, me, other)
