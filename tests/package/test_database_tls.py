@@ -1,5 +1,6 @@
 """A database server elsewhere that lets nobody in without TLS, with a certificate of its own authority."""
 
+import pytest
 from nspawn import Machine
 from sites import ENV, fill, look
 
@@ -38,6 +39,7 @@ REFUSED = {
 RIGHT = "?ssl_ca=/etc/microblog/right.pem"
 
 
+@pytest.mark.thorough
 def test_a_database_server_that_asks_for_tls(server: Machine) -> None:
     server.run("sh", "-ec", CERTIFICATES)
     server.sql(
