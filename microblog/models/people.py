@@ -92,7 +92,9 @@ def _some() -> Any:
 
 def _query() -> Any:
     users: Any = User.__table__
-    hidden = sa.case((Preferences.hides_last_seen.is_(True), None), else_=users.c.last_seen)
+    hidden: Any = sa.case((Preferences.hides_last_seen.is_(True), None), else_=users.c.last_seen)
+    # SQLAlchemy 1.4 sees the None first.
+    hidden = sa.type_coerce(hidden, sa.DateTime)
     says = (users.c.id, users.c.username, users.c.about, users.c.created_at, hidden.label("last_seen"))
     counts = (users.c.posts_count, users.c.followers_count, users.c.following_count)
     joined = (
