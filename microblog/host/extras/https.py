@@ -156,7 +156,8 @@ def disable(say: Callable[[str], None], *, now: bool = False) -> None:
             raise HostError("certbot keeps its certificate microblog", "see /var/log/letsencrypt")
         hsts.forget()
         config = Config.load(layout.env_file())
-        certificate.ensure(config.host_names, plain=not config.https)
+        # The one that was there before stays, also where it is for fewer names.
+        certificate.ensure(plain=not config.https)
         if not config.https:
             supervisor.restart()
         nginx.ensure(config)
