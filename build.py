@@ -565,7 +565,8 @@ def test(
 def fleet(what: str) -> None:
     """Start a small fleet on this machine: "try" prints its address, and it goes on until Ctrl-C.
 
-    Three databases, two machines of the application and what leads to them, as processes.
+    Three databases, two machines of the application and what leads to them, as processes; as root, each with
+    a network of its own, and two balancers with one address.
     """
     from builder.dev import fleet as small
 

@@ -26,9 +26,12 @@ def show() -> None:
         print(f"http://{fleet.site}/", flush=True)
         say(f"Log in as {fleets.NAMES[0]} or {fleets.NAMES[1]}, with the password {fleets.PASSWORD}")
         for node in fleet.nodes:
-            say(f"Database {node.number}: process {node.process.pid}, port {node.port}")
+            say(f"Database {node.number}: process {node.process.pid}, {node.place.address}:{node.port}")
         for number, app in enumerate(fleet.apps, 1):
             say(f"Application {number}: process {app.process.pid}, http://{app.address}/")
+        for number, one in enumerate(fleet.balancers, 1):
+            pids = " and ".join(str(process.pid) for process in one.processes)
+            say(f"Balancer {number}: processes {pids}, http://{one.place.address}/")
         say("Kill or freeze what you like; Ctrl-C ends it all")
         with suppress(KeyboardInterrupt):
             signal.pause()

@@ -1,20 +1,26 @@
-"""HAProxy as a fleet has it: one before the application's machines, and one of each machine's own before the
-databases, of which one is written to and the others stand by."""
+"""HAProxy as a fleet has it: before the application's machines, and one of each machine's own before the
+databases, of which one is written to and the others stand by. Where there are machines for it, two stand
+before the application's, and keepalived gives one of them the site's address."""
 
+import http.client
+import os
+import signal
 import subprocess
-import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from galera import Node, free_port
+from network import Place
 
 from builder.core.command import program
 from builder.core.needs import Program
 
-NEEDS = (Program("haproxy", "haproxy"),)
+NEEDS = (
+    Program("haproxy", "haproxy"),
+    Program("keepalived", "keepalived"),
+    Program("curl", "curl"),
+)
 
 _DEFAULTS = """
 global
@@ -40,10 +46,12 @@ listen databases
 _MACHINES = """
 frontend web
     mode http
-    bind 127.0.0.1:{port}
+    bind {bind}
     # Where none is ready, those that live are asked all the same: they wait for the database with who asks.
     use_backend ready if {{ nbsrv(ready) gt 0 }}
     default_backend alive
+    monitor-uri /balancer
+    monitor fail if {{ nbsrv(alive) lt 1 }}
 backend ready
     mode http
     balance roundrobin
@@ -59,66 +67,161 @@ backend alive
     default-server inter 500ms fall 2 rise 1
 {servers}
 """
+# Who reaches no machine gives the address away: it may be cut off itself.
+_ADDRESS = """
+global_defs {{
+    script_user root
+    enable_script_security
+    vrrp_garp_master_refresh 2
+}}
+vrrp_script reaches {{
+    script "{look}"
+    interval 1
+    timeout 2
+    fall 2
+    rise 2
+}}
+vrrp_instance site {{
+    state BACKUP
+    nopreempt
+    interface eth0
+    virtual_router_id 51
+    priority {priority}
+    advert_int 0.5
+    unicast_src_ip {own}
+    unicast_peer {{
+        {other}
+    }}
+    virtual_ipaddress {{
+        {address}/24
+    }}
+    track_script {{
+        reaches
+    }}
+}}
+"""
 
 
-@contextmanager
-def _haproxy(text: str) -> Iterator[None]:
-    with tempfile.TemporaryDirectory(prefix="microblog-") as name:
-        path = Path(name) / "haproxy.cfg"
-        path.write_text(_DEFAULTS + text)
-        with (Path(name) / "log").open("wb") as log:
-            process = subprocess.Popen([program("haproxy", "haproxy"), "-f", path], stdout=log, stderr=log)
-            try:
-                yield
-            finally:
-                process.kill()
-                process.wait()
+class Haproxy:
+    """One that runs, with what belongs to it."""
+
+    def __init__(self, folder: Path, place: Place, text: str) -> None:
+        self.folder, self.place = folder, place
+        folder.mkdir()
+        (folder / "haproxy.cfg").write_text(_DEFAULTS + text)
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        self._run(program("haproxy", "haproxy"), "-f", self.folder / "haproxy.cfg")
+
+    def _run(self, *command: "str | os.PathLike[str]") -> None:
+        with (self.folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                self.place.command(command), stdout=log, stderr=log, start_new_session=True
+            )
+        self.processes.append(process)
+
+    def signal(self, number: int) -> None:
+        """Kill, freeze, or thaw it."""
+        for process in self.processes:
+            if process.poll() is None:
+                os.killpg(process.pid, number)
+
+    def kill(self) -> None:
+        """As if the power had gone."""
+        self.signal(signal.SIGKILL)
+        for process in self.processes:
+            process.wait()
+        self.processes.clear()
 
 
-@contextmanager
-def databases(nodes: Sequence[Node], health: Sequence[int]) -> Iterator[int]:
+class Databases(Haproxy):
     """A machine's own way to the databases.
 
-    :param health: the ports at which each node's health is told.
-    :return: the port to connect to.
+    :ivar port: to connect to, there.
     """
-    port = free_port()
-    lines = [
-        f"    server db{node.number} 127.0.0.1:{node.port} check port {at}"
-        + (" rise 10 on-marked-up shutdown-backup-sessions" if number == 0 else " backup")
-        for number, (node, at) in enumerate(zip(nodes, health, strict=True))
-    ]
-    with _haproxy(_DATABASES.format(port=port, servers="\n".join(lines))):
-        yield port
+
+    def __init__(self, folder: Path, place: Place, nodes: Sequence[Node]) -> None:
+        self.port = 3306 if place.alone else free_port()
+        lines = [
+            f"    server db{node.number} {node.place.address}:{node.port} check port {node.health}"
+            + (" rise 10 on-marked-up shutdown-backup-sessions" if number == 0 else " backup")
+            for number, node in enumerate(nodes)
+        ]
+        super().__init__(folder, place, _DATABASES.format(port=self.port, servers="\n".join(lines)))
+
+
+class Machines(Haproxy):
+    """What visitors ask. :ivar address: where."""
+
+    def __init__(self, folder: Path, place: Place, at: Sequence[str]) -> None:
+        self.address = place.address if place.alone else f"127.0.0.1:{free_port()}"
+        bind = ":80" if place.alone else self.address
+        lines = [f"    server app{number} {one} check" for number, one in enumerate(at, 1)]
+        super().__init__(folder, place, _MACHINES.format(bind=bind, servers="\n".join(lines)))
+
+
+class Balancer(Machines):
+    """One of two, of which one has the site's address."""
+
+    def __init__(
+        self, folder: Path, place: Place, at: Sequence[str], *, shared: str, other: str, priority: int
+    ) -> None:
+        super().__init__(folder, place, at)
+        self._shared = shared
+        look = folder / "look"
+        look.write_text(
+            f"#!/bin/sh\nexec {program('curl', 'curl')} -fsS -m 1 -o /dev/null http://{place.address}/balancer\n"
+        )
+        look.chmod(0o755)
+        text = _ADDRESS.format(look=look, priority=priority, own=place.address, other=other, address=shared)
+        (folder / "keepalived.conf").write_text(text)
+
+    def start(self) -> None:
+        self._clean()
+        super().start()
+        pids = [f"--{name}={self.folder / name}" for name in ("pid", "vrrp_pid", "checkers_pid")]
+        self._run(
+            program("keepalived", "keepalived"), "--dont-fork", "--log-console", "--vrrp",
+            f"--use-file={self.folder / 'keepalived.conf'}", *pids,
+        )  # fmt: skip
+
+    def kill(self) -> None:
+        super().kill()
+        # With its power, its address goes.
+        self._clean()
+
+    def _clean(self) -> None:
+        for name in ("pid", "vrrp_pid", "checkers_pid"):
+            (self.folder / name).unlink(missing_ok=True)
+        command = self.place.command(
+            [program("ip", "iproute2"), "address", "delete", f"{self._shared}/24", "dev", "eth0"]
+        )
+        subprocess.run(command, check=False, capture_output=True)
+
+    def has_address(self) -> bool:
+        """Whether the site's address is here."""
+        command = self.place.command([program("ip", "iproute2"), "-4", "address", "show", "dev", "eth0"])
+        return (
+            f"{self._shared}/" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        )
+
+    def is_well(self) -> bool:
+        """Whether it reaches machines."""
+        connection = http.client.HTTPConnection(self.place.address, timeout=2)
+        try:
+            connection.request("GET", "/balancer")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
 
 @contextmanager
-def machines(ports: Sequence[int]) -> Iterator[str]:
-    """:return: the site's address."""
-    port = free_port()
-    lines = [f"    server app{number} 127.0.0.1:{one} check" for number, one in enumerate(ports, 1)]
-    with _haproxy(_MACHINES.format(port=port, servers="\n".join(lines))):
-        yield f"127.0.0.1:{port}"
-
-
-@contextmanager
-def health(node: Node) -> Iterator[int]:
-    """Tell whether a node serves: it is part of the cluster and has caught up. :return: the port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if node.serves() else 503)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+def running(haproxy: Haproxy) -> Iterator[Haproxy]:
+    haproxy.start()
     try:
-        yield server.server_address[1]
+        yield haproxy
     finally:
-        server.shutdown()
-        server.server_close()
+        haproxy.kill()

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 
 import balancer
+import disks
 import fleets
 import galera
+import network
 import pytest
+import rounds
 from fleets import Fleet
 
-NEEDS = (*galera.NEEDS, *balancer.NEEDS)
+NEEDS = (*galera.NEEDS, *balancer.NEEDS, *network.NEEDS, *disks.NEEDS, *rounds.NEEDS)
 
 
 @pytest.fixture(scope="session")

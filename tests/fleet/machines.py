@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from galera import DATABASE, Node, free_port, wait_until
+from network import Place
 from people import PASSWORD
 
 from builder.core.paths import ROOT
@@ -63,22 +64,28 @@ class Machine:
     :ivar url: its database's.
     """
 
-    def __init__(self, folder: Path, url: str, root: Path = ROOT, **settings: str) -> None:
-        self.port, self.url, self.root = free_port(), url, root
-        self.log = folder / f"machine-{self.port}.log"
+    def __init__(
+        self, folder: Path, url: str, root: Path = ROOT, place: "Place | None" = None, **settings: str
+    ) -> None:
+        self.place = place or Place()
+        self.port, self.url, self.root = 8000 if self.place.alone else free_port(), url, root
+        self.log = folder / f"machine-{self.address}.log"
         self.settings = settings
+        # What its processes see beside what this one does.
+        self.environ: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.place.address}:{self.port}"
 
     def start(self) -> None:
         command = [sys.executable, "-m", "gunicorn", "--config", "python:microblog.gunicorn_config"]
         options = {"BIND": self.address, "WEB_CONCURRENCY": "1", "WEB_THREADS": "8", **self.settings}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "microblog:create_app()"], env={**environment(self.url, self.root), **options},
+                self.place.command([*command, "microblog:create_app()"]),
+                env={**environment(self.url, self.root), **options, **self.environ},
                 cwd=self.root, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_until("a machine is ready", self.is_ready)
@@ -90,6 +97,11 @@ class Machine:
         except OSError:
             return False
 
+    def signal(self, number: int) -> None:
+        """Freeze or thaw it."""
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
     def stop(self) -> None:
         """In order; it takes its time."""
         if self.process is not None and self.process.poll() is None:
@@ -98,11 +110,13 @@ class Machine:
 
     def kill(self) -> None:
         """As if the power had gone."""
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+        self.signal(signal.SIGKILL)
+        if self.process is not None:
             self.process.wait()
 
 
 def posts(node: Node) -> list[str]:
     """All that were written, by what a node has."""
+    # One that was frozen catches up first, for longer than the statement waits for it.
+    wait_until(f"node {node.number} answers", node.answers)
     return [str(row[0]) for row in node.ask(f"SELECT body FROM {DATABASE}.posts")]  # noqa: S608

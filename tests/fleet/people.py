@@ -13,7 +13,8 @@ from http.cookies import SimpleCookie
 from checker import OK, REFUSED, UNKNOWN, Write
 
 PASSWORD = "correct horse"
-_SECONDS = 60
+# Who waits for an answer for so long asks again; and how long it is asked in all.
+WAITS, _SECONDS = 15, 60
 # Of an account in an hour, less some (microblog/web/limits.py).
 _POSTS = 90
 
@@ -36,9 +37,7 @@ class Visitor:
 
     def ask(self, number: int, method: str, path: str, form: "dict[str, str] | None" = None) -> Answer:
         """:param number: which address, counted round and round."""
-        connection = http.client.HTTPConnection(
-            self.addresses[number % len(self.addresses)], timeout=_SECONDS
-        )
+        connection = http.client.HTTPConnection(self.addresses[number % len(self.addresses)], timeout=WAITS)
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
@@ -76,6 +75,10 @@ class Request:
     at: float
     took: float
     status: int
+
+    @property
+    def began(self) -> float:
+        return self.at - self.took
 
     @property
     def failed(self) -> bool:

@@ -1,0 +1,298 @@
+"""What can happen to a fleet's machines: each fault is begun, lasts, and is over."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import disks
+import galera
+from fleets import Fleet
+from network import Place
+
+from builder.core.needs import Program
+
+NEEDS = (Program("faketime", "faketime"),)
+# Seconds for which a machine is frozen: neither dead nor alive; and cut off.
+FROZEN, CUT = 30, 15
+_HOUR = 3600
+
+
+class Target(Protocol):
+    """A machine of any kind."""
+
+    place: Place
+
+    def signal(self, number: int) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+Around = Callable[[Fleet], AbstractContextManager[None]]
+
+
+class Round(NamedTuple):
+    """:ivar name: for the table.
+    :ivar fault: does it, and ends when it is over.
+    :ivar everyday: whether it is done without ``--thorough``.
+    :ivar outage: whether no database serves for longer than anybody is kept waiting.
+    :ivar around: what is done before the visitors come, and after they are gone.
+    """
+
+    name: str
+    fault: Callable[[Fleet], None]
+    everyday: bool = False
+    around: "Around | None" = None
+    outage: bool = False
+
+
+def _back(fleet: Fleet, number: int) -> None:
+    node = fleet.nodes[number]
+    if node.process is None or node.process.poll() is not None:
+        node.start(fleet.nodes)
+    galera.wait_until(f"node {number + 1} is back", node.serves)
+
+
+def kill_node(number: int, *, forget: bool = False) -> Callable[[Fleet], None]:
+    """:param forget: it comes back without its data, and gets all of them (SST); else what it lacks (IST)."""
+
+    def fault(fleet: Fleet) -> None:
+        node = fleet.nodes[number]
+        node.kill()
+        time.sleep(6)
+        if forget:
+            node.forget()
+        said = node.log.stat().st_size
+        _back(fleet, number)
+        log = node.log.read_bytes()[said:].decode(errors="replace")
+        assert ("Running IST" not in log) is forget, [
+            line for line in log.splitlines() if "WSREP_SST" in line
+        ]
+
+    return fault
+
+
+def _pick(what: str) -> Callable[[Fleet], Target]:
+    return {
+        "writer": lambda fleet: fleet.nodes[0],
+        "standby": lambda fleet: fleet.nodes[2],
+        "application": lambda fleet: fleet.apps[1],
+        "balancer": lambda fleet: fleet.leading(),
+        "balancer that stands by": lambda fleet: next(
+            one for one in fleet.balancers if one is not fleet.leading()
+        ),
+    }[what]
+
+
+def freeze(what: str) -> Callable[[Fleet], None]:
+    def fault(fleet: Fleet) -> None:
+        target = _pick(what)(fleet)
+        target.signal(signal.SIGSTOP)
+        time.sleep(FROZEN)
+        target.signal(signal.SIGCONT)
+
+    return fault
+
+
+def cut(what: str, **ways: bool) -> Callable[[Fleet], None]:
+    def fault(fleet: Fleet) -> None:
+        place = _pick(what)(fleet).place
+        place.cut(**ways)
+        time.sleep(CUT)
+        place.mend()
+
+    return fault
+
+
+def fill_disk(number: int) -> Callable[[Fleet], None]:
+    def fault(fleet: Fleet) -> None:
+        node = fleet.nodes[number]
+        filled = disks.fill(node.folder)
+        time.sleep(CUT)
+        filled.unlink()
+        # It may go on, hang, or have ended: whoever makes room starts it again.
+        node.kill()
+        _back(fleet, number)
+
+    return fault
+
+
+def kill_application(fleet: Fleet) -> None:
+    fleet.apps[1].kill()
+    time.sleep(3)
+    fleet.apps[1].start()
+
+
+def kill_way(fleet: Fleet) -> None:
+    """The application's way to the databases ends, and its supervisor starts it again."""
+    fleet.ways[0].kill()
+    time.sleep(2)
+    fleet.ways[0].start()
+
+
+def restart_applications(fleet: Fleet) -> None:
+    for app in fleet.apps:
+        app.stop()
+        app.start()
+        # As long as a balancer takes to see it.
+        time.sleep(2)
+
+
+def kill_balancer(what: str) -> Callable[[Fleet], None]:
+    def fault(fleet: Fleet) -> None:
+        one = _pick(what)(fleet)
+        one.kill()
+        time.sleep(5)
+        one.start()  # type: ignore[attr-defined]
+        time.sleep(5)
+
+    return fault
+
+
+def power_is_gone(fleet: Fleet) -> None:
+    """All databases at once; they come back together, and find each other."""
+    for node in fleet.nodes:
+        node.kill()
+    time.sleep(2)
+    for node in fleet.nodes:
+        node.start(fleet.nodes)
+    for number in range(len(fleet.nodes)):
+        _back(fleet, number)
+
+
+def power_is_gone_by_hand(fleet: Fleet) -> None:
+    """All databases at once, and what they knew of each other is lost: docs/fleet.md."""
+    for node in fleet.nodes:
+        node.kill()
+    for node in fleet.nodes:
+        (node.folder / "data/gvwstate.dat").unlink(missing_ok=True)
+    first = max(fleet.nodes, key=lambda node: int(node.position().partition(":")[2]))
+    first.may_begin()
+    first.start(fleet.nodes, new=True)
+    galera.wait_until("the first is back", first.serves)
+    for number in range(len(fleet.nodes)):
+        _back(fleet, number)
+
+
+def two_die(fleet: Fleet) -> None:
+    """The last one does not know whether it is the last one, and serves nobody until another one is back."""
+    for number in (0, 1):
+        fleet.nodes[number].kill()
+    time.sleep(3)
+    for number in (0, 1):
+        fleet.nodes[number].start(fleet.nodes)
+    for number in (0, 1):
+        _back(fleet, number)
+
+
+@dataclass
+class Clock:
+    """A machine's, which is set by a file (faketime(1))."""
+
+    path: Path
+
+    def move(self, seconds: int) -> None:
+        other = self.path.with_suffix(".new")
+        other.write_text(f"{seconds:+d}\n")
+        other.chmod(0o644)
+        other.replace(self.path)
+
+
+def _library() -> str:
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    assert found, "faketime is installed, without its library"
+    return str(found[0])
+
+
+def _clock(folder: Path) -> tuple[Clock, dict[str, str]]:
+    clock = Clock(folder / "clock")
+    clock.move(0)
+    return clock, {
+        "LD_PRELOAD": _library(), "FAKETIME_TIMESTAMP_FILE": str(clock.path), "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
+    }  # fmt: skip
+
+
+def clock(number: int, seconds: int) -> "tuple[Callable[[Fleet], None], Around]":
+    """:return: the fault, and what goes around it: a node whose clock can be moved.
+
+    Not an application's machine: Python does not sleep under libfaketime.
+    """
+    clocks: list[Clock] = []
+
+    def fault(_fleet: Fleet) -> None:
+        clocks[-1].move(seconds)
+        time.sleep(CUT)
+        clocks[-1].move(0)
+        time.sleep(3)
+
+    @contextmanager
+    def around(fleet: Fleet) -> Iterator[None]:
+        node = fleet.nodes[number]
+
+        def again() -> None:
+            node.kill()
+            _back(fleet, number)
+
+        made, node.environ = _clock(node.folder.parent)
+        clocks.append(made)
+        try:
+            again()
+            yield
+        finally:
+            node.environ = {}
+            again()
+
+    return fault, around
+
+
+def _cuts(what: str, name: str, everyday: bool = False) -> list[Round]:
+    return [
+        Round(f"{name} is cut off for {CUT} s", cut(what), everyday),
+        Round(f"{name} hears nothing for {CUT} s", cut(what, outward=False)),
+        Round(f"{name} is not heard for {CUT} s", cut(what, inward=False)),
+    ]
+
+
+def _clocks(number: int, name: str) -> Iterator[Round]:
+    for seconds, how in ((_HOUR, "goes an hour ahead"), (-_HOUR, "goes back by an hour")):
+        fault, around = clock(number, seconds)
+        yield Round(f"{name}'s clock {how}", fault, around=around)
+
+
+WRITER, STANDBY = "the node that is written to", "a node that stands by"
+ROUNDS = [
+    Round("each application ends and starts again", restart_applications, True),
+    Round("an application's machine is killed", kill_application, True),
+    Round(f"an application's machine is frozen for {FROZEN} s", freeze("application")),
+    *_cuts("application", "an application's machine"),
+    Round("an application's way to the databases ends, and starts again", kill_way),
+    Round(f"{WRITER} is killed, and rejoins (IST)", kill_node(0), True),
+    Round(f"{WRITER} is killed, and comes back empty (SST)", kill_node(0, forget=True)),
+    Round(f"{WRITER} is frozen for {FROZEN} s", freeze("writer"), True),
+    *_cuts("writer", WRITER, True),
+    Round(f"{WRITER} has a full disk", fill_disk(0), True),
+    *_clocks(0, WRITER),
+    Round(f"{STANDBY} is killed, and rejoins (IST)", kill_node(2)),
+    Round("the other node that stands by is killed, and rejoins (IST)", kill_node(1)),
+    Round("the other node that stands by is killed, and comes back empty (SST)", kill_node(1, forget=True)),
+    Round(f"{STANDBY} is killed, and comes back empty (SST)", kill_node(2, forget=True), True),
+    Round(f"{STANDBY} is frozen for {FROZEN} s", freeze("standby")),
+    *_cuts("standby", STANDBY),
+    Round(f"{STANDBY} has a full disk", fill_disk(2)),
+    *_clocks(2, STANDBY),
+    Round("two nodes are killed at once, and rejoin", two_die, outage=True),
+    Round("all nodes lose power at once, and come back together", power_is_gone, True, outage=True),
+    Round("all nodes lose power at once, and are begun anew by hand", power_is_gone_by_hand, outage=True),
+    Round("the balancer is killed, and starts again", kill_balancer("balancer"), True),
+    Round(f"the balancer is frozen for {FROZEN} s", freeze("balancer")),
+    *_cuts("balancer", "the balancer"),
+    Round(
+        "the balancer that stands by is killed, and starts again", kill_balancer("balancer that stands by")
+    ),
+    Round(f"the balancer that stands by is frozen for {FROZEN} s", freeze("balancer that stands by")),
+    *_cuts("balancer that stands by", "the balancer that stands by"),
+]
