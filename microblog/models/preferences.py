@@ -29,6 +29,8 @@ class Preferences(db.Model):  # type: ignore[name-defined, misc]
     hides_last_seen = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
     # On a site that is public: whether the profile is for members alone.
     members_only = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
+    # Where the site takes pictures from Gravatar: whether theirs may be, by a digest of their address.
+    gravatar = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
 
     # Who was mailed longest ago is the next.
     __table_args__ = (sa.Index(None, by_mail, mailed_at), TABLE_OPTIONS)

@@ -56,7 +56,7 @@ def test_letters_can_be_read():
             assert 1.05 / (luminance(*map(int, colour)) + 0.05) >= 4.5
 
 
-def test_gravatar_is_the_owners_choice(make_app, app, make_user):
+def test_gravatar_is_the_owners_choice_and_each_persons(make_app, app, make_user):
     make_user("susan")
     digest = hashlib.sha256(b"susan@example.org").hexdigest()
     off, on = Browser(app), Browser(make_app(gravatar=True))
@@ -69,6 +69,10 @@ def test_gravatar_is_the_owners_choice(make_app, app, make_user):
         browser.login()
         assert hosts in browser.get("/").headers["Content-Security-Policy"]
     assert off.get("/avatar/susan.svg").status_code == 200
+    response = on.get("/avatar/Susan.svg")
+    assert response.status_code == 200 and "private" in response.headers["Cache-Control"]
+    assert 'name="gravatar"' not in off.get("/settings").text
+    on.submit("/settings", {"about": "", "locale": "", "gravatar": "y"})
     response = on.get("/avatar/Susan.svg")
     assert response.status_code == 302
     assert response.headers["Location"].startswith(f"https://www.gravatar.com/avatar/{digest}?")
@@ -88,9 +92,3 @@ def test_what_is_the_same_for_everybody_has_nobodys_cookie(app, make_app, make_u
     response = app.test_client(use_cookies=False).get(path, headers={"Cookie": remember})
     assert "public" in response.headers["Cache-Control"] or path.startswith("/static")
     assert "Set-Cookie" not in response.headers
-
-
-@pytest.mark.parametrize("gravatar", [False, True])
-def test_the_form_says_who_sees_what_of_an_address(make_app, app, gravatar):
-    text = Browser(make_app(gravatar=gravatar)).get("/register").text
-    assert ("Gravatar" in text) is gravatar

@@ -208,6 +208,7 @@ def upgrade() -> None:
             sa.Column("messages_from_all", sa.Boolean(), server_default=sa.text("0"), nullable=False),
             sa.Column("hides_last_seen", sa.Boolean(), server_default=sa.text("0"), nullable=False),
             sa.Column("members_only", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+            sa.Column("gravatar", sa.Boolean(), server_default=sa.text("0"), nullable=False),
             sa.ForeignKeyConstraint(
                 ["user_id"], ["users.id"], name=op.f("fk_preferences_user_id"), ondelete="CASCADE"
             ),

@@ -73,7 +73,10 @@ class ProfileForm(FlaskForm):
         choices=[("", _l("As your browser prefers")), *LANGUAGES.items()],
     )
     hides_last_seen = BooleanField(_l("Do not show when I was last here"))
-    # Shown where the site is public.
+    # Shown where there is a choice.
+    gravatar = BooleanField(
+        _l("Take my picture from Gravatar: members' browsers then see a code made from my e-mail address")
+    )
     members_only = BooleanField(_l("Let only members read what I write"))
     submit = SubmitField(_l("Save"))
 

@@ -4,6 +4,7 @@ from flask import (
     Blueprint,
     Response,
     abort,
+    current_app,
     flash,
     make_response,
     redirect,
@@ -37,7 +38,9 @@ def settings() -> ResponseReturnValue:
     user = own_account()
     chosen = preferences.of(user.id)
     # Else what is not shown would be taken for not ticked.
-    asked = ("hides_last_seen", "members_only")[: 2 if site_looks.is_public() else 1]
+    asked = ["hides_last_seen"]
+    asked += ["members_only"] if site_looks.is_public() else []
+    asked += ["gravatar"] if current_app.config["GRAVATAR"] else []
     form = ProfileForm(obj=user, data={name: getattr(chosen, name) for name in asked})
     if form.validate_on_submit():
         preferences.change(user.id, **{name: form[name].data for name in asked})

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from flask import current_app
 from flask_login import current_user
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, Field, Form, PasswordField, StringField, SubmitField, validators
 from wtforms.validators import EqualTo, InputRequired, Regexp, ValidationError
 
-from microblog.i18n import _, _l
+from microblog.i18n import _l
 from microblog.models import User
 from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
 from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
@@ -86,18 +85,6 @@ def repeated_field(name: str) -> PasswordField:
     )
 
 
-class _Private:
-    """Who gets to see an address; the sentence depends on the site."""
-
-    def __str__(self) -> str:
-        if current_app.config["GRAVATAR"]:
-            return _(
-                "Only you and the site's owner can see it. Members' browsers see a code made from it,"
-                " by which Gravatar has your picture."
-            )
-        return _("Only you and the site's owner can see it.")
-
-
 class LoginForm(FlaskForm):
     username = StringField(
         _l("Username or e-mail"),
@@ -154,7 +141,7 @@ class RegistrationForm(FlaskForm):
         ],
         render_kw={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"},
     )
-    email = email_field(_l("E-mail"), _Private())
+    email = email_field(_l("E-mail"), _l("Only you and the site's owner can see it."))
     password = new_password_field(_l("Password"))
     password2 = repeated_field("password")
     submit = SubmitField(_l("Create account"))

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from microblog import units
 from microblog.database import db
 from microblog.i18n import _, _l
-from microblog.models import User, audience, barriers, reports
+from microblog.models import User, audience, barriers, preferences, reports
 from microblog.models.feeds import PostRow, posts, profile_page
 from microblog.models.follow import PeoplePage, find_profile, followers_page, following_page
 from microblog.models.follow import follow as start_following
@@ -170,17 +170,19 @@ def _report(user: User, post: PostRow | None = None) -> ResponseReturnValue:
 def avatar(username: str) -> ResponseReturnValue:
     """The picture that goes with a name, whether anybody has it or not: no database is asked.
 
-    Where the site's owner turned Gravatar on: where that has one for the account's address.
+    Where the site's owner has turned Gravatar on, and whose picture it is has, too: where that has it.
     """
     if not is_name(username):
         abort(404)
+    headers = {"Cache-Control": avatars.CACHE}
     if current_app.config["GRAVATAR"] and current_user.is_authenticated and (user := User.find(username)):
-        response = redirect(avatars.gravatar(user.email))
-        response.headers["Cache-Control"] = "private, max-age=86400"
-        return response
-    return Response(
-        avatars.draw(username), mimetype="image/svg+xml", headers={"Cache-Control": avatars.CACHE}
-    )
+        # It is theirs to choose, and to change.
+        headers = {"Cache-Control": "private, max-age=3600"}
+        if preferences.of(user.id).gravatar:
+            response = redirect(avatars.gravatar(user.email))
+            response.headers.update(headers)
+            return response
+    return Response(avatars.draw(username), mimetype="image/svg+xml", headers=headers)
 
 
 def find(username: str) -> User:
