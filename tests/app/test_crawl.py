@@ -73,6 +73,8 @@ SENT = [
     *("max_id", "min_id", "since_id", "limit", "page", "per_page", "types[]", "home[last_read_id]", "token"),
     *("account_id", "status_ids[]", "comment", "source[language]", "language", "acct", "invitation"),
 ]
+# As deep as there is room for.
+DEEP = b"[" * 60_000
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "PROPFIND")
 # These would end the visit.
 ENDS = {"auth.logout", "account.delete", "account.end_program", "api.revoke_token"}
@@ -213,6 +215,6 @@ def test_programs(app, browser):
                     ways.append({"json": {**dict.fromkeys(names, value), **inner}})
                 for way in ways:
                     ok(browser.client.open(path, method=method, **way, **browser.options))
-            for body in (b"{", b"[1]", b"null", b"\xff", b'{"status": "\\ud800"}', b'{"body": 1e999}'):
+            for body in (b"{", b"[1]", b"null", b"\xff", b'{"status": "\\ud800"}', b'{"body": 1e999}', DEEP):
                 json = {"data": body, "content_type": "application/json"}
                 ok(browser.client.open(path, method=method, **json, **browser.options))

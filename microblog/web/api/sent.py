@@ -13,7 +13,11 @@ _MOST = 100
 
 def _json() -> dict[str, Any]:
     if "sent" not in g:
-        body = request.get_json(silent=True) if request.is_json else None
+        try:
+            body = request.get_json(silent=True) if request.is_json else None
+        except RecursionError:
+            # Python's parser goes as deep as what it is given.
+            body = None
         g.sent = body if isinstance(body, dict) else {}
     sent: dict[str, Any] = g.sent
     return sent
