@@ -47,7 +47,7 @@ class PostCounts(db.Model):  # type: ignore[name-defined, misc]
 class Like(db.Model):  # type: ignore[name-defined, misc]
     """Somebody likes a post. A later one has a higher id: lists are cut by it."""
 
-    __tablename__ = "likes"
+    __tablename__ = "liked_posts"
 
     id = field(BigId, primary_key=True)
     user_id = field(sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False)

@@ -41,7 +41,6 @@ POST = Limit("posts, account", 100, 60 * 60)
 REACTION = Limit("likes, reposts and bookmarks, account", 600, 60 * 60)
 MESSAGE = Limit("messages, account", 100, 60 * 60)
 FOLLOW = Limit("follows, account", 200, 60 * 60)
-REACTION = Limit("likes, reposts and bookmarks, account", 500, 60 * 60)
 REPORT = Limit("reports, account", 30, 60 * 60)
 # Programs that register themselves: they give their answer to nobody, so anybody may. And what they fetch.
 PROGRAMS = Limit("programs, address", 60, 60 * 60)

@@ -213,10 +213,10 @@ _LATEST = (
 )
 _CONVERSATIONS = (
     "UPDATE posts SET reply_to_id = {0}, thread_id = {0} WHERE id > {0} AND id <= {1}",
-    "INSERT INTO likes (user_id, post_id, created_at) SELECT id, {0}, created_at FROM users"
+    "INSERT INTO liked_posts (user_id, post_id, created_at) SELECT id, {0}, created_at FROM users"
     " WHERE username LIKE 'fan%'",
     "INSERT INTO post_counts (post_id, replies, likes, reposts) SELECT {0},"
-    " (SELECT count(*) FROM posts WHERE reply_to_id = {0}), (SELECT count(*) FROM likes), 0",
+    " (SELECT count(*) FROM posts WHERE reply_to_id = {0}), (SELECT count(*) FROM liked_posts), 0",
     "INSERT INTO tags (id, name) VALUES (1, 'everything')",
     "INSERT INTO post_tags (tag_id, post_id) SELECT 1, id FROM posts",
 )
@@ -270,7 +270,9 @@ def _load_mysql(server: "database_servers.Server", count: int) -> None:
         for statement in _CONVERSATIONS:
             cursor.execute(statement.format(FAMOUS, FAMOUS + ANSWERS))
         connection.commit()
-        cursor.execute("ANALYZE TABLE users, follows, posts, public_posts, latest_posts, likes, post_tags")
+        cursor.execute(
+            "ANALYZE TABLE users, follows, posts, public_posts, latest_posts, liked_posts, post_tags"
+        )
 
 
 def _serve(name: str, count: int, url: str) -> tuple[list[dict[str, Any]], float]:

@@ -298,27 +298,27 @@ def upgrade() -> None:
         op.create_index(
             op.f("ix_conversation_sides_user_id_unread"), "conversation_sides", ["user_id", "unread"]
         )
-    if missing.table("likes"):
+    if missing.table("liked_posts"):
         op.create_table(
-            "likes",
+            "liked_posts",
             sa.Column("id", BIG_ID, nullable=False),
             sa.Column("user_id", sa.Integer(), nullable=False),
             sa.Column("post_id", BIG_ID, nullable=False),
             sa.Column("created_at", sa.DateTime(), nullable=False),
             sa.ForeignKeyConstraint(
-                ["post_id"], ["posts.id"], name=op.f("fk_likes_post_id"), ondelete="CASCADE"
+                ["post_id"], ["posts.id"], name=op.f("fk_liked_posts_post_id"), ondelete="CASCADE"
             ),
             sa.ForeignKeyConstraint(
-                ["user_id"], ["users.id"], name=op.f("fk_likes_user_id"), ondelete="CASCADE"
+                ["user_id"], ["users.id"], name=op.f("fk_liked_posts_user_id"), ondelete="CASCADE"
             ),
-            sa.PrimaryKeyConstraint("id", name=op.f("pk_likes")),
-            sa.UniqueConstraint("post_id", "user_id", name=op.f("uq_likes_post_id_user_id")),
+            sa.PrimaryKeyConstraint("id", name=op.f("pk_liked_posts")),
+            sa.UniqueConstraint("post_id", "user_id", name=op.f("uq_liked_posts_post_id_user_id")),
             **TABLE_OPTIONS,
         )
-    if missing.index("likes", "ix_likes_post_id_id"):
-        op.create_index(op.f("ix_likes_post_id_id"), "likes", ["post_id", "id"])
-    if missing.index("likes", "ix_likes_user_id_id"):
-        op.create_index(op.f("ix_likes_user_id_id"), "likes", ["user_id", "id"])
+    if missing.index("liked_posts", "ix_liked_posts_post_id_id"):
+        op.create_index(op.f("ix_liked_posts_post_id_id"), "liked_posts", ["post_id", "id"])
+    if missing.index("liked_posts", "ix_liked_posts_user_id_id"):
+        op.create_index(op.f("ix_liked_posts_user_id_id"), "liked_posts", ["user_id", "id"])
     if missing.table("mentions"):
         op.create_table(
             "mentions",
@@ -433,7 +433,15 @@ def upgrade() -> None:
 
 # Those that refer to others first.
 _TABLES = (
-    *("post_versions", "post_tags", "post_counts", "messages", "mentions", "likes", "conversation_sides"),
+    *(
+        "post_versions",
+        "post_tags",
+        "post_counts",
+        "messages",
+        "mentions",
+        "liked_posts",
+        "conversation_sides",
+    ),
     *("bookmarks", "reports", "preferences", "notifications", "markers", "conversations", "barriers"),
     *("api_tokens", "api_grants", "tags", "moderation_acts", "api_clients"),
 )
