@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import database_servers
 import flask_migrate
@@ -69,7 +70,7 @@ def structure():
         }
     # What a table counts up to is no part of it, and where a constraint was added, neither.
     return {
-        name: sorted(line.rstrip(",") for line in text.split(" AUTO_INCREMENT=")[0].splitlines())
+        name: sorted(line.rstrip(",") for line in re.sub(r" AUTO_INCREMENT=\d+", "", text).splitlines())
         for name, text in texts.items()
         if name != rows.LEASE
     }
