@@ -28,10 +28,14 @@ login.session_protection = None
 class Visitor(AnonymousUserMixin):  # type: ignore[misc]
     """Who is not logged in, with what pages ask of a reader."""
 
-    id = following_count = news = letters = 0
+    id = following_count = 0
     username = ""
     locale = last_seen = None
     is_admin = is_moderator = moderates = has_barriers = False
+
+    def unread(self) -> dict[str, int]:
+        """As of a :class:`Reader`: there is nothing."""
+        return {"news": 0, "letters": 0}
 
 
 login.anonymous_user = Visitor
