@@ -4,6 +4,7 @@ A request says it once; every feed, thread and search asks. Who says nothing see
 """
 
 from collections.abc import Collection
+from typing import Any
 
 import sqlalchemy as sa
 from flask import g, has_app_context
@@ -45,6 +46,12 @@ def unseen(author_ids: Collection[int], muted: bool = True) -> set[int]:
         # Whoever sees to the peace sees who has blocked them.
         if between.blocks or (between.is_blocked and not moderates) or (between.mutes and muted)
     }
+
+
+def members_only(listed: Any) -> Any:
+    """The condition that an account, by a column, is for members alone: for lists of people."""
+    table = Preferences.__table__
+    return sa.exists().where(table.c.user_id == listed, table.c.members_only.is_(True))
 
 
 def _members_only(author_ids: Collection[int]) -> set[int]:

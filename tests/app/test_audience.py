@@ -152,6 +152,14 @@ def test_who_writes_for_members_alone(app, public):
     assert "for members" not in visitor.get("/user/maria").text
     for path in (f"/post/{number}", "/user/david", "/user/david/card", "/user/david/feed.atom"):
         assert visitor.get(path).status_code == 404, path
+    # Nor are they in others' lists.
+    public["david"].submit("/user/maria/follow", page="/user/maria")
+    public["maria"].submit("/user/david/follow", page="/user/david")
+    public["susan"].submit("/user/maria/follow", page="/user/maria")
+    for path in ("/user/maria/followers", "/user/maria/following"):
+        assert "david" not in visitor.get(path).text, path
+        assert "david" in public["susan"].get(path).text, path
+    assert "susan" in visitor.get("/user/maria/followers").text
     assert "for members" in public["susan"].get("/explore").text
     # Where the question is not asked, the answer stays.
     public["root1"].submit("/admin/registration", {"mode": "open"})

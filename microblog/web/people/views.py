@@ -213,6 +213,8 @@ def _between(user_id: int) -> barriers.Between:
 
 def _unseen() -> Any:
     """For lists of people: those whom this reader is not to see."""
+    if not current_user.is_authenticated:
+        return audience.members_only
     if not current_user.has_barriers:
         return None
     reader_id = current_user.id
