@@ -76,12 +76,13 @@ def named_like(start: str, most: int) -> list[PersonRow]:
 
 
 def authors_of(posts: Iterable[int]) -> dict[int, int]:
-    """Whose these posts are: of those that are there, the accounts' numbers."""
+    """Whose these posts are: of those that are there, and by who is active, the accounts' numbers."""
     wanted = sorted(set(posts))
     if not wanted:
         return {}
     with reading() as connection:
-        rows = connection.execute(sa.select(Post.id, Post.author_id).where(Post.id.in_(wanted)))
+        query = sa.select(Post.id, Post.author_id).join(User, User.id == Post.author_id)
+        rows = connection.execute(query.where(Post.id.in_(wanted), User.suspended_at.is_(None)))
         return dict(tuple(row) for row in rows)
 
 

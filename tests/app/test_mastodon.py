@@ -501,12 +501,21 @@ def test_lists_are_cut_as_mastodons(app, people, scripts):
 
 
 def test_who_blocks_is_seen_no_more(app, people, scripts):
-    susan, david = people("susan"), people("david")
+    susan, david, maria = people("susan"), people("david"), people("maria")
     me, other = number(susan), number(david)
     post, theirs = susan.status_post("hello"), david.status_post("hi")
+    answer = maria.status_post("Yes", in_reply_to_id=post["id"])
+    assert david.status(answer["id"])["in_reply_to_account_id"] == me
     assert susan.account_block(other)["blocking"]
-    assert david.account_relationships(me)[0]["blocked_by"]
+    # No more is told of her than of somebody who is not there.
+    assert david.account_relationships([me, int(me) + 1000]) == []
+    assert david.status(answer["id"])["in_reply_to_id"] is None
+    assert david.status(answer["id"])["in_reply_to_account_id"] is None
     for wrong in (
+        lambda: david.account_block(me),
+        lambda: david.account_mute(me),
+        lambda: david.account_unfollow(me),
+        lambda: david.report(me),
         lambda: david.account(me),
         lambda: david.status(post["id"]),
         lambda: david.status_favourite(post["id"]),
@@ -517,26 +526,36 @@ def test_who_blocks_is_seen_no_more(app, people, scripts):
     ):
         with pytest.raises(mastodon.MastodonNotFoundError):
             wrong()
-    assert david.timeline_public() and all(row["account"]["id"] == other for row in david.timeline_public())
+    assert susan.account_relationships(other)[0]["blocking"]
+    assert susan.report(other)
+    assert david.timeline_public() and all(row["account"]["id"] != me for row in david.timeline_public())
     assert david.account_search("susan") == []
     assert [one["id"] for one in susan.blocks()] == [other]
     assert not susan.account_unblock(other)["blocking"]
     assert susan.account_mute(other)["muting"]
     assert [one["id"] for one in susan.mutes()] == [other]
-    assert all(row["account"]["id"] == me for row in susan.timeline_public())
+    assert all(row["account"]["id"] != other for row in susan.timeline_public())
+    # Whoever keeps each other away can each end their own part.
+    assert david.account_block(me)["blocking"]
+    relation = susan.account_relationships(other)[0]
+    assert relation["muting"] and not relation["blocked_by"]
     assert not susan.account_unmute(other)["muting"]
 
 
 def test_who_is_suspended_is_not_there(app, people):
     susan, david = people("susan"), people("david")
     other, post = number(david), david.status_post("hi")
+    answer = susan.status_post("Yes", in_reply_to_id=post["id"])
     with app.app_context():
         suspend(User.find("david"))
         db.session.commit()
     for wrong in (lambda: susan.account(other), lambda: susan.status(post["id"])):
         with pytest.raises(mastodon.MastodonNotFoundError):
             wrong()
-    assert susan.timeline_public() == susan.account_search("david") == []
+    assert [row["id"] for row in susan.timeline_public()] == [answer["id"]]
+    assert susan.status(answer["id"])["in_reply_to_id"] is None
+    assert susan.status(answer["id"])["in_reply_to_account_id"] is None
+    assert susan.account_search("david") == susan.account_relationships(other) == []
     with pytest.raises(mastodon.MastodonUnauthorizedError):
         david.timeline_home()
 

@@ -103,9 +103,7 @@ def local_name(text: str) -> str:
 def get_relationships() -> ResponseReturnValue:
     reader = access.reader("read:follows")
     numbers = [number for text in sent.texts("id") if (number := sent.as_number(text))]
-    there = people(numbers)
-    told = relationships(reader, (number for number in numbers if number in there))
-    return lists.answer(told, None, None)
+    return lists.answer(relationships(reader, seen.all_known(numbers, reader)), None, None)
 
 
 @blueprint.get("/api/v1/accounts/<int:number>/followers")
@@ -181,9 +179,7 @@ def unmute(number: int) -> ResponseReturnValue:
 def _change(number: int, scope: str, change: Callable[[Any, Any], bool]) -> dict[str, Any]:
     """Something between who calls and somebody else; done twice, it is done once."""
     reader = access.reader(scope)
-    row = person(number)
-    if row is None:
-        abort(404)
+    row = seen.known(number, reader)
     if row.id == reader.id:
         raise Refused(403, _("This is not yours to see or to change."))
     if change is follow.follow and barriers.between(reader.id, row.id).apart:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from flask import abort, url_for
 
-from microblog.models import PostRow, Reader, barriers, markup, mentions, reactions
+from microblog.models import PostRow, Reader, audience, barriers, markup, mentions, reactions
 from microblog.models.barriers import Between
 from microblog.models.follow import among
 from microblog.models.people import PersonRow, authors_of, people
@@ -102,7 +102,8 @@ def relationship(number: int, follows: bool, is_followed: bool, between: Between
         "languages": None,
         "followed_by": is_followed,
         "blocking": between.blocks,
-        "blocked_by": between.is_blocked,
+        # Nobody is told.
+        "blocked_by": False,
         "muting": between.mutes,
         "muting_notifications": between.mutes,
         "muting_expires_at": None,
@@ -138,6 +139,8 @@ def statuses(rows: list[PostRow], reader: Reader) -> list[dict[str, Any]]:
     marks = reactions.marks(reader.id, numbers)
     named = mentions.mentioned(numbers)
     answered = authors_of([post.reply_to_id for post in posts if post.reply_to_id])
+    hidden = audience.unseen(set(answered.values()), muted=False)
+    answered = {number: author for number, author in answered.items() if author not in hidden}
     told = []
     for row in visible:
         post = row.shown

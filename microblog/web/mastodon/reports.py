@@ -20,13 +20,17 @@ def create_report() -> ResponseReturnValue:
     number = sent.number("account_id")
     if number is None:
         raise Refused(422, "Validation failed: account_id is missing")
-    # Who is blocked, and who blocks, can be reported all the same.
-    row = seen.somebody(number, reader, blocked=True)
+    # Whom they block can be reported all the same.
+    row = seen.known(number, reader)
     user = db.session.get(User, row.id)
     if user is None or row.id == reader.id:
         abort(404)
     numbers = [one for text in sent.texts("status_ids") if (one := sent.as_number(text))]
-    posts = [post for post in feeds.posts(numbers) if post.author_id == row.id and not post.repost_of_id]
+    posts = [
+        post
+        for post in feeds.posts(numbers, muted=False)
+        if post.author_id == row.id and not post.repost_of_id
+    ]
     limits.check(limits.REPORT.key(reader.id))
     comment = sent.text("comment", reports.COMMENT_MAX)
     for post in posts:
