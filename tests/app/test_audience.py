@@ -83,6 +83,22 @@ def test_whoever_is_kept_away_is_seen_nowhere(app, people, what):
     assert "Susan on" in maria.get("/explore").text
 
 
+def test_who_is_kept_away_themselves_can_undo_what_they_did(app, people):
+    keep(app, "block", "susan", "david")
+    keep(app, "mute", "susan", "maria")
+    for name in ("david", "maria"):
+        keep(app, "block", name, "susan")
+    page = "/settings/people"
+    for what, name in (("unblock", "david"), ("unmute", "maria")):
+        assert f"/user/{name}/{what}" in people["susan"].get(page).text
+        answer = people["susan"].submit(f"/user/{name}/{what}", {"next": page}, page=page)
+        assert answer.headers["Location"] == page
+        assert f"/user/{name}/{what}" not in people["susan"].get(page).text
+        # And no more than that.
+        for more in ("unblock", "unmute", "block", "mute", "follow"):
+            assert people["susan"].submit(f"/user/{name}/{more}", page=page).status_code == 404, more
+
+
 def test_pages_are_full_for_whoever_keeps_somebody_away(app, people):
     with app.app_context():
         david, maria = User.find("david"), User.find("maria")

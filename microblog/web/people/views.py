@@ -118,7 +118,11 @@ _BARRIERS = {
 @units.safe_twice
 @login_required
 def keep_away(username: str, what: str) -> ResponseReturnValue:
-    user = find(username)
+    user: Any = User.find(username) if is_name(username) else None
+    # What somebody has done they can undo, though by now they are kept away themselves.
+    own = _between(user.id) if user is not None else barriers.NOTHING
+    if not (own.blocks if what == "unblock" else what == "unmute" and own.mutes):
+        user = visible(user)
     limits.check(limits.FOLLOW.key(current_user.id))
     act, message = _BARRIERS[what]
     if act(current_user, user):
