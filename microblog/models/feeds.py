@@ -124,7 +124,7 @@ def everybodys(at: Cut) -> list[PostRow]:
 
 
 def written_by(author_id: int) -> Callable[[Cut], list[PostRow]]:
-    return lambda at: shown(lambda part: read(_by(part.newer), part, author=author_id), at)
+    return lambda at: shown(lambda part: read(_by(part.newer), part, author=author_id), at, muted=False)
 
 
 def posts(ids: list[int], newer: bool = False, muted: bool = True) -> list[PostRow]:

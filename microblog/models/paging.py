@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 ID_MAX = 2**63 - 1
 # Rows that are read at once where all of them are.
 CHUNK = 500
+# Rows that are looked at for a part of a list, where few of them are wanted.
+LOOKED = 2000
 
 
 class _Row(Protocol):
@@ -19,6 +21,7 @@ class _Row(Protocol):
 
 
 Row = TypeVar("Row", bound=_Row)
+Kept = TypeVar("Kept")
 
 
 class Cut(NamedTuple):
@@ -64,6 +67,23 @@ def cut(
         rows[0].id if rows and before is not None else None,
         rows[-1].id if len(found) > size else None,
     )
+
+
+def filled(fetch: Callable[[Cut], list[Row]], keep: Callable[[list[Row]], list[Kept]], at: Cut) -> list[Kept]:
+    """As many rows as are wanted, as long as there are such among those next to a cut: programs take a part
+    of a list with nothing in it for its end.
+
+    :param keep: of some rows, those that are wanted, or what is made of them.
+    """
+    found: list[Kept] = []
+    part, looked = at, 0
+    while True:
+        rows = fetch(part)
+        found += keep(rows)
+        looked += len(rows)
+        if len(found) >= at.limit or len(rows) < part.limit or looked >= LOOKED:
+            return found[: at.limit]
+        part = Cut(rows[-1].id, at.newer, min(part.limit * 2, CHUNK))
 
 
 def pieces(

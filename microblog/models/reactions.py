@@ -16,7 +16,7 @@ from microblog import units
 from microblog.database import TABLE_OPTIONS, db, field, insert_new, reading, utc_now
 from microblog.models import barriers, latest, notifications
 from microblog.models.feeds import Page, PostRow, posts
-from microblog.models.paging import Cut, cut
+from microblog.models.paging import Cut, cut, filled
 from microblog.models.post import REPOST, BigId, Post, count_post, delete_post, find_post
 from microblog.models.reader import Reader
 from microblog.models.user import User, changed, lock_accounts
@@ -274,20 +274,8 @@ def bookmarks_page(user_id: int, before: int | None = None, after: int | None = 
 
 
 def _kept_page(table: Any, user_id: int, before: int | None, after: int | None) -> Page:
-    query = (
-        sa.select(table.c.id, table.c.post_id)
-        .join_from(table, _POSTS, _POSTS.c.id == table.c.post_id)
-        .join(_USERS, _USERS.c.id == _POSTS.c.author_id)
-        .where(table.c.user_id == user_id, _USERS.c.suspended_at.is_(None))
-    )
-
-    def fetch(at: Cut) -> list[Any]:
-        with reading() as connection:
-            return list(connection.execute(at.apply(query, table.c.id)).all())
-
-    rows, newer, older = cut(fetch, before, after, Page.SIZE)
-    found = {post.id: post for post in posts([row.post_id for row in rows])}
-    return Page([found[row.post_id] for row in rows if row.post_id in found], newer, older)
+    rows, newer, older = cut(_kept_by(table, user_id), before, after, Page.SIZE)
+    return Page([row.post for row in rows], newer, older)
 
 
 class Kept(NamedTuple):
@@ -308,15 +296,22 @@ def kept_by(user_id: int) -> Callable[[Cut], list[Kept]]:
 
 
 def _kept_by(table: Any, user_id: int) -> Callable[[Cut], list[Kept]]:
-    query = sa.select(table.c.id, table.c.post_id).where(table.c.user_id == user_id)
+    query = (
+        sa.select(table.c.id, table.c.post_id)
+        .join_from(table, _POSTS, _POSTS.c.id == table.c.post_id)
+        .join(_USERS, _USERS.c.id == _POSTS.c.author_id)
+        .where(table.c.user_id == user_id, _USERS.c.suspended_at.is_(None))
+    )
 
-    def fetch(at: Cut) -> list[Kept]:
+    def fetch(at: Cut) -> list[Any]:
         with reading() as connection:
-            rows = connection.execute(at.apply(query, table.c.id)).all()
+            return list(connection.execute(at.apply(query, table.c.id)).all())
+
+    def seen(rows: list[Any]) -> list[Kept]:
         found = {post.id: post for post in posts([row.post_id for row in rows])}
         return [Kept(row.id, found[row.post_id]) for row in rows if row.post_id in found]
 
-    return fetch
+    return lambda at: filled(fetch, seen, at)
 
 
 class Who(NamedTuple):

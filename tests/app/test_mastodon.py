@@ -17,9 +17,9 @@ from test_api import Script
 from werkzeug.serving import make_server
 
 from microblog.database import db, utc_now
-from microblog.models import Client, Grant, Report, User, applications
+from microblog.models import Client, Grant, Report, User, applications, reactions
 from microblog.models.account import suspend
-from microblog.models.post import POST_MAX
+from microblog.models.post import POST_MAX, add_post
 from microblog.web import limits
 
 OOB = "urn:ietf:wg:oauth:2.0:oob"
@@ -540,6 +540,54 @@ def test_who_blocks_is_seen_no_more(app, people, scripts):
     relation = susan.account_relationships(other)[0]
     assert relation["muting"] and not relation["blocked_by"]
     assert not susan.account_unmute(other)["muting"]
+
+
+def test_whom_one_has_muted_can_be_read_where_one_goes_to(people, scripts):
+    susan, david = people("susan"), people("david")
+    other, post = number(david), david.status_post("hi")
+    susan.account_mute(other)
+    assert susan.timeline_public() == []
+    assert susan.status(post["id"])["id"] == post["id"]
+    assert [row["id"] for row in susan.account_statuses(other)] == [post["id"]]
+    assert [row["id"] for row in scripts("susan").get(f"/api/users/{other}/posts").json["items"]] == [
+        int(post["id"])
+    ]
+    assert scripts("susan").get(f"/api/posts/{post['id']}").status_code == 200
+    answer = susan.status_post("well", in_reply_to_id=post["id"])
+    assert str(answer["in_reply_to_id"]) == str(post["id"])
+    assert susan.status_favourite(post["id"])["favourited"]
+
+
+def test_lists_go_on_past_what_is_not_to_be_seen(app, people):
+    """Programs take an empty part of a list for its end."""
+    susan, david = people("susan"), people("david")
+    other = number(david)
+    with app.app_context():
+        me, them = User.find("susan"), User.find("david")
+        posts = [add_post(me, "first")] + [add_post(them, f"number {count}") for count in range(50)]
+        for post in posts:
+            reactions.like(me, post)
+            reactions.bookmark(me, post)
+        for count in range(50):
+            add_post(me, f"answer {count}", reply_to=posts[0])
+        db.session.commit()
+        first = str(posts[0].id)
+    page = "/bookmarks"
+    browser = Browser(app)
+    browser.login()
+    assert len(susan.bookmarks()) == len(susan.favourites()) == 20
+    assert [str(row["id"]) for row in susan.account_statuses(number(susan), exclude_replies=True)] == [first]
+    susan.account_block(other)
+    for found in (susan.bookmarks(), susan.favourites()):
+        assert [str(row["id"]) for row in found] == [first]
+    assert "first" in browser.get(page).text
+    susan.account_unblock(other)
+    with app.app_context():
+        suspend(User.find("david"))
+        db.session.commit()
+    for found in (susan.bookmarks(), susan.favourites()):
+        assert [str(row["id"]) for row in found] == [first]
+    assert "first" in browser.get(page).text
 
 
 def test_who_is_suspended_is_not_there(app, people):

@@ -13,7 +13,6 @@ from microblog.models.barriers import Between
 from microblog.models.follow import among
 from microblog.models.people import PersonRow, authors_of, people
 from microblog.models.user import ABOUT_MAX
-from microblog.web.api import seen
 from microblog.web.mastodon.site import address
 from microblog.web.text import linked
 
@@ -127,22 +126,22 @@ def relationships(reader: Reader, numbers: Iterable[int]) -> list[dict[str, Any]
 
 
 def statuses(rows: list[PostRow], reader: Reader) -> list[dict[str, Any]]:
-    """Posts as somebody sees them, in six statements whatever their number; less those by whom they do not
-    see."""
-    visible = seen.rows(rows, lambda row: row.author_id, reader, muted=False)
-    visible = seen.rows(visible, lambda row: row.shown.author_id, reader, muted=False)
-    if not visible:
+    """Posts as somebody sees them, in six statements whatever their number.
+
+    :param rows: as feeds give them: less what this reader is not to see.
+    """
+    if not rows:
         return []
-    posts = [row.shown for row in visible]
+    posts = [row.shown for row in rows]
     numbers = sorted({post.id for post in posts})
-    authors = people({row.author_id for row in visible} | {post.author_id for post in posts})
+    authors = people({row.author_id for row in rows} | {post.author_id for post in posts})
     marks = reactions.marks(reader.id, numbers)
     named = mentions.mentioned(numbers)
     answered = authors_of([post.reply_to_id for post in posts if post.reply_to_id])
     hidden = audience.unseen(set(answered.values()), muted=False)
     answered = {number: author for number, author in answered.items() if author not in hidden}
     told = []
-    for row in visible:
+    for row in rows:
         post = row.shown
         if row.author_id not in authors or post.author_id not in authors:
             # Suspended, or gone, since the feed was read.

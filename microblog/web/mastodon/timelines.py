@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from microblog import units
 from microblog.database import db
 from microblog.models import PostRow, Reader, feeds, markers, markup, reactions, tags
-from microblog.models.paging import Cut
+from microblog.models.paging import Cut, filled
 from microblog.web.api import access, seen, sent
 from microblog.web.mastodon import lists
 from microblog.web.mastodon.blueprint import blueprint
@@ -18,15 +18,13 @@ from microblog.web.mastodon.entities import statuses, time
 def _feed(
     fetch: Callable[[Cut], list[PostRow]], reader: Reader, keep: Callable[[PostRow], bool] = bool
 ) -> ResponseReturnValue:
-    """Part of a feed, less what is by whom the reader has muted, too."""
-    rows = lists.part(fetch, lambda row: row.id)
+    """Part of a feed. :param keep: whether a post is asked for."""
 
-    def tell(part: list[PostRow]) -> list[dict[str, object]]:
-        visible = seen.rows(part, lambda row: row.author_id, reader)
-        visible = seen.rows(visible, lambda row: row.shown.author_id, reader)
-        return statuses([row for row in visible if keep(row)], reader)
+    def kept(rows: list[PostRow]) -> list[PostRow]:
+        return [row for row in rows if keep(row)]
 
-    return lists.listed(rows, lambda row: row.id, tell)
+    rows = lists.part(lambda at: filled(fetch, kept, at), lambda row: row.id)
+    return lists.listed(rows, lambda row: row.id, lambda part: statuses(part, reader))
 
 
 @blueprint.get("/api/v1/timelines/home")
