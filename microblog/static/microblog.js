@@ -243,6 +243,13 @@ async function openCard(link) {
   // A part of a page of this site's own, whose texts are escaped.
   card.innerHTML = text;
   link.after(card);
+  placeCard();
+}
+
+// Below its link, and as far to the right as there is room: also when there is less of it than there was.
+function placeCard() {
+  if (!card) return;
+  const link = card.previousElementSibling;
   const [at, base] = [link, card.offsetParent].map((place) => place.getBoundingClientRect());
   const room = document.documentElement.clientWidth - card.offsetWidth - 8;
   card.style.left = `${Math.max(8, Math.min(at.left, room)) - base.left}px`;
@@ -267,6 +274,7 @@ function pointAt(event) {
   }
 }
 
+addEventListener("resize", placeCard);
 document.addEventListener("pointerover", pointAt);
 document.addEventListener("focusin", (event) => {
   const link = personOf(event.target);

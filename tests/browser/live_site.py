@@ -25,11 +25,14 @@ import microblog
 from microblog import create_app
 from microblog.config import Config
 from microblog.database import db, utc_now
-from microblog.models import User, messages, passwords
+from microblog.models import User, applications, barriers, messages, moderation, passwords, reports
 from microblog.models.follow import follow
 from microblog.models.post import Post, add_post, delete_post, find_post
 from microblog.models.reactions import bookmark, like, repost
+from microblog.models.site import set_public
 from microblog.models.versions import edit_post
+from microblog.web.mastodon.oauth import OUT_OF_BAND
+from microblog.web.notifications import digest
 
 PASSWORD = "correct horse battery"
 # A minute's patience with a slow machine: what is waited for comes much sooner.
@@ -192,6 +195,48 @@ class Site:
             assert messages.send(User.find(name), User.find(to).id, body, body)
             db.session.commit()
 
+    def keep_away(self, name, blocked, muted):
+        with self.app.app_context():
+            barriers.block(User.find(name), User.find(blocked))
+            barriers.mute(User.find(name), User.find(muted))
+            db.session.commit()
+
+    def report(self, name, subject, comment, post=None):
+        """Let somebody report somebody, or a post of theirs, and a moderator write something down."""
+        with self.app.app_context():
+            found = find_post(post) if post else None
+            reports.report(User.find(name), User.find(subject), comment, found)
+            moderation.note(User.find(subject), "suspend", name, 0, comment)
+            db.session.commit()
+
+    def close_reports(self, name):
+        with self.app.app_context():
+            for number in db.session.execute(sa.select(reports.Report.id)).scalars().all():
+                reports.close(number, User.find(name))
+            db.session.commit()
+
+    def program(self, called, *users):
+        """A program that acts for these, who also have a token of their own. :return: its name of its own."""
+        with self.app.app_context():
+            client, _secret = applications.register(called, [OUT_OF_BAND], "read write follow")
+            for user in users:
+                for number, scopes in ((client.id, "read write follow"), (None, "read")):
+                    applications.issue(User.find(user).id, number, scopes)
+            db.session.commit()
+            return client.client_id
+
+    def ends_mails(self, name):
+        """What the link in somebody's mails has at its end."""
+        with self.app.app_context():
+            user = User.find(name)
+            return digest._token(user.id, user.created_at.isoformat())
+
+    def open_to_all(self):
+        """Let everybody read, without an account."""
+        with self.app.app_context():
+            set_public(True)
+            db.session.commit()
+
     @staticmethod
     def now():
         return utc_now()
@@ -220,6 +265,8 @@ def login(page, user, password=PASSWORD):
     page.fill("#password", password)
     page.click("main form [type=submit]")
     page.wait_for_selector("details.top-user")
+    # Pointing at nothing: names open cards.
+    page.mouse.move(0, 0)
 
 
 @contextlib.contextmanager

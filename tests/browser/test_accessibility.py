@@ -1,9 +1,11 @@
 """Every page against axe-core: light and dark, on a phone and on a desktop."""
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
-from pages import FOR_MEMBERS, FOR_VISITORS
+from pages import FOR_MEMBERS, FOR_VISITORS, NO_PAGES, OF_OTHER_TESTS, TO_READ
+from werkzeug.exceptions import NotFound
 
 SIZES = {"phone": {"width": 360, "height": 740}, "desktop": {"width": 1280, "height": 900}}
 
@@ -30,6 +32,31 @@ def test_visitors_pages(visit, axe, path):
     page = visit()
     page.goto(path)
     check(page, axe, path)
+
+
+def test_public_pages(visit, site, axe, members):
+    site.open_to_all()
+    page = visit()
+    for path in TO_READ:
+        page.goto(path.format(**members))
+        assert not page.url.startswith(f"{site.url}/login"), path
+        assert page.locator("main").count() == 1
+        check(page, axe, f"{path}, without an account")
+
+
+def test_no_page_is_forgotten(site):
+    """What is listed in pages.py is all that there is."""
+    address = site.app.url_map.bind("127.0.0.1")
+
+    def view(path):
+        try:
+            return address.match(urlsplit(re.sub(r"{\w+}", "1", path)).path)[0]
+        except NotFound:
+            return None
+
+    listed = {*map(view, [*FOR_VISITORS, *FOR_MEMBERS]), *NO_PAGES, *OF_OTHER_TESTS}
+    rules = [rule for rule in site.app.url_map.iter_rules() if not rule.rule.startswith("/api/")]
+    assert {rule.endpoint for rule in rules if "GET" in rule.methods} == listed - {None}
 
 
 def test_members_pages(visit, axe, members):

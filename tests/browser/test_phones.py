@@ -30,6 +30,8 @@ def outside(page):
     found = []
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": HEIGHT})
+        # By then scripts have been told.
+        page.evaluate("new Promise(requestAnimationFrame)")
         if (wide := page.evaluate("document.documentElement.scrollWidth")) > width:
             found.append(f"{page.url} is {wide} pixels wide on a screen of {width}")
         found += [f"{page.url}, {width}: {element}" for element in page.evaluate(_OUTSIDE)]
@@ -89,6 +91,16 @@ def test_visitors_pages_fit(visit, letters, language):
 
 @every_font
 @languages
+def test_public_pages_fit(visit, site, members, letters, language):
+    site.open_to_all()
+    page = visit(locale=language, letters=letters)
+    # Members see all of them, in the same words: here, the bar and the buttons are others.
+    visit_all(page, [path.format(**members) for path in (*OF_THE_LONG_NAME, "/post/{first}", "/explore")])
+    assert not page.url.startswith(f"{site.url}/login")
+
+
+@every_font
+@languages
 def test_members_pages_fit(visit, members, letters, language):
     page = visit(LONG_NAME, locale=language, letters=letters)
     visit_all(page, [path.format(**members) for path in (*FOR_MEMBERS, *OF_THE_LONG_NAME)])
@@ -113,6 +125,10 @@ def test_errors_notices_and_menus_fit(visit, site, members, letters, language):
         page.click(menu)
         assert outside(page) == [], menu
         page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 1000, "height": HEIGHT})
+    page.hover(".post .post-author >> nth=0")
+    page.wait_for_selector(".person-card")
+    assert outside(page) == []
     page.goto("/settings")
     page.click("main [type=submit]")
     page.wait_for_selector(".notice")
