@@ -3,7 +3,10 @@
 import colorsys
 import hashlib
 import re
+import string
+import struct
 import xml.etree.ElementTree as ElementTree
+import zlib
 
 import pytest
 from app_client import Browser
@@ -38,7 +41,89 @@ def test_a_name_has_one_picture_and_names_differ():
 
 @pytest.mark.parametrize("name", ["<svg>", "a b", "é", "x" * 33, "%00", "a.b", "..%2Fx"])
 def test_what_is_no_name(client, name):
-    assert client.get(f"/avatar/{name}.svg").status_code == 404
+    for kind in ("svg", "png"):
+        assert client.get(f"/avatar/{name}.{kind}").status_code == 404
+
+
+def decoded(png):
+    """A picture's width, and its rows of colours (https://www.w3.org/TR/png-3/)."""
+    assert png[:8] == bytes.fromhex("89504e470d0a1a0a")
+    parts, at = {}, 8
+    while at < len(png):
+        (length,) = struct.unpack_from(">I", png, at)
+        kind, data = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        assert struct.unpack_from(">I", png, at + 8 + length) == (zlib.crc32(kind + data),)
+        parts[kind] = data
+        at += length + 12
+    assert list(parts) == [b"IHDR", b"PLTE", b"IDAT", b"IEND"]
+    width, height, *rest = struct.unpack(">IIBBBBB", parts[b"IHDR"])
+    assert rest == [8, 3, 0, 0, 0]
+    palette = [tuple(parts[b"PLTE"][at : at + 3]) for at in range(0, len(parts[b"PLTE"]), 3)]
+    pixels = zlib.decompress(parts[b"IDAT"])
+    assert len(pixels) == height * (width + 1)
+    lines = [pixels[at : at + width + 1] for at in range(0, len(pixels), width + 1)]
+    assert {line[0] for line in lines} == {0}
+    return width, [[palette[number] for number in line[1:]] for line in lines]
+
+
+def colours_of(name):
+    """Of the ground and the shape, as the SVG has them."""
+    told = re.findall(r"hsl\((\d+),(\d+)%,(\d+)%\)", avatars.draw(name))
+    parts = [
+        colorsys.hls_to_rgb(int(hue) / 360, int(light) / 100, int(much) / 100) for hue, much, light in told
+    ]
+    return [tuple(round(255 * part) for part in colour) for colour in parts]
+
+
+def test_a_picture_for_programs(client):
+    response = client.get("/avatar/susan.png")
+    assert response.mimetype == "image/png"
+    assert response.headers["Cache-Control"] == client.get("/avatar/susan.svg").headers["Cache-Control"]
+    assert "Set-Cookie" not in response.headers
+    width, rows = decoded(response.data)
+    assert width == len(rows) >= 176
+    # susan's shape is the left part of the picture, turned by 90 degrees: the upper one.
+    ground, shape = colours_of("susan")
+    assert [rows[at][2] for at in (0, width * 23 // 64, width * 25 // 64, -1)] == [
+        shape,
+        shape,
+        ground,
+        ground,
+    ]
+    assert {colour for row in rows for colour in row} == {ground, shape, (255, 255, 255)}
+
+
+def test_programs_see_what_browsers_do():
+    assert avatars.draw_png("Susan") == avatars.draw_png("susan") != avatars.draw_png("tusan")
+    shapes = set()
+    for number in range(60):
+        name = f"{(string.ascii_letters + string.digits + '_')[number]}{number}"
+        _width, rows = decoded(avatars.draw_png(name))
+        assert {colour for row in rows for colour in row} == {*colours_of(name), (255, 255, 255)}
+        shapes.add(re.search(r'32 32\)">(.*)</g>', avatars.draw(name))[1])
+    assert len(shapes) == 6
+
+
+def test_every_letter_is_drawn_whole():
+    drawn = set()
+    for letter in string.ascii_uppercase + string.digits + "_":
+        width, rows = decoded(avatars.draw_png(f"{letter}x"))
+        inked = [
+            (x, y) for y, row in enumerate(rows) for x, colour in enumerate(row) if colour == (255, 255, 255)
+        ]
+        drawn.add(tuple(inked))
+        # In the middle, and as large as letters are.
+        assert all(width * 0.2 < at < width * 0.8 for point in inked for at in point)
+        if letter != "_":
+            high = max(y for _x, y in inked) - min(y for _x, y in inked)
+            assert width * 0.35 < high < width * 0.45
+    assert len(drawn) == 37
+
+
+def test_a_picture_is_drawn_once(monkeypatch):
+    first = avatars.draw_png("susan")
+    monkeypatch.setattr(avatars, "Canvas", None)
+    assert avatars.draw_png("SUSAN") is first
 
 
 def luminance(hue, saturation, lightness):

@@ -430,6 +430,17 @@ def test_a_conversation_of_two(app, people, scripts):
     assert susan.notifications() == []
 
 
+def test_pictures_are_those_that_programs_show(app, scripts):
+    told = scripts().get("/api/v1/accounts/verify_credentials").json
+    assert told["avatar"] == told["avatar_static"] == "http://localhost/avatar/susan.png"
+    # As who has none: they look at how it ends.
+    assert told["header"] == told["header_static"] == "http://localhost/headers/original/missing.png"
+    for address in (told["avatar"], told["header"]):
+        answer = Script(app).get(urlsplit(address).path)
+        assert (answer.mimetype, answer.data[:4]) == ("image/png", b"\x89PNG")
+        assert "public" in answer.headers["Cache-Control"]
+
+
 def test_a_post_is_edited_and_removed(people):
     susan, david = people("susan"), people("david")
     post = susan.status_post("frist")

@@ -17,6 +17,9 @@ from microblog.web.mastodon.site import address
 from microblog.web.text import linked
 
 _DATE = "%Y-%m-%d"
+# By this address programs know that somebody has no header image, and show none
+# (https://docs.joinmastodon.org/entities/Account/#header).
+NO_HEADER = "/headers/original/missing.png"
 
 
 def time(moment: datetime | None) -> str | None:
@@ -33,11 +36,13 @@ def html(text: str) -> str:
 
 
 def picture(username: str) -> str:
-    return f"{address()}{url_for('people.avatar', username=username)}"
+    """As PNG: programs on telephones show no SVG."""
+    return f"{address()}{url_for('people.avatar_png', username=username)}"
 
 
 def account(row: PersonRow) -> dict[str, Any]:
     image, url = picture(row.username), f"{address()}/user/{row.username}"
+    header = f"{address()}{NO_HEADER}"
     return {
         "id": str(row.id),
         "username": row.username,
@@ -49,8 +54,8 @@ def account(row: PersonRow) -> dict[str, Any]:
         "avatar": image,
         "avatar_static": image,
         "avatar_description": "",
-        "header": image,
-        "header_static": image,
+        "header": header,
+        "header_static": header,
         "header_description": "",
         "locked": False,
         "fields": [],

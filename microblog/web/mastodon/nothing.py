@@ -1,12 +1,17 @@
 """What there is not here, answered as a server does that has none of it: programs then hide it."""
 
-from flask import jsonify
+from flask import Response, jsonify
 from flask.typing import ResponseReturnValue
 
 from microblog.web.api import access
 from microblog.web.api.errors import Refused
 from microblog.web.mastodon.blueprint import blueprint
+from microblog.web.mastodon.entities import NO_HEADER
+from microblog.web.people.avatars import CACHE
+from microblog.web.people.drawing import png
 
+# One pixel that is not seen.
+_NO_PICTURE = png([b"\0"], [(0, 0, 0)], opacity=b"\0")
 # Addresses of lists in which there is nothing, and what one needs to be told that; None: no token.
 _EMPTY = {
     "/api/v1/custom_emojis": None,
@@ -52,6 +57,11 @@ for _name, _scope in _EMPTY_OF.items():
         f"empty_{_name}",
         lambda number, scope=_scope: _answer(scope),
     )
+
+
+@blueprint.get(NO_HEADER)
+def no_header() -> ResponseReturnValue:
+    return Response(_NO_PICTURE, mimetype="image/png", headers={"Cache-Control": CACHE})
 
 
 @blueprint.get("/api/v1/instance/extended_description")

@@ -189,6 +189,16 @@ def avatar(username: str) -> ResponseReturnValue:
     return Response(avatars.draw(username), mimetype="image/svg+xml", headers=headers)
 
 
+@blueprint.get("/avatar/<username>.png")
+def avatar_png(username: str) -> ResponseReturnValue:
+    """The drawn one, for programs: they have no log-in by which they could be shown another's address."""
+    if not is_name(username):
+        abort(404)
+    return Response(
+        avatars.draw_png(username), mimetype="image/png", headers={"Cache-Control": avatars.CACHE}
+    )
+
+
 def find(username: str) -> User:
     """The account with this name, or a page that says there is none.
 
