@@ -73,6 +73,10 @@ def edit_post(author: Reader | User, post: Post, body: str, language: str | None
     tags.note([(post_id, body)])
     named = mentions.note(post_id, body)
     indexing.changed(post_id)
+    if found.reply_to_id is not None:
+        # Who is answered was told so when it was written.
+        asked = db.session.execute(sa.select(Post.author_id).where(Post.id == found.reply_to_id)).scalar()
+        named = [number for number in named if number != asked]
     notifications.notify("mention", author.id, named, post_id)
     return True
 

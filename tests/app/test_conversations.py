@@ -326,6 +326,14 @@ def test_an_edit(people):
     assert (len(search_page("hola").posts), len(search_page("hello").posts)) == (1, 0)
 
 
+def test_who_is_answered_and_then_named_is_told_once(people):
+    susan, david, maria = people
+    answer = write(david, "yes", reply_to=write(susan, "hello?"))
+    assert edit_post(david, answer, "yes @susan @maria")
+    db.session.commit()
+    assert (told(susan), told(maria)) == (["reply"], ["mention"])
+
+
 def test_an_edit_is_seen_by_every_process(people, make_app):
     """Each keeps texts; a repost shows the one of now, too."""
     susan, david, maria = people
