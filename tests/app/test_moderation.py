@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from app_client import PASSWORD, Browser
 
 from microblog.database import db
-from microblog.models import ModerationAct, Post, Report, User
+from microblog.models import ModerationAct, Post, Report, User, reactions
 from microblog.models.reports import COMMENT_MAX
 
 
@@ -119,6 +119,19 @@ def test_a_report_of_a_post_is_looked_at(app, people):
     # The same asked again is a report again.
     people["susan"].submit("/user/david/report", {"comment": ""})
     assert "reported by" in people["mod1"].get("/moderation").text
+
+
+def test_a_report_of_what_was_passed_on_is_about_who_wrote_it(app, people):
+    people["david"].write("Something bad")
+    with app.app_context():
+        post = db.session.execute(sa.select(Post)).scalar_one()
+        reactions.repost(User.find("mod1"), post)
+        db.session.commit()
+        number = reactions.repost_of(User.find("mod1").id, post.id)
+    people["susan"].submit(f"/post/{number}/report", {"comment": "look"})
+    with app.app_context():
+        report = db.session.execute(sa.select(Report)).scalar_one()
+        assert (report.subject_id, report.body) == (User.find("david").id, "Something bad")
 
 
 @pytest.mark.parametrize("path", ["/user/susan/report", "/post/1/report", f"/post/{2**63}/report"])

@@ -153,7 +153,9 @@ def report_post(number: int) -> ResponseReturnValue:
     found = posts([number], muted=False) if 0 < number <= ID_MAX else []
     if not found:
         abort(404)
-    return _report(find(found[0].username), found[0])
+    # Of what was passed on, who wrote it.
+    post = found[0].shown
+    return _report(find(post.username), post)
 
 
 def _report(user: User, post: PostRow | None = None) -> ResponseReturnValue:
