@@ -9,10 +9,13 @@ import sqlalchemy as sa
 from microblog.database import db, utc_now
 from microblog.models import (
     applications,
+    barriers,
+    markers,
     messages,
     notifications,
     passkeys,
     preferences,
+    reports,
     second_factor,
     sessions,
     unfinished,
@@ -200,9 +203,13 @@ def export_account(user: User) -> Iterator[tuple[str, Any]]:
     yield "bookmarks", _kept(Bookmark, user.id)
     yield "following", _names(Follow.followed_id, Follow.follower_id, user.id)
     yield "followers", _names(Follow.follower_id, Follow.followed_id, user.id)
+    yield "blocked_and_muted", barriers.of(user.id)
     yield "messages", messages.of(user.id)
     yield "notifications", notifications.of(user.id)
+    yield "reports", reports.of(user.id)
     yield "preferences", preferences.as_values(user.id)
+    # How far they have read with programs.
+    yield "markers", {place.timeline: place.last_read_id for place in markers.of(user.id)}
 
 
 def _time(moment: datetime | None) -> str | None:

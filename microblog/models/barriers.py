@@ -4,6 +4,7 @@ Who mutes somebody does not see what they write, and they do not know. Who block
 them, nor written to, and neither sees what the other writes. Moderators, who look after both, see all.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from microblog.database import TABLE_OPTIONS, db, field, reading, upsert, utc_now
 from microblog.models import notifications
 from microblog.models.follow import unfollow
-from microblog.models.paging import Cut, cut
+from microblog.models.paging import Cut, cut, pieces
 from microblog.models.reader import Reader
 from microblog.models.user import User, lock_accounts
 
@@ -164,6 +165,24 @@ def _put(reader_id: int, other_id: int, **flags: bool) -> None:
         has = db.session.execute(sa.select(sa.literal(1)).where(mine).limit(1)).first() is not None
     users = User.__table__
     db.session.execute(sa.update(users).where(users.c.id == reader_id).values(has_barriers=has))
+
+
+def of(reader_id: int) -> Iterator[dict[str, Any]]:
+    """All whom somebody blocks or has muted, for their export. Not who blocks them."""
+    columns = (User.id, User.username, _BARRIERS.c.blocks, _BARRIERS.c.mutes, _BARRIERS.c.created_at)
+    query = (
+        sa.select(*columns)
+        .join(_BARRIERS, _BARRIERS.c.author_id == User.id)
+        .where(_BARRIERS.c.reader_id == reader_id, sa.or_(_BARRIERS.c.blocks, _BARRIERS.c.mutes))
+    )
+    for rows in pieces(lambda part: db.session.execute(part).all(), query, User.id, newer=False):
+        for row in rows:
+            yield {
+                "username": row.username,
+                "is_blocked": bool(row.blocks),
+                "is_muted": bool(row.mutes),
+                "since": f"{row.created_at.isoformat()}Z",
+            }
 
 
 class Kept(NamedTuple):

@@ -1,12 +1,13 @@
 """What the moderators were asked to look at."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, field, utc_now
 from microblog.models.feeds import PostRow
-from microblog.models.paging import Cut, cut
+from microblog.models.paging import Cut, cut, pieces
 from microblog.models.post import POST_MAX
 from microblog.models.reader import Reader
 from microblog.models.user import User, lock_accounts
@@ -99,6 +100,22 @@ def reports_page(closed: bool = False, before: int | None = None, after: int | N
         return list(db.session.execute(part.apply(query, _REPORTS.c.id)).all())
 
     return ReportsPage(*cut(fetch, before, after, SIZE))
+
+
+def of(reporter_id: int) -> Iterator[dict[str, Any]]:
+    """All that somebody asked the moderators to look at, for their export: newest first."""
+    names = ("id", "post_id", "body", "comment", "created_at")
+    query = sa.select(*(_REPORTS.c[name] for name in names), User.username)
+    query = query.join(User, User.id == _REPORTS.c.subject_id).where(_REPORTS.c.reporter_id == reporter_id)
+    for rows in pieces(lambda part: db.session.execute(part).all(), query, _REPORTS.c.id, newer=False):
+        for row in rows:
+            yield {
+                "about": row.username,
+                "post": row.post_id or None,
+                "body": row.body,
+                "comment": row.comment,
+                "created_at": f"{row.created_at.isoformat()}Z",
+            }
 
 
 def find_report(number: int) -> Report | None:

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from microblog.config import MailServer
 from microblog.database import db, utc_now
-from microblog.models import Token, User, account, tokens
+from microblog.models import Token, User, account, barriers, markers, reports, tokens
 from microblog.models.post import add_post
 from microblog.models.reactions import bookmark, like, repost
 from microblog.models.site import OPEN, Looks, set_looks, set_registration
@@ -691,6 +691,27 @@ def test_an_export_has_what_was_done_to_posts(app, client, make_user):
     assert (answer["id"], answer["body"], answer["reply_to"]) == (own_id, "second", his_id)
     assert [text["body"] for text in answer["earlier_texts"]] == ["first"]
     assert [[row["post"] for row in export[name]] for name in ("likes", "bookmarks")] == [[his_id]] * 2
+
+
+def test_an_export_has_whom_one_keeps_away_and_what_one_reported(app, client, make_user):
+    for name in ("david", "maria", "peter"):
+        make_user(name)
+    client.register("susan")
+    with app.app_context():
+        susan, david, maria, peter = map(User.find, ("susan", "david", "maria", "peter"))
+        barriers.block(susan, david)
+        barriers.mute(susan, maria)
+        barriers.block(peter, susan)
+        reports.report(susan, david, "rude", None)
+        reports.report(maria, susan, "rude", None)
+        markers.note(susan.id, "home", 7)
+        db.session.commit()
+    export = json.loads(client.get("/settings/export").text)
+    kept = {row["username"]: (row["is_blocked"], row["is_muted"]) for row in export["blocked_and_muted"]}
+    # Not who blocks or reports them: they are not told.
+    assert kept == {"david": (True, False), "maria": (False, True)}
+    assert [(row["about"], row["comment"]) for row in export["reports"]] == [("david", "rude")]
+    assert export["markers"] == {"home": 7}
 
 
 def test_an_export_has_log_ins_too(client, make_user):
