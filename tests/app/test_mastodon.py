@@ -246,8 +246,15 @@ def test_a_program_on_the_web_or_a_phone_gets_its_answer_there(app, susan):
         assert fetch(app, program, told["code"][0], uri).status_code == 200
         denied = authorize(susan, program, uri, press="deny", state="a b")
         assert "error=access_denied" in denied.headers["Location"]
-        # Nothing is told to who asks for more than they said.
-        assert "invalid_scope" in authorize_page(susan, program, uri, scope="admin:read").headers["Location"]
+        # Nobody is sent there by a link alone, logged in or not: any address can be a program's.
+        for wrong in (
+            {"scope": "admin:read"},
+            {"response_type": "token"},
+            {"code_challenge": "x" * 43, "code_challenge_method": "plain"},
+        ):
+            for browser in (susan, Browser(app)):
+                page = authorize_page(browser, program, uri, **wrong)
+                assert (page.status_code, page.headers.get("Location")) == (400, None)
 
 
 def test_nobody_is_sent_where_the_program_did_not_say(app, susan):

@@ -111,16 +111,17 @@ def authorize() -> ResponseReturnValue:
     asked = request.args
     client = applications.find_client(asked.get("client_id", ""))
     uri = asked.get("redirect_uri", OUT_OF_BAND)
-    if client is None or uri not in client.redirect_uris.split("\n"):
-        return render_template("oauth/code.html", code=None), 400
-    scopes = applications.scopes(asked.get("scope") or "read", client.scopes)
+    known = client is not None and uri in client.redirect_uris.split("\n")
+    scopes = applications.scopes(asked.get("scope") or "read", client.scopes) if known else None
     challenge, method = asked.get("code_challenge", ""), asked.get("code_challenge_method", "S256")
-    if asked.get("response_type", "code") != "code":
-        return _back(uri, error="unsupported_response_type")
-    if scopes is None:
-        return _back(uri, error="invalid_scope", error_description=_NO_SCOPE)
-    if challenge and (method != "S256" or not _CHALLENGE.match(challenge)):
-        return _back(uri, error="invalid_request", error_description="code_challenge_method must be S256")
+    # Anybody registers a program with any address: nobody is sent there who has not pressed a button, or the
+    # site's name would lead anywhere (RFC 9700, 4.11.2).
+    if (
+        scopes is None
+        or asked.get("response_type", "code") != "code"
+        or (challenge and (method != "S256" or not _CHALLENGE.match(challenge)))
+    ):
+        return render_template("oauth/code.html", code=None), 400
     here = request.full_path.rstrip("?")
     if not current_user.is_authenticated:
         return redirect(url_for("auth.login", next=here))
