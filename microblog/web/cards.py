@@ -3,6 +3,7 @@
 How often it was liked, and whether this reader likes it, is put into what is kept.
 """
 
+import re
 from functools import lru_cache
 
 from flask import Flask, current_app, request
@@ -16,12 +17,13 @@ from microblog.models.reactions import NO_MARKS, Marks, marks
 from microblog.models.threads import Thread
 from microblog.models.versions import may_edit
 from microblog.web.jinja import csrf_token, when
+from microblog.web.text import linked
 
 # Of some 1,000 bytes each.
 KEPT = 2048
-# Stand for the hidden fields of a form, and for the buttons of a post; no text of a page has these, which are
-# escaped and without NUL.
-_HIDDEN, _ACTS = Markup("\0hidden"), Markup("\0acts")
+# Stand for the hidden fields of a form, for the text of a post and for its buttons; no text of a page has
+# these, which are escaped and without NUL.
+_HIDDEN, _BODY, _ACTS = Markup("\0hidden"), Markup("\0body"), Markup("\0acts")
 
 
 def init_app(app: Flask) -> None:
@@ -53,20 +55,21 @@ def thread_cards(thread: Thread) -> Markup:
 
 
 def _pieces(posts: list[PostRow]) -> list[str]:
-    me, moderates, my_id = current_user, current_user.moderates, current_user.id
-    translates, reads, now = current_app.config["TRANSLATES"], language(), utc_now()
-    shown = [post.shown for post in posts]
-    said = marks(my_id, [post.id for post in shown])
+    # A name that stands for another object is looked up each time.
+    me = current_user._get_current_object()
+    my_id, moderates = me.id, me.moderates
+    translates, reads, now = bool(my_id and current_app.config["TRANSLATES"]), language(), utc_now()
+    said = marks(my_id, [(post.original or post).id for post in posts])
     pieces = []
-    for post, own in zip(posts, shown, strict=True):
-        mine = own.author_id == my_id
-        delete = f"/post/{own.id}/delete" if mine else f"/admin/post/{own.id}/delete" if moderates else ""
-        translate = bool(my_id and translates and own.language and own.language != reads)
-        edit = mine and may_edit(me, own)
-        report = bool(my_id) and not mine
-        card = _card(post, reads, when(own.created_at, now, reads), delete, edit, translate, report)
-        acts = _acts(reads, own.id, said.get(own.id, NO_MARKS), bool(my_id))
-        pieces.append(card.replace(_ACTS, acts, 1))
+    for post in posts:
+        own = post.original or post
+        if own.author_id == my_id:
+            may = "edit" if may_edit(me, own) else "own"
+        else:
+            may = "moderate" if moderates else "report" if my_id else ""
+        translate = translates and bool(own.language) and own.language != reads
+        age = when(own.created_at, now, reads)
+        pieces.append(_piece(post, reads, age, may, translate, said.get(own.id, NO_MARKS)))
     return pieces
 
 
@@ -90,35 +93,38 @@ def _hidden() -> str:
 
 
 @lru_cache(maxsize=KEPT)
-def _card(
-    post: PostRow, _reads: str, _when: str, delete: str, edit: bool, translate: bool, report: bool
-) -> str:
-    """One post. What it shows besides its arguments is the same for each: the language, and how long ago."""
-    template = current_app.jinja_env.get_template("posts/card.html")
-    return template.render(
-        post=post.shown,
-        number=post.id,
-        passed_on_by=post.username if post.original else "",
-        delete=delete,
-        edit=edit,
-        translate=translate,
-        report=report,
-        hidden=_HIDDEN,
-        acts=_ACTS,
-    )
+def _piece(post: PostRow, reads: str, age: str, may: str, translate: bool, said: Marks) -> str:
+    """One post with its buttons, to a reader of whom this is so."""
+    acts = _buttons(reads, said.liked, said.reposted, said.bookmarked, bool(may))
+    acts = acts.replace("\0id", str(post.shown.id))
+    for name in ("replies", "reposts", "likes"):
+        count = getattr(said, name)
+        acts = acts.replace(f"\0{name}", str(count) if count else "")
+    return _card(post, reads, age, may, translate).replace(_ACTS, acts, 1)
 
 
 @lru_cache(maxsize=KEPT)
-def _acts(reads: str, number: int, said: Marks, acts: bool) -> str:
-    """The buttons of a post, to a reader of whom this is so.
+def _card(post: PostRow, _reads: str, _age: str, may: str, translate: bool) -> str:
+    """One post without them: a count that changes often is no reason to make it again. What it shows besides
+    its arguments is the same for each: the language, and how long ago.
 
-    :param acts: whether there are any; to a visitor, there are only counts.
+    :param may: what this reader may do with it: nothing, ``report``, ``moderate``, or, of their ``own``,
+        ``edit`` it.
     """
-    text = _buttons(reads, said.liked, said.reposted, said.bookmarked, acts).replace("\0id", str(number))
-    for name in ("replies", "reposts", "likes"):
-        count = getattr(said, name)
-        text = text.replace(f"\0{name}", str(count) if count else "")
-    return text
+    template = current_app.jinja_env.get_template("posts/card.html")
+    text = template.render(
+        post=post.shown,
+        number=post.id,
+        passed_on_by=post.username if post.original else "",
+        may=may,
+        translate=translate,
+        body=_BODY,
+        hidden=_HIDDEN,
+        acts=_ACTS,
+    )
+    # A template is indented for who reads it.
+    text = re.sub("\n +", "\n", text)
+    return text.replace(_BODY, linked(post.shown.body))
 
 
 @lru_cache(maxsize=64)

@@ -140,12 +140,13 @@ def _pager(_language: str, newer: bool, older: bool) -> str:
     text = Markup('<nav class="pager" aria-label="{}">\n').format(_("Pages"))
     if newer:
         text += Markup(
-            '  <a class="btn btn-quiet" rel="prev" href="\0newer"><span aria-hidden="true">←</span> {}</a>\n'
+            '  <a class="btn btn-quiet" rel="prev" href="\0newer">'
+            '<span aria-hidden="true">&larr;</span> {}</a>\n'
         ).format(_("Newer"))
     if older:
         text += Markup(
             '  <a class="btn btn-quiet ms-auto" rel="next" href="\0older">{} '
-            '<span aria-hidden="true">→</span></a>\n'
+            '<span aria-hidden="true">&rarr;</span></a>\n'
         ).format(_("Older"))
     return str(text) + "</nav>\n"
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from app_client import Browser, token
 
-from microblog.database import db
+from microblog.database import db, utc_now
 from microblog.models import User
 from microblog.models.post import add_post
 from microblog.web import cards
@@ -56,6 +56,36 @@ def test_a_card_is_made_once(people):
         people[name].get("/explore")
     assert cards._card.cache_info().misses == known.misses
     assert cards._card.cache_info().maxsize == cards.KEPT
+
+
+def test_a_count_makes_no_card_anew(people, monkeypatch):
+    # On a slow machine, a minute passes meanwhile.
+    now = utc_now()
+    monkeypatch.setattr(cards, "utc_now", lambda: now)
+    for name in ("susan", "david"):
+        page = people[name].get("/explore").text
+    number = re.search(r'id="post-(\d+)"', page)[1]
+    made = cards._card.cache_info().misses
+    people["susan"].submit(f"/post/{number}/like", page="/explore")
+    people["susan"].get("/explore")
+    assert '<span class="act-count">1</span>' in article(people["david"].get("/explore"))
+    assert cards._card.cache_info().misses == made
+
+
+def test_a_card_is_short(people):
+    """A page has twenty of them: their signs, which are not of ASCII, would make all of it twice as large in
+    memory, and slower to send."""
+    shown = article(people["maria"].get("/explore"))
+    assert shown.isascii()
+    assert len(shown) < 2_200
+    assert "\n " not in shown
+
+
+def test_what_a_post_says_is_not_changed_with_its_page(app, people):
+    with app.app_context():
+        add_post(User.find("susan"), "a\n    b\n\n  <c>")
+        db.session.commit()
+    assert "a\n    b\n\n  &lt;c&gt;" in article(people["david"].get("/explore"))
 
 
 def test_back_from_a_translation_leads_to_its_page(people):
