@@ -95,6 +95,16 @@ class User(sessions.LoggedIn, db.Model):  # type: ignore[name-defined, misc]
         return f"<User {self.username}>"
 
     @property
+    def moderates(self) -> bool:
+        """As of a reader: whether they see to the peace."""
+        return bool(self.is_admin or self.is_moderator)
+
+    @staticmethod
+    def unread() -> dict[str, int]:
+        """As of a reader, for the page that a log-in ends with: nothing yet."""
+        return {"news": 0, "letters": 0}
+
+    @property
     def is_active(self) -> bool:
         """Whether its owner may log in and act: it is not suspended."""
         return self.suspended_at is None

@@ -23,7 +23,7 @@ TOOLS = ["aiosmtpd==1.4.6", "click==8.1.8", "hypothesis==6.148.8", "pytest==9.0.
 PACKAGES = (
     "gunicorn,python3-flask,python3-flask-login,python3-flask-migrate,python3-flask-sqlalchemy,"
     "python3-flaskext.wtf,python3-pymysql,python3-dotenv,python3-langdetect,python3-fido2,"
-    "python3-aiosmtpd,python3-babel,python3-hypothesis,python3-pytest,python3-setuptools,git,openssl"
+    "python3-aiosmtpd,python3-babel,python3-hypothesis,python3-mastodon,python3-pytest,python3-setuptools,git,openssl"
 )
 # What a run reads of the checkout.
 TESTS = ("tests/app", "tests/conftest.py", "tests/database_servers.py", "tests/handmade.py")
