@@ -56,6 +56,9 @@ def where_from() -> str:
     """The page that the button was on."""
     if target := safe_path(request.form.get("next")):
         return target
+    if request.endpoint == "oauth.authorize":
+        # Of that page, browsers do not say that they come from it; its form leads to itself.
+        return safe_path(request.full_path) or url_for("posts.home")
     page = _of_this_site(request.referrer or "")
     return safe_path(page) or url_for("posts.home")
 

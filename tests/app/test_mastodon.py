@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import mastodon
 import pytest
 import sqlalchemy as sa
-from app_client import PASSWORD, Browser
+from app_client import PASSWORD, Browser, token
 from test_api import Script
 from werkzeug.serving import make_server
 
@@ -299,6 +299,18 @@ def test_one_logs_in_first_with_all_that_ones_account_asks_for(app, make_user):
     other = authorize(browser, program, press="other")
     assert other.headers["Location"].startswith("/login?next=")
     assert not browser.logged_in()
+
+
+def test_who_is_logged_out_meanwhile_comes_back_to_the_question(app, susan):
+    program = make_program(app)
+    page = authorize_page(susan, program)
+    # Without a cookie, as where it has ended.
+    browser = Browser(app)
+    answer = browser.post(page.request.full_path, {"csrf_token": token(page), "allow": "yes"})
+    assert answer.headers["Location"].startswith("/login?next=/oauth/authorize?")
+    with app.app_context():
+        assert db.session.execute(sa.select(Grant)).first() is None
+    assert browser.login(path=answer.headers["Location"]).headers["Location"].startswith("/oauth/authorize?")
 
 
 def test_a_program_acts_for_itself(app, susan):
