@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from microblog import i18n, units
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import User, invitations, second_factor, sessions
+from microblog.models import Reader, User, invitations, second_factor, sessions
 from microblog.models.account import keep_waiting, release_email
 from microblog.models.site import CLOSED, OPEN, registration
 from microblog.models.throttle import forgive
@@ -176,7 +176,8 @@ def start_session(user: User, remember: bool) -> None:
     user.start_session(request.user_agent.string, remember)
     db.session.commit()
     lapsed.renew_session()
-    login_user(user, remember=remember)
+    # A page that this request answers with asks of them what it asks of every reader.
+    login_user(Reader.from_id(user.get_id()) or user, remember=remember)
     i18n.use(None)
 
 
