@@ -321,6 +321,8 @@ def test_a_command_meets_a_conflict_too(site, undo):
     # Else who is no longer an administrator would be the last one.
     run(args=["user", "add", "another", "another@example.org", "--generate", "--admin"])
     for arguments, statement in (
+        # Else david would be the last administrator.
+        (["promote", "susan"], "UPDATE users"),
         (["suspend", "david"], "UPDATE users"),
         (["unsuspend", "david"], "UPDATE users"),
         (["promote", "david"], "UPDATE users"),
