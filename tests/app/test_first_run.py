@@ -131,7 +131,7 @@ def test_the_owner_claims_it_and_answers(new, owner, caplog):
     assert Browser(new).get("/register").status_code == 403
     with new.app_context():
         assert site.registration() == ("invited", True)
-        assert site.looks() == ("Our Garden", "es")
+        assert site.looks() == ("Our Garden", "es", False)
 
 
 def test_each_page_has_a_way_past_it(new, owner):
