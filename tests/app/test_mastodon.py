@@ -367,6 +367,56 @@ def test_what_the_site_can_do_is_said(app):
     assert answer.json["token_endpoint"] == "http://localhost/oauth/token"
 
 
+def test_what_a_site_is_that_nobody_knows(app):
+    script = Script(app)
+    (link,) = script.get("/.well-known/nodeinfo").json["links"]
+    assert link["rel"].endswith("/schema/2.0")
+    answer = script.get(urlsplit(link["href"]).path)
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert answer.mimetype == "application/json"
+    # What its schema calls required.
+    assert set(answer.json) >= {"version", "software", "protocols", "services", "openRegistrations", "usage"}
+    assert answer.json["software"]["name"] == "microblog"
+    assert answer.json["openRegistrations"] is True
+    assert set(script.get("/nodeinfo/1.0").json) == {"error"}
+
+
+def test_whose_page_is_where_is_told_where_everybody_may_see_it(app, make_user):
+    make_user()
+    browser = Browser(app)
+    browser.login()
+    script = Script(app)
+
+    def found(resource):
+        answer = script.get(f"/.well-known/webfinger?{urlencode({'resource': resource})}")
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert set(answer.json) == {"error"} or answer.status_code == 200
+        return answer if answer.status_code == 200 else None
+
+    here = "acct:susan@localhost"
+    assert found(here) is None
+    with app.app_context():
+        User.find("susan").is_admin = True
+        db.session.commit()
+    browser.submit("/admin/registration", {"mode": "open", "public": "y"})
+    answer = found(here)
+    assert answer.mimetype == "application/jrd+json"
+    told = json.loads(answer.data)
+    assert told["subject"] == here
+    assert told["aliases"] == ["http://localhost/user/susan"]
+    for nobody in (
+        "acct:nobody@localhost",
+        "acct:susan@else.example",
+        "susan",
+        "",
+        "https://localhost/",
+        "acct:",
+    ):
+        assert found(nobody) is None
+    browser.submit("/settings", {"about": "", "locale": "", "members_only": "y"})
+    assert found(here) is None
+
+
 # --- What there is to see and to do
 
 
@@ -748,6 +798,13 @@ def test_messages(app, people, scripts):
     assert conversation["last_status"]["id"] == message["id"]
     assert not david.conversations_read(conversation["id"])["unread"]
     assert not david.conversations()[0]["unread"]
+    # Who deletes the conversation has it no more; the other one has.
+    path = f"/api/v1/conversations/{conversation['id']}"
+    assert scripts("maria").delete(path).status_code == 404
+    assert scripts("david").delete(path).json == {}
+    assert scripts("david").delete(path).status_code == 404
+    assert david.conversations() == []
+    assert susan.conversations()[0]["last_status"]["id"] == message["id"]
     # It is no post: nobody finds it.
     for reader in (susan, david, people("maria")):
         assert reader.timeline_public() == []

@@ -10,7 +10,10 @@ from werkzeug.wrappers import Response
 
 # What stands below these is for programs, whether there is such an address or not. The page where somebody
 # lets a program in is for people.
-_BELOW = ("/api/", "/oauth/", "/.well-known/oauth-authorization-server")
+_BELOW = (
+    *("/api/", "/oauth/", "/nodeinfo/", "/.well-known/nodeinfo", "/.well-known/webfinger"),
+    "/.well-known/oauth-authorization-server",
+)
 _PAGE = "/oauth/authorize"
 # For who asks with a name and a password, and for who asks with a token (RFC 7617, RFC 6750).
 BASIC = 'Basic realm="Microblog", charset="UTF-8"'
@@ -45,7 +48,7 @@ def answer(code: int, text: object, name: str = "invalid_request", headers: Any 
     path = request.path
     if path.startswith("/oauth/"):
         body = {"error": name, "error_description": str(text)}
-    elif path.startswith(("/api/v", "/.well-known/")):
+    elif path.startswith(("/api/v", "/.well-known/", "/nodeinfo/")):
         body = {"error": str(text)}
     else:
         body = {"error": HTTPStatus(code).phrase, "message": str(text)}

@@ -3,6 +3,7 @@
 from microblog.web.mastodon import (
     accounts,
     conversations,
+    discovery,
     instance,
     nothing,
     notifications,
@@ -18,6 +19,7 @@ __all__ = [
     "accounts",
     "blueprint",
     "conversations",
+    "discovery",
     "instance",
     "nothing",
     "notifications",

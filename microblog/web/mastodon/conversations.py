@@ -72,6 +72,19 @@ def read_conversation(number: int) -> ResponseReturnValue:
     return jsonify(id=str(other.id), unread=False, accounts=[account(other)], last_status=last)
 
 
+@blueprint.delete("/api/v1/conversations/<int:number>")
+@units.safe_twice
+def delete_conversation(number: int) -> ResponseReturnValue:
+    """For oneself: the other one still has it."""
+    reader = access.reader("write:conversations")
+    other = seen.somebody(number, reader)
+    mine = messages.side(reader.id, other.id)
+    if not mine.last_id:
+        abort(404)
+    messages.delete_conversation(reader.id, other.id, mine.last_id)
+    return {}
+
+
 def write(reader: Reader, body: str) -> dict[str, Any]:
     """A post for one person: who it names, or whose message it answers."""
     names = [name for name in markup.names(body) if name != reader.username.lower()]
