@@ -508,6 +508,12 @@ def test_pictures_are_those_that_programs_show(app, scripts):
         answer = Script(app).get(urlsplit(address).path)
         assert (answer.mimetype, answer.data[:4]) == ("image/png", b"\x89PNG")
         assert "public" in answer.headers["Cache-Control"]
+        # Programs that are another site's pages show it, too.
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    instance = scripts().get("/api/v2/instance").json
+    for address in (instance["thumbnail"]["url"], *(one["src"] for one in instance["icon"])):
+        assert Script(app).get(urlsplit(address).path).data[:4] == b"\x89PNG"
 
 
 def test_a_post_is_edited_and_removed(people):
@@ -726,6 +732,39 @@ def test_what_there_is_not(people):
         susan.domain_blocks,
     ):
         assert nothing() == []
+
+
+def test_what_apps_ask_when_they_start(scripts):
+    """Tusky, Ice Cubes, Elk and Phanpy: an error would be shown, or keep somebody from going on."""
+    script = scripts()
+    me = script.get("/api/v1/accounts/verify_credentials").json
+    # By which they post, unless somebody chooses: posts are for everybody here.
+    assert me["source"]["privacy"] == "public"
+    assert script.get("/api/v1/preferences").json["posting:default:visibility"] == "public"
+    for path in (
+        *("/api/v1/custom_emojis", "/api/v1/filters", "/api/v2/filters", "/api/v1/lists"),
+        *("/api/v1/announcements?with_dismissed=true", "/api/v1/trends/tags", "/api/v1/trends/statuses"),
+        *("/api/v1/trends/links", "/api/v1/followed_tags", "/api/v1/suggestions", "/api/v2/suggestions"),
+        *("/api/v1/scheduled_statuses", "/api/v1/domain_blocks", "/api/v1/endorsements"),
+        *(
+            "/api/v1/follow_requests",
+            "/api/v1/featured_tags",
+            "/api/v1/conversations",
+            "/api/v1/notifications",
+        ),
+        *(f"/api/v1/accounts/{me['id']}/{what}" for what in ("featured_tags", "lists", "endorsements")),
+        f"/api/v1/accounts/{me['id']}/statuses?pinned=true",
+    ):
+        answer = script.get(path)
+        assert (answer.status_code, answer.json) == (200, []), path
+    familiar = script.get(f"/api/v1/accounts/familiar_followers?id[]={me['id']}").json
+    assert familiar == [{"id": me["id"], "accounts": []}]
+    told = script.get("/api/v1/markers?timeline[]=home&timeline[]=notifications").json
+    assert told == {}
+    # They then look for what is new by themselves.
+    assert "streaming_api" not in script.get("/api/v1/instance").json["urls"]
+    assert "streaming" not in script.get("/api/v2/instance").json["configuration"]["urls"]
+    assert script.get("/api/v1/push/subscription").status_code == 404
 
 
 def test_search(people):

@@ -64,6 +64,10 @@ def _description() -> str:
     return _("A small social network: posts of up to %(max)d characters.", max=POST_MAX)
 
 
+def _icon(size: int) -> str:
+    return f"{address()}{url_for('static', filename=f'icons/icon-{size}.png')}"
+
+
 # Mastodon.py asks with a slash at the end.
 @blueprint.get("/api/v1/instance/")
 @blueprint.get("/api/v1/instance")
@@ -79,7 +83,7 @@ def instance_v1() -> ResponseReturnValue:
         "urls": {},
         # Nobody counts a million rows for it.
         "stats": {"user_count": 0, "status_count": 0, "domain_count": 0},
-        "thumbnail": None,
+        "thumbnail": _icon(512),
         "languages": list(LANGUAGES),
         "registrations": rules.mode == OPEN,
         "approval_required": rules.approval,
@@ -94,7 +98,6 @@ def instance_v1() -> ResponseReturnValue:
 @blueprint.get("/api/v2/instance")
 def instance_v2() -> ResponseReturnValue:
     rules = registration()
-    picture = f"{address()}{url_for('static', filename='favicon.svg')}"
     return {
         "domain": domain(),
         "title": site_name(),
@@ -103,8 +106,8 @@ def instance_v2() -> ResponseReturnValue:
         "description": _description(),
         "wrapstodon": None,
         "usage": {"users": {"active_month": 0}},
-        "thumbnail": {"url": picture},
-        "icon": [],
+        "thumbnail": {"url": _icon(512)},
+        "icon": [{"src": _icon(size), "size": f"{size}x{size}"} for size in (192, 512)],
         "languages": list(LANGUAGES),
         "configuration": {
             **_configuration(),

@@ -3,11 +3,11 @@
 from flask import Response, jsonify
 from flask.typing import ResponseReturnValue
 
-from microblog.web.api import access
+from microblog.web.api import access, sent
 from microblog.web.api.errors import Refused
 from microblog.web.mastodon.blueprint import blueprint
 from microblog.web.mastodon.entities import NO_HEADER
-from microblog.web.people.avatars import CACHE
+from microblog.web.people.avatars import FOR_PROGRAMS
 from microblog.web.people.drawing import png
 
 # One pixel that is not seen.
@@ -61,7 +61,7 @@ for _name, _scope in _EMPTY_OF.items():
 
 @blueprint.get(NO_HEADER)
 def no_header() -> ResponseReturnValue:
-    return Response(_NO_PICTURE, mimetype="image/png", headers={"Cache-Control": CACHE})
+    return Response(_NO_PICTURE, mimetype="image/png", headers=FOR_PROGRAMS)
 
 
 @blueprint.get("/api/v1/instance/extended_description")
@@ -77,7 +77,8 @@ def translation_languages() -> ResponseReturnValue:
 @blueprint.get("/api/v1/accounts/familiar_followers")
 def familiar_followers() -> ResponseReturnValue:
     access.reader("read:follows")
-    return jsonify([])
+    numbers = [number for text in sent.texts("id") if (number := sent.as_number(text))]
+    return jsonify([{"id": str(number), "accounts": []} for number in numbers])
 
 
 @blueprint.get("/api/v2/notifications/policy")

@@ -14,6 +14,12 @@ from microblog.web.security import GRAVATAR
 HUES = (8, 28, 45, 75, 120, 155, 180, 205, 230, 262, 295, 330)
 # A name always looks the same; a month, as for static files, lets a new way of drawing through.
 CACHE = "public, max-age=2592000"
+# Of what programs show, who may be another site's page.
+FOR_PROGRAMS = {
+    "Cache-Control": CACHE,
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
 
 _SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" width="64" height="64">\
 <rect width="64" height="64" fill="hsl({hue},46%,{light}%)"/>\

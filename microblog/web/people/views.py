@@ -196,9 +196,7 @@ def avatar_png(username: str) -> ResponseReturnValue:
     """The drawn one, for programs: they have no log-in by which they could be shown another's address."""
     if not is_name(username):
         abort(404)
-    return Response(
-        avatars.draw_png(username), mimetype="image/png", headers={"Cache-Control": avatars.CACHE}
-    )
+    return Response(avatars.draw_png(username), mimetype="image/png", headers=avatars.FOR_PROGRAMS)
 
 
 def find(username: str) -> User:
