@@ -560,14 +560,78 @@ def test(
         runner.run(suites, thorough)
 
 
-@main.command(epilog="Example: ./build.py fleet try")
-@click.argument("what", metavar="try", type=click.Choice(["try"]))
-def fleet(what: str) -> None:
-    """Start a small fleet on this machine: "try" prints its address, and it goes on until Ctrl-C.
+@main.command(epilog="Example: ./build.py fleet make FLEET.toml --out garden")
+@click.argument("what", type=click.Choice(["make", "add", "remove", "status", "try"]))
+@click.argument("path", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.argument("name", required=False)
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where to; FLEET beside FLEET.toml else.",
+)
+@click.option("--kind", type=click.Choice(["database", "app", "balancer"]), help="Of the machine to add.")
+@click.option("--address", help="Of the machine to add, in the fleet's own network.")
+@click.option(
+    "--identity",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Private key that opens the secrets; ~/.ssh/id_ed25519 if not given.",
+)
+@click.option("--through", metavar="HOST", default="", help="Ask from there, by SSH: status.")
+@_json
+def fleet(
+    what: str,
+    path: Path | None,
+    name: str | None,
+    out: Path | None,
+    kind: str | None,
+    address: str | None,
+    identity: Path | None,
+    through: str,
+    as_json: bool,
+) -> None:
+    """Have several machines serve one site, or look at such.
 
-    Three databases, two machines of the application and what leads to them, as processes; as root, each with
-    a network of its own, and two balancers with one address.
+    FILE is FLEET.toml (docs/fleet.md). "make" writes what each machine is told when it begins, and README.txt
+    on how to have them at a provider. "add" and "remove" change one of them (NAME). "status" asks
+    all. "try" starts a small fleet on this machine, prints its address, and goes on until Ctrl-C.
     """
+    from builder.fleet import make, plan, status
+
+    if what == "try":
+        fleet_try()
+        return
+    if path is None:
+        raise click.UsageError(f"{what} needs FLEET.toml: docs/fleet.md has an example.")
+    if bool(name) != (what in ("add", "remove")):
+        raise click.UsageError(f"{what} needs a machine's NAME." if not name else f"{what} takes no NAME.")
+    folder = out or path.with_suffix("")
+    if what == "status":
+        answers = status.ask(plan.load(path), folder, through)
+        told = json.dumps([vars(one) for one in answers], indent=2) if as_json else status.table(answers)
+        click.echo(told)
+        if bad := [one.name for one in answers if not one.good]:
+            raise BuildError(f"not good: {', '.join(bad)}", "What they answered is above; docs/fleet.md")
+        return
+    if what == "add":
+        if not (name and kind and address):
+            raise click.UsageError("add needs --kind and --address.")
+        changed = make.add(path, folder, plan.Machine(kind, name, address), identity)
+    elif what == "remove":
+        changed = make.remove(path, folder, name or "", identity)
+    else:
+        changed = make.make(path, folder, identity)
+    if as_json:
+        click.echo(json.dumps([str(file) for file in changed], indent=2))
+    else:
+        for file in changed or [folder / make.GUIDE]:
+            click.echo(file)
+
+
+def fleet_try() -> None:
+    """Three databases, two machines of the application and what leads to them, as processes; as root, each
+    with a network of its own, and two balancers with one address."""
     from builder.dev import fleet as small
 
     small.show()

@@ -18,13 +18,13 @@ from builder.core.needs import Package
 from builder.core.progress import step
 from builder.dev import suites
 
-# The extras of setup.cfg that each verb needs.
+# The extras of setup.cfg that each verb needs, or a verb with a word.
 EXTRAS: dict[str, tuple[str, ...]] = {
     "publish": ("build", "publish"),
     "repo": ("build", "publish"),
     "test": ("build", "publish", "test"),
     "bench": ("build", "test"),
-    "fleet": ("build", "test"),
+    "fleet try": ("build", "test"),
 }
 _DEFAULT_EXTRAS = ("build",)
 _OLDEST_PYTHON = (3, 10)
@@ -50,7 +50,9 @@ def prepare(arguments: list[str]) -> None:
         )
     words = [argument for argument in arguments if not argument.startswith("-")]
     verb = words[0] if words else ""
-    extras = EXTRAS.get(verb, _DEFAULT_EXTRAS)
+    of_verb = usage.given(verb, arguments) if verb in usage.verbs() else []
+    word = of_verb[0] if of_verb else ""
+    extras = EXTRAS.get(verb) or EXTRAS.get(f"{verb} {word}", _DEFAULT_EXTRAS)
     asks = not {"-h", "--help"}.isdisjoint(arguments)
     mistake = usage.wrong(verb, arguments) if verb in usage.verbs() else f"there is no verb {verb!r}"
     if asks or mistake:
@@ -65,7 +67,7 @@ def prepare(arguments: list[str]) -> None:
     else:
         if verb == "images":
             _look_at(usage.given(verb, arguments))
-        wanted = packer_release.settle(needs.of_verb(verb), arguments)
+        wanted = packer_release.settle(needs.of_verb(verb, word), arguments)
     if not _whole(_place(extras)):
         wanted += _VENV
     if verb == "test" and not asks and not mistake:

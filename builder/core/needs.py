@@ -138,17 +138,20 @@ Need = Program | File | Package
 _KINDS = {"program": Program, "Program": Program, "File": File, "Package": Package, "Folder": Folder}
 
 
-def of_verb(verb: str) -> list[Need]:
+def of_verb(verb: str, word: str = "") -> list[Need]:
     """What a verb of build.py needs; nothing where there is no such verb.
 
     A verb is a function there, decorated as a command. What stands before it is imported for all of
     them, and is not for one of them to need.
+
+    :param word: what follows it. What VERB_WORD there imports is needed with that word alone.
     """
     tree = ast.parse((_CHECKOUT / "build.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == verb and node.decorator_list:
-            return _needs(_imported(node, _CHECKOUT))
-    return []
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if verb not in functions or not functions[verb].decorator_list:
+        return []
+    found = [functions[name] for name in (verb, f"{verb}_{word}") if name in functions]
+    return _needs([file for node in found for file in _imported(node, _CHECKOUT)])
 
 
 def of_folder(name: str) -> list[Need]:

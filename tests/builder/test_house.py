@@ -10,7 +10,21 @@ from builder.core import paths
 from builder.core.errors import BuildError
 from builder.disk import format as format_
 
-_ORDER = ["core", "defs", "deb", "disk", "bases", "results", "vm", "bake", "make", "ship", "dev", "bootstrap"]
+_ORDER = [
+    "core",
+    "defs",
+    "deb",
+    "disk",
+    "bases",
+    "results",
+    "vm",
+    "bake",
+    "make",
+    "ship",
+    "fleet",
+    "dev",
+    "bootstrap",
+]
 _SAME = {"report": "make"}
 
 

@@ -55,10 +55,12 @@ def _packages(found):
         ("vagrant", {"qemu-utils"}, {"qemu-system-x86", "build-essential", "mmdebstrap"}),
         ("publish", {"qemu-utils", "build-essential", "packer"}, {"qemu-system-x86", "mmdebstrap"}),
         ("bench", {"gunicorn", "wrk", "mariadb-server", "mmdebstrap"}, {"chromium"}),
+        ("fleet", {"openssl", "age", "openssh-client"}, {"mariadb-server", "haproxy"}),
+        ("fleet try", {"mariadb-server", "galera-4", "haproxy"}, {"chromium"}),
     ],
 )
 def test_a_verb_needs_what_its_code_runs(verb, some, none):
-    found = _packages(needs.of_verb(verb))
+    found = _packages(needs.of_verb(*verb.split()))
     assert some <= found
     assert not none & found
 
