@@ -212,7 +212,9 @@ def _profile() -> Any:
 
     users, follows, chosen = User.__table__, Follow.__table__, Preferences.__table__
     theirs = sa.and_(follows.c.followed_id == users.c.id, follows.c.follower_id == sa.bindparam("follower"))
-    seen = sa.case((chosen.c.hides_last_seen.is_(True), None), else_=users.c.last_seen).label("last_seen")
+    hidden = sa.case((chosen.c.hides_last_seen.is_(True), None), else_=users.c.last_seen)
+    # SQLAlchemy 1.4 takes the first value's kind for that of all.
+    seen = sa.type_coerce(hidden, sa.DateTime).label("last_seen")
     says = (users.c.about, users.c.created_at, seen, users.c.suspended_at)
     counts = (users.c.posts_count, users.c.followers_count, users.c.following_count)
     is_followed = follows.c.followed_id.is_not(None).label("is_followed")

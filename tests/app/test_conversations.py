@@ -482,4 +482,4 @@ def test_housekeeping_sweeps(people, app):
     db.session.execute(sa.delete(Post.__table__).where(Post.id == post.id))
     db.session.commit()
     housekeeping.clean(app)
-    assert (count(Post), david.posts_count) == (0, 0)
+    assert (count(Post), User.find("david").posts_count) == (0, 0)
