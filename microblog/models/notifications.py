@@ -46,7 +46,8 @@ class Notification(db.Model):  # type: ignore[name-defined, misc]
         sa.Index(None, actor_id),
         sa.Index(None, post_id),
         sa.Index(None, created_at),
-        TABLE_OPTIONS,
+        # A number is never given again: up to which somebody has seen them is kept by one.
+        {"sqlite_autoincrement": True, **TABLE_OPTIONS},
     )
 
 

@@ -17,7 +17,7 @@ from microblog.errors import HostError
 from microblog.host.backups import archive, restore
 from microblog.host.database import aside, kinds, rows, schema, server
 from microblog.host.machine import privileges
-from microblog.models import User
+from microblog.models import Notification, User, notifications
 from microblog.models.follow import follow
 from microblog.models.post import add_post
 
@@ -168,6 +168,8 @@ def test_all_of_it_is_restored_beside_a_site_that_goes_on(site, config):
     assert structure() == whole
     # Numbers go on behind those that the backup does not know of, and what refers to whom is kept.
     assert add_post(User.find("susan"), "new").id > 1_000_000
+    notifications.notify("like", User.find("david").id, [User.find("susan").id])
+    assert db.session.execute(sa.select(sa.func.max(Notification.id))).scalar() > 1_000_000
     db.session.rollback()
     with pytest.raises(sa.exc.IntegrityError):
         db.session.execute(sa.text("INSERT INTO follows VALUES (777, 1, '2020-01-01')"))

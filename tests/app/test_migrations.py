@@ -106,6 +106,32 @@ def test_an_upgrade_that_was_cut_short_anywhere_is_finished_by_the_next(new_app)
     assert cuts > 60
 
 
+@pytest.mark.once
+def test_what_was_read_stays_below_what_is_told_next(make_app, tmp_path):
+    """On SQLite, numbers of notifications were given again."""
+    with make_app(database_url=f"sqlite:///{tmp_path / 'told.db'}").app_context():
+        flask_migrate.upgrade(revision="0011")
+        db.session.execute(
+            sa.text(
+                "INSERT INTO users (id, username, name_key, email, password_hash, created_at)"
+                " VALUES (1, 'Susan', 'susan', 's@example.org', 'x', '2025-01-01 00:00:00')"
+            )
+        )
+        db.session.execute(sa.text("INSERT INTO preferences (user_id, read_to, mailed_to) VALUES (1, 7, 5)"))
+        told = sa.text(
+            "INSERT INTO notifications (user_id, kind, actor_id, post_id, created_at)"
+            " VALUES (1, 'like', 1, :post, '2025-01-01')"
+        )
+        db.session.execute(told, {"post": 1})
+        db.session.commit()
+        flask_migrate.upgrade(revision="0012")
+        db.session.execute(told, {"post": 2})
+        numbers = db.session.execute(sa.text("SELECT id FROM notifications ORDER BY id")).scalars().all()
+        assert numbers == [1, 8]
+        db.session.rollback()
+        flask_migrate.downgrade(revision="base")
+
+
 def test_there_and_back(new_app):
     with new_app().app_context():
         flask_migrate.upgrade(revision="0001")

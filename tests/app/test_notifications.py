@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from app_client import Browser
 
 from microblog.database import db, utc_now
-from microblog.models import Barrier, Notification, Preferences, User, notifications
+from microblog.models import Barrier, Notification, Preferences, User, notifications, reactions
 from microblog.models.account import suspend
 from microblog.models.notifications import KINDS, NotificationPage, notify, withdraw
 from microblog.models.post import add_post, delete_post, find_post
@@ -25,6 +25,19 @@ def people(context):
 def stored():
     rows = sa.select(Notification.user_id, Notification.kind, Notification.actor_id, Notification.post_id)
     return [tuple(row) for row in db.session.execute(rows.order_by(Notification.id))]
+
+
+def test_what_comes_after_something_was_taken_back_is_new(people):
+    susan, david, maria, _pavel = people
+    post = add_post(susan, "hello")
+    reactions.like(david, post)
+    db.session.commit()
+    notifications.seen(susan.id, notifications.page(susan.id).rows[0].id)
+    reactions.unlike(david, post)
+    db.session.commit()
+    reactions.like(maria, post)
+    db.session.commit()
+    assert db.session.execute(sa.select(notifications.unread(susan.id))).scalar() == 1
 
 
 def test_each_hears_once_of_what_others_did_and_not_of_what_they_did_themselves(people):

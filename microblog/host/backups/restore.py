@@ -374,7 +374,10 @@ def _fill(file: BinaryIO, manifest: dict[str, Any], beside: staging.Staging) -> 
                 loader.forget("search_index", "search_changes")
                 loader.commit()
                 # A page that is open in a browser may have a button for a post that the backup does not know.
-                loader.skip_numbers({"posts": 1_000_000, "users": 10_000})
+                # And up to which message or notification somebody has read or deleted them, is known by a
+                # number that may be higher than the last one that is there.
+                further = dict.fromkeys(("posts", "messages", "notifications"), 1_000_000)
+                loader.skip_numbers({**further, "users": 10_000})
                 loader.end()
                 return loader
         except DBAPIError as error:
