@@ -628,6 +628,16 @@ def test_who_blocks_is_seen_no_more(app, people, scripts):
     assert not susan.account_unmute(other)["muting"]
 
 
+def test_a_message_to_who_blocks_is_as_one_to_nobody(people, scripts):
+    me = number(people("david"))
+    people("susan").account_block(me)
+    answers = [
+        scripts("david").post("/api/v1/statuses", json={"status": f"@{name} hi", "visibility": "direct"})
+        for name in ("susan", "nobody_here")
+    ]
+    assert [(answer.status_code, answer.text) for answer in answers] == [(422, answers[1].text)] * 2
+
+
 def test_whom_one_has_muted_can_be_read_where_one_goes_to(people, scripts):
     susan, david = people("susan"), people("david")
     other, post = number(david), david.status_post("hi")

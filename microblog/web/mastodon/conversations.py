@@ -89,7 +89,8 @@ def write(reader: Reader, body: str) -> dict[str, Any]:
     """A post for one person: who it names, or whose message it answers."""
     names = [name for name in markup.names(body) if name != reader.username.lower()]
     other = person_named(names[0]) if len(names) == 1 else None
-    if other is None:
+    # Of who blocks them, nothing is told, as of somebody who is not there.
+    if other is None or not seen.all_known([other.id], reader):
         raise Refused(422, _("A message is for one person: name them."))
     limits.check(limits.MESSAGE.key(reader.id))
     number = messages.send(reader, other.id, once(), body)
