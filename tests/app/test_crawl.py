@@ -9,6 +9,7 @@ from app_client import PASSWORD, Browser, token
 from microblog.database import db
 from microblog.models import User, applications, second_factor
 from microblog.models.post import add_post
+from microblog.models.site import set_public
 from microblog.web import limits
 
 # On every database, whose numbers end at different places.
@@ -89,6 +90,7 @@ def browser(request, app, make_app, make_user):
         susan = User.find("susan")
         susan.is_admin = request.param == "administrator"
         add_post(susan, "hola", "es")
+        set_public(True)
         db.session.commit()
     browser = Browser(make_app(gravatar=True))
     browser.name = request.param
@@ -218,3 +220,20 @@ def test_programs(app, browser):
             for body in (b"{", b"[1]", b"null", b"\xff", b'{"status": "\\ud800"}', b'{"body": 1e999}', DEEP):
                 json = {"data": body, "content_type": "application/json"}
                 ok(browser.client.open(path, method=method, **json, **browser.options))
+
+
+@pytest.mark.parametrize("browser", ["visitor"], indirect=True)
+def test_programs_that_nobody_has_let_in(app, browser):
+    """Each address in each way, with what is no token; also where everybody may read."""
+    told = ["", "Bearer", "Bearer \xff", "Bearer x", f"Bearer {'x' * 5000}", "Basic =", "Basic eDp5", "\0"]
+    turn = 0
+    for rule in all_routes(app):
+        if not for_programs(rule):
+            continue
+        for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
+            for name in ("1", "susan") if rule.arguments else ("",):
+                turn += 1
+                headers = {"Authorization": told[turn % len(told)]}
+                sent = {"json": dict.fromkeys(SENT, HOSTILE[turn % len(HOSTILE)])} if method != "GET" else {}
+                path = fill(rule, name)
+                ok(browser.client.open(path, method=method, headers=headers, **sent, **browser.options))
