@@ -79,8 +79,9 @@ def used(asked: Asked, client_data: bytes, data: bytes, signature: bytes, key: b
     found = _read("AuthenticatorData", data)
     _see_data(asked, found)
     try:
+        read: Any = cbor.decode(key)
         # cryptography has an exception of its own, the library another for what it cannot do.
-        CoseKey.parse(cbor.decode(key)).verify(data + hashlib.sha256(client_data).digest(), signature)
+        CoseKey.parse(read).verify(data + hashlib.sha256(client_data).digest(), signature)
     except Exception:
         raise Wrong("the signature is wrong") from None
     return int(found.counter)
@@ -109,11 +110,14 @@ def _see_data(asked: Asked, data: Any) -> None:
 def _read(kind: str, data: bytes) -> Any:
     from fido2 import webauthn
 
+    home: Any = webauthn
     if not hasattr(webauthn, kind):
         # Before 1.0.
-        from fido2 import ctap2 as webauthn
+        from fido2 import ctap2
+
+        home = ctap2
     try:
-        return getattr(webauthn, kind)(data)
+        return getattr(home, kind)(data)
     # Of a stranger's bytes, whatever it stumbles over.
     except Exception:
         raise Wrong("what the device says cannot be read") from None
