@@ -213,6 +213,7 @@ def test_programs(app, browser):
                 ways = [{"query_string": dict.fromkeys(names, data)}]
                 if method != "GET":
                     inner = {"home": {"last_read_id": value}, "source": value, "status_ids": [value, {}]}
+                    inner["visibility"] = ("public", "direct", value)[turn % 3]
                     ways = [{"data": dict.fromkeys(names, data)}]
                     ways.append({"json": {**dict.fromkeys(names, value), **inner}})
                 for way in ways:
