@@ -8,6 +8,7 @@ from microblog.models.indexing import Change, IndexState
 from microblog.models.invitations import Invitation
 from microblog.models.latest import LatestPost
 from microblog.models.markers import Marker
+from microblog.models.marks import Bookmark, Like, PostCounts
 from microblog.models.mentions import Mention
 from microblog.models.messages import Conversation, ConversationSide, Message
 from microblog.models.moderation import ModerationAct
@@ -15,7 +16,6 @@ from microblog.models.notifications import Notification
 from microblog.models.passkeys import Passkey
 from microblog.models.post import Post, PublicPost
 from microblog.models.preferences import Preferences
-from microblog.models.reactions import Bookmark, Like, PostCounts
 from microblog.models.reader import Reader
 from microblog.models.reports import Report
 from microblog.models.second_factor import RecoveryCode, SecondFactor

@@ -21,9 +21,9 @@ from microblog.models import (
     unfinished,
 )
 from microblog.models.follow import Follow
+from microblog.models.marks import Bookmark, Like
 from microblog.models.paging import pieces
 from microblog.models.post import Post
-from microblog.models.reactions import Bookmark, Like
 from microblog.models.tokens import Token
 from microblog.models.user import User, lock_accounts
 from microblog.models.versions import versions_of

@@ -24,9 +24,15 @@ def reads(reader: Reader | None) -> None:
     :param reader: None: a visitor, of a site that is public.
     """
     if reader is None:
-        setattr(g, _KEY, (VISITOR, False))
-    elif reader.has_barriers:
-        setattr(g, _KEY, (reader.id, reader.moderates))
+        setattr(g, _KEY, (VISITOR, False, True))
+    else:
+        setattr(g, _KEY, (reader.id, reader.moderates, reader.has_barriers))
+
+
+def reader_id() -> int:
+    """Who it is; ``VISITOR`` if nobody said so."""
+    audience = g.get(_KEY) if has_app_context() else None
+    return int(audience[0]) if audience else VISITOR
 
 
 def unseen(author_ids: Collection[int], muted: bool = True) -> set[int]:
@@ -37,12 +43,14 @@ def unseen(author_ids: Collection[int], muted: bool = True) -> set[int]:
     audience = g.get(_KEY) if has_app_context() else None
     if audience is None or not author_ids:
         return set()
-    reader_id, moderates = audience
-    if reader_id == VISITOR:
+    number, moderates, sees_less = audience
+    if not sees_less:
+        return set()
+    if number == VISITOR:
         return _members_only(author_ids)
     return {
         author_id
-        for author_id, between in all_between(reader_id, sorted(author_ids)).items()
+        for author_id, between in all_between(number, sorted(author_ids)).items()
         # Whoever sees to the peace sees who has blocked them.
         if between.blocks or (between.is_blocked and not moderates) or (between.mutes and muted)
     }

@@ -10,7 +10,7 @@ be seen comes with its number, too: where it is not, the page is filled with wha
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -23,6 +23,8 @@ from microblog.models import audience
 from microblog.models.follow import Follow
 from microblog.models.hints import ByLatest, ByNumber, InOrder
 from microblog.models.latest import LatestPost
+from microblog.models.marks import Marks, parse
+from microblog.models.marks import joined as with_marks
 from microblog.models.paging import ID_MAX, Cut, cut
 from microblog.models.post import Post, PublicPost
 from microblog.models.reader import Reader
@@ -88,11 +90,14 @@ class Page:
     :ivar posts: its posts.
     :ivar newer: the id after which the next newer page begins, if there is one.
     :ivar older: the id before which the next older page begins, if there is one.
+    :ivar marks: what there is to say of these posts to the reader of this request, by the numbers of what is
+        shown; None: it is yet to be asked for.
     """
 
     posts: list[PostRow]
     newer: int | None = None
     older: int | None = None
+    marks: dict[int, Marks] | None = field(default=None, compare=False)
 
     SIZE = 20
 
@@ -141,11 +146,13 @@ class Found(NamedTuple):
     :ivar id: the number by which it is in order.
     :ivar edited: the time at which what is shown was edited last, as text; empty: never.
     :ivar original: the number of what it passes on; 0 if that is not to be seen; None: it passes on nothing.
+    :ivar marks: what there is to say of what is shown, to the reader of this request.
     """
 
     id: int
     edited: str
     original: int | None
+    marks: Marks
 
 
 def feed(
@@ -156,15 +163,23 @@ def feed(
     :param find: gives the places of a :class:`Cut`, in its direction.
     :param muted: whether posts of who is muted are not to be seen.
     """
-    return Page(*cut(lambda at: shown(find, at, muted), before, after, Page.SIZE))
+    marks: dict[int, Marks] = {}
+    return Page(*cut(lambda at: shown(find, at, muted, marks), before, after, Page.SIZE), marks)
 
 
-def shown(find: Callable[[Cut], list[Found]], at: Cut, muted: bool = True) -> list[PostRow]:
-    """As many posts as are wanted, as long as there are: some that are found may not be to be seen."""
+def shown(
+    find: Callable[[Cut], list[Found]], at: Cut, muted: bool = True, marks: dict[int, Marks] | None = None
+) -> list[PostRow]:
+    """As many posts as are wanted, as long as there are: some that are found may not be to be seen.
+
+    :param marks: where to put what there is to say of them.
+    """
     rows: list[PostRow] = []
     part = at
     while True:
         found = find(part)
+        if marks is not None:
+            marks.update((place.original or place.id, place.marks) for place in found)
         rows += _texts(found, muted)
         if len(rows) >= at.limit or len(found) < part.limit:
             return rows[: at.limit]
@@ -244,15 +259,15 @@ def with_authors(first: Any) -> InOrder:
 def read(query: Any, at: Cut, **values: Any) -> list[Found]:
     """What a statement finds that :func:`page` made."""
     bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
-    values = {**values, "bound": bound, "limit": at.limit}
+    values = {**values, "bound": bound, "limit": at.limit, "me": audience.reader_id()}
     with reading() as connection:
         text = connection.execute(query, values).scalar_one()
     found = [_place(*place.split("|")) for place in text.split(",")] if text else []
     return sorted(found, reverse=not at.newer)
 
 
-def _place(number: str, edited: str, original: str) -> Found:
-    return Found(int(number), edited[:_SECONDS], int(original) if original else None)
+def _place(number: str, edited: str, original: str, marks: str) -> Found:
+    return Found(int(number), edited[:_SECONDS], int(original) if original else None, parse(marks))
 
 
 def page(query: Any, number: Any, newer: bool) -> Any:
@@ -267,7 +282,8 @@ def page(query: Any, number: Any, newer: bool) -> Any:
     edited = sa.cast(sa.func.coalesce(_ORIGINALS.c.edited_at, _PLACES.c.edited_at), sa.String)
     passed_on = sa.case((_THEIRS.c.id.is_not(None), _ORIGINALS.c.id), else_=0)
     original = sa.case((_PLACES.c.repost_of_id.is_not(None), sa.cast(passed_on, sa.String)), else_="")
-    text = sa.cast(found.c.id, sa.String) + "|" + sa.func.coalesce(edited, "") + "|" + original
+    joined, marks = with_marks(joined, sa.func.coalesce(_ORIGINALS.c.id, _PLACES.c.id))
+    text = sa.cast(found.c.id, sa.String) + "|" + sa.func.coalesce(edited, "") + "|" + original + "|" + marks
     return sa.select(sa.func.group_concat(text, type_=sa.String)).select_from(joined)
 
 

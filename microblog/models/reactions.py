@@ -1,4 +1,4 @@
-"""Likes, bookmarks, and how often a post was liked, answered and passed on.
+"""To like a post, to keep it, to pass it on; and to take that back.
 
 Each row is somebody's own, or one post's: who likes a post waits only for who likes the same one. What is
 done costs so many statements, however many have done it before.
@@ -6,18 +6,19 @@ done costs so many statements, however many have done it before.
 
 import random
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, sqlite
 
 from microblog import units
-from microblog.database import TABLE_OPTIONS, db, field, insert_new, reading, utc_now
+from microblog.database import db, insert_new, reading, utc_now
 from microblog.models import barriers, latest, notifications
 from microblog.models.feeds import Page, PostRow, posts
+from microblog.models.marks import Bookmark, Like, PostCounts
 from microblog.models.paging import Cut, cut, filled
-from microblog.models.post import REPOST, BigId, Post, count_post, delete_post, find_post
+from microblog.models.post import REPOST, Post, count_post, delete_post, find_post
 from microblog.models.reader import Reader
 from microblog.models.user import User, changed, lock_accounts
 
@@ -27,106 +28,11 @@ CHUNK = 1000
 _SWEPT = 10_000
 
 
-class PostCounts(db.Model):  # type: ignore[name-defined, misc]
-    """How often a post was answered, liked, and passed on. No row: never.
-
-    By whoever has an account, suspended or not.
-    """
-
-    __tablename__ = "post_counts"
-    __table_args__ = TABLE_OPTIONS
-
-    post_id = field(
-        BigId, sa.ForeignKey("posts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
-    )
-    replies = field(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
-    likes = field(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
-    reposts = field(sa.Integer, nullable=False, default=0, server_default=sa.text("0"))
-
-
-class Like(db.Model):  # type: ignore[name-defined, misc]
-    """Somebody likes a post. A later one has a higher id: lists are cut by it."""
-
-    __tablename__ = "liked_posts"
-
-    id = field(BigId, primary_key=True)
-    user_id = field(sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
-    post_id = field(BigId, sa.ForeignKey("posts.id", ondelete="CASCADE"), nullable=False)
-    created_at = field(sa.DateTime, nullable=False, default=utc_now)
-
-    __table_args__ = (
-        sa.UniqueConstraint(post_id, user_id),
-        sa.Index(None, user_id, id),
-        sa.Index(None, post_id, id),
-        TABLE_OPTIONS,
-    )
-
-
-class Bookmark(db.Model):  # type: ignore[name-defined, misc]
-    """Somebody keeps a post for later. It is shown to nobody else."""
-
-    __tablename__ = "bookmarks"
-
-    id = field(BigId, primary_key=True)
-    user_id = field(sa.Integer, sa.ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
-    post_id = field(BigId, sa.ForeignKey("posts.id", ondelete="CASCADE"), nullable=False)
-    created_at = field(sa.DateTime, nullable=False, default=utc_now)
-
-    __table_args__ = (sa.UniqueConstraint(post_id, user_id), sa.Index(None, user_id, id), TABLE_OPTIONS)
-
-
 _COUNTS: Any = PostCounts.__table__
 _LIKES: Any = Like.__table__
 _BOOKMARKS: Any = Bookmark.__table__
 _POSTS: Any = Post.__table__
 _USERS: Any = User.__table__
-
-
-class Marks(NamedTuple):
-    """What there is to say of a post besides its text, to one reader.
-
-    :ivar replies: how many answers it has; ``likes`` and ``reposts`` likewise.
-    :ivar liked: whether the reader likes it; ``reposted`` and ``bookmarked`` likewise.
-    """
-
-    replies: int = 0
-    likes: int = 0
-    reposts: int = 0
-    liked: bool = False
-    reposted: bool = False
-    bookmarked: bool = False
-
-
-NO_MARKS = Marks()
-
-
-def marks(reader_id: int, post_ids: list[int]) -> dict[int, Marks]:
-    """What there is to say of these posts, in one statement; those of which there is nothing are left out."""
-    if not post_ids:
-        return {}
-    with reading() as connection:
-        rows = connection.execute(_marks(), {"reader": reader_id, "ids": post_ids}).all()
-    return {row[0]: Marks(*row[1:4], *map(bool, row[4:])) for row in rows}
-
-
-@cache
-def _marks() -> Any:
-    """Asked by every page with posts: made once, so that SQLAlchemy knows it again without looking."""
-    reader = sa.bindparam("reader", type_=sa.Integer)
-    own = _POSTS.alias("r")
-    parts = {
-        _LIKES: sa.and_(_LIKES.c.post_id == _POSTS.c.id, _LIKES.c.user_id == reader),
-        own: sa.and_(own.c.repost_of_id == _POSTS.c.id, own.c.author_id == reader),
-        _BOOKMARKS: sa.and_(_BOOKMARKS.c.post_id == _POSTS.c.id, _BOOKMARKS.c.user_id == reader),
-    }
-    tables = _POSTS.outerjoin(_COUNTS, _COUNTS.c.post_id == _POSTS.c.id)
-    for table, condition in parts.items():
-        tables = tables.outerjoin(table, condition)
-    counts = [sa.func.coalesce(_COUNTS.c[name], 0) for name in ("replies", "likes", "reposts")]
-    query = sa.select(_POSTS.c.id, *counts, *(table.c.id.is_not(None) for table in parts))
-    # Who likes or passes on a post has counted: but for a bookmark, there is nothing without a count.
-    some = sa.or_(_COUNTS.c.post_id.is_not(None), _BOOKMARKS.c.id.is_not(None))
-    return query.select_from(tables).where(_POSTS.c.id.in_(sa.bindparam("ids", expanding=True)), some)
 
 
 def count(post_id: int, name: str, change: int) -> None:

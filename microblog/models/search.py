@@ -14,6 +14,7 @@ from microblog.elasticsearch import Elasticsearch, Unavailable
 from microblog.models import feeds, indexing, words
 from microblog.models.feeds import PUBLIC, Found, Page, PostRow
 from microblog.models.hints import ByNumber, InOrder
+from microblog.models.marks import Marks
 from microblog.models.paging import Cut, cut
 from microblog.models.post import PublicPost
 
@@ -52,10 +53,12 @@ def search_page(text: str, before: int | None = None, after: int | None = None) 
         return SearchPage([])
 
     def page(find: Callable[[Cut], list[PostRow]], fallback: bool = False) -> SearchPage:
-        return SearchPage(*cut(find, before, after, Page.SIZE), fallback=fallback)
+        return SearchPage(*cut(find, before, after, Page.SIZE), marks or None, fallback=fallback)
+
+    marks: dict[int, Marks] = {}
 
     def database(at: Cut) -> list[PostRow]:
-        return feeds.shown(lambda part: find(wanted, part), at)
+        return feeds.shown(lambda part: find(wanted, part), at, marks=marks)
 
     find = _find_sqlite if db.engine.dialect.name == "sqlite" else _find_mysql
     engine = indexing.engine()

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from microblog.database import utc_now
 from microblog.i18n import _, language
 from microblog.models import PostRow
-from microblog.models.reactions import NO_MARKS, Marks, marks
+from microblog.models.marks import NO_MARKS, Marks, marks
 from microblog.models.threads import Thread
 from microblog.models.versions import may_edit
 from microblog.web.jinja import csrf_token, when
@@ -31,10 +31,13 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals["thread_cards"] = thread_cards
 
 
-def cards(posts: list[PostRow]) -> Markup:
+def cards(posts: list[PostRow], known: dict[int, Marks] | None = None) -> Markup:
     """Some posts, with what this reader may do with them. Once in a page: with the form of all their
-    buttons."""
-    return _filled(_pieces(posts))
+    buttons.
+
+    :param known: what there is to say of them, where that is known.
+    """
+    return _filled(_pieces(posts, known))
 
 
 def thread_cards(thread: Thread) -> Markup:
@@ -54,12 +57,12 @@ def thread_cards(thread: Thread) -> Markup:
     return _filled(pieces)
 
 
-def _pieces(posts: list[PostRow]) -> list[str]:
+def _pieces(posts: list[PostRow], known: dict[int, Marks] | None = None) -> list[str]:
     # A name that stands for another object is looked up each time.
     me = current_user._get_current_object()
     my_id, moderates = me.id, me.moderates
     translates, reads, now = bool(my_id and current_app.config["TRANSLATES"]), language(), utc_now()
-    said = marks(my_id, [(post.original or post).id for post in posts])
+    said = marks(my_id, [(post.original or post).id for post in posts]) if known is None else known
     pieces = []
     for post in posts:
         own = post.original or post

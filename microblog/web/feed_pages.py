@@ -44,7 +44,7 @@ def feed_page(
         **numbers(),
         **(parts or {}),
     }
-    shown["feed"] = Markup('<div class="feed">\n') + cards(page.posts) + Markup("\n</div>\n")
+    shown["feed"] = Markup('<div class="feed">\n') + cards(page.posts, page.marks) + Markup("\n</div>\n")
     shown["feed"] = (shown["feed"] if page.posts else Markup("")) + pager(page, path)
     if not page.posts or any(seldom.values()):
         return render_template(template, path=path, empty=not page.posts, **shown, **seldom)

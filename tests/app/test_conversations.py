@@ -19,6 +19,7 @@ from microblog.models import (
     PostVersion,
     PublicPost,
     User,
+    audience,
     reactions,
     unfinished,
     versions,
@@ -27,16 +28,15 @@ from microblog.models.account import delete_account, suspend, unsuspend
 from microblog.models.barriers import block, mute
 from microblog.models.feeds import explore_page, home_page, posts, profile_page
 from microblog.models.follow import follow
+from microblog.models.marks import NO_MARKS, Marks, marks
 from microblog.models.markup import names, tag_key, tags
 from microblog.models.mentions import mentioned
 from microblog.models.post import add_post, add_post_once, delete_post, find_post
 from microblog.models.reactions import (
-    Marks,
     bookmark,
     bookmarks_page,
     like,
     liked_page,
-    marks,
     repost,
     repost_of,
     unbookmark,
@@ -79,7 +79,7 @@ def told(user):
     return db.session.execute(query).scalars().all()
 
 
-def test_likes_bookmarks_and_reposts(people):
+def test_likes_bookmarks_and_reposts(people, monkeypatch):
     susan, david, maria = people
     post = write(susan, "famous")
     row = posts([post.id])[0]
@@ -89,13 +89,20 @@ def test_likes_bookmarks_and_reposts(people):
         db.session.commit()
     assert marks(david.id, [post.id]) == {post.id: Marks(0, 1, 1, True, True, True)}
     assert marks(maria.id, [post.id, 99]) == {post.id: Marks(0, 1, 1)}
+    # A page tells the same, to its reader.
+    for reader, said in ((david, Marks(0, 1, 1, True, True, True)), (maria, Marks(0, 1, 1))):
+        monkeypatch.setattr(audience, "reader_id", lambda reader=reader: reader.id)
+        for page in (explore_page(), home_page(david), profile_page(david.id)):
+            assert {page.marks[row.shown.id] for row in page.posts} == {said}
+    write(maria, "not famous")
+    assert explore_page().marks[explore_page().posts[0].id] == NO_MARKS
     assert [page(david.id).posts for page in (liked_page, bookmarks_page)] == [[row], [row]]
     assert told(susan) == ["like", "repost"]
     for undo in (unlike, unbookmark, unrepost):
         assert undo(david, post)
     db.session.commit()
     assert marks(david.id, [post.id]) == {post.id: Marks()}
-    assert (count(Like), count(Bookmark), count(Post), told(susan)) == (0, 0, 1, [])
+    assert (count(Like), count(Bookmark), count(Post), told(susan)) == (0, 0, 2, [])
 
 
 def test_what_is_not_to_be_seen_is_not_liked(people):

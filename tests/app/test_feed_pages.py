@@ -84,6 +84,31 @@ def test_to_read_needs_no_session_of_sqlalchemys(browsers, path, monkeypatch):
     assert browsers["susan"].get(path).status_code == 200
 
 
+@pytest.mark.parametrize("path", PATHS[:2])
+def test_how_often_a_post_was_liked_comes_with_it(app, browsers, path):
+    """No statement more asks for that, nor for what the reader did."""
+    browsers["david"].submit("/user/susan/follow", page="/user/susan")
+    number = re.findall(r'id="post-(\d+)"', browsers["david"].get("/explore").text)[0]
+    browsers["susan"].submit(f"/post/{number}/like", page="/")
+    for name in ("david", "susan"):
+        browsers[name].get(path)
+        statements = []
+
+        def note(*args, statements=statements):
+            statements.append(args[2])
+
+        with app.app_context():
+            engine = db.engine
+        sa.event.listen(engine, "before_cursor_execute", note)
+        try:
+            page = browsers[name].get(path).text
+        finally:
+            sa.event.remove(engine, "before_cursor_execute", note)
+        assert '<span class="act-count">1</span>' in page
+        assert page.count('aria-pressed="true"') == (name == "susan")
+        assert ["group_concat" in text for text in statements if "post_counts" in text] == [True]
+
+
 def test_who_has_a_session_reads_what_was_written_in_it(app, browsers):
     with app.app_context():
         user = User.find("susan")

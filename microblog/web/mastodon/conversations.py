@@ -8,7 +8,8 @@ from flask.typing import ResponseReturnValue
 from microblog import units
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import PostRow, Reader, markup, messages, reactions
+from microblog.models import PostRow, Reader, markup, messages
+from microblog.models.marks import NO_MARKS
 from microblog.models.mentions import Mentioned
 from microblog.models.people import PersonRow, people, person, person_named
 from microblog.web import limits
@@ -28,7 +29,7 @@ def told(number: int, body: str, moment: Any, sender: PersonRow, other: PersonRo
     """A message, as a post for one person. :param other: who is not its sender."""
     row = PostRow(FIRST + number, body, moment, None, sender.id, sender.username)
     named = [Mentioned(other.id, other.username)]
-    status = post_status(row, sender, reactions.NO_MARKS, named, {})
+    status = post_status(row, sender, NO_MARKS, named, {})
     return {**status, "visibility": "direct", "url": f"{address()}/messages/{sender.username}"}
 
 

@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from flask import abort, url_for
 
-from microblog.models import PostRow, Reader, audience, barriers, markup, mentions, reactions
+from microblog.models import PostRow, Reader, audience, barriers, markup, mentions
 from microblog.models.barriers import Between
 from microblog.models.follow import among
+from microblog.models.marks import NO_MARKS, Marks, marks
 from microblog.models.people import PersonRow, authors_of, people
 from microblog.models.user import ABOUT_MAX
 from microblog.web.mastodon.site import address
@@ -140,7 +141,7 @@ def statuses(rows: list[PostRow], reader: Reader) -> list[dict[str, Any]]:
     posts = [row.shown for row in rows]
     numbers = sorted({post.id for post in posts})
     authors = people({row.author_id for row in rows} | {post.author_id for post in posts})
-    marks = reactions.marks(reader.id, numbers)
+    said = marks(reader.id, numbers)
     named = mentions.mentioned(numbers)
     answered = authors_of([post.reply_to_id for post in posts if post.reply_to_id])
     hidden = audience.unseen(set(answered.values()), muted=False)
@@ -151,7 +152,7 @@ def statuses(rows: list[PostRow], reader: Reader) -> list[dict[str, Any]]:
         if row.author_id not in authors or post.author_id not in authors:
             # Suspended, or gone, since the feed was read.
             continue
-        mine = marks.get(post.id, reactions.NO_MARKS)
+        mine = said.get(post.id, NO_MARKS)
         status = post_status(post, authors[post.author_id], mine, named.get(post.id, []), answered)
         if row.original is not None:
             passed_on = {**status, **_passed_on(row, authors[row.author_id])}
@@ -163,7 +164,7 @@ def statuses(rows: list[PostRow], reader: Reader) -> list[dict[str, Any]]:
 def post_status(
     post: PostRow,
     author: PersonRow,
-    marks: reactions.Marks,
+    marks: Marks,
     named: list[mentions.Mentioned],
     answered: dict[int, int],
 ) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from microblog.detection import detect
 from microblog.i18n import _, language
 from microblog.models import PostRow, barriers, feeds, reactions
 from microblog.models.feeds import explore_page, home_page
+from microblog.models.marks import NO_MARKS, marks
 from microblog.models.markup import tag_key
 from microblog.models.paging import ID_MAX
 from microblog.models.post import add_post_once, delete_post, find_post
@@ -172,7 +173,7 @@ def react(number: int, act: str) -> ResponseReturnValue:
         db.session.commit()
     shown = post.shown.id
     if request.accept_mimetypes.best_match(["text/html", "application/json"]) == "application/json":
-        return jsonify(reactions.marks(current_user.id, [shown]).get(shown, reactions.NO_MARKS)._asdict())
+        return jsonify(marks(current_user.id, [shown]).get(shown, NO_MARKS)._asdict())
     return redirect(f"{safe_path(request.form.get('next')) or f'/post/{shown}'}#post-{number}")
 
 
