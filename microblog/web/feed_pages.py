@@ -38,14 +38,16 @@ def feed_page(
     :param seldom: what is nothing on most pages. The template may ask for it; where it is something, the page
         is made afresh.
     """
+    # A name that stands for another object is looked up each time.
+    me = current_user._get_current_object()
     shown = {
-        "name": current_user.username,
-        "token": csrf_token() if current_user.is_authenticated else "",
+        "name": me.username,
+        "token": csrf_token() if me.is_authenticated else "",
         **numbers(),
         **(parts or {}),
     }
-    shown["feed"] = Markup('<div class="feed">\n') + cards(page.posts, page.marks) + Markup("\n</div>\n")
-    shown["feed"] = (shown["feed"] if page.posts else Markup("")) + pager(page, path)
+    text = f'<div class="feed">\n{cards(page.posts, page.marks)}\n</div>\n' if page.posts else ""
+    shown["feed"] = Markup(f"{text}{pager(page, path)}")  # noqa: S704 - made by templates, which escape
     if not page.posts or any(seldom.values()):
         return render_template(template, path=path, empty=not page.posts, **shown, **seldom)
     shown["notices"] = notices()

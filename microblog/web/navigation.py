@@ -54,11 +54,12 @@ def unfilled() -> Markup:
 
 def who() -> str:
     """What the bar knows of a reader."""
-    if not current_user.is_authenticated:
+    me = current_user._get_current_object()
+    if not me.is_authenticated:
         return "public" if is_public() else "visitor"
-    if current_user.is_admin:
+    if me.is_admin:
         return "administrator"
-    return "moderator" if current_user.is_moderator else "member"
+    return "moderator" if me.is_moderator else "member"
 
 
 @lru_cache(maxsize=512)
