@@ -77,7 +77,9 @@ OF_THE_LONG_NAME = [f"/user/{LONG_NAME}", f"/user/{LONG_NAME}/followers", f"/use
 # What is no page: pictures, files, feeds, what scripts ask for, and links that lead on.
 NO_PAGES = {
     *("static", "health.healthz", "health.readyz", "manifest.manifest", "mastodon.metadata"),
-    *("people.avatar", "people.card", "notifications.unread", "account.export", "account.confirm"),
+    *("mastodon.node_info", "mastodon.where_node_info_is", "mastodon.web_finger", "mastodon.no_header"),
+    *("people.avatar", "people.avatar_png", "people.card", "notifications.unread"),
+    *("account.export", "account.confirm"),
     *("posts.feed_of_tag", "posts.feed_of_user"),
     *("certificate.download", "certificate.profile", "certificate.seen"),
 }
