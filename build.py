@@ -245,7 +245,7 @@ def images(
     accel: str,
     as_json: bool,
 ) -> None:
-    """Bake, boot and check images: all of them, or those named."""
+    """Bake, boot and check images: the cloud's and the Pi's, or those named."""
     from builder import make as conductor
     from builder import report
     from builder.bake import method
@@ -262,7 +262,7 @@ def images(
         raise BuildError("--base-file needs --base", f"There are: {', '.join(definition.names('bases'))}")
     if signer:
         sign.require(signer)
-    wanted = names or tuple(definition.names("images"))
+    wanted = names or tuple(definition.usual())
     # Before the first of them takes its time.
     for name in wanted:
         image = definition.with_packages(definition.load_image(name), packages)

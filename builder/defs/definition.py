@@ -112,6 +112,8 @@ class Image(Definition):
     """Memory of the machine that bakes it, and of the one that checks it."""
     scheme: str = "https"
     """How its site is reached: ``https`` or ``http``."""
+    by_name: bool = False
+    """Made where it is named alone: who says nothing more wants a site on one machine."""
 
 
 # How an image is baked, and the layout of the bases that it can be baked on so.
@@ -161,6 +163,11 @@ def size_in_bytes(text: str) -> int:
 def names(kind: str) -> list[str]:
     """The names of all definitions. :param kind: ``images`` or ``bases``."""
     return sorted({path.stem for top in _directories(kind) for path in top.glob("*.toml")})
+
+
+def usual() -> list[str]:
+    """The names of the images that are made where none is named."""
+    return [name for name in names("images") if not load_image(name).by_name]
 
 
 def _directories(kind: str) -> list[Path]:

@@ -10,12 +10,13 @@ from builder.fleet.plan import Fleet, Machine
 LARGEST = 16 << 10
 """What Linode and AWS take of user data, in bytes."""
 FOLDER = "/etc/fleet"
-COMMAND = "/usr/local/sbin/fleet-machine"
-"""What makes of the files below what the machine's programs read: in the images (packer/files/fleet)."""
+"""Of what `fleet-machine`, in the images (packer/files/fleet), makes what the machine's programs read."""
 
 
 @dataclass(frozen=True)
-class _File:
+class File:
+    """One that a machine has before its programs start."""
+
     path: str
     content: str
     mode: str = "0644"
@@ -23,33 +24,37 @@ class _File:
 
 
 def of_machine(fleet: Fleet, machine: Machine, known: dict[str, Any]) -> str:
-    """Its user data. :param known: the fleet's secrets; a machine is told those alone that it needs."""
-    own = known["machines"][machine.name]
-    files = [
-        _File(f"{FOLDER}/self", _self(fleet, machine)),
-        _File(f"{FOLDER}/machines", machines(fleet)),
-        _File(f"{FOLDER}/tls/ca.pem", known["authority"]["cert"]),
-        _File(f"{FOLDER}/tls/cert.pem", own["cert"]),
-        _File(f"{FOLDER}/tls/key.pem", own["key"], "0600"),
-    ]
-    if machine.kind == "database":
-        words = ("database_password", "copy_password")
-        lines = "".join(f"{word.upper()}={known[word]}\n" for word in words)
-        files.append(_File(f"{FOLDER}/secrets", lines, "0600"))
-    if machine.kind == "app":
-        files += [
-            _File("/etc/microblog/tls/cert.pem", own["cert"]),
-            _File("/etc/microblog/tls/key.pem", own["key"], "0600"),
-            # The package's user is in the image.
-            _File("/etc/microblog/microblog.env", _settings(fleet, known), "0640", "root:microblog"),
-        ]
+    """Its user data. :param known: the fleet's secrets."""
     keys = "".join(f"  - {json.dumps(key)}\n" for key in fleet.ssh_keys)
     return (
         f"#cloud-config\n# {machine.name}, of the fleet of {fleet.site}: it has secrets in it.\n"
         f"hostname: {machine.name}\nssh_authorized_keys:\n{keys}write_files:\n"
-        + "".join(_written(file) for file in files)
-        + f"runcmd:\n  - [{COMMAND}]\n"
+        + "".join(_written(file) for file in files(fleet, machine, known))
     )
+
+
+def files(fleet: Fleet, machine: Machine, known: dict[str, Any]) -> list[File]:
+    """What it is told. :param known: the fleet's secrets; it is told those alone that it needs."""
+    own = known["machines"][machine.name]
+    found = [
+        File(f"{FOLDER}/self", _self(fleet, machine)),
+        File(f"{FOLDER}/machines", machines(fleet)),
+        File(f"{FOLDER}/tls/ca.pem", known["authority"]["cert"]),
+        File(f"{FOLDER}/tls/cert.pem", own["cert"]),
+        File(f"{FOLDER}/tls/key.pem", own["key"], "0600"),
+    ]
+    if machine.kind == "database":
+        words = ("database_password", "copy_password")
+        lines = "".join(f"{word.upper()}={known[word]}\n" for word in words)
+        found.append(File(f"{FOLDER}/secrets", lines, "0600"))
+    if machine.kind == "app":
+        found += [
+            File("/etc/microblog/tls/cert.pem", own["cert"]),
+            File("/etc/microblog/tls/key.pem", own["key"], "0600"),
+            # The package's user is in the image.
+            File("/etc/microblog/microblog.env", _settings(fleet, known), "0640", "root:microblog"),
+        ]
+    return found
 
 
 def machines(fleet: Fleet) -> str:
@@ -95,7 +100,7 @@ def _quoted(value: str) -> str:
     return f"'{escaped}'"
 
 
-def _written(file: _File) -> str:
+def _written(file: File) -> str:
     text = textwrap.indent(file.content, " " * 6)
     return (
         f'  - path: {file.path}\n    owner: {file.owner}\n    permissions: "{file.mode}"\n'

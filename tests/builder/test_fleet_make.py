@@ -86,7 +86,6 @@ def test_each_machine_is_told_what_it_is_and_no_secret_of_anothers(made):
         assert len(text) < userdata.LARGEST
         told = yaml.safe_load(text)
         assert told["hostname"] == name
-        assert told["runcmd"] == [["/usr/local/sbin/fleet-machine"]]
         files = _files(folder, name)
         assert f"NAME={name}\n" in files["/etc/fleet/self"]["content"]
         assert files["/etc/fleet/machines"]["content"] == (folder / "machines").read_text()
@@ -117,7 +116,7 @@ def test_cloud_init_is_told_no_more_than_it_knows(made):
     """cloud-init itself is not installed for this: it would be at work at this machine's next boot."""
     for name in _NAMES:
         told = yaml.safe_load((made.with_suffix("") / f"{name}.yaml").read_text())
-        assert {*told} == {"hostname", "ssh_authorized_keys", "write_files", "runcmd"}
+        assert {*told} == {"hostname", "ssh_authorized_keys", "write_files"}
         for file in told["write_files"]:
             assert {*file} == {"path", "owner", "permissions", "content"}
             assert all(isinstance(value, str) for value in file.values())

@@ -36,6 +36,7 @@ _PYTHON = [
         for name in ("build.py", "builder", "debian", "docs", "images", "microblog", "packer", "tests")
     ),
     paths.PACKER / "files/tune/usr/local/sbin/user-data-check",
+    paths.PACKER / "files/database/usr/local/sbin/fleet-health",
 ]
 # Methods' keywords that point releases brought: Debian 12's own Python, 3.11.2, does not have them.
 _TOO_NEW = {("extract", "filter"), ("extractall", "filter")}

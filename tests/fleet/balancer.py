@@ -87,7 +87,7 @@ vrrp_instance site {{
     interface eth0
     virtual_router_id 51
     priority {priority}
-    advert_int 0.5
+    advert_int 1
     unicast_src_ip {own}
     unicast_peer {{
         {other}

@@ -34,7 +34,7 @@ NEEDS = (
 DATABASE, USER, PASSWORD = "fleet", "web", "of the fleet alone"
 # Who copies one node's data for another.
 COPIER, COPIER_PASSWORD = "copier", "of the nodes alone"
-HEALTH = ROOT / "tests/fleet/node_health.py"
+HEALTH = ROOT / "packer/files/database/usr/local/sbin/fleet-health"
 # A slow machine, with others beside.
 _WAIT = 300
 

@@ -242,8 +242,9 @@ def secrets(text: str) -> set[bytes]:
 # machine, or others; without room for others beside it, these after it is back: they take its place.
 _FIRST = ["test_machine", "test_site", "test_pi", "test_faults", "test_image_file", "test_card_file"]
 _OTHERS = ["test_text_file", "test_twins", "test_user_data", "test_power", "test_uefi"]
-_BACK, _ALONE = "test_reboot", ["test_small_memory", "test_export"]
-_TARGETS = ("cloud", "pi")
+_BACK, _ALONE = "test_reboot", ["test_small_memory", "test_export", "test_fleet_machine"]
+_OF_A_FLEET = ("app", "database", "balancer")
+_TARGETS = ("cloud", "pi", *_OF_A_FLEET)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -257,6 +258,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     image = library.find(config.getoption("--image"))
     target = image.facts.target
     others = [other for other in _TARGETS if other != target]
+    if target in _OF_A_FLEET:
+        # What has no site of its own is asked what is asked of it alone.
+        items[:] = [item for item in items if item.get_closest_marker(target)]
     items[:] = [
         item
         for item in items

@@ -1,0 +1,12 @@
+#!/bin/sh
+# A fleet's database. The package is there for what it does to a server; its site is not.
+set -eu
+echo "phase: database"
+
+sh "$FILES/lay" database
+systemctl enable --quiet mariadb.service fleet-health.service fleet-accounts.service fleet-backup.timer
+systemctl mask --quiet supervisor.service microblog-setup.service microblog-agent.socket \
+    microblog-backup.timer site-first.service
+for port in 80 443; do
+    ufw delete allow "$port/tcp" > /dev/null
+done

@@ -1,0 +1,178 @@
+"""What a fleet's images make of what they are told: each file by the program that reads it."""
+
+import configparser
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from builder.core import paths
+from builder.core.command import program
+from builder.core.needs import Program
+from builder.defs import definition
+from builder.fleet import make, plan
+from tests.builder.test_fleet_make import FLEET
+
+NEEDS = (Program("haproxy", "haproxy"), Program("keepalived", "keepalived"))
+_FILES = paths.PACKER / "files"
+_KINDS = dict.fromkeys(("db1", "db2", "db3"), "database") | {
+    "app1": "app",
+    "lb1": "balancer",
+    "lb2": "balancer",
+}
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory):
+    """What each machine has in /etc/fleet, by name: in folders of theirs."""
+    top = tmp_path_factory.mktemp("fleet")
+    (top / "fleet.toml").write_text(FLEET)
+    make.make(top / "fleet.toml", top / "made")
+    for name in _KINDS:
+        for file in yaml.safe_load((top / f"made/{name}.yaml").read_text())["write_files"]:
+            path = top / name / Path(file["path"]).name
+            path.parent.mkdir(exist_ok=True)
+            if file["path"].startswith("/etc/fleet/tls/"):
+                path = top / name / "tls" / path.name
+                path.parent.mkdir(exist_ok=True)
+            path.write_text(file["content"])
+        site = "".join((top / name / f"tls/{what}.pem").read_text() for what in ("cert", "key"))
+        (top / name / "site.pem").write_text(site)
+    return top
+
+
+def _run(machines, name, script, *words, tree=None):
+    """What a script of its image prints."""
+    return subprocess.run(
+        [_FILES / (tree or _KINDS[name]) / "usr/local/lib/fleet" / script, *words],
+        env={**os.environ, "FLEET": str(machines / name)}, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+
+
+def _haproxy(text, tmp_path):
+    (tmp_path / "haproxy.cfg").write_text(text)
+    return subprocess.run(
+        [program("haproxy", "haproxy"), "-c", "-f", tmp_path / "haproxy.cfg"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["app1", "lb1", "lb2"])
+def test_haproxy_takes_what_is_written_for_it(machines, name, tmp_path):
+    done = _haproxy(_run(machines, name, "haproxy"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    assert _haproxy(_run(machines, name, "haproxy") + "\n    nonsense\n", tmp_path).returncode
+
+
+def test_one_database_is_written_to_and_the_same_by_each(machines):
+    servers = [
+        line.split() for line in _run(machines, "app1", "haproxy").splitlines() if "    server db" in line
+    ]
+    assert [words[1:3] for words in servers] == [
+        [f"db{number}", f"10.0.0.1{number}:3306"] for number in (1, 2, 3)
+    ]
+    assert ["backup" in words for words in servers] == [False, True, True]
+    assert "shutdown-backup-sessions" in servers[0]
+
+
+def test_visitors_reach_applications_that_are_known_by_the_fleets_authority(machines):
+    servers = [line for line in _run(machines, "lb1", "haproxy").splitlines() if " server app" in line]
+    assert len(servers) == 4
+    assert all("ssl verify required ca-file" in line and "verifyhost app" in line for line in servers)
+    assert "    server lb2 10.0.0.32:8888\n" in _run(machines, "lb1", "haproxy")
+
+
+def test_keepalived_takes_what_is_written_for_it(machines, tmp_path):
+    places = []
+    for name in ("lb1", "lb2"):
+        text = _run(machines, name, "keepalived", "eth0")
+        (tmp_path / "keepalived.conf").write_text(text.replace("/usr/local/sbin/fleet-take", "/bin/true"))
+        done = subprocess.run(
+            ["unshare", "--net", "--map-root-user", "sh", "-euc",
+             'ip link add eth0 type veth peer name eth1; exec "$@"', "sh",
+             program("keepalived", "keepalived"), "--config-test", "-f", tmp_path / "keepalived.conf"],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "        10.0.0.5\n" in text
+        places += [line.split()[1] for line in text.splitlines() if "priority" in line]
+    assert places == ["100", "99"]
+
+
+def test_a_nodes_settings_are_its_own(machines):
+    for name in ("db1", "db3"):
+        parser = configparser.RawConfigParser()
+        parser.read_string(_run(machines, name, "settings"))
+        found = dict(parser["mysqld"])
+        assert found["wsrep-node-name"] == name
+        assert found["wsrep-cluster-address"] == '"gcomm://10.0.0.11,10.0.0.12,10.0.0.13"'
+        assert found["wsrep-sst-method"] == "mariabackup"
+        assert "socket.ssl_ca=/etc/mysql/fleet/ca.pem;" in found["wsrep-provider-options"]
+        assert {"ssl-ca", "ssl-cert", "ssl-key"} <= {*found}
+        assert dict(parser["sst"]) == {"ssl-mode": "VERIFY_CA"}
+
+
+def test_each_machine_lets_those_in_that_want_something_of_it(machines):
+    assert _run(machines, "app1", "allowed", "app1") == ""
+    assert _run(machines, "lb2", "allowed", "lb2") == "from 10.0.0.31\n"
+    rules = _run(machines, "db2", "allowed", "db2").splitlines()
+    assert len(rules) == 6
+    assert not [rule for rule in rules if "10.0.0.12 " in rule]
+    assert [rule for rule in rules if "4567" in rule and "10.0.0.11 " in rule]
+    assert not [rule for rule in rules if "4567" in rule and "10.0.0.2" in rule]
+
+
+def test_accounts_come_by_tls_alone(machines):
+    text = _run(machines, "db1", "accounts")
+    assert "REQUIRE SSL" in text
+    assert text.count("IF NOT EXISTS") == 3
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_node_that_listens_is_reached(machines, tmp_path, there):
+    """By the list of nodes: a made-up one, whose only address is this machine's."""
+    (tmp_path / "machines").write_text(f"database db1 10.0.0.11\ndatabase db2 127.0.9.{9 if there else 8}\n")
+    script = (_FILES / "database/usr/local/lib/fleet/reached").read_text()
+    with socket.create_server(("127.0.9.9", 0)) as listening:
+        port = str(listening.getsockname()[1])
+        done = subprocess.run(
+            ["sh", "-c", script.replace("4567", port), "reached", "db1"],
+            env={**os.environ, "FLEET": str(tmp_path)}, check=False,
+        )  # fmt: skip
+    assert (done.returncode == 0) is there
+
+
+def test_a_file_is_put_whole_and_told_when_it_changed(tmp_path):
+    put = _FILES / "fleet/usr/local/lib/fleet/put"
+    who = f"{os.getuid()}:{os.getgid()}"
+
+    def run(text):
+        return subprocess.run(
+            [put, "600", who, tmp_path / "file"], input=text, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert [run("one\n"), run("one\n"), run("two\n")] == ["changed\n", "", "changed\n"]
+    assert (tmp_path / "file").read_text() == "two\n"
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_fleet_has_an_image_of_each_kind_and_it_is_made_by_name_alone():
+    images = {kind: definition.load_image(kind) for kind in plan.KINDS}
+    assert definition.usual() == ["cloud", "pi"]
+    for kind, image in images.items():
+        order = image.provision
+        assert order.index("secure.sh") < order.index("fleet.sh") < order.index(f"{kind}.sh")
+        assert order[-2:] == ["release.sh", "clean.sh"]
+        assert "ufw" in image.packages
+        # Only Debian's archive has MariaDB's cluster for the whole of these.
+        assert image.bases == ["debian-12", "debian-13"]
+        become = _FILES / kind / "usr/local/lib/fleet/become"
+        assert become.stat().st_mode & 0o100
+    assert "mariadb-server" not in images["app"].packages
+    assert {"galera-4", "mariadb-backup", "socat"} <= {*images["database"].packages}
+    assert {"haproxy", "keepalived", "certbot"} <= {*images["balancer"].packages}

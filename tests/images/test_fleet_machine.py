@@ -1,0 +1,108 @@
+"""What a fleet's image becomes when it is told of a fleet: one machine of each kind, the others away."""
+
+from collections.abc import Iterator
+
+import pytest
+import testinfra.host
+from lab import Lab
+from shell import RootShell
+
+from builder.core.progress import step
+from builder.fleet import plan, userdata
+from builder.fleet.vault import Vault
+
+# What QEMU gives a machine (its "user" network), and who is not there.
+_OWN, _NOBODY = "10.0.2.15", "10.0.2.9{}"
+
+
+def _fleet(kind: str) -> plan.Fleet:
+    machines = tuple(
+        plan.Machine(one, one, _OWN if one == kind else _NOBODY.format(number))
+        for number, one in enumerate(plan.KINDS)
+    )
+    return plan.Fleet("garden.example.org", "ada@example.org", (), (), "", {}, machines)
+
+
+@pytest.fixture(scope="module")
+def member(lab: Lab) -> "Iterator[testinfra.host.Host]":
+    """testinfra's view of a machine that was told of its fleet."""
+    kind = lab.image.facts.target
+    fleet = _fleet(kind)
+    vault = Vault(lab.work)
+    vault.complete(fleet)
+    files = userdata.files(fleet, fleet.find(kind), vault.known)
+    told = [
+        {"path": one.path, "content": one.content, "owner": one.owner, "permissions": one.mode}
+        for one in files
+    ]
+    with lab.boot(kind, told={"write_files": told}) as running:
+        with step("Booting a machine of a fleet", "It can be logged in to") as now:
+            running.wait_for_ssh(now)
+        running.wait_for_cloud_init()
+        shell = RootShell(running)
+        host = testinfra.host.Host(shell)
+        shell.set_host(host)
+        yield host
+        shell.end()
+
+
+def _wait(host: "testinfra.host.Host", command: str) -> str:
+    """What a command prints once it succeeds: a machine that was just booted is still at it."""
+    return str(host.check_output(f"timeout 300 sh -c 'until {command}; do sleep 1; done'"))
+
+
+@pytest.mark.app
+@pytest.mark.database
+@pytest.mark.balancer
+def test_it_becomes_what_it_was_told(member: "testinfra.host.Host") -> None:
+    _wait(member, "systemctl --quiet is-active fleet-machine.service")
+    assert member.check_output("systemctl --failed --no-legend --plain") == ""
+    assert member.file("/etc/fleet/tls/key.pem").mode == 0o600
+    assert "Status: active" in member.check_output("ufw status verbose")
+
+
+@pytest.mark.app
+@pytest.mark.balancer
+def test_haproxy_leads_on(member: "testinfra.host.Host") -> None:
+    _wait(member, "systemctl --quiet is-active haproxy.service")
+    member.check_output("haproxy -c -q -f /etc/haproxy/haproxy.cfg")
+
+
+@pytest.mark.app
+def test_an_application_asks_its_own_haproxy_for_the_database(member: "testinfra.host.Host") -> None:
+    assert member.socket("tcp://127.0.0.1:3306").is_listening
+    assert not member.package("mariadb-server").is_installed
+    # The database is out of reach: it lives, and is not ready.
+    _wait(member, "curl -fsS --cacert /etc/fleet/tls/ca.pem -o /dev/null https://127.0.0.1/healthz -k")
+    assert member.run("curl -fsSk -m 20 https://127.0.0.1/readyz").rc != 0
+
+
+@pytest.mark.database
+def test_the_first_database_begins_the_cluster(member: "testinfra.host.Host") -> None:
+    assert _wait(member, f"curl -fsS http://{_OWN}:9200/") == "it serves"
+    status = member.check_output("mariadb -NBe \"SHOW STATUS LIKE 'wsrep_cluster_size'\"")
+    assert status.split() == ["wsrep_cluster_size", "1"]
+    _wait(member, "systemctl --quiet is-active fleet-accounts.service")
+    assert "microblog" in member.check_output("mariadb -NBe 'SHOW DATABASES'").split()
+    assert member.check_output("systemctl show-environment | grep -c WSREP_NEW || true") == "0"
+
+
+@pytest.mark.database
+def test_a_database_is_copied(member: "testinfra.host.Host") -> None:
+    _wait(member, f"curl -fsS -o /dev/null http://{_OWN}:9200/")
+    member.check_output("systemctl start fleet-backup.service")
+    (name,) = member.check_output("ls /var/backups/fleet/*.xbstream.gz").split()
+    assert (
+        int(member.check_output("gzip -dc %s | mbstream -x -C $(mktemp -d) && stat -c %%s %s", name, name))
+        > 0
+    )
+
+
+@pytest.mark.balancer
+def test_a_balancer_tells_whether_it_reaches_an_application(member: "testinfra.host.Host") -> None:
+    """It is to get no shared address: it reaches none."""
+    _wait(member, "curl -sS -o /dev/null http://127.0.0.1/")
+    code = member.check_output("curl -sS -o /dev/null -w '%{http_code}' http://127.0.0.1/balancer")
+    assert code == "503"
+    assert member.file("/etc/fleet/site.pem").mode == 0o600
+    assert member.service("fleet-certificate.timer").is_enabled
