@@ -1,9 +1,13 @@
 """What a fleet's images make of what they are told: each file by the program that reads it."""
 
 import configparser
+import contextlib
+import http.client
 import os
+import re
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +88,39 @@ def test_visitors_reach_applications_that_are_known_by_the_fleets_authority(mach
     assert len(servers) == 4
     assert all("ssl verify required ca-file" in line and "verifyhost app" in line for line in servers)
     assert "    server lb2 10.0.0.32:8888\n" in _run(machines, "lb1", "haproxy")
+
+
+def test_visitors_are_led_to_https_and_a_certificates_authority_is_not(machines, tmp_path):
+    """Of a balancer that runs, and reaches nobody: neither applications nor a certbot that listens."""
+    with socket.create_server(("127.0.9.7", 0)) as taken:
+        port = taken.getsockname()[1]
+    text = _run(machines, "lb1", "haproxy").replace("bind :80", f"bind 127.0.9.7:{port}")
+    lines = [
+        line for line in text.splitlines() if not line.strip().startswith(("user ", "group ", "bind :443"))
+    ]
+    # Nobody of the fleet is asked from here, by a process that may have few files open.
+    (tmp_path / "haproxy.cfg").write_text(
+        re.sub(r"10\.0\.0\.\d+", "127.0.9.8", "\n".join(lines) + "\n").replace("10000", "100")
+    )
+
+    def ask(path):
+        connection = http.client.HTTPConnection("127.0.9.7", port, timeout=30)
+        connection.request("GET", path, headers={"Host": "garden.example.org"})
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Location")
+
+    with subprocess.Popen([program("haproxy", "haproxy"), "-f", tmp_path / "haproxy.cfg"]) as running:
+        try:
+            while True:
+                with contextlib.suppress(ConnectionRefusedError):
+                    ask("/")
+                    break
+                assert running.poll() is None, "it has ended"
+                time.sleep(0.05)
+            assert ask("/explore?page=2") == (301, "https://garden.example.org/explore?page=2")
+            assert ask("/.well-known/acme-challenge/a")[0] == 503
+        finally:
+            running.kill()
 
 
 def test_keepalived_takes_what_is_written_for_it(machines, tmp_path):
