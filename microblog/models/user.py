@@ -69,9 +69,6 @@ class User(sessions.LoggedIn, db.Model):  # type: ignore[name-defined, misc]
     # The interface's language; None: what the browser prefers.
     locale = field(sa.String(8))
     is_admin = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
-    is_moderator = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
-    # Whether there may be people whom they do not see, or who do not see them (microblog.models.moderation).
-    has_barriers = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
     suspended_at = field(sa.DateTime)
     last_seen = field(sa.DateTime)
     # Kept in the transactions that change them: no page counts rows.
@@ -83,6 +80,10 @@ class User(sessions.LoggedIn, db.Model):  # type: ignore[name-defined, misc]
 
     # Whether an administrator has yet to let it in; it is suspended for as long.
     waiting = _late(field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0")))
+
+    is_moderator = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
+    # Whether there may be people whom they do not see, or who do not see them (microblog.models.barriers).
+    has_barriers = field(sa.Boolean, nullable=False, default=False, server_default=sa.text("0"))
 
     # Of the log-in that was begun with it.
     secret = ""

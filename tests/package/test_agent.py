@@ -165,7 +165,7 @@ def test_no_odd_argument_gets_through(done: list[Any], verb: str) -> None:
         },
         "what": "all",
         **{"kind": "sftp", "folder": "/srv/b", "bucket": "bucket", "plain": True, "label": "BACKUP"},
-        **{"access_key": "AK", "secret": "s", "words": "babad", "go_on": True},
+        **{"access_key": "AK", "secret": "s", "words": "babad", "go_on": True, "on": True},
     }
     takes = verbs.VERBS[verb].takes
     given = {name: right[name] for name in takes}

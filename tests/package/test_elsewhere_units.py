@@ -105,6 +105,7 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 def test_ssh_is_told_no_more_than_a_host(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "etc").mkdir()
     (folder / "etc/ssh_key").touch()
+    (folder / "etc/ssh_key.pub").touch()
     with places.of("sftp://me@[2001:db8::1]:2222//srv/b").opened() as opened:
         assert opened.location == "sftp:me@2001:db8::1:/srv/b"
         (option,) = opened.options
@@ -346,6 +347,7 @@ def test_what_work_tells_is_heard_and_is_no_part_of_its_answer(monkeypatch: pyte
 def test_what_ssh_said_is_not_lost(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """restic may have ended before it passed it on."""
     (folder / "etc").mkdir()
+    (folder / "etc/ssh_key").touch()
     (folder / "etc/ssh_key.pub").write_text("ssh-ed25519 AAAA microblog@here\n")
     monkeypatch.setattr(places.Ssh, "why", lambda _: "me@x: Permission denied (publickey).")
     repository = restic.Repository(PLACE, places.Opened("x"), Access("lusab-babad"))
