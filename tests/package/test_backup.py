@@ -89,8 +89,8 @@ def test_what_cannot_be_restored_changes_nothing(server: Machine) -> None:
     newer = server.run(
         "sh",
         "-c",
-        'cd /root && mkdir n && cd n && tar xzf ../b.tar.gz && sed -i \'s/"00[0-9][0-9]"/"9999"/\' manifest.json'
-        " && tar czf ../newer.tar.gz config database manifest.json",
+        'cd /root && mkdir n && cd n && tar xzf ../b.tar.gz && sed -i \'s/"00[0-9][0-9]"/"9999"/\''
+        " manifest.json && tar czf ../newer.tar.gz config database manifest.json",
     )
     assert newer == ""
     refusals = {
