@@ -454,7 +454,7 @@ def test_a_given_one_may_be_named_from_home(fake, tmp_path, monkeypatch):
 @pytest.mark.parametrize("arguments", [["images"], ["publish", "aws", "--native"]])
 def test_it_is_asked_for_before_anything_is_installed(release, monkeypatch, arguments):
     monkeypatch.setattr(packer_release, "SERVER", "https://127.0.0.1:9")
-    monkeypatch.setattr(needs, "of_verb", lambda _: [packer_release.PACKER])
+    monkeypatch.setattr(needs, "of_verb", lambda *_: [packer_release.PACKER])
     monkeypatch.setattr(needs, "have", lambda _: pytest.fail("installed"))
     with pytest.raises(BuildError, match="there is no Packer"):
         bootstrap.prepare(arguments)
