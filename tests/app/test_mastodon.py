@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from pathlib import Path
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import mastodon
 import pytest
@@ -307,7 +307,7 @@ def test_who_is_logged_out_meanwhile_comes_back_to_the_question(app, susan):
     # Without a cookie, as where it has ended.
     browser = Browser(app)
     answer = browser.post(page.request.full_path, {"csrf_token": token(page), "allow": "yes"})
-    assert answer.headers["Location"].startswith("/login?next=/oauth/authorize?")
+    assert unquote(answer.headers["Location"]).startswith("/login?next=/oauth/authorize?")
     with app.app_context():
         assert db.session.execute(sa.select(Grant)).first() is None
     assert browser.login(path=answer.headers["Location"]).headers["Location"].startswith("/oauth/authorize?")
