@@ -32,15 +32,19 @@ def test_by_keyboard_alone_on_a_phone_without_javascript(new_site, visit, langua
     expect(page).to_have_url(f"{new_site.url}/first-run")
     page.click(f"a[hreflang={language}]")
     expect(page.locator("html")).to_have_attribute("lang", language)
-    # The field is ready to be written in.
+    # The field is ready to be written in: on a slow machine, somewhat later than its page is there.
+    ready = page.locator("main input:focus")
+    expect(ready).to_have_count(1)
     page.keyboard.type("bcdf-ghjk")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/first-run/account$"))
+    expect(ready).to_have_count(1)
     for word in ("susan", "susan@example.org", PASSWORD, PASSWORD):
         page.keyboard.type(word)
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/first-run/site$"))
+    expect(ready).to_have_count(1)
     page.keyboard.press("Control+A")
     page.keyboard.type("Our Garden")
     page.keyboard.press("Enter")
