@@ -295,7 +295,11 @@ UNSEEN: tuple[dict[str, tuple[str, str]], ...] = (
             "mount -t tmpfs -o size=30m tmpfs /var/lib/mysql",
             "umount /var/lib/mysql",
         ),
-        ("mail.links", f"printf 'MAIL_SERVER=localhost\\nMAIL_FROM=noreply@one.example\\n' >> {ENV}", "true"),
+        (
+            "mail.links",
+            f"{KEEP}; printf 'MAIL_SERVER=localhost\\nMAIL_FROM=noreply@one.example\\n' >> {ENV}",
+            BACK,
+        ),
         (
             "mail.unsigned",
             "printf 'Domain two.example\\n' > /etc/opendkim-microblog.conf",
