@@ -130,7 +130,13 @@ def for_programs(rule):
 
 
 def fill(rule, value):
-    return re.sub(r"<(?:\w+:)?\w+>", value, rule.rule)
+    # Of several words that may stand there, now this one, now that.
+    path = re.sub(r"<any\(([^)]*)\):\w+>", lambda words: _one_of(words[1].split(", "), value), rule.rule)
+    return re.sub(r"<(?:\w+:)?\w+>", lambda _: value, path)
+
+
+def _one_of(words, value):
+    return words[sum(value.encode("utf-8", "surrogatepass")) % len(words)]
 
 
 def ok(response):
