@@ -102,6 +102,11 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
 
 
+def utc_text(moment: datetime) -> str:
+    """A moment of those that are stored, as programs read it (RFC 3339)."""
+    return f"{moment.isoformat()}Z"
+
+
 def init_app(app: Flask, url: str) -> None:
     """Connect the application to its database; nothing is opened before the first query."""
     sqlite = url.startswith("sqlite:")

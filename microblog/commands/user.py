@@ -13,7 +13,7 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from microblog import units
-from microblog.database import db
+from microblog.database import db, utc_text
 from microblog.errors import HostError
 from microblog.models import User, account, passkeys, second_factor, sessions, unfinished
 from microblog.models.paging import pieces
@@ -206,7 +206,7 @@ def list_(as_json: bool) -> None:
     """List the accounts, oldest first."""
     for row in _all():
         if as_json:
-            click.echo(json.dumps(row, default=lambda moment: f"{moment.isoformat()}Z"))
+            click.echo(json.dumps(row, default=utc_text))
         else:
             marks = [mark for mark, column in _MARKS.items() if row[column]]
             click.echo(f"{row['username']:<{USERNAME_MAX}} {row['email']} {' '.join(marks)}".rstrip())

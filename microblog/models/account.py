@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from microblog.database import db, utc_now
+from microblog.database import db, utc_now, utc_text
 from microblog.models import (
     applications,
     barriers,
@@ -213,7 +213,7 @@ def export_account(user: User) -> Iterator[tuple[str, Any]]:
 
 
 def _time(moment: datetime | None) -> str | None:
-    return f"{moment.isoformat()}Z" if moment else None
+    return utc_text(moment) if moment else None
 
 
 def _posts(user_id: int) -> Iterator[dict[str, Any]]:

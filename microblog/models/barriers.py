@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, field, reading, upsert, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, reading, upsert, utc_now, utc_text
 from microblog.models import notifications
 from microblog.models.follow import unfollow
 from microblog.models.paging import Cut, cut, pieces
@@ -181,7 +181,7 @@ def of(reader_id: int) -> Iterator[dict[str, Any]]:
                 "username": row.username,
                 "is_blocked": bool(row.blocks),
                 "is_muted": bool(row.mutes),
-                "since": f"{row.created_at.isoformat()}Z",
+                "since": utc_text(row.created_at),
             }
 
 

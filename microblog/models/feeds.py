@@ -25,7 +25,7 @@ from microblog.models.hints import ByLatest, ByNumber, InOrder
 from microblog.models.latest import LatestPost
 from microblog.models.marks import Marks, constant, parse
 from microblog.models.marks import joined as with_marks
-from microblog.models.paging import ID_MAX, Cut, cut
+from microblog.models.paging import ID_MAX, Cut, cut, filled
 from microblog.models.post import Post, PublicPost
 from microblog.models.reader import Reader
 from microblog.models.user import User
@@ -44,8 +44,6 @@ _FRESH = 10.0
 _QUIET_MOST = 10_000
 # Posts that each process keeps, of some 700 bytes each.
 KEPT = 2048
-# Places that are looked through at once, where many are not to be seen.
-_MOST = 1_000
 # Characters of a time up to its seconds: SQLite writes their fractions, too.
 _SECONDS = len("2026-01-01 00:00:00")
 _KEY = "microblog.posts"
@@ -140,6 +138,12 @@ def posts(ids: list[int], newer: bool = False, muted: bool = True) -> list[PostR
     return _texts(read(_numbered(newer), Cut(None, newer, len(ids)), ids=ids), muted) if ids else []
 
 
+def one(number: int) -> PostRow | None:
+    """The post with this number, if it is to be seen where it is asked for by itself."""
+    found = posts([number], muted=False) if 0 < number <= ID_MAX else []
+    return found[0] if found else None
+
+
 class Found(NamedTuple):
     """A place in a feed.
 
@@ -174,16 +178,13 @@ def shown(
 
     :param marks: where to put what there is to say of them.
     """
-    rows: list[PostRow] = []
-    part = at
-    while True:
-        found = find(part)
+
+    def texts(found: list[Found]) -> list[PostRow]:
         if marks is not None:
             marks.update((place.original or place.id, place.marks) for place in found)
-        rows += _texts(found, muted)
-        if len(rows) >= at.limit or len(found) < part.limit:
-            return rows[: at.limit]
-        part = Cut(found[-1].id, at.newer, min(part.limit * 2, _MOST))
+        return _texts(found, muted)
+
+    return filled(find, texts, at)
 
 
 def _texts(found: list[Found], muted: bool) -> list[PostRow]:

@@ -208,14 +208,11 @@ def find_profile(name: str, follower_id: int) -> Any:
 @cache
 def _profile() -> Any:
     """Asked by every profile: made once, so that SQLAlchemy knows it again without looking."""
-    from microblog.models.preferences import Preferences
+    from microblog.models.preferences import Preferences, last_seen
 
     users, follows, chosen = User.__table__, Follow.__table__, Preferences.__table__
     theirs = sa.and_(follows.c.followed_id == users.c.id, follows.c.follower_id == sa.bindparam("follower"))
-    hidden = sa.case((chosen.c.hides_last_seen.is_(True), None), else_=users.c.last_seen)
-    # SQLAlchemy 1.4 takes the first value's kind for that of all.
-    seen = sa.type_coerce(hidden, sa.DateTime).label("last_seen")
-    says = (users.c.about, users.c.created_at, seen, users.c.suspended_at)
+    says = (users.c.about, users.c.created_at, last_seen(users), users.c.suspended_at)
     counts = (users.c.posts_count, users.c.followers_count, users.c.following_count)
     is_followed = follows.c.followed_id.is_not(None).label("is_followed")
     query = sa.select(users.c.id, users.c.username, *says, *counts, is_followed)

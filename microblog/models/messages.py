@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, field, reading, upsert, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, reading, upsert, utc_now, utc_text
 from microblog.models import barriers
 from microblog.models.follow import Follow
 from microblog.models.notifications import MANY, notify, withdraw
@@ -119,6 +119,7 @@ class ConversationRow(NamedTuple):
     :ivar id: of its last message: lists are cut by it.
     :ivar is_mine: whether that is the reader's own.
     :ivar unread: messages that they have not read.
+    :ivar user_id: the number of whom it is with.
     """
 
     id: int
@@ -127,6 +128,7 @@ class ConversationRow(NamedTuple):
     created_at: datetime
     is_mine: bool
     unread: int
+    user_id: int
 
 
 class MessageRow(NamedTuple):
@@ -282,6 +284,7 @@ def conversations_page(user_id: int, before: int | None = None, after: int | Non
             _MESSAGES.c.created_at,
             (_MESSAGES.c.sender_id == user_id).label("is_mine"),
             _SIDES.c.unread,
+            other.c.id.label("user_id"),
         )
         .select_from(
             _SIDES.join(_CONVERSATIONS, _CONVERSATIONS.c.id == _SIDES.c.conversation_id)
@@ -406,5 +409,5 @@ def of(user_id: int) -> Iterator[dict[str, Any]]:
                         "with": one.username,
                         "is_mine": row.sender_id == user_id,
                         "body": row.body,
-                        "created_at": f"{row.created_at.isoformat()}Z",
+                        "created_at": utc_text(row.created_at),
                     }

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, field, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, utc_now, utc_text
 from microblog.models import barriers, preferences
 from microblog.models.paging import Cut, cut, pieces
 from microblog.models.post import BigId, Post
@@ -273,7 +273,7 @@ def of(user_id: int) -> Iterator[dict[str, Any]]:
                 "kind": row.kind,
                 "by": row.username,
                 "post": row.post_id or None,
-                "created_at": f"{row.created_at.isoformat()}Z",
+                "created_at": utc_text(row.created_at),
             }
 
 

@@ -5,14 +5,16 @@ does, and does not shift while others write.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 # The last number that every database can count to.
 ID_MAX = 2**63 - 1
 # Rows that are read at once where all of them are.
 CHUNK = 500
-# Rows that are looked at for a part of a list, where few of them are wanted.
+# Rows that are looked at for a part of a list, where few of them are wanted; and at once.
 LOOKED = 2000
+_AT_ONCE = 1_000
 
 
 class _Row(Protocol):
@@ -69,11 +71,18 @@ def cut(
     )
 
 
-def filled(fetch: Callable[[Cut], list[Row]], keep: Callable[[list[Row]], list[Kept]], at: Cut) -> list[Kept]:
-    """As many rows as are wanted, as long as there are such among those next to a cut: programs take a part
-    of a list with nothing in it for its end.
+def filled(
+    fetch: Callable[[Cut], list[Any]],
+    keep: Callable[[list[Any]], list[Kept]],
+    at: Cut,
+    most: int | None = None,
+    number: Callable[[Any], int] = attrgetter("id"),
+) -> list[Kept]:
+    """As many rows as are wanted, as long as there are: some that are next to a cut may not be wanted.
 
     :param keep: of some rows, those that are wanted, or what is made of them.
+    :param most: how many are looked at, about; None: all.
+    :param number: a row's, by which the list is cut.
     """
     found: list[Kept] = []
     part, looked = at, 0
@@ -81,9 +90,9 @@ def filled(fetch: Callable[[Cut], list[Row]], keep: Callable[[list[Row]], list[K
         rows = fetch(part)
         found += keep(rows)
         looked += len(rows)
-        if len(found) >= at.limit or len(rows) < part.limit or looked >= LOOKED:
+        if len(found) >= at.limit or len(rows) < part.limit or (most is not None and looked >= most):
             return found[: at.limit]
-        part = Cut(rows[-1].id, at.newer, min(part.limit * 2, CHUNK))
+        part = Cut(number(rows[-1]), at.newer, min(part.limit * 2, _AT_ONCE))
 
 
 def pieces(

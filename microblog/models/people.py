@@ -11,7 +11,7 @@ from microblog.database import reading
 from microblog.models.latest import LatestPost
 from microblog.models.paging import ID_MAX, Cut
 from microblog.models.post import Post
-from microblog.models.preferences import Preferences
+from microblog.models.preferences import Preferences, last_seen
 from microblog.models.user import User
 
 
@@ -93,10 +93,7 @@ def _some() -> Any:
 
 def _query() -> Any:
     users: Any = User.__table__
-    hidden: Any = sa.case((Preferences.hides_last_seen.is_(True), None), else_=users.c.last_seen)
-    # SQLAlchemy 1.4 sees the None first.
-    hidden = sa.type_coerce(hidden, sa.DateTime)
-    says = (users.c.id, users.c.username, users.c.about, users.c.created_at, hidden.label("last_seen"))
+    says = (users.c.id, users.c.username, users.c.about, users.c.created_at, last_seen(users))
     counts = (users.c.posts_count, users.c.followers_count, users.c.following_count)
     joined = (
         users.outerjoin(Preferences.__table__, Preferences.user_id == users.c.id)

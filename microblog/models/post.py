@@ -251,6 +251,12 @@ def count_post(author_id: int, change: int) -> None:
         db.session.expire(author, ["posts_count"])
 
 
+def own_post(post_id: int, author_id: int) -> Post | None:
+    """The post with this id, if this author wrote it."""
+    post = find_post(post_id)
+    return post if post is not None and post.author_id == author_id else None
+
+
 def find_post(post_id: int) -> Post | None:
     """The post with this id."""
     return db.session.get(Post, post_id) if 0 < post_id <= ID_MAX else None

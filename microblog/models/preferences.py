@@ -36,6 +36,17 @@ class Preferences(db.Model):  # type: ignore[name-defined, misc]
     __table_args__ = (sa.Index(None, by_mail, mailed_at), TABLE_OPTIONS)
 
 
+def last_seen(users: Any) -> Any:
+    """When somebody was last seen, as a column for others: None where that is not for them.
+
+    :param users: the table of accounts, in a statement that has this module's, too.
+    """
+    chosen: Any = Preferences.__table__
+    shown = sa.case((chosen.c.hides_last_seen.is_(True), None), else_=users.c.last_seen)
+    # SQLAlchemy 1.4 takes the first value's kind for that of all.
+    return sa.type_coerce(shown, sa.DateTime).label("last_seen")
+
+
 def of(user_id: int) -> Preferences:
     """Somebody's, to be read; to change them, see :func:`change`."""
     found: Preferences | None = db.session.get(Preferences, user_id)

@@ -17,7 +17,7 @@ from microblog.database import db, insert_new, reading, utc_now
 from microblog.models import barriers, latest, notifications
 from microblog.models.feeds import Page, PostRow, posts
 from microblog.models.marks import Bookmark, Like, PostCounts
-from microblog.models.paging import Cut, cut, filled
+from microblog.models.paging import LOOKED, Cut, cut, filled
 from microblog.models.post import REPOST, Post, count_post, delete_post, find_post
 from microblog.models.reader import Reader
 from microblog.models.user import User, changed, lock_accounts
@@ -217,7 +217,7 @@ def _kept_by(table: Any, user_id: int) -> Callable[[Cut], list[Kept]]:
         found = {post.id: post for post in posts([row.post_id for row in rows])}
         return [Kept(row.id, found[row.post_id]) for row in rows if row.post_id in found]
 
-    return lambda at: filled(fetch, seen, at)
+    return lambda at: filled(fetch, seen, at, LOOKED)
 
 
 class Who(NamedTuple):

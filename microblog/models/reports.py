@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, field, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, utc_now, utc_text
 from microblog.models.feeds import PostRow
 from microblog.models.paging import Cut, cut, pieces
 from microblog.models.post import POST_MAX
@@ -114,7 +114,7 @@ def of(reporter_id: int) -> Iterator[dict[str, Any]]:
                 "post": row.post_id or None,
                 "body": row.body,
                 "comment": row.comment,
-                "created_at": f"{row.created_at.isoformat()}Z",
+                "created_at": utc_text(row.created_at),
             }
 
 

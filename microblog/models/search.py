@@ -15,13 +15,11 @@ from microblog.models import feeds, indexing, words
 from microblog.models.feeds import PUBLIC, Found, Page, PostRow
 from microblog.models.hints import ByNumber, InOrder
 from microblog.models.marks import Marks
-from microblog.models.paging import Cut, cut
+from microblog.models.paging import Cut, cut, filled
 from microblog.models.post import PublicPost
 
 # MySQL's and MariaDB's search looks through this many of the latest posts before it asks the index.
 WINDOW = 5_000
-# Posts that are asked for at once, where many of those found are not to be shown.
-_MOST = 1_000
 
 _REINDEX = {
     "sqlite": ["INSERT INTO public_posts_fts (public_posts_fts) VALUES ('rebuild')"],
@@ -74,14 +72,9 @@ def search_page(text: str, before: int | None = None, after: int | None = None) 
 
 def _find_elsewhere(engine: Elasticsearch, wanted: list[str], at: Cut) -> list[PostRow]:
     """As many posts as are wanted, as long as there are: the engine may know some that are not to be seen."""
-    found: list[PostRow] = []
-    part = at
-    while True:
-        ids = engine.find(wanted, *part)
-        found += feeds.posts(ids, at.newer)
-        if len(found) >= at.limit or len(ids) < part.limit:
-            return found[: at.limit]
-        part = Cut(ids[-1], at.newer, min(part.limit * 2, _MOST))
+    return filled(
+        lambda part: engine.find(wanted, *part), lambda ids: feeds.posts(ids, at.newer), at, number=int
+    )
 
 
 def reindex() -> int:

@@ -12,7 +12,7 @@ from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup, escape
 from wtforms import Field
 
-from microblog.database import utc_now
+from microblog.database import utc_now, utc_text
 from microblog.i18n import _, _l, language
 from microblog.models.post import POST_MAX
 from microblog.web.compiled import Compiled
@@ -154,7 +154,7 @@ def _pager(_language: str, newer: bool, older: bool) -> str:
 def moment(at: datetime) -> Markup:
     """A moment, readable as it is; static/microblog.js puts it into the reader's own time zone."""
     text = escape(when(at))
-    return Markup(f'<time datetime="{at.isoformat()}Z" title="{utc(at)}">{text}</time>')  # noqa: S704 - escaped
+    return Markup(f'<time datetime="{utc_text(at)}" title="{utc(at)}">{text}</time>')  # noqa: S704 - escaped
 
 
 def when(moment: datetime, now: datetime | None = None, reads: str | None = None) -> str:

@@ -7,7 +7,7 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import DBAPIError
 
 from microblog import i18n
-from microblog.database import is_busy, is_lost, utc_now
+from microblog.database import is_busy, is_lost, utc_now, utc_text
 from microblog.models import Reader, applications, audience, throttle
 from microblog.models.applications import Caller
 from microblog.web.api.errors import BEARER, Refused, is_program
@@ -58,7 +58,7 @@ def _add_headers(response: Response) -> None:
         most, left, until = limit
         headers["X-RateLimit-Limit"] = str(most)
         headers["X-RateLimit-Remaining"] = str(left)
-        headers["X-RateLimit-Reset"] = f"{until.isoformat()}Z"
+        headers["X-RateLimit-Reset"] = utc_text(until)
 
 
 def _touch(app: Flask, token: int, now: Any) -> None:

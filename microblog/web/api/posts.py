@@ -12,12 +12,12 @@ from microblog.database import db
 from microblog.detection import detect
 from microblog.i18n import _
 from microblog.models import PostRow, feeds
-from microblog.models.paging import ID_MAX
-from microblog.models.post import POST_MAX, add_post_once, clean_body, delete_post, find_post
+from microblog.models.post import add_post_once, clean_body, delete_post, own_post
 from microblog.web import limits
 from microblog.web.api import access, pages, seen, sent
 from microblog.web.api.blueprint import blueprint
 from microblog.web.api.errors import Refused
+from microblog.web.posts.forms import too_long
 
 _ONCE_MAX = 200
 
@@ -75,8 +75,8 @@ def create_post() -> ResponseReturnValue:
 @units.safe_twice
 def remove_post(number: int) -> ResponseReturnValue:
     reader = access.reader("write:statuses")
-    post = find_post(number)
-    if post is None or post.author_id != reader.id:
+    post = own_post(number, reader.id)
+    if post is None:
         abort(404)
     delete_post(post)
     db.session.commit()
@@ -91,13 +91,8 @@ def text_of(name: str, code: int) -> str:
     body = clean_body(sent.text(name))
     if not body:
         raise Refused(code, _("Write something first."))
-    if len(body) > POST_MAX:
-        text = _(
-            "A post has at most %(number)s characters; this one has %(length)s.",
-            number=POST_MAX,
-            length=len(body),
-        )
-        raise Refused(code, text)
+    if problem := too_long(body):
+        raise Refused(code, problem)
     return body
 
 
@@ -109,10 +104,10 @@ def once() -> str:
 
 
 def _found(number: int) -> PostRow:
-    rows = feeds.posts([number], muted=False) if 0 < number <= ID_MAX else []
-    if not rows:
+    post = feeds.one(number)
+    if post is None:
         abort(404)
-    return rows[0]
+    return post
 
 
 def _told(rows: list[PostRow]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """People: oneself and others, who follows whom, who is kept away."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flask import Response, abort
@@ -134,48 +135,6 @@ def _seen(rows: list[PersonRow], reader: Reader) -> list[PersonRow]:
     return seen.rows(rows, lambda row: row.id, reader, muted=False)
 
 
-@blueprint.post("/api/v1/accounts/<int:number>/follow")
-@units.safe_twice
-def start_following(number: int) -> ResponseReturnValue:
-    return _change(number, "write:follows", follow.follow)
-
-
-@blueprint.post("/api/v1/accounts/<int:number>/unfollow")
-@units.safe_twice
-def stop_following(number: int) -> ResponseReturnValue:
-    return _change(number, "write:follows", follow.unfollow)
-
-
-@blueprint.post("/api/v1/accounts/<int:number>/remove_from_followers")
-@units.safe_twice
-def remove_follower(number: int) -> ResponseReturnValue:
-    return _change(number, "write:follows", lambda reader, other: follow.unfollow(other, reader))
-
-
-@blueprint.post("/api/v1/accounts/<int:number>/block")
-@units.safe_twice
-def block(number: int) -> ResponseReturnValue:
-    return _change(number, "write:blocks", barriers.block)
-
-
-@blueprint.post("/api/v1/accounts/<int:number>/unblock")
-@units.safe_twice
-def unblock(number: int) -> ResponseReturnValue:
-    return _change(number, "write:blocks", barriers.unblock)
-
-
-@blueprint.post("/api/v1/accounts/<int:number>/mute")
-@units.safe_twice
-def mute(number: int) -> ResponseReturnValue:
-    return _change(number, "write:mutes", barriers.mute)
-
-
-@blueprint.post("/api/v1/accounts/<int:number>/unmute")
-@units.safe_twice
-def unmute(number: int) -> ResponseReturnValue:
-    return _change(number, "write:mutes", barriers.unmute)
-
-
 def _change(number: int, scope: str, change: Callable[[Any, Any], bool]) -> dict[str, Any]:
     """Something between who calls and somebody else; done twice, it is done once."""
     reader = access.reader(scope)
@@ -193,6 +152,21 @@ def _change(number: int, scope: str, change: Callable[[Any, Any], bool]) -> dict
         db.session.commit()
     reader_now = access.renewed()
     return relationships(reader_now, [row.id])[0]
+
+
+# What somebody may begin or end between themselves and somebody else: by what name, with which scope.
+_CHANGES: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "follow": ("write:follows", follow.follow),
+    "unfollow": ("write:follows", follow.unfollow),
+    "remove_from_followers": ("write:follows", lambda reader, other: follow.unfollow(other, reader)),
+    "block": ("write:blocks", barriers.block),
+    "unblock": ("write:blocks", barriers.unblock),
+    "mute": ("write:mutes", barriers.mute),
+    "unmute": ("write:mutes", barriers.unmute),
+}
+for _name, (_scope, _act) in _CHANGES.items():
+    _view = units.safe_twice(partial(_change, scope=_scope, change=_act))
+    blueprint.add_url_rule(f"/api/v1/accounts/<int:number>/{_name}", _name, _view, methods=["POST"])
 
 
 @blueprint.get("/api/v1/blocks")

@@ -39,10 +39,11 @@ def told(number: int, body: str, moment: Any, sender: PersonRow, other: PersonRo
 def conversations() -> ResponseReturnValue:
     reader = access.reader("read:statuses")
     page = messages.conversations_page(reader.id, sent.number("max_id"), sent.number("min_id"))
-    me = person(reader.id)
+    there = people([reader.id, *(row.user_id for row in page.rows)])
+    me = there.get(reader.id)
     answer = []
     for row in page.rows:
-        other = person_named(row.name)
+        other = there.get(row.user_id)
         if other is None or me is None:
             continue
         sender, to = (me, other) if row.is_mine else (other, me)

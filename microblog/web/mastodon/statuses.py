@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flask import abort, jsonify
@@ -12,9 +13,8 @@ from microblog.database import db
 from microblog.detection import detect
 from microblog.i18n import _
 from microblog.models import PostRow, Reader, feeds, reactions, threads, versions
-from microblog.models.paging import ID_MAX
 from microblog.models.people import person
-from microblog.models.post import Post, add_post_once, delete_post, find_post
+from microblog.models.post import Post, add_post_once, delete_post, own_post
 from microblog.web import limits
 from microblog.web.api import access, seen, sent
 from microblog.web.api.errors import Refused
@@ -29,12 +29,12 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}\Z")
 _ABOVE, _BELOW = 20, 200
 
 
-def found(number: int, reader: Reader) -> PostRow:
+def found(number: int) -> PostRow:
     """The post with this number, if it is to be seen."""
-    rows = feeds.posts([number], muted=False) if 0 < number <= ID_MAX else []
-    if not rows:
+    post = feeds.one(number)
+    if post is None:
         abort(404)
-    return rows[0]
+    return post
 
 
 @blueprint.post("/api/v1/statuses")
@@ -47,14 +47,14 @@ def create_status() -> ResponseReturnValue:
     asked = sent.number("in_reply_to_id")
     if sent.text("in_reply_to_id") and asked is None:
         abort(404)
-    answers = found(asked, reader) if asked is not None else None
+    answers = found(asked) if asked is not None else None
     limits.check(limits.POST.key(reader.id))
     number = add_post_once(reader, once(), body, _language(body), answers)
     db.session.commit()
     # None: the account has ended since this request began.
     if number is None:
         abort(404)
-    return status(found(number, reader), reader)
+    return status(found(number), reader)
 
 
 def _text(for_one: bool = False) -> str:
@@ -78,7 +78,7 @@ def _language(body: str) -> str | None:
 @blueprint.get("/api/v1/statuses/<int:number>")
 def get_status(number: int) -> ResponseReturnValue:
     reader = access.reader("read:statuses")
-    return status(found(number, reader), reader)
+    return status(found(number), reader)
 
 
 @blueprint.get("/api/v1/statuses")
@@ -89,8 +89,8 @@ def get_statuses() -> ResponseReturnValue:
 
 
 def _own(number: int, reader: Reader) -> Post:
-    post = find_post(number)
-    if post is None or post.author_id != reader.id:
+    post = own_post(number, reader.id)
+    if post is None:
         abort(404)
     return post
 
@@ -106,13 +106,13 @@ def edit_status(number: int) -> ResponseReturnValue:
         db.session.rollback()
         raise Refused(422, _("It is too late to change this post."))
     db.session.commit()
-    return status(found(number, reader), reader)
+    return status(found(number), reader)
 
 
 @blueprint.delete("/api/v1/statuses/<int:number>")
 def delete_status(number: int) -> ResponseReturnValue:
     reader = access.reader("write:statuses")
-    told = status(found(number, reader), reader)
+    told = status(found(number), reader)
     post = _own(number, reader)
     text = post.body
     delete_post(post)
@@ -123,7 +123,7 @@ def delete_status(number: int) -> ResponseReturnValue:
 @blueprint.get("/api/v1/statuses/<int:number>/context")
 def context(number: int) -> ResponseReturnValue:
     reader = access.reader("read:statuses")
-    post = found(number, reader).shown
+    post = found(number).shown
     above: list[PostRow] = []
     last = post
     while last.reply_to_id and len(above) < _ABOVE and (rows := feeds.posts([last.reply_to_id])):
@@ -144,16 +144,16 @@ def context(number: int) -> ResponseReturnValue:
 
 @blueprint.get("/api/v1/statuses/<int:number>/source")
 def source(number: int) -> ResponseReturnValue:
-    reader = access.reader("read:statuses")
-    post = found(number, reader).shown
+    access.reader("read:statuses")
+    post = found(number).shown
     return {"id": str(post.id), "text": post.body, "spoiler_text": ""}
 
 
 @blueprint.get("/api/v1/statuses/<int:number>/history")
 def history(number: int) -> ResponseReturnValue:
     """All its texts, the oldest first."""
-    reader = access.reader("read:statuses")
-    post = found(number, reader).shown
+    access.reader("read:statuses")
+    post = found(number).shown
     author = person(post.author_id)
     if author is None:
         abort(404)
@@ -189,7 +189,7 @@ def reblogged_by(number: int) -> ResponseReturnValue:
 
 def _who(number: int, whom: Callable[[int], Any]) -> ResponseReturnValue:
     reader = access.reader("read:accounts")
-    post = found(number, reader).shown
+    post = found(number).shown
     rows: list[reactions.Who] = lists.part(whom(post.id), lambda one: one.id, 40, 80)
     visible = seen.rows(rows, lambda one: one.user_id, reader, muted=False)
     ends = (rows[0].id, rows[-1].id) if rows else (None, None)
@@ -199,45 +199,23 @@ def _who(number: int, whom: Callable[[int], Any]) -> ResponseReturnValue:
 def _react(number: int, scope: str, change: Callable[[Any, Any], bool]) -> ResponseReturnValue:
     """Something that somebody does with a post; done twice, it is done once."""
     reader = access.reader(scope)
-    post = found(number, reader)
+    post = found(number)
     limits.check(limits.REACTION.key(reader.id))
     if change(reader, post):
         db.session.commit()
     own = reactions.repost_of(reader.id, post.shown.id) if change is reactions.repost else None
-    return status(found(own or post.shown.id, reader), reader)
+    return status(found(own or post.shown.id), reader)
 
 
-@blueprint.post("/api/v1/statuses/<int:number>/favourite")
-@units.safe_twice
-def favourite(number: int) -> ResponseReturnValue:
-    return _react(number, "write:favourites", reactions.like)
-
-
-@blueprint.post("/api/v1/statuses/<int:number>/unfavourite")
-@units.safe_twice
-def unfavourite(number: int) -> ResponseReturnValue:
-    return _react(number, "write:favourites", reactions.unlike)
-
-
-@blueprint.post("/api/v1/statuses/<int:number>/reblog")
-@units.safe_twice
-def reblog(number: int) -> ResponseReturnValue:
-    return _react(number, "write:statuses", reactions.repost)
-
-
-@blueprint.post("/api/v1/statuses/<int:number>/unreblog")
-@units.safe_twice
-def unreblog(number: int) -> ResponseReturnValue:
-    return _react(number, "write:statuses", reactions.unrepost)
-
-
-@blueprint.post("/api/v1/statuses/<int:number>/bookmark")
-@units.safe_twice
-def bookmark(number: int) -> ResponseReturnValue:
-    return _react(number, "write:bookmarks", reactions.bookmark)
-
-
-@blueprint.post("/api/v1/statuses/<int:number>/unbookmark")
-@units.safe_twice
-def unbookmark(number: int) -> ResponseReturnValue:
-    return _react(number, "write:bookmarks", reactions.unbookmark)
+# What somebody may do with a post: by what name, with which scope.
+_REACTIONS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "favourite": ("write:favourites", reactions.like),
+    "unfavourite": ("write:favourites", reactions.unlike),
+    "reblog": ("write:statuses", reactions.repost),
+    "unreblog": ("write:statuses", reactions.unrepost),
+    "bookmark": ("write:bookmarks", reactions.bookmark),
+    "unbookmark": ("write:bookmarks", reactions.unbookmark),
+}
+for _name, (_scope, _change) in _REACTIONS.items():
+    _view = units.safe_twice(partial(_react, scope=_scope, change=_change))
+    blueprint.add_url_rule(f"/api/v1/statuses/<int:number>/{_name}", _name, _view, methods=["POST"])

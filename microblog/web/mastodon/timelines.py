@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from microblog import units
 from microblog.database import db
 from microblog.models import PostRow, Reader, feeds, markers, markup, reactions, tags
-from microblog.models.paging import Cut, filled
+from microblog.models.paging import LOOKED, Cut, filled
 from microblog.web.api import access, seen, sent
 from microblog.web.mastodon import lists
 from microblog.web.mastodon.blueprint import blueprint
@@ -23,7 +23,7 @@ def _feed(
     def kept(rows: list[PostRow]) -> list[PostRow]:
         return [row for row in rows if keep(row)]
 
-    rows = lists.part(lambda at: filled(fetch, kept, at), lambda row: row.id)
+    rows = lists.part(lambda at: filled(fetch, kept, at, LOOKED), lambda row: row.id)
     return lists.listed(rows, lambda row: row.id, lambda part: statuses(part, reader))
 
 

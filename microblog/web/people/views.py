@@ -11,11 +11,10 @@ from microblog import units
 from microblog.database import db
 from microblog.i18n import _, _l
 from microblog.models import User, audience, barriers, preferences, reports
-from microblog.models.feeds import PostRow, posts, profile_page
+from microblog.models.feeds import PostRow, one, profile_page
 from microblog.models.follow import PeoplePage, find_profile, followers_page, following_page
 from microblog.models.follow import follow as start_following
 from microblog.models.follow import unfollow as stop_following
-from microblog.models.paging import ID_MAX
 from microblog.models.user import USERNAME, USERNAME_MAX
 from microblog.web import limits
 from microblog.web.cursor import cursor
@@ -31,8 +30,7 @@ blueprint = Blueprint("people", __name__)
 @blueprint.get("/user/<username>")
 @may_read
 def profile(username: str) -> ResponseReturnValue:
-    user = visible(find_profile(username, current_user.id) if is_name(username) else None)
-    between = _between(user.id)
+    user, between = _profile(username)
     text = render_template("people/about.html", user=user, between=between)
     about = Markup(text)  # noqa: S704 - a template escapes
     parts = {"username": user.username, "about": about}
@@ -45,9 +43,14 @@ def profile(username: str) -> ResponseReturnValue:
 @may_read
 def card(username: str) -> ResponseReturnValue:
     """Who it is, in a few lines, for the script that shows it beside a name: a part of a page."""
-    user = visible(find_profile(username, current_user.id) if is_name(username) else None)
+    user, between = _profile(username)
     back = safe_path(request.args.get("next")) or ""
-    return render_template("people/card.html", user=user, between=_between(user.id), back=back)
+    return render_template("people/card.html", user=user, between=between, back=back)
+
+
+def _profile(username: str) -> tuple[Any, barriers.Between]:
+    user = find_profile(username, current_user.id) if is_name(username) else None
+    return user, _allowed(user)
 
 
 @blueprint.get("/user/<username>/followers")
@@ -150,12 +153,11 @@ def report(username: str) -> ResponseReturnValue:
 @login_required
 def report_post(number: int) -> ResponseReturnValue:
     """Likewise at a post."""
-    found = posts([number], muted=False) if 0 < number <= ID_MAX else []
-    if not found:
+    post = one(number)
+    if post is None:
         abort(404)
     # Of what was passed on, who wrote it.
-    post = found[0].shown
-    return _report(find(post.username), post)
+    return _report(find(post.shown.username), post.shown)
 
 
 def _report(user: User, post: PostRow | None = None) -> ResponseReturnValue:
@@ -211,14 +213,21 @@ def find(username: str) -> User:
 
 def visible(user: Any) -> Any:
     """An account that was looked up, or a page that says there is none."""
+    _allowed(user)
+    return user
+
+
+def _allowed(user: Any) -> barriers.Between:
+    """What stands between the reader and an account that was looked up; or a page that says there is none."""
     if user is None or (user.suspended_at and not current_user.moderates):
         abort(404)
     if not current_user.is_authenticated and audience.unseen([user.id]):
         abort(404)
     # Who is blocked is told no more than of somebody who is not there.
-    if _between(user.id).is_blocked and not current_user.moderates:
+    between = _between(user.id)
+    if between.is_blocked and not current_user.moderates:
         abort(404)
-    return user
+    return between
 
 
 def _between(user_id: int) -> barriers.Between:

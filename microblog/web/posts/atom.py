@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from flask import Response, abort, request, url_for
 from flask.typing import ResponseReturnValue
 
+from microblog.database import utc_text
 from microblog.models import audience
 from microblog.models.feeds import PostRow, profile_page
 from microblog.models.follow import find_profile
@@ -62,7 +63,7 @@ def _feed(title: str, page: str, posts: Iterable[PostRow]) -> ResponseReturnValu
     posts = list(posts)
     add(feed, "id", base_url() + page)
     add(feed, "title", title)
-    add(feed, "updated", _time(max((post.edited_at or post.created_at for post in posts), default=_NEVER)))
+    add(feed, "updated", utc_text(max((post.edited_at or post.created_at for post in posts), default=_NEVER)))
     add(feed, "link", rel="self", href=base_url() + request.path)
     add(feed, "link", rel="alternate", type="text/html", href=base_url() + page)
     for post in posts:
@@ -71,8 +72,8 @@ def _feed(title: str, page: str, posts: Iterable[PostRow]) -> ResponseReturnValu
         line = " ".join(post.body.split())
         add(entry, "id", address)
         add(entry, "title", line if len(line) <= _TITLE else f"{line[: _TITLE - 1]}…")
-        add(entry, "published", _time(post.created_at))
-        add(entry, "updated", _time(post.edited_at or post.created_at))
+        add(entry, "published", utc_text(post.created_at))
+        add(entry, "updated", utc_text(post.edited_at or post.created_at))
         add(entry, "link", rel="alternate", type="text/html", href=address)
         author = ElementTree.SubElement(entry, f"{{{_ATOM}}}author")
         add(author, "name", post.username)
@@ -82,7 +83,3 @@ def _feed(title: str, page: str, posts: Iterable[PostRow]) -> ResponseReturnValu
     response.headers["Cache-Control"] = "public, max-age=300"
     response.set_etag(hashlib.sha256(text).hexdigest()[:32])
     return response.make_conditional(request)
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment.isoformat()}Z"

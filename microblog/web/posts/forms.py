@@ -12,6 +12,15 @@ def clean(value: str | None) -> str | None:
     return clean_body(value) if value else value
 
 
+def too_long(body: str) -> str | None:
+    """What to say of a text that is too long for a post."""
+    if (length := len(body)) <= POST_MAX:
+        return None
+    return _(
+        "A post has at most %(number)s characters; this one has %(length)s.", number=POST_MAX, length=length
+    )
+
+
 class PostForm(FlaskForm):
     # Shown by posts/home.html itself.
     body = TextAreaField(filters=[clean], validators=[DataRequired(_l("Write something first."))])
@@ -21,11 +30,5 @@ class PostForm(FlaskForm):
 
     # Not WTForms' Length: that gives the field a maxlength, by which browsers count an emoji twice.
     def validate_body(self, field: Field) -> None:
-        if (length := len(field.data)) > POST_MAX:
-            raise ValidationError(
-                _(
-                    "A post has at most %(number)s characters; this one has %(length)s.",
-                    number=POST_MAX,
-                    length=length,
-                )
-            )
+        if problem := too_long(field.data):
+            raise ValidationError(problem)

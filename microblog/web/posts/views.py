@@ -21,12 +21,12 @@ from microblog import units
 from microblog.database import db
 from microblog.detection import detect
 from microblog.i18n import _, language
-from microblog.models import PostRow, barriers, feeds, reactions
+from microblog.models import barriers, feeds, reactions
 from microblog.models.feeds import explore_page, home_page
 from microblog.models.marks import NO_MARKS, marks
 from microblog.models.markup import tag_key
 from microblog.models.paging import ID_MAX
-from microblog.models.post import add_post_once, delete_post, find_post
+from microblog.models.post import add_post_once, delete_post, own_post
 from microblog.models.tags import tag_page
 from microblog.models.threads import thread_page
 from microblog.models.versions import edit_post, may_edit, versions_of
@@ -97,15 +97,10 @@ def bookmarks() -> ResponseReturnValue:
 @may_read
 def show(number: int) -> ResponseReturnValue:
     """A post, with its conversation."""
-    post = _seen(number)
+    post = feeds.one(number)
     if post is not None and post.repost_of_id is not None:
         return redirect(url_for("posts.show", number=post.repost_of_id))
     return _conversation(number, lapsed.kept_text(), token=lapsed.kept_token())
-
-
-def _seen(number: int) -> PostRow | None:
-    found = feeds.posts([number], muted=False) if number <= ID_MAX else []
-    return found[0] if found else None
 
 
 def _conversation(
@@ -134,7 +129,7 @@ def _conversation(
 @units.safe_twice
 @login_required
 def reply(number: int) -> ResponseReturnValue:
-    post = _seen(number)
+    post = feeds.one(number)
     if post is None or barriers.between(current_user.id, post.shown.author_id).apart:
         lapsed.keep_text()
         abort(404)
@@ -165,7 +160,7 @@ _ACTS = {
 def react(number: int, act: str) -> ResponseReturnValue:
     """Like a post, and the like: the counts as JSON for the script that shows them in place, else the page
     that the button was on."""
-    post = _seen(number)
+    post = feeds.one(number)
     if post is None:
         abort(404)
     limits.check(limits.REACTION.key(current_user.id))
@@ -187,8 +182,8 @@ for _act in _ACTS:
 @units.safe_twice
 @login_required
 def edit(number: int) -> ResponseReturnValue:
-    post = find_post(number)
-    if post is None or post.author_id != current_user.id or post.repost_of_id is not None:
+    post = own_post(number, current_user.id)
+    if post is None or post.repost_of_id is not None:
         abort(404)
     problem = None
     written = post.body
@@ -220,7 +215,7 @@ def _too_late() -> str:
 @may_read
 def versions(number: int) -> ResponseReturnValue:
     """What an edited post said before."""
-    post = _seen(number)
+    post = feeds.one(number)
     found = versions_of(number) if post is not None else []
     if not found:
         abort(404)
@@ -230,9 +225,9 @@ def versions(number: int) -> ResponseReturnValue:
 @blueprint.post("/post/<int:number>/delete")
 @login_required
 def delete(number: int) -> ResponseReturnValue:
-    post = find_post(number)
+    post = own_post(number, current_user.id)
     # Whose it is is no secret, but nobody needs to be told so here.
-    if post is None or post.author_id != current_user.id:
+    if post is None:
         abort(404)
     delete_post(post)
     db.session.commit()
@@ -246,7 +241,7 @@ def translate(number: int) -> ResponseReturnValue:
     """A post in the reader's language: as JSON for the script that shows it in place, else as a page."""
     translator = current_app.extensions["microblog.translator"]
     # Only what is to be seen on the site: this is no translation service for everything.
-    post = _seen(number) if translator else None
+    post = feeds.one(number) if translator else None
     if post is None or post.repost_of_id is not None:
         abort(404)
     translation = problem = None
