@@ -177,6 +177,14 @@ basicConstraints = critical, CA:TRUE{path}
 END
 """
 NO_ADDRESS = "excluded;IP:0.0.0.0/0.0.0.0, excluded;IP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0"
+# A name of several lines: openssl writes it as if the list had ended there.
+_ENDS = r"\nExcluded:\nIP:0.0.0.0/0.0.0.0\nIP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0"
+TRICK = f"""nameConstraints = critical, @names
+[names]
+permitted;DNS.0 = garden.local
+permitted;DNS.1 = attic.local{_ENDS}
+permitted;DNS.2 = bank.example
+"""
 GOOD = f"nameConstraints = critical, permitted;DNS:garden.local, {NO_ADDRESS}"
 
 
@@ -194,6 +202,8 @@ GOOD = f"nameConstraints = critical, permitted;DNS:garden.local, {NO_ADDRESS}"
         (GOOD.replace("garden.local", "local"), ", pathlen:0", 99, False),
         (GOOD.replace(", ", ", permitted;DNS:bank.example, ", 1), ", pathlen:0", 99, False),
         (GOOD.replace(", ", ", permitted;email:example.org, ", 1), ", pathlen:0", 99, False),
+        (TRICK, ", pathlen:0", 99, False),
+        (TRICK.replace("permitted;DNS.2 = bank.example\n", ""), ", pathlen:0", 99, False),
     ],
 )
 def test_no_other_authority_is_taken_for_the_machines(
@@ -205,10 +215,29 @@ def test_no_other_authority_is_taken_for_the_machines(
     script = MAKE.format(constraints=constraints, path=path, days=days)
     subprocess.run(["sh", "-ec", script], cwd=tls, capture_output=True, check=True)
     assert authority.fits((), tls / "authority.pem", tls / "authority-key.pem") is fits
+    if fits:
+        _see_one_alone_is_taken(tls)
     subprocess.run(
         ["openssl", "genpkey", "-algorithm", "ed25519", "-out", "authority-key.pem"], cwd=tls, check=True
     )
     assert not authority.fits((), tls / "authority.pem", tls / "authority-key.pem")
+
+
+def _see_one_alone_is_taken(tls: Path) -> None:
+    """Under its older name openssl reads the first, where devices would be given the second."""
+    good, pem = (tls / "authority.pem").read_text(), tls / "two.pem"
+    first = good.replace(" CERTIFICATE", " X509 CERTIFICATE")
+    for text in (first, first + good, good + good, f"x\n{good}"):
+        pem.write_text(text)
+        assert not authority.fits((), pem, tls / "authority-key.pem")
+
+
+def test_many_names_are_read_back(machine: Callable[..., Path]) -> None:
+    tls = machine("garden")
+    told = [f"{'a' * 60}.{number}.local" for number in range(300)]
+    assert certificate.ensure(told, plain=True)
+    assert authority.permitted(tls / "authority.pem") == [*told, "garden.local"]
+    assert not certificate.ensure(told, plain=True)
 
 
 def test_what_is_published_is_what_devices_show(machine: Callable[..., Path]) -> None:

@@ -32,6 +32,9 @@ RENEW_SECONDS = 30 * _DAY
 _MARK = re.compile(r"CN ?= ?\S+ \(Microblog [0-9a-f]{8}\)")
 # Names of one word are left out: that of a machine may be a whole domain's, as "blog" is.
 _NAME = re.compile(r"(?=.{1,253}$)(?!localhost\.)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{1,63}")
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE-----\n?")
+# nameConstraints, as DER has its number.
+_CONSTRAINTS = bytes.fromhex("0603551d1e")
 _CONFIG = """
 [req]
 prompt = no
@@ -158,22 +161,37 @@ def permitted(certificate: Path | None = None) -> list[str]:
     certificate = certificate or CERTIFICATE
     if not certificate.exists():
         return []
+    pem = certificate.read_text(encoding="utf-8", errors="replace")
+    # One alone, of the one kind that devices are given: of several, openssl would look at the first.
+    if not _PEM.fullmatch(pem):
+        return []
     extensions = "basicConstraints,nameConstraints"
     said = services.run("openssl", "x509", "-in", str(certificate), "-noout", "-ext", extensions)
     lines = [line.strip() for line in said.stdout.splitlines()]
     try:
-        start, middle = lines.index("Permitted:"), lines.index("Excluded:")
+        found = lines[lines.index("Permitted:") + 1 : lines.index("Excluded:")]
     except ValueError:
         return []
-    if "X509v3 Name Constraints: critical" not in lines[:start] or "CA:TRUE, pathlen:0" not in lines:
+    found = [line.removeprefix("DNS:") for line in found]
+    if "CA:TRUE, pathlen:0" not in lines or not all(map(_NAME.fullmatch, found)):
         return []
-    # All of IPv4 and of IPv6; versions of openssl differ in how they shorten the latter.
-    if not {"IP:0.0.0.0/0.0.0.0"} < set(lines[middle:]) or not any(
-        re.fullmatch(r"IP:[0:]+/[0:]+", line) for line in lines[middle:]
-    ):
-        return []
-    found = [line.removeprefix("DNS:") for line in lines[start + 1 : middle]]
-    return found if all(map(_NAME.fullmatch, found)) else []
+    # A name may have ends of lines in it, and look like all that belongs here: it is the bytes that count.
+    der = ssl.PEM_cert_to_DER_cert(pem.strip())
+    return found if der.count(_CONSTRAINTS) == 1 and _limits(found) in der else []
+
+
+def _limits(subjects: Sequence[str]) -> bytes:
+    """The extension with which a certificate may certify these names and no address (RFC 5280, 4.2.1.10)."""
+    wanted = b"".join(_der(0x30, _der(0x82, name.encode())) for name in subjects)
+    without = b"".join(_der(0x30, _der(0x87, bytes(length))) for length in (8, 32))
+    limits = _der(0x30, _der(0xA0, wanted) + _der(0xA1, without))
+    return _der(0x30, _CONSTRAINTS + _der(0x01, b"\xff") + _der(0x04, limits))
+
+
+def _der(tag: int, data: bytes) -> bytes:
+    size = len(data)
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, *([size] if size < 128 else [128 | len(length), *length])]) + data
 
 
 def ends(certificate: Path) -> float:
