@@ -91,12 +91,12 @@ def _see_client(asked: Asked, said: bytes, kind: str) -> None:
     try:
         found = json.loads(said)
         told = found["type"], found["origin"], found.get("crossOrigin", False)
-        challenge = str(found["challenge"])
+        challenge = str(found["challenge"]).encode()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Wrong("what the browser says cannot be read") from None
     if told != (kind, asked.origin, False):
         raise Wrong("it is for another page")
-    if not hmac.compare_digest(challenge.encode(), asked.challenge.encode()):
+    if not hmac.compare_digest(challenge, asked.challenge.encode()):
         raise Wrong("it is for another question")
 
 
