@@ -107,7 +107,7 @@ def test_ssh_is_told_no_more_than_a_host(folder: Path, monkeypatch: pytest.Monke
     (folder / "etc/ssh_key").touch()
     (folder / "etc/ssh_key.pub").touch()
     with places.of("sftp://me@[2001:db8::1]:2222//srv/b").opened() as opened:
-        assert opened.location == "sftp:me@2001:db8::1:/srv/b"
+        assert opened.location == "sftp:me@2001-db8--1:/srv/b"
         (option,) = opened.options
         assert option.startswith("sftp.command=ssh -i ")
         assert " -p 2222 " in option

@@ -148,7 +148,8 @@ class Ssh(Place):
     @contextmanager
     def opened(self) -> Iterator[Opened]:
         self.prepare()
-        where = f"sftp:{self.user}@{self.host.strip('[]')}:{self.path}"
+        # The command below says where it is. restic takes all after the first colon for the folder.
+        where = f"sftp:{self.user}@{self.host.strip('[]').replace(':', '-')}:{self.path}"
         yield Opened(where, (f"sftp.command={shlex.join(self._command())}",))
 
     def _command(self) -> list[str]:
