@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,14 @@ def repacked(change: tuple[bytes, bytes]) -> bytes:
     return gzip.compress(plain.replace(old, new))
 
 
+def with_headers(size: int, number: int) -> bytes:
+    """Headers of extended ones (pax), before any member."""
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, size
+    padded = b"9" * size + bytes(-size % tarfile.BLOCKSIZE)
+    return gzip.compress((header.tobuf(tarfile.USTAR_FORMAT) + padded) * number, 1)
+
+
 def test_what_was_written_is_read() -> None:
     file = io.BytesIO(written())
     assert archive.verify(file)["version"] == "1"
@@ -67,6 +76,8 @@ BROKEN = {
     "a later format": written({"format": 2}),
     "a member that is there twice": twice(),
     "a manifest without members": with_manifest(b'{"format": 1}'),
+    "a header that fills the memory": with_headers(2**20, 1),
+    "headers of headers": with_headers(0, 5000),
     "a manifest of brackets": with_manifest(b"[" * 100_000),
 }
 

@@ -19,8 +19,19 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 # What is read into memory at once; ours are smaller, a stranger's may claim anything.
 MEMBER_MAX = 64 * 2**20
+# Of what stands before a member, with its name, say.
+_HEADER_MAX = 64 * 2**10
 # The usual level: higher ones take several times as long for a few percent.
 _LEVEL = 6
+
+
+class _Header(tarfile.TarInfo):
+    """One of a stranger's: those that tell of another member are read into memory, and taken apart."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Any:
+        if not (self.isfile() or self.isdir()) and self.size > _HEADER_MAX:
+            raise tarfile.ReadError("a header in it is too large")
+        return super()._proc_member(archive)  # type: ignore[misc]
 
 
 class Writer:
@@ -68,7 +79,7 @@ def members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
     try:
         with (
             gzip.GzipFile(fileobj=file, mode="rb") as unpacked,
-            tarfile.open(fileobj=unpacked, mode="r|") as tar,
+            tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Header) as tar,
         ):
             for member in tar:
                 if member.isdir():
@@ -80,7 +91,8 @@ def members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
                 if len(data) != member.size:
                     raise _damaged("it is cut short")
                 yield member.name, data
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    # Headers that tell of headers are as deep as there are.
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, RecursionError) as error:
         raise _damaged(str(error) or "it is cut short") from None
 
 
