@@ -110,6 +110,25 @@ def test_the_machines_own_settings_stay() -> None:
     ]
 
 
+@pytest.mark.parametrize("theirs", ["SECRET_KEY=x\n", f"SECRET_KEY={'a1' * 32}\nSITE_NAME={'x' * 99}\n"])
+def test_settings_that_nobody_can_read_are_not_begun_with(
+    theirs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the site would stay away, at each boot anew."""
+    here = tmp_path / "microblog.env"
+    here.write_text("SECRET_KEY=ours\nDATABASE_URL=sqlite:////x/y.db\n")
+    monkeypatch.setattr(layout, "env_file", lambda: here)
+    monkeypatch.setattr(layout, "BACKUPS", tmp_path)
+    monkeypatch.setattr(layout, "RESTORING", tmp_path / "restoring")
+    monkeypatch.setattr(restore, "_PARTIAL", tmp_path / ".restoring.partial")
+    monkeypatch.setattr(restore.files, "write", lambda path, text, *_: path.write_text(text))
+    with pytest.raises(HostError, match="the backup's settings cannot be used"):
+        restore._commit("b", {"microblog.env": theirs}, [])
+    assert not layout.RESTORING.exists()
+    restore._commit("b", {"microblog.env": f"SECRET_KEY={'a1' * 32}\n"}, [])
+    assert layout.RESTORING.is_dir()
+
+
 def test_the_oldest_of_a_kind_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "BACKUPS", tmp_path)
     for day in range(10, 20):

@@ -255,7 +255,23 @@ def _commit(name: str, config: dict[str, str], strays: list[str]) -> None:
     plan = {"format": staging.FORMAT, "backup": name, "strays": strays}
     for name, text in {**config, _PLAN: json.dumps(plan)}.items():
         files.write(_PARTIAL / name, text, 0o600)
+    if env:
+        _see_settings(_PARTIAL / "microblog.env")
     files.replace(_PARTIAL, layout.RESTORING)
+
+
+def _see_settings(path: Path) -> None:
+    """From here on the restore only goes forward: with settings that nobody can read, nowhere.
+
+    :raises HostError: this version refuses them.
+    """
+    try:
+        Config.load(path)
+    except HostError as error:
+        text = error.message.replace(str(path), "microblog.env")
+        raise HostError(
+            f"the backup's settings cannot be used: {text}", "take another one; nothing was changed"
+        ) from None
 
 
 def _put_config(say: Callable[[str], None]) -> None:
