@@ -289,6 +289,31 @@ def test_tls_to_the_database_is_not_dropped() -> None:
     assert (target.host, target.name, target.password) == ("db.example", "n", "p")
 
 
+@pytest.mark.parametrize(
+    ("query", "said", "way_out"),
+    [
+        # As those who rent databases out write it.
+        ("ssl-mode=REQUIRED", "is not known: ssl-mode", "by [?]ssl_ca=FILE"),
+        ("ssl=true", "is not known: ssl", "by [?]ssl_ca=FILE"),
+        ("read_timeout=x", "with a value that is none of its kind", "mend it"),
+        ("ssl_ca=/none&ssl_verify_identity=true", "with ssl_verify_identity in DATABASE_URL", "name are che"),
+        ("ssl_ca=/none&ssl_verify_cert=true", "with ssl_verify_cert in DATABASE_URL", "name are checked"),
+        ("ssl_ca=/none&ssl_disabled=false", "with ssl_disabled in DATABASE_URL", "name are checked"),
+        ("ssl_ca=/none&read_timeout=9", "/none, which DATABASE_URL names for TLS", "put it there"),
+    ],
+)
+def test_what_a_url_asks_for_is_not_dropped(query: str, said: str, way_out: str) -> None:
+    def connect() -> None:
+        target = server.Target.parse(f"mysql+pymysql://u:secret@127.0.0.1:9/n?{query}")
+        assert target
+        server.connect(target, print, as_root=False, wait_seconds=0)
+
+    with pytest.raises(HostError, match=said) as caught:
+        connect()
+    assert re.search(way_out, caught.value.hint)
+    assert "secret" not in str(caught.value)
+
+
 def test_heads_are_read_without_alembic(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text('revision = "a"\ndown_revision = None\n')
     (tmp_path / "b.py").write_text('revision: str = "b"\ndown_revision: "str | None" = "a"\n')

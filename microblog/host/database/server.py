@@ -6,6 +6,7 @@ theirs in when the system user of the same name knocks: no password exists
 https://dev.mysql.com/doc/refman/8.0/en/socket-pluggable-authentication.html).
 """
 
+import inspect
 import os
 import re
 import ssl
@@ -35,6 +36,8 @@ _LEASE = "migration_lease"
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 # Of PyMySQL's options, those that a target has fields for, or that are always the same.
 _ASKED = {"host", "port", "user", "password", "passwd", "database", "db", "unix_socket", "charset"}
+# By these it takes no notice of what SQLAlchemy makes of ssl_ca and its like.
+_FORGETTING = {"ssl_verify_cert", "ssl_verify_identity", "ssl_disabled"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,13 @@ class Target:
         from sqlalchemy.engine import make_url
 
         parsed = make_url(url)
-        _, found = parsed.get_dialect()().create_connect_args(parsed)
+        try:
+            _, found = parsed.get_dialect()().create_connect_args(parsed)
+        except ValueError:
+            raise HostError(
+                "DATABASE_URL has an option, behind its ?, with a value that is none of its kind",
+                "mend it there; then: microblog setup",
+            ) from None
         return cls(
             host=parsed.host or "localhost",
             port=parsed.port or 3306,
@@ -147,6 +156,7 @@ def connect(
     """
     import pymysql
 
+    _see_options(target)
     where = target.socket or f"{target.host}:{target.port}"
     options: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": 10, **target.options}
     if target.socket:
@@ -207,6 +217,27 @@ def connect(
             say(f"Waiting for the database server at {where} ...")
             waiting = True
         time.sleep(0.5)
+
+
+def _see_options(target: Target) -> None:
+    """:raises HostError: an option that PyMySQL does not know, or by which it would forget others."""
+    from pymysql.connections import Connection
+
+    known = inspect.signature(Connection.__init__).parameters
+    strange = [name for name in target.options if name not in known]
+    if not isinstance(target.options.get("ssl", {}), dict):
+        strange.append("ssl")
+    if strange:
+        raise HostError(
+            f"DATABASE_URL has an option that is not known: {min(strange)}",
+            "take it out there; TLS is asked for by ?ssl_ca=FILE; then: microblog setup",
+        )
+    if target.options.get("ssl") and (more := _FORGETTING & set(target.options)):
+        raise HostError(
+            f"with {min(more)} in DATABASE_URL, the other options for TLS would not count",
+            f"take {min(more)} out there: with ssl_ca the server's certificate and name are checked;"
+            " then: microblog setup",
+        )
 
 
 def _see_readable(path: str) -> None:
