@@ -271,3 +271,22 @@ def test_what_fails_leaves_nothing_behind(site, config):
     target = server.Target.parse(config.database_url)
     # A restore that a version before has begun has its second database all the same.
     assert not isinstance(kinds.Mysql(config.database_url, target).beside(print, 2), aside.Aside)
+
+
+@pytest.mark.parametrize("prefix", rows.ASIDE)
+def test_tables_of_somebody_else_with_such_a_name_are_refused_untouched(site, config, own_server, prefix):
+    fill(1)
+    file, manifest = make_backup(config.database_url)
+    theirs = f"site.{prefix}posts"
+    with own_server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE TABLE {theirs} AS SELECT * FROM site.posts")
+        with pytest.raises(
+            HostError, match=f"the table {prefix}posts of the database site is somebody else's"
+        ):
+            restore._stage(file, manifest, config, lambda _: None)
+        assert cursor.execute(f"SELECT * FROM {theirs}") == 1  # noqa: S608
+        cursor.execute(f"DROP TABLE {theirs}")
+        # What else is there, whatever it is called, is let be.
+        cursor.execute("CREATE TABLE site.`their``s` (x INT)")
+        restore._stage(file, manifest, config, lambda _: None).discard()
+        cursor.execute("DROP TABLE site.`their``s`")

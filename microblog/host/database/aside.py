@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
+from microblog.errors import HostError
 from microblog.host.database import rows, server
 from microblog.host.database.staging import OnServer
 
@@ -116,11 +117,20 @@ class Aside(OnServer):
         self._run("RENAME TABLE " + ", ".join(f"`{one}` TO `{other}`" for one, other in moves))
 
     def discard(self) -> None:
-        left = [name for name in self._tables(self.target.name) if name.startswith(rows.ASIDE)]
+        left = {name for name in self._tables(self.target.name) if name.startswith(rows.ASIDE)}
+        journal = f"{_NEW}{rows.JOURNAL}"
+        if left and journal not in left:
+            raise HostError(
+                f"the table {min(left)} of the database {self.target.name} is somebody else's,"
+                " and none of a restore's",
+                "nothing was changed; a restore needs such names: rename or drop it",
+            )
         if left:
-            names = ", ".join(f"`{name}`" for name in left)
-            self._run("SET SESSION foreign_key_checks = 0", f"DROP TABLE IF EXISTS {names}")
-        for table in self.live_tables():
+            names = ", ".join(f"`{name}`" for name in sorted(left - {journal}))
+            drops = [f"DROP TABLE IF EXISTS {names}"] if names else []
+            # By the last one the others are known as a restore's.
+            self._run("SET SESSION foreign_key_checks = 0", *drops, f"DROP TABLE IF EXISTS `{journal}`")
+        for table in sorted(known_tables().intersection(self.live_tables())):
             self._name_constraints(table)
 
     def _name_constraints(self, table: str) -> None:
