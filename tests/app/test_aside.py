@@ -14,7 +14,7 @@ from microblog import create_app
 from microblog.config import Config
 from microblog.database import db
 from microblog.errors import HostError
-from microblog.host.backups import archive, restore
+from microblog.host.backups import archive, backup, restore
 from microblog.host.database import aside, kinds, rows, schema, server
 from microblog.host.machine import privileges
 from microblog.models import Notification, User, notifications
@@ -279,7 +279,7 @@ def test_tables_of_somebody_else_with_such_a_name_are_refused_untouched(site, co
     file, manifest = make_backup(config.database_url)
     theirs = f"site.{prefix}posts"
     with own_server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE TABLE {theirs} AS SELECT * FROM site.posts")
+        cursor.execute(f"CREATE TABLE {theirs} AS SELECT * FROM site.posts")  # noqa: S608
         with pytest.raises(
             HostError, match=f"the table {prefix}posts of the database site is somebody else's"
         ):
@@ -290,3 +290,43 @@ def test_tables_of_somebody_else_with_such_a_name_are_refused_untouched(site, co
         cursor.execute("CREATE TABLE site.`their``s` (x INT)")
         restore._stage(file, manifest, config, lambda _: None).discard()
         cursor.execute("DROP TABLE site.`their``s`")
+
+
+THEIRS = (
+    "CREATE DATABASE theirs",
+    "CREATE TABLE theirs.things (id INT PRIMARY KEY)",
+    "CREATE TABLE site.theirs (x SET('a', 'b'), y INT, FOREIGN KEY (y) REFERENCES theirs.things (id))",
+    "INSERT INTO site.theirs VALUES ('a,b', NULL)",
+)
+
+
+def test_who_shares_the_database_keeps_what_is_theirs(site, config, own_server, monkeypatch, tmp_path):
+    """Whatever it is: no backup of ours takes it along, and none put back takes it away."""
+    fill(3)
+    monkeypatch.setenv("MICROBLOG_ENV_FILE", str(tmp_path / "env"))
+    (tmp_path / "env").touch()
+    monkeypatch.setattr(restore.layout, "TLS", tmp_path)
+    monkeypatch.setattr(restore, "_open", lambda file: file)
+    monkeypatch.setattr(restore, "finish", lambda _say: None)
+    file, strays = io.BytesIO(), []
+    monkeypatch.setattr(restore, "_commit", lambda _name, _settings, found: strays.extend(found))
+    # What an upgrade will have made, with the next version's files; beside it, a program of somebody else's.
+    known = aside.known_tables()
+    monkeypatch.setattr(aside, "known_tables", lambda: {*known, "extra"})
+    with own_server.connect() as connection, connection.cursor() as cursor:
+        for statement in THEIRS:
+            cursor.execute(statement)
+        connection.commit()
+        try:
+            manifest = backup._writing(config.database_url, file)()
+            assert "theirs" not in manifest["rows"]
+            assert manifest["strangers"] == ["theirs"]
+            assert {*manifest["rows"], rows.REVISIONS, rows.LEASE} == known
+            cursor.execute("CREATE TABLE site.extra (x INT)")
+            file.seek(0)
+            restore.put_back(file, config, lambda _: None)
+            assert strays == ["extra"]
+        finally:
+            aside.Aside(config.database_url, server.Target.parse(config.database_url), print).discard()
+            cursor.execute("DROP TABLE site.theirs")
+            cursor.execute("DROP DATABASE theirs")

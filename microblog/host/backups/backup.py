@@ -13,14 +13,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import microblog
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.backups import archive
-from microblog.host.database import kinds, rows
+from microblog.host.database import aside, kinds, rows, schema
 from microblog.host.machine import files, layout, privileges
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 ENV_MEMBER = "config/microblog.env"
 # The certificate's key, and that of the site's own authority: root's alone.
@@ -102,7 +105,8 @@ def _writing(url: str, file: BinaryIO) -> Callable[[], dict[str, Any]]:
                 return {}
             found = opened.exec_driver_sql(f"SELECT version_num FROM {rows.REVISIONS}")  # noqa: S608
             revisions = sorted(str(row[0]) for row in found)
-            for table in rows.tables(opened):
+            strangers = _strangers(opened, revisions)
+            for table in rows.tables(opened, without=strangers):
                 counts[table.name] = 0
                 for number, (chunk, count) in enumerate(rows.dump(opened, table)):
                     writer.add(f"database/{table.name}/{number:06}.jsonl", chunk)
@@ -115,12 +119,21 @@ def _writing(url: str, file: BinaryIO) -> Callable[[], dict[str, Any]]:
             "database": kind,
             "revisions": revisions,
             "rows": counts,
+            "strangers": strangers,
         }
         manifest = writer.close(facts)
         file.flush()
         return manifest
 
     return write
+
+
+def _strangers(opened: "sa.engine.Connection", revisions: list[str]) -> list[str]:
+    """The tables of somebody else who shares the database: theirs to keep, and of any kind at all."""
+    # Of a newer version's nobody knows here which are its own.
+    if not set(revisions) <= schema.known(schema.migrations())[0]:
+        return []
+    return sorted(rows.table_names(opened) - aside.known_tables())
 
 
 def listing() -> list[tuple[Path, str]]:

@@ -124,7 +124,8 @@ def put_back(path: Path, config: Config, say: Callable[[str], None]) -> None:
         manifest = _check(file)
         beside = _stage(file, manifest, config, say, newest=False)
     # What the upgrade made goes with it.
-    strays = sorted(set(beside.live_tables()) - set(manifest["rows"]) - {rows.REVISIONS, rows.LEASE})
+    others = {*manifest["rows"], *manifest.get("strangers", []), rows.REVISIONS, rows.LEASE}
+    strays = sorted(set(beside.live_tables()) - others)
     _commit(str(path), {}, strays)
     finish(say)
 

@@ -8,7 +8,7 @@ memory; the first line of each chunk names its table and columns.
 import base64
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -95,11 +95,24 @@ def plain_name(table: "sa.Table") -> str:
     return str(table.name).removeprefix(ASIDE[0])
 
 
-def tables(opened: "sa.engine.Connection", prefix: str = "") -> "list[sa.Table]":
+def tables(
+    opened: "sa.engine.Connection", prefix: str = "", without: Collection[str] = ()
+) -> "list[sa.Table]":
     """The tables with rows of their own, those that others refer to first.
 
     :param prefix: of those that are wanted, if it is not the site's.
+    :param without: somebody else's, which are not even looked at.
     """
+    import sqlalchemy as sa
+
+    names = table_names(opened, prefix) - set(without)
+    metadata = sa.MetaData()
+    metadata.reflect(opened, only=sorted(names))
+    return [table for table in metadata.sorted_tables if table.name in names]
+
+
+def table_names(opened: "sa.engine.Connection", prefix: str = "") -> set[str]:
+    """Of the tables with rows of their own. :param prefix: likewise."""
     import sqlalchemy as sa
 
     inspector = sa.inspect(opened)
@@ -116,9 +129,7 @@ def tables(opened: "sa.engine.Connection", prefix: str = "") -> "list[sa.Table]"
         )
         for name in [str(row[0]) for row in virtual]:
             names -= {name, *(f"{name}_{shadow}" for shadow in _SHADOWS)}
-    metadata = sa.MetaData()
-    metadata.reflect(opened, only=sorted(names))
-    return [table for table in metadata.sorted_tables if table.name in names]
+    return names
 
 
 def dump(opened: "sa.engine.Connection", table: "sa.Table") -> Iterator[tuple[bytes, int]]:
