@@ -168,6 +168,28 @@ def test_names_of_nginxs_other_sites_are_theirs_where_visitors_would_meet_them(
     assert nginx.claimed() == {*names, "z"}
 
 
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("listen 8080; # or 80 }", set()),
+        ("listen 8080; # don't", set()),
+        ("#listen 80;\nlisten 8080;", set()),
+        # A # within a word, or a text, is part of it; and so is a brace within a text.
+        ("listen 8080; location / { return 302 /#/home; }", set()),
+        ("listen 8080; location /x { return 302 '/a #b'; }", set()),
+        ("listen 8080; location ~ \"^/{\" { return 200 'it\\'s {'; }", set()),
+        ("listen 80; location / { return 302 /#/home; }", {"a.example"}),
+    ],
+)
+def test_comments_and_texts_of_nginxs_other_sites_end_no_block(
+    monkeypatch: pytest.MonkeyPatch, line: str, names: set[str]
+) -> None:
+    sites = f"server {{ {line}\nserver_name a.example; }}\nserver {{ listen 443 ssl; server_name z; }}\n"
+    said = f"# configuration file /etc/nginx/nginx.conf:\n{sites}"
+    monkeypatch.setattr(nginx.services, "run", lambda *command: subprocess.CompletedProcess(command, 0, said))
+    assert nginx.claimed() == {*names, "z"}
+
+
 def test_the_first_setup_is_known_by_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SECRET_KEY", raising=False)
     monkeypatch.setattr(layout, "ANSWERED", tmp_path / "answers")

@@ -49,6 +49,8 @@ OTHER_SERVERS = frozenset(
         *("docker-proxy", "rootlessport"),
     }
 )
+# A comment, or a text in quotes: either begins where a word does, and not within one.
+_APART = re.compile(r"""(?<![^\s;{}])(?:#[^\n]*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')""", re.DOTALL)
 
 
 def installed() -> bool:
@@ -314,8 +316,13 @@ def _others() -> tuple[str, str]:
         if path in {str(link) for link in links()}:
             found = later
         elif not path.startswith(f"{layout.RUN}/"):
-            found.append(re.sub(r"(?m)#.*$", "", text))
+            found.append(_bare(text))
     return "".join(before), "".join(later)
+
+
+def _bare(text: str) -> str:
+    """Without comments, and without what in quotes looks like the end of a block or a directive."""
+    return _APART.sub(lambda found: "" if found[0][0] == "#" else re.sub("[{};]", "_", found[0]), text)
 
 
 def listens(others: tuple[str, str] | None = None, ports: "dict[int, str] | None" = None) -> dict[Path, str]:
