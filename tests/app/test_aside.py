@@ -15,7 +15,7 @@ from microblog.config import Config
 from microblog.database import db
 from microblog.errors import HostError
 from microblog.host.backups import archive, backup, restore
-from microblog.host.database import aside, kinds, rows, schema, server
+from microblog.host.database import aside, kinds, rows, schema, server, staging
 from microblog.host.machine import privileges
 from microblog.models import Notification, User, notifications
 from microblog.models.follow import follow
@@ -330,3 +330,45 @@ def test_who_shares_the_database_keeps_what_is_theirs(site, config, own_server, 
             aside.Aside(config.database_url, server.Target.parse(config.database_url), print).discard()
             cursor.execute("DROP TABLE site.theirs")
             cursor.execute("DROP DATABASE theirs")
+
+
+@pytest.mark.parametrize(
+    ("tie", "undo", "said"),
+    [
+        (
+            "CREATE TRIGGER theirs AFTER INSERT ON posts FOR EACH ROW SET @x = 1",
+            "DROP TRIGGER theirs",
+            "the trigger theirs, which is none of this version's, hangs on the site's table posts",
+        ),
+        (
+            "CREATE TABLE theirs (x BIGINT, CONSTRAINT fk FOREIGN KEY (x) REFERENCES posts (id))",
+            "DROP TABLE theirs",
+            "the foreign key site.theirs.fk, which is none of this version's, hangs on the site's table",
+        ),
+    ],
+)
+def test_what_hangs_on_the_sites_tables_is_told_before_anything_is_changed(
+    site, config, own_server, monkeypatch, tmp_path, tie, undo, said
+):
+    """When they are exchanged, it is too late."""
+    fill(1)
+    file = tmp_path / "backup"
+    file.write_bytes(make_backup(config.database_url)[0].getvalue())
+    monkeypatch.setattr(Config, "load", lambda _path: config)
+    with own_server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("USE site")
+        cursor.execute(tie)
+        whole = structure()
+        with pytest.raises(HostError, match=said):
+            restore._restore(file, print, force=False, name="x")
+        with pytest.raises(HostError, match=said), restore.staged(file, print):
+            pass
+        # A second database, where the server is this site's, would be held by it.
+        with pytest.raises(HostError, match=said):
+            staging.Mysql(
+                config.database_url, server.Target.parse(config.database_url), print, earlier=False
+            ).refuse_ties()
+        assert structure() == whole
+        cursor.execute(undo)
+        with restore.staged(file, lambda _: None) as (_, manifest, _):
+            assert manifest["rows"]["posts"] == 1

@@ -97,6 +97,7 @@ def _restore(path: Path, say: Callable[[str], None], force: bool, name: str) -> 
     # Open to the end: the backup of what is there may be one too many, and this the oldest.
     with _open(path) as file:
         manifest = _check(file)
+        kinds.of(config.database_url).beside(say).refuse_ties()
         beside = _stage(file, manifest, config, say)
         was_on = maintenance.FLAG.exists()
         try:
@@ -144,6 +145,7 @@ def staged(
     config = Config.load(layout.env_file())
     with _open(path) as file:
         manifest = _check(file)
+        kinds.of(config.database_url).beside(say).refuse_ties()
         beside = _stage(file, manifest, config, say, newest=False)
         try:
             yield file, manifest, beside

@@ -40,6 +40,13 @@ class Staging(Protocol):
     def attach(self, engine: "sa.engine.Engine") -> None:
         """Have an engine's statements, which name the site's tables, be about this one's."""
 
+    def refuse_ties(self) -> None:
+        """See that nothing of somebody else's hangs on the site's tables: it would go with the old ones, or
+        hold them, when there is no way back any more.
+
+        :raises HostError: something does.
+        """
+
     def make(self, backup: str) -> bool:
         """Make it, empty; what another backup has left by an interruption goes.
 
@@ -77,6 +84,9 @@ class Sqlite:
         self.url = f"sqlite:///{self.path}"
 
     def attach(self, engine: "sa.engine.Engine") -> None:
+        pass
+
+    def refuse_ties(self) -> None:
         pass
 
     def make(self, backup: str) -> bool:
@@ -132,6 +142,28 @@ class OnServer:
 
     def _connect(self) -> Any:
         return server.connect(self.target, self.say, as_root=self.target.ours)
+
+    def refuse_ties(self) -> None:
+        from microblog.host.database.aside import known_tables
+
+        own, name = sorted(known_tables()), self.target.name
+        with self._connect() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT 'trigger', trigger_name, event_object_table FROM information_schema.triggers"
+                " WHERE event_object_schema = %s AND event_object_table IN %s"
+                " UNION SELECT 'foreign key', CONCAT_WS('.', table_schema, table_name, constraint_name),"
+                " referenced_table_name FROM information_schema.key_column_usage"
+                " WHERE referenced_table_schema = %s AND referenced_table_name IN %s"
+                " AND NOT (table_schema = %s AND table_name IN %s)",
+                (name, own) * 3,
+            )
+            found = cursor.fetchall()
+        if found:
+            kind, what, table = found[0]
+            raise HostError(
+                f"the {kind} {what}, which is none of this version's, hangs on the site's table {table}",
+                "nothing was changed; drop it, and make it again after the restore",
+            )
 
     def _begun(self, journal: str, backup: str) -> bool:
         """Whether loading this backup was begun there, and not finished."""
