@@ -150,6 +150,7 @@ def test_the_code_is_of_the_key_that_is_there_or_chosen() -> None:
     [
         ("listen 80; server_name a.example B.example;", {"a.example", "b.example"}),
         ('server_name "a.example" .b.example _;', {"a.example", "b.example"}),
+        ("listen 80; server_name $hostname www.a.example;", {"garden", "www.a.example"}),
         ("listen 10.1.2.3; server_name a.example;", {"a.example"}),
         ("listen [::1]; server_name a.example;", {"a.example"}),
         ("listen 443 ssl; listen 8443 ssl; location / { x; } server_name a.example;", {"a.example"}),
@@ -165,6 +166,7 @@ def test_names_of_nginxs_other_sites_are_theirs_where_visitors_would_meet_them(
 ) -> None:
     text = f"http {{ upstream x {{ server 1.2.3.4:80; }} server {{ {server} }} server {{ server_name z; }} }}"
     monkeypatch.setattr(nginx, "_others", lambda: ("", text))
+    monkeypatch.setattr(nginx.socket, "gethostname", lambda: "Garden")
     assert nginx.claimed() == {*names, "z"}
 
 

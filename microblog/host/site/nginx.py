@@ -8,6 +8,7 @@ site in ``sites-available`` is the same on every machine.
 import ipaddress
 import os
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -277,7 +278,10 @@ def _claimed(others: tuple[str, str]) -> set[str]:
     for text in others:
         for listed in re.findall(r"(?<![\w$])server_name\s+([^;]*);", _at_our_ports(text)):
             found.update(word.strip("\"'").lower().removeprefix(".") for word in listed.split())
-    return found - {"_", ""}
+    # nginx puts the machine's own in its place.
+    if "$hostname" in found:
+        found.add(socket.gethostname().lower())
+    return found - {"_", "", "$hostname"}
 
 
 def _at_our_ports(text: str) -> str:
