@@ -175,6 +175,33 @@ def test_everything_gets_to_its_place_and_is_read_once(machine):
     assert _read(boot) == []
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (("su san!", "s@example.org", "eleven quiet herons"), "letters A to Z"),
+        (("admin", "s@example.org", "eleven quiet herons"), "is reserved"),
+        (("susan", "nowhere", "eleven quiet herons"), "no e-mail address"),
+        (("susan", "s@example.org", "short"), "8 to 128"),
+        (("susan", "s@example.org", "susan1234"), "easy to guess"),
+    ],
+)
+def test_an_account_that_cannot_be_made_keeps_its_lines_to_be_mended(machine, values, words):
+    etc, boot = machine
+    file = boot / "microblog.txt"
+    name, email, password = values
+    file.write_text(
+        f"admin user = {name}\nadmin email = {email}\nadmin password = {password}\nhost name = pi\n"
+    )
+    _read(boot)
+    answer = (boot / "microblog-errors.txt").read_text()
+    assert words in answer
+    assert password not in answer
+    assert not (etc / "admin").exists()
+    assert bootfile.read(file.read_text()).groups["admin"]["admin password"] == password
+    # What is beside it is used.
+    assert (etc / "hostname").read_text() == "pi\n"
+
+
 def test_where_there_is_network_manager_it_gets_the_wifi(machine):
     """Raspberry Pi OS: its Wi-Fi is off until there is a country, and netplan may not be there at all."""
     etc, boot = machine
