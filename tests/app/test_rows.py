@@ -146,7 +146,9 @@ def test_a_change_of_tables_under_a_backup_is_waited_for(app, database_url, serv
             with engine.begin() as other:
                 if server:
                     other.exec_driver_sql("SET SESSION lock_wait_timeout = 60")
-                other.exec_driver_sql("ALTER TABLE posts ADD COLUMN later INTEGER")
+                # A change that makes the table anew: MariaDB's snapshots outlive a column that is only noted.
+                how = ", ALGORITHM=COPY" if server else ""
+                other.exec_driver_sql(f"ALTER TABLE posts ADD COLUMN later INTEGER{how}")
             if server:
                 # What microblog.host.backups.upgrade looks for.
                 with pytest.raises(sa.exc.OperationalError, match=upgrade.CHANGED):
