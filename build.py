@@ -457,9 +457,12 @@ def vagrant(image: str, providers: tuple[str, ...]) -> None:
 @main.command(epilog="Example: ./build.py export cloud --format ova")
 @click.argument("image")
 @click.option(
-    "--format", "form", metavar="NAME", required=True, type=click.Choice(formats.names()),
-    help="qcow2, raw, raw.gz, raw.zst, vmdk, ova (VMware) or vhd (Azure); see docs/export.md.",
-)  # fmt: skip
+    "--format",
+    "form",
+    required=True,
+    type=click.Choice(formats.names()),
+    help="Of the file; docs/export.md says which host takes which.",
+)
 @click.option(
     "--output", metavar="DIR", type=click.Path(path_type=Path), help="images/out/exported if not given."
 )

@@ -2,11 +2,13 @@
 
 import ast
 import re
+import subprocess
+import sys
 
 import pytest
 
 from builder.bake import method
-from builder.core import paths
+from builder.core import needs, paths
 from builder.core.errors import BuildError
 from builder.disk import format as format_
 
@@ -69,6 +71,52 @@ def test_the_application_and_the_builder_do_not_know_each_other():
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
                 assert not any(name.split(".")[0] == theirs for name in names), file
+
+
+@pytest.mark.parametrize(
+    ("module", "foreign"),
+    [
+        ("results/verify.py", {"disk", "vm", "bake", "make", "ship"}),
+        ("ship/flash.py", {"bases", "deb", "vm", "bake", "make"}),
+        ("ship/vagrant.py", {"bases", "deb", "bake", "make"}),
+        ("ship/export.py", {"bases", "deb", "vm", "bake", "make"}),
+        ("ship/publish.py", {"bases", "vm", "make"}),
+        ("vm/trial.py", {"bases", "deb", "bake", "make"}),
+    ],
+)
+def test_who_uses_an_image_reaches_nothing_that_makes_one(module, foreign):
+    """A card is written, a download verified, a machine tried out by a few modules; of the forms that a
+    disk is read from, each counts as one."""
+    reached = [
+        file.relative_to(paths.BUILDER).as_posix()
+        for file in needs.closure([paths.BUILDER / module], folders=False)
+        if file.is_relative_to(paths.BUILDER)
+    ]
+    assert not [one for one in reached if one.partition("/")[0].removesuffix(".py") in foreign]
+    assert len([one for one in reached if not one.startswith(("core/", "disk/formats/"))]) <= 20
+
+
+def test_what_is_added_is_one_file(checkout):
+    """A form, a provider, an image, a base: found by looking, and the command line offers it."""
+    for new, like, old in (
+        ("builder/disk/formats/vdi.py", "builder/disk/formats/raw.py", '".img"'),
+        ("builder/ship/clouds/garage.py", "builder/ship/clouds/lightsail.py", ""),
+        ("images/garden.toml", "images/cloud.toml", ""),
+        ("images/bases/debian-14.toml", "images/bases/debian-13.toml", ""),
+    ):
+        text = (checkout / like).read_text()
+        assert old in text
+        (checkout / new).write_text(text.replace(old, '".vdi"') if old else text)
+
+    def said(*arguments):
+        command = [sys.executable, checkout / "build.py", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    assert "vdi" in said("export", "--help")
+    assert "garage" in said("publish", "--help")
+    assert "the image garden is not baked yet" in said("check", "garden")
+    assert "debian-14" in said("images", "garden", "--base", "raspios")
 
 
 def test_a_format_is_one_file():
