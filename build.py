@@ -249,6 +249,7 @@ def images(
     from builder import make as conductor
     from builder import report
     from builder.bake import method
+    from builder.bake import overlay as laid
     from builder.bases import snapshot as archive
     from builder.core.request import Request
     from builder.deb import repository as apt
@@ -262,6 +263,10 @@ def images(
         raise BuildError("--base-file needs --base", f"There are: {', '.join(definition.names('bases'))}")
     if signer:
         sign.require(signer)
+    if overlay:
+        laid.require(overlay)
+    if snapshot:
+        archive.moment(snapshot)
     wanted = names or tuple(definition.usual())
     # Before the first of them takes its time.
     for name in wanted:
@@ -284,8 +289,6 @@ def images(
         packages=packages,
         snapshot=snapshot,
     )
-    if snapshot:
-        archive.moment(snapshot)
     attempts = [conductor.attempt(name, asked) for name in wanted]
     good = [attempt.result for attempt in attempts if attempt.result and not attempt.error]
     if as_json:
@@ -299,7 +302,7 @@ def images(
             click.echo(good[-1].sums)
     if len(good) < len(attempts):
         bad = " ".join(attempt.name for attempt in attempts if attempt.error)
-        raise BuildError(f"not good: {bad}", f"Mend it, then go on with: ./build.py images {bad}")
+        raise BuildError(f"not good: {bad}", "Mend it, then run the same again: what is good stays")
     if signer:
         sign.sign(good[-1].sums, signer)
 

@@ -1,6 +1,7 @@
 """Files of who bakes, laid into an image as they stand in a directory: etc/motd there is /etc/motd."""
 
 import io
+import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,12 +26,26 @@ def wanted(asked: Request) -> bool:
     return bool(asked.overlay or asked.sources)
 
 
+def require(directory: Path) -> None:
+    """Look at a directory before anything is made for it.
+
+    :raises BuildError: there is something in it that is no file, folder or link, or that can't be read.
+    """
+    for name, path in _below(directory):
+        if not (path.is_symlink() or path.is_file() or path.is_dir()):
+            raise BuildError(f"{path} is no file, folder or link", "Take it out of the overlay")
+        if not path.is_symlink() and not os.access(path, os.R_OK):
+            raise BuildError(f"{path} may not be read, to be laid as /{name}", "Give yourself the right to")
+
+
 def pack(asked: Request, pool: Path) -> None:
     """Put the files where the script finds them: all root's, what can be run for everybody to run.
 
     :param pool: the directory of packages, which a bake reads.
-    :raises BuildError: there is something that is no file, folder or link.
+    :raises BuildError: as :func:`require`.
     """
+    if asked.overlay:
+        require(asked.overlay)
     with tarfile.open(pool / _NAME, "w", format=tarfile.PAX_FORMAT) as archive:
         if asked.sources:
             data = asked.sources.encode()
@@ -39,8 +54,6 @@ def pack(asked: Request, pool: Path) -> None:
             archive.addfile(entry, io.BytesIO(data))
         for name, path in _below(asked.overlay):
             entry = archive.gettarinfo(path, name)
-            if entry is None or not (entry.isfile() or entry.isdir() or entry.issym() or entry.islnk()):
-                raise BuildError(f"{path} is no file, folder or link", "Take it out of the overlay")
             entry.uid = entry.gid = 0
             entry.uname = entry.gname = "root"
             entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644

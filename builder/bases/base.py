@@ -1,6 +1,7 @@
 """Have a base at hand: from the cache, composed, or downloaded."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from builder.defs.definition import (
     load_base_for,
     must_be_downloaded,
 )
+
+# What apt says of a name that it does not know, and of one that others only depend on.
+_ABSENT = re.compile(r"E: (?:Unable to locate package|Package) '?([^\s']+)")
 
 
 def made_from(base: Base, include: Sequence[str] = (), asked: Request = USUAL) -> Inputs:
@@ -43,7 +47,8 @@ def obtain(image: Image, deb: Path, asked: Request = USUAL) -> CachedBase:
     fraction of what it takes inside of an emulated machine.
 
     :param deb: the package that the image is for.
-    :raises BuildError: none can be had, or the one insisted upon can't.
+    :raises BuildError: none can be had, or the one insisted upon can't; or a package that was asked for is
+        not in its archive: another base is no answer to a word that was mistyped.
     """
     include = [*image.packages, *package.dependencies(deb)]
     if asked.insist:
@@ -53,6 +58,12 @@ def obtain(image: Image, deb: Path, asked: Request = USUAL) -> CachedBase:
         try:
             got = get(load_base(name), include, asked)
         except BuildError as error:
+            absent = _ABSENT.search(error.message)
+            if absent and absent[1] in asked.packages:
+                raise BuildError(
+                    f"there is no package {absent[1]} for {name}",
+                    "Is that its name? Where another base has it, say --base",
+                ) from error
             failures.append(f"{name}: {error.message}")
             if len(image.bases) == 1:
                 raise

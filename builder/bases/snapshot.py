@@ -5,6 +5,7 @@ https://snapshot.ubuntu.com); MICROBLOG_MIRRORS may lead it elsewhere.
 """
 
 import re
+from datetime import datetime, timezone
 
 from builder.core.errors import BuildError
 from builder.core.mirrors import mirrored
@@ -16,18 +17,26 @@ _ARCHIVES = (
     (r"https?://(?:[\w.-]+\.)?ubuntu\.com/ubuntu(?:-ports)?/?", "https://snapshot.ubuntu.com/ubuntu/{}/"),
 )  # fmt: skip
 _ADDRESS = re.compile(r"https?://[^\s\]]+")
-_TIME = re.compile(r"(\d{8})(T\d{6}Z)?")
+_DAY, _TIME = "20260131", "T120000Z"
+_FORM = "%Y%m%dT%H%M%SZ"
 
 
 def moment(text: str) -> str:
     """A day, as 20260131, or a time of it, as 20260131T120000Z, as the archives' addresses have it.
 
-    :raises BuildError: it is neither.
+    :raises BuildError: it is neither, or it is to come.
     """
-    found = _TIME.fullmatch(text)
-    if not found:
+    found = f"{text}T000000Z" if len(text) == len(_DAY) else text
+    try:
+        # strptime(3) takes fewer digits, too.
+        when = datetime.strptime(found, _FORM) if len(found) == len(_DAY + _TIME) else None
+    except ValueError:
+        when = None
+    if when is None:
         raise BuildError(f"{text!r} is no day", "Write it as 20260131, or with the time as 20260131T120000Z")
-    return f"{found[1]}{found[2] or 'T000000Z'}"
+    if when.replace(tzinfo=timezone.utc) > datetime.now(timezone.utc):
+        raise BuildError(f"{text} is to come: no archive has that day", "Name a day that is over")
+    return found
 
 
 def address(url: str, when: str) -> str:

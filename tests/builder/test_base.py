@@ -15,6 +15,7 @@ import pytest
 
 from builder.bases import base, cached, compose, download, downloaded
 from builder.core import cache as caching
+from builder.core import kept
 from builder.core.errors import BuildError
 from builder.core.request import Request
 from builder.core.work import Work
@@ -214,6 +215,46 @@ def test_insisting_takes_no_other(definitions, offered, deb):
     path.write_text(path.read_text().replace('["ubuntu-22.04", "debian-12", "debian-13"]', '["bad", "good"]'))
     with pytest.raises(BuildError, match="can't be downloaded"):
         base.obtain(definition.load_image("cloud"), deb, Request("bad"))
+
+
+@pytest.mark.parametrize(
+    "said", ["E: Unable to locate package vmi", "E: Package 'vmi' has no installation candidate"]
+)
+def test_a_mistyped_package_is_no_reason_for_another_base(definitions, cache, deb, monkeypatch, said):
+    path = definitions / "cloud.toml"
+    path.write_text(path.read_text().replace('"ubuntu-22.04", ', ""))
+    tried = []
+
+    def fail(base, *_):
+        tried.append(base.name)
+        raise BuildError(f"unshare failed (exit 25): {said}", "The log")
+
+    monkeypatch.setattr(compose, "compose", fail)
+    image = definition.load_image("cloud")
+    with pytest.raises(BuildError, match="there is no package vmi for debian-12") as error:
+        base.obtain(image, deb, Request(packages=("vim", "vmi")))
+    assert "--base" in error.value.hint
+    assert tried == ["debian-12"]
+    # One of the definition's own that a distribution does not have is a reason.
+    with pytest.raises(BuildError, match="none of the bases"):
+        base.obtain(image, deb)
+    assert tried == ["debian-12", "debian-12", "debian-13"]
+
+
+def test_a_base_in_use_stays_and_two_that_alternate_are_both_kept(offered, server, cache, monkeypatch):
+    """As of two checkouts: each finds its own again, and none takes the other's away while it is read."""
+    monkeypatch.setattr(kept, "_held", {})
+    one, another = (base.get(offered(url=f"{server.url}?{which}")) for which in ("one", "another"))
+    assert base.get(offered(url=f"{server.url}?one")) == one
+    assert len(server.ranges) == 2
+    for used in (one, another):
+        os.utime(used.directory / "lock", (0, 0))
+    kept.forget(cache / "bases")
+    assert one.disk.exists()
+    assert another.disk.exists()
+    kept._held.clear()
+    kept.forget(cache / "bases")
+    assert not one.directory.exists()
 
 
 def test_full_disk_is_one_clear_line(offered, monkeypatch):

@@ -143,9 +143,13 @@ def test_packages_are_added_to_the_definitions():
         (("--package", "a b"), "is not a package's name"),
         (("--overlay", "/no/such"), "does not exist"),
         (("--repository", "https://a"), "go together"),
+        (("--overlay", "OF MINE"), "is no file, folder or link"),
+        (("--snapshot", "20269999"), "is no day"),
     ],
 )
-def test_what_can_not_be_is_refused_at_once(build, options, said):
+def test_what_can_not_be_is_refused_at_once(build, mine, options, said):
+    os.mkfifo(mine / "etc/pipe")
+    options = [str(mine) if one == "OF MINE" else one for one in options]
     done = build("images", "cloud", *options)
     assert done.returncode != 0
     assert said in done.stderr

@@ -40,10 +40,23 @@ def test_what_has_no_snapshots_is_refused(url):
         snapshot.address(url, _DAY)
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-01-31", "20260131T12"])
-def test_what_is_no_day_is_refused(text):
-    with pytest.raises(BuildError, match="is no day"):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        *((text, "is no day") for text in ("", "yesterday", "2026-01-31", "20260131T12", "20260231")),
+        *((text, "is no day") for text in ("20261301", "20260131T250000Z", "2026013T1200000Z")),
+        ("29990131", "is to come"),
+    ],
+)
+def test_what_is_no_day_is_refused(text, said):
+    """At once: an archive would only say that it has none such, after all that comes before."""
+    with pytest.raises(BuildError, match=said):
         snapshot.moment(text)
+
+
+def test_a_time_of_a_day_is_one_too():
+    assert snapshot.moment(_DAY) == f"{_DAY}T000000Z"
+    assert snapshot.moment(f"{_DAY}T123456Z") == f"{_DAY}T123456Z"
 
 
 def test_both_forms_of_sources_and_no_comment():
