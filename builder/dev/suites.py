@@ -41,6 +41,8 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of one's own in it
 _IMAGES = {"images": ["images"], "pi": ["images", "pi"]}
 # Which image each of them has.
 _MADE = {"images": ["cloud", "pi"], "pi": ["pi"]}
+# With --thorough the cloud's is made on these, too: another release, and another architecture, by UEFI.
+_OTHER_BASES = {"images": ["debian-13", "debian-12-arm64"]}
 # Baked in a chroot: left out of the first for who is not root.
 _TAKES_ROOT = {"pi"}
 # Part of another one; and a fleet's drills, for who works on it.
@@ -155,7 +157,8 @@ def _run_images(name: str, thorough: bool) -> None:
         say(f"WARNING: left out, for it takes root: {' '.join(_TAKES_ROOT)}")
         made = [image for image in made if image not in _TAKES_ROOT]
         words = ["images", *made]
-    drills = [["check", image, "--thorough"] for image in made if thorough]
-    for command in [words, *drills]:
+    drills = [["check", image, "--thorough"] for image in made]
+    drills += [["images", "cloud", "--base", base] for base in _OTHER_BASES.get(name, ())]
+    for command in [words, *(drills if thorough else [])]:
         if attend([sys.executable, paths.ROOT / "build.py", *command]) != 0:
             raise BuildError(f"./build.py {' '.join(command)} failed", "Its words are above")
