@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import http.server
+import json
 import os
 import random
 import shlex
@@ -118,6 +119,9 @@ def test_is_downloaded_once(offered, server):
     assert first.kernel.read_bytes() == b"a kernel"
     assert (first.apt / "sources.list").exists()
     assert first.dpkg_status.exists()
+    beside = json.loads((first.directory / "inputs.json").read_text())
+    assert beside["values"]["base"]["url"] == server.url
+    assert "builder/bases/base.py" in beside["files"]
     assert base.get(offered()) == first
     assert len(server.ranges) == 1
 

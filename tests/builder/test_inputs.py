@@ -129,6 +129,12 @@ def test_what_was_kept_and_is_damaged_explains_nothing(tmp_path, text):
     assert inputs.changed(tmp_path / "none", inputs.Inputs({})) == []
 
 
-def test_the_inputs_lie_beside_a_base(tmp_path):
-    made_from = inputs.Inputs({"base": {"name": "b"}})
-    assert cached.directory_for(tmp_path, "b", made_from).name == f"b-{made_from.digest[:16]}"
+def test_a_base_goes_by_its_inputs_and_says_which_changed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_detailed", True)
+    old, new = (inputs.Inputs({"base": {"name": "b", "suite": suite}}) for suite in ("old", "new"))
+    there = cached.directory_for(tmp_path, "b", old)
+    assert there.name == f"b-{old.digest[:16]}"
+    there.mkdir()
+    old.write(there / inputs.SUFFIX)
+    assert cached.directory_for(tmp_path, "b", new) != there
+    assert "b is not up to date. Changed: base.suite\n" in capsys.readouterr().err
