@@ -260,7 +260,7 @@ def images(
         raise BuildError("--repository and --key go together", "A repository is believed by its key alone")
     sources = apt.known_by(repository, key) if repository and key else ""
     if given and not insist:
-        raise BuildError("--base-file needs --base", f"There are: {', '.join(definition.names('bases'))}")
+        raise BuildError("--base-file needs --base", f"There are: {', '.join(definition.downloaded())}")
     if signer:
         sign.require(signer)
     if overlay:
@@ -515,12 +515,12 @@ def publish(
         click.echo(line)
 
 
-@main.command(epilog="Example: ./build.py cache --clear 'bases/*'")
+@main.command(epilog="Example: ./build.py cache --clear bases")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--clear", is_flag=True, help="Remove what is listed, but for what is in use.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def cache(names: tuple[str, ...], clear: bool, yes: bool) -> None:
-    """List what is kept in the cache, how large it is and why: all of it, or by NAME, patterns too."""
+    """List what is kept in the cache, how large it is and why: all of it, or by NAME, as bases or 'pool*'."""
     from builder.core import stores
 
     entries = stores.choose(names)

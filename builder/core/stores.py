@@ -79,15 +79,20 @@ def _entry(top: Path, path: Path) -> Entry:
 
 
 def choose(names: Sequence[str]) -> list[Entry]:
-    """The entries of these names, patterns among them (``bases/*``); all if there is no name.
+    """The entries of these names, patterns among them (``layers/ubuntu-*``), or in them (``bases``); all if
+    there is no name.
 
     :raises BuildError: there is none of a name.
     """
     there = listing()
     for name in names:
-        if not any(fnmatch.fnmatch(one.name, name) for one in there):
+        if not any(_is_called(one, name) for one in there):
             raise BuildError(f"there is no {name} in the cache", "./build.py cache lists what there is")
-    return [one for one in there if not names or any(fnmatch.fnmatch(one.name, name) for name in names)]
+    return [one for one in there if not names or any(_is_called(one, name) for name in names)]
+
+
+def _is_called(entry: Entry, name: str) -> bool:
+    return any(fnmatch.fnmatch(entry.name, pattern) for pattern in (name, f"{name.rstrip('/')}/*"))
 
 
 def clear(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:

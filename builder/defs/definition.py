@@ -289,6 +289,11 @@ def load_base_for(image: Image, name: str) -> Base:
     return base
 
 
+def downloaded() -> list[str]:
+    """The names of the bases that somebody offers as a file."""
+    return [name for name in names("bases") if isinstance(load_base(name), DownloadedBase)]
+
+
 def must_be_downloaded(base: Base) -> None:
     """:raises BuildError: it is composed: no file of anybody's can be in its place."""
     if not isinstance(base, DownloadedBase):

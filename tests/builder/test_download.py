@@ -507,6 +507,10 @@ def test_a_file_at_hand_needs_its_base_named(build):
     done = build("images", "cloud", "--base-file", "x.img")
     assert done.returncode == 1
     assert "--base-file needs --base" in done.stderr
+    # Of those alone that somebody offers as a file.
+    assert "There are: debian-13-genericcloud, raspios, ubuntu-22.04, ubuntu-22.04-arm64, ubuntu-24.04\n" in (
+        done.stderr
+    )
 
 
 def _unsigned(server, content, date, listed=None):

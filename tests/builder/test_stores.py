@@ -75,6 +75,9 @@ def test_what_is_named_goes_and_nothing_else(filled):
     assert (filled / "bases/work-1").is_dir()
     with pytest.raises(BuildError, match="there is no odd in the cache"):
         stores.choose(["odd"])
+    assert (
+        _names(stores.choose(["layers"])) == _names(stores.choose(["layers/"])) == [f"layers/ubuntu-{_KEY}"]
+    )
 
 
 @pytest.mark.parametrize(
