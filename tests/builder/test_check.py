@@ -1,15 +1,18 @@
 """What is told of an image's checks."""
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 from conftest import facts_of
 
 from builder.core import paths
+from builder.core.errors import BuildError
 from builder.results import library
 from builder.vm import check
 
@@ -128,6 +131,7 @@ def test_machines_of_a_failed_check_are_kept_until_ctrl_c(tmp_path, monkeypatch,
         process=types.SimpleNamespace(poll=lambda: None),
         directory=tmp_path / "first",
         ssh=["ssh", "-p", "22", "u@h"],
+        serial_log=Path("/first/serial.log"),
     )
     kept._begun = [ended, runs]
     waited = []
@@ -137,9 +141,40 @@ def test_machines_of_a_failed_check_are_kept_until_ctrl_c(tmp_path, monkeypatch,
         raise KeyboardInterrupt
 
     monkeypatch.setattr(lab.signal, "pause", pause)
-    kept.let_somebody_look()
+    with pytest.raises(KeyboardInterrupt):
+        kept.let_somebody_look()
     assert waited
-    assert "first: ssh -p 22 u@h" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "first: ssh -p 22 u@h" in said
+    assert "less /first/serial.log" in said
+    # None runs any more: nobody is kept waiting.
+    kept._begun = [ended]
+    kept.let_somebody_look()
+    assert len(waited) == 1
+
+
+def test_a_machine_that_does_not_come_up_is_looked_at_before_it_goes(tmp_path, monkeypatch):
+    """It is the one that somebody wants to look at; when the tests are through it is gone."""
+    monkeypatch.syspath_prepend(paths.ROOT / "tests" / "images")
+    import lab
+
+    done = []
+
+    @contextlib.contextmanager
+    def boot(*_, **__):
+        try:
+            yield types.SimpleNamespace(directory=tmp_path / "first")
+        finally:
+            done.append("gone")
+
+    monkeypatch.setattr(lab.machine, "boot", boot)
+    image = tmp_path / "image.qcow2"
+    image.write_bytes(b"an image")
+    result = library.Result(image, tmp_path, tmp_path, facts_of(image))
+    made = lab.Lab(result, "tcg", tmp_path, tmp_path, lambda: done.append("looked at"))
+    with pytest.raises(BuildError, match="no SSH"), made.boot("first"):
+        raise BuildError("no SSH within 1200 s", "The console")
+    assert done == ["looked at", "gone"]
 
 
 def test_keep_failed_reaches_the_tests(tmp_path, monkeypatch):

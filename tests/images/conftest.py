@@ -5,6 +5,7 @@ nothing runs beside it until it is up. Then the machines of later tests are star
 computer has room for them, and boot while the first one is tested.
 """
 
+import contextlib
 import mmap
 import re
 import subprocess
@@ -68,9 +69,15 @@ _LAB = pytest.StashKey[Lab]()
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Before the last test's machines are ended."""
-    made = item.config.stash.get(_LAB, None)
-    if nextitem is None and made and item.session.testsfailed and item.config.getoption("--keep-failed"):
-        with item.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+    if nextitem is None and item.session.testsfailed:
+        with contextlib.suppress(KeyboardInterrupt):
+            _let_somebody_look(item.config)
+
+
+def _let_somebody_look(config: pytest.Config) -> None:
+    made = config.stash.get(_LAB, None)
+    if made and config.getoption("--keep-failed"):
+        with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             made.let_somebody_look()
 
 
@@ -91,7 +98,9 @@ def lab(
         image.facts.architecture,
         lambda: kernel.of_image(image.image, Work.at(work)),
     )
-    made = pytestconfig.stash[_LAB] = Lab(image, accelerator, work, pytestconfig.getoption("--logs"))
+    made = pytestconfig.stash[_LAB] = Lab(
+        image, accelerator, work, pytestconfig.getoption("--logs"), lambda: _let_somebody_look(pytestconfig)
+    )
     yield made
 
 

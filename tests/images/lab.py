@@ -1,6 +1,5 @@
 """Machines booted from the image, side by side where this computer has room for them."""
 
-import contextlib
 import functools
 import os
 import re
@@ -8,7 +7,7 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,8 +45,17 @@ def let_others_go_first(emulator: "subprocess.Popen[bytes]") -> None:
 class Lab:
     """Boots machines, and keeps what their consoles said."""
 
-    def __init__(self, image: library.Result, accelerator: str, work: Path, logs: Path) -> None:
+    def __init__(
+        self,
+        image: library.Result,
+        accelerator: str,
+        work: Path,
+        logs: Path,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        """:param on_failure: is done before a machine goes that did not come up."""
         self.image, self.accelerator, self.work, self.logs = image, accelerator, work, logs
+        self._on_failure = on_failure
         self.side_by_side = side_by_side(image.facts.memory_mb)
         self._begun: list[machine.Machine] = []
         self._consoles: dict[Path, Path] = {}
@@ -91,6 +99,9 @@ class Lab:
             self._begun.append(running)
             try:
                 yield running
+            except Exception:
+                self._on_failure()
+                raise
             finally:
                 self._keep_console(running.directory)
 
@@ -103,11 +114,15 @@ class Lab:
         return [one for one in self._begun if one.process.poll() is None]
 
     def let_somebody_look(self) -> None:
-        """Say how to get into the machines that still run, and leave them until Ctrl-C."""
-        say("Tests failed. The machines are kept until Ctrl-C; to get into one:")
-        for one in self._running():
-            say(f"  {one.directory.name}: {shlex.join(one.ssh)}")
-        with contextlib.suppress(KeyboardInterrupt):
+        """Say how to get into the machines that still run, and leave them until Ctrl-C.
+
+        :raises KeyboardInterrupt: then.
+        """
+        if running := self._running():
+            say("Tests failed. The machines are kept until Ctrl-C; to get into one, or to read its console:")
+            for one in running:
+                say(f"  {one.directory.name}: {shlex.join(one.ssh)}")
+                say(f"  {' ' * len(one.directory.name)}  less {shlex.quote(str(one.serial_log))}")
             signal.pause()
 
     def power_off(self) -> None:
