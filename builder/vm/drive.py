@@ -16,6 +16,8 @@ from builder.vm.emulator import EMULATORS
 
 OVERLAY = "overlay.qcow2"
 """The disk of a machine that was started from a cloud image: what has changed since, and no more."""
+CARD = "card.img"
+"""That of one that was started from a card's: a copy."""
 # A card's kernel, started under emulation, finds its devices slowly.
 _PATIENCE = "systemd.default_device_timeout_sec=600"
 
@@ -57,7 +59,7 @@ def _overlay(wanted: Wanted, work: Work) -> list[str]:
 def _card(wanted: Wanted, work: Work) -> list[str]:
     """A copy of a card, cloud-init's files on its boot partition; QEMU starts the kernel itself,
     as the Pi's firmware does, with the card's own command line."""
-    disk = wanted.directory / "card.img"
+    disk = wanted.directory / CARD
     if not disk.exists():
         part = wanted.directory / "card.part"
         media.unpack(wanted.image, part, work)

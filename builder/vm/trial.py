@@ -73,13 +73,15 @@ def run(
 
 
 def _note_image(directory: Path, checksum: str) -> None:
-    """Note which image a disk that lasts is laid on.
+    """Note which image a disk that lasts is of.
 
-    :raises BuildError: it is laid on another: the two file systems would be mixed.
+    :raises BuildError: it is of another. Laid on this one, two file systems would be mixed; a card's would
+        go on as it was, under this one's name.
     """
     note = directory / "image.sha256"
     noted = note.read_text().strip() if note.exists() else ""
-    if (directory / drive.OVERLAY).exists() and noted != checksum:
+    there = any((directory / disk).exists() for disk in (drive.OVERLAY, drive.CARD))
+    if there and noted != checksum:
         raise BuildError(
             f"the disk in {directory} was made with another image, and can't be used with this one",
             "Take another directory; the disk there is of use with its own image alone",

@@ -64,11 +64,12 @@ def test_ssh_goes_by_nothing_of_the_users(running):
     ]
 
 
-def test_a_disk_that_lasts_is_of_use_with_its_own_image_alone(tmp_path):
-    """On another, two file systems would be mixed."""
+@pytest.mark.parametrize("disk", [drive.OVERLAY, drive.CARD])
+def test_a_disk_that_lasts_is_of_use_with_its_own_image_alone(tmp_path, disk):
+    """On another, two file systems would be mixed; a card's would be an old one under a new name."""
     keep = tmp_path / "keep"
     trial._note_image(keep, "a" * 64)
-    (keep / drive.OVERLAY).touch()
+    (keep / disk).touch()
     trial._note_image(keep, "a" * 64)
     with pytest.raises(BuildError, match="made with another image") as error:
         trial._note_image(keep, "b" * 64)

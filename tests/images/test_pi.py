@@ -10,6 +10,7 @@ from visitor import wait_until
 from builder.core.work import Work
 from builder.disk import bootfs, fat
 from builder.disk.layouts import card
+from builder.vm import drive
 
 pytestmark = pytest.mark.pi
 
@@ -122,7 +123,7 @@ def test_kernel_upgrades_reach_the_boot_partition(host, booted, tmp_path):
     before = host.check_output("stat -c %Y /boot/firmware/config.txt")
     hooks = "run-parts --regex '^z' --arg=$(uname -r) /etc/kernel/postinst.d"
     host.check_output(f"DEB_MAINT_PARAMS=configure {hooks}")
-    disk = booted.directory / "card.img"
+    disk = booted.directory / drive.CARD
     assert host.check_output("stat -c %Y /boot/firmware/config.txt") != before
     told = host.check_output("cat /boot/firmware/cmdline.txt")
     assert (
