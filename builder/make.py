@@ -106,7 +106,7 @@ def _existing(image: Path, made_from: Inputs) -> Result | None:
     facts = manifest.read(manifest.path_for(image))
     if facts is None or not facts.intact(paths.OUT):
         return None
-    if facts.key != made_from.digest:
+    if facts.made_from != made_from.digest:
         inputs.explain(image.name, _inputs_beside(image), made_from)
         return None
     # A run that was killed had no time for these.
@@ -140,7 +140,7 @@ def _bake(
             memory_mb=image.memory_mb,
             scheme=image.scheme,
             built=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            key=made_from.digest,
+            made_from=made_from.digest,
             base=_told(chosen),
             deb=manifest.files(deb)[0],
             packer=".".join(str(part) for part in packer.version(packer.find())),

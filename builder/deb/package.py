@@ -92,7 +92,7 @@ def build(fresh: bool = False) -> Path:
 
 
 def _record(result: Path) -> Path:
-    return result.with_name(f".{result.name}.key")
+    return result.with_name(f".{result.name}.digests")
 
 
 def _inputs_beside(result: Path) -> Path:

@@ -63,8 +63,8 @@ class Base(Made):
 class Check:
     """The check that an image has passed."""
 
-    key: str
-    """The digest of what it was checked by."""
+    checked_by: str
+    """The digest of that: of the tests, and of the code that they use."""
     thorough: bool
     passed: int
     """Tests that passed."""
@@ -92,8 +92,8 @@ class Manifest:
     scheme: str
     built: str
     """UTC, ISO 8601."""
-    key: str
-    """The digest of what it is made from."""
+    made_from: str
+    """The digest of that, which is in NAME.inputs.json."""
     base: Base
     deb: ImageFile
     packer: str

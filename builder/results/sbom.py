@@ -32,7 +32,7 @@ def write(facts: Manifest, to: Path) -> None:
     system = _system(facts.base)
     vendor, _, release = system.partition("-")
     bill = Bom(
-        serial_number=uuid.uuid5(_NAMESPACE, facts.key),
+        serial_number=uuid.uuid5(_NAMESPACE, facts.made_from),
         components=[
             # What scanners take the distribution from.
             Component(type=ComponentType.OPERATING_SYSTEM, name=vendor, version=release, bom_ref=system),

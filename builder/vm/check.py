@@ -69,7 +69,7 @@ def checked_by() -> Inputs:
 def is_done(facts: Manifest, thorough: bool = False) -> bool:
     """Whether a manifest says that these very tests passed."""
     done = facts.check
-    return done is not None and done.key == checked_by().digest and (done.thorough or not thorough)
+    return done is not None and done.checked_by == checked_by().digest and (done.thorough or not thorough)
 
 
 def without_proxy() -> dict[str, str]:
@@ -122,7 +122,7 @@ def run(
     by.write(logs / f"check.{inputs.SUFFIX}")
     say(f"Checked {image.name}: {outcome.passed} tests passed in {duration(seconds)}")
     return Check(
-        key=by.digest,
+        checked_by=by.digest,
         thorough=thorough,
         passed=outcome.passed,
         left_out=len(outcome.left_out),

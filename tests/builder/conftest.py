@@ -62,7 +62,7 @@ def facts_of(*files: Path, **more: Any) -> manifest.Manifest:
     """The manifest of an image with some files."""
     usual = manifest.Manifest(
         target="cloud", description="An image", version="0.1.0", architecture="amd64", user="u",
-        memory_mb=1024, scheme="https", built="2026-01-02T03:04:05Z", key="k",
+        memory_mb=1024, scheme="https", built="2026-01-02T03:04:05Z", made_from="k",
         base=manifest.Base("1" * 64, "2026-01-01T00:00:00Z", "debian-12"),
         deb=manifest.ImageFile("microblog_0.1.0_all.deb", 1, "0" * 64), packer="1.6.6", accelerator="tcg",
         seconds={}, bake_s=120.4, packages=[], sbom="none", files=manifest.files(*files),

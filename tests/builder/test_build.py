@@ -187,7 +187,7 @@ def test_a_manifest_is_a_promise(tmp_path):
         (lambda told: told.update(files=3), "files is 3, and should be a list"),
         (lambda told: told.update(files=["x"]), r"files\[0\] is no object with fields"),
         (lambda told: told.update(seconds={"pack": "1"}), "seconds.pack is '1', and should be a number"),
-        (lambda told: told.update(check={"key": "k"}), "the field check.thorough is missing"),
+        (lambda told: told.update(check={"checked_by": "k"}), "the field check.thorough is missing"),
     ],
 )
 def test_a_manifest_that_is_none_is_one_clear_line(tmp_path, change, said):
