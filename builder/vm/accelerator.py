@@ -79,7 +79,7 @@ def _try_guest(emulator: Emulator, kernel: Path) -> str | None:
     """Start a kernel without a disk and see it reach the point where it wants one. Returns why not."""
     guest = subprocess.Popen(
         [program(emulator.binary, emulator.package), *emulator.machine, "-accel", "kvm", "-cpu",
-         emulator.cpu, "-m", "512", "-nodefaults", "-display", "none", "-no-reboot",
+         emulator.cpu("kvm"), "-m", "512", "-nodefaults", "-display", "none", "-no-reboot",
          "-serial", "stdio", "-kernel", str(kernel),
          "-append", f"console={emulator.console} panic=-1"],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

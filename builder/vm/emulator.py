@@ -15,9 +15,9 @@ class Emulator:
     """Arguments that choose the board."""
     console: str
     """The kernel's name of the serial console."""
-    cpu: str
-    """The -cpu argument: all that the accelerator can do."""
     architecture: str
+    emulated: str = ""
+    """What the processor's name is followed by under emulation; with KVM it is this machine's own."""
 
     @property
     def native(self) -> tuple[str, ...]:
@@ -26,6 +26,10 @@ class Emulator:
 
     firmware: File | None = None
     """What starts a disk, where the board brings none of its own."""
+
+    def cpu(self, accelerator: str) -> str:
+        """The -cpu argument: all that an accelerator can do. :param accelerator: ``kvm`` or ``tcg``."""
+        return f"max{self.emulated if accelerator == 'tcg' else ''}"
 
     @property
     def firmware_arguments(self) -> list[str]:
@@ -51,16 +55,15 @@ EMULATORS = {
         qemu=Program("qemu-system-x86_64", "qemu-system-x86"),
         machine=("-machine", "q35"),
         console="ttyS0",
-        cpu="max",
         architecture="amd64",
     ),
     "arm64": Emulator(
         qemu=Program("qemu-system-aarch64", "qemu-system-arm"),
         machine=("-machine", "virt"),
         console="ttyAMA0",
-        # Pointer authentication in software is slow, and nothing here needs it to be strong.
-        cpu="max,pauth-impdef=on",
         architecture="arm64",
+        # Pointer authentication in software is slow, and nothing here needs it to be strong.
+        emulated=",pauth-impdef=on",
         firmware=File("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd", "qemu-efi-aarch64"),
     ),
 }

@@ -256,7 +256,7 @@ def boot(
         program("setpriv", "util-linux"), "--pdeathsig", "KILL",
         program(emulator.binary, emulator.package), *emulator.machine,
         "-accel", f"{accelerator}{ACCELERATOR_OPTIONS[accelerator]}",
-        "-cpu", emulator.cpu, "-smp", str(cpus), "-m", str(memory_mb),
+        "-cpu", emulator.cpu(accelerator), "-smp", str(cpus), "-m", str(memory_mb),
         "-nodefaults", "-display", "none", "-vga", "none",
         "-serial", f"file:{directory / 'serial.log'}",
         *drives,

@@ -50,6 +50,12 @@ def test_a_no_of_a_busy_machine_is_asked_again_later(monkeypatch, cache):
     assert ask() == "kvm"
 
 
+def test_what_emulation_alone_knows_is_not_asked_of_kvm():
+    """QEMU refuses it: "can't apply global max-arm-cpu.pauth-impdef=on", and every machine was emulated."""
+    assert {one.cpu("kvm") for one in EMULATORS.values()} == {"max"}
+    assert "pauth-impdef=on" in EMULATORS["arm64"].cpu("tcg")
+
+
 def test_a_guest_that_hangs_is_given_up(monkeypatch, tmp_path):
     """What is there to run is no kernel: nothing ever comes."""
     kernel = tmp_path / "kernel"

@@ -34,8 +34,9 @@ class Beginning:
         self._process = subprocess.Popen(
             [
                 program("setpriv", "util-linux"), "--pdeathsig", "KILL", emulator.binary, *emulator.machine,
-                "-accel", f"{lab.accelerator}{ACCELERATOR_OPTIONS[lab.accelerator]}", "-cpu", emulator.cpu,
-                "-m", "1024", "-nodefaults", "-display", "none", "-serial", f"file:{self._console}",
+                "-accel", f"{lab.accelerator}{ACCELERATOR_OPTIONS[lab.accelerator]}",
+                "-cpu", emulator.cpu(lab.accelerator), "-m", "1024", "-nodefaults",
+                "-display", "none", "-serial", f"file:{self._console}",
                 *(["-bios", firmware.path] if firmware else []),
                 "-drive", f"if=virtio,format=qcow2,file={overlay},cache=unsafe",
             ],

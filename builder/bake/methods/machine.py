@@ -48,7 +48,7 @@ def prepare(image: Image, base: CachedBase, accelerator: str, work: Work) -> dic
         "provision": image.provision,
         "qemu": program(qemu.binary, qemu.package),
         "machine": qemu.machine[1],
-        "cpu": qemu.cpu,
+        "cpu": qemu.cpu(accelerator),
         "firmware": str(qemu.firmware.path) if qemu.firmware else "",
         "accelerator": accelerator,
         "accelerator_options": ACCELERATOR_OPTIONS[accelerator],
