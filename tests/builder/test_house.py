@@ -64,6 +64,30 @@ def test_every_folder_says_what_is_in_it():
             assert _ORDER.index(folder.name) >= 0
 
 
+# What a part of the application never sees; the folders of host/ have an order of their own.
+_UNSEEN = {
+    "models": {"web", "host", "commands"},
+    "web": {"host"},
+    "host": {"web", "commands"},
+    "commands": {"web"},
+    "protocol.py": {"web", "host", "commands", "models"},
+}
+
+
+@pytest.mark.parametrize("part", _UNSEEN)
+def test_no_part_of_the_application_reaches_what_it_does_not_know(part):
+    top = paths.ROOT / "microblog"
+    files = [top / part] if part.endswith(".py") else [*(top / part).rglob("*.py")]
+    assert files
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            reached = {name.split(".")[1] for name in names if name.startswith("microblog.")}
+            assert not reached & _UNSEEN[part], f"{file}: {reached & _UNSEEN[part]}"
+
+
 def test_the_application_and_the_builder_do_not_know_each_other():
     for ours, theirs in (("builder", "microblog"), ("microblog", "builder")):
         for file in (paths.ROOT / ours).rglob("*.py"):
