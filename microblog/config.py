@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -134,7 +134,7 @@ class _Reader:
             trusted_proxies=proxies,
             proxy_networks=self.networks("PROXY_NETWORKS", Config.proxy_networks),
             https=self.boolean("HTTPS", proxies > 0),
-            host_names=self.several("HOST_NAMES", HOST_NAME, "host name"),
+            host_names=self.several("HOST_NAMES", HOST_NAME, "host name", _as_asked),
             mail=self.mail_server(),
             mail_from=self.mailbox("MAIL_FROM"),
             admins=self.several("ADMINS", _MAILBOX, "e-mail address"),
@@ -259,9 +259,11 @@ class _Reader:
             raise self.wrong(key, f"is {value!r}, neither true nor false", f"put {key}=true or {key}=false")
         return value in _TRUE
 
-    def several(self, key: str, pattern: re.Pattern[str], kind: str) -> tuple[str, ...]:
-        """A list with commas, each item once, in lower case."""
-        items = [item.strip() for item in self.get(key).lower().split(",")]
+    def several(
+        self, key: str, pattern: re.Pattern[str], kind: str, meant: Callable[[str], str] = str
+    ) -> tuple[str, ...]:
+        """A list with commas, each item once, in lower case. :param meant: what an item stands for."""
+        items = [meant(item.strip()) for item in self.get(key).lower().split(",")]
         for item in filter(None, items):
             if not pattern.fullmatch(item):
                 raise self.wrong(key, f"has {item!r}, which is no {kind}", "separate them by commas")
@@ -310,6 +312,13 @@ class _Reader:
         if not (value.isascii() and value.isdigit() and len(value) <= 5 and 0 < int(value) < 65536):
             raise self.wrong(key, f"is {value!r}, which is no port", f"put {key}={default}")
         return int(value)
+
+
+def _as_asked(name: str) -> str:
+    """A host name, perhaps with a port, as browsers ask for it."""
+    host, colon, port = name.rpartition(":") if re.search(r":[0-9]+$", name) else (name, "", "")
+    # An address in brackets is none.
+    return name if name.startswith("[") else names.ascii_name(host) + colon + port
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import itertools
 import re
 import socket
 import struct
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,25 @@ def links() -> list[tuple[str, Network]]:
 def routers() -> set[Address]:
     """The machines through which it reaches all others."""
     return {router for _, _, router in _routes() if router is not None}
+
+
+def ascii_name(name: str) -> str:
+    """A name as certificates and the DNS have it: small letters, no last dot, others than ASCII encoded.
+
+    As browsers do it (UTS 46): ß and final ς are letters of their own, which Python's codec (IDNA 2003)
+    takes for others, and so for somebody else's name.
+    """
+    name = name.strip().lower().rstrip(".。．｡")
+    try:
+        return ".".join(map(_ascii_label, re.split("[.。．｡]", name)))
+    except UnicodeError:
+        return name
+
+
+def _ascii_label(label: str) -> str:
+    if {"ß", "ς"} & {*label}:
+        return "xn--" + unicodedata.normalize("NFKC", label).encode("punycode").decode()
+    return label.encode("idna").decode()
 
 
 def is_public(name: str) -> bool:

@@ -338,15 +338,15 @@ def test_guesses_at_the_password_are_limited(long_ago, agent):
         ("/machine/name", {"site_name": " Ada "}, "settings", {"values": {"SITE_NAME": "Ada"}}),
         (
             "/machine/name",
-            {"site_name": "A", "host_names": "LOCALHOST, b.example"},
+            {"site_name": "A", "host_names": "LOCALHOST, Über.example"},
             "settings",
-            {"values": {"SITE_NAME": "A", "HOST_NAMES": "localhost,b.example"}},
+            {"values": {"SITE_NAME": "A", "HOST_NAMES": "localhost,xn--ber-goa.example"}},
         ),
         (
             "/machine/name",
-            {"domains": "A.example, b.example"},
+            {"domains": "A.example, bücher.example"},
             "https",
-            {"domains": ["a.example", "b.example"]},
+            {"domains": ["a.example", "xn--bcher-kva.example"]},
         ),
         (
             "/machine/name",

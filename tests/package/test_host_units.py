@@ -587,10 +587,30 @@ def test_browsers_insist_on_https_for_longer_the_longer_it_is_there(days: float,
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("Blog.Example.", "blog.example"), ("bücher.example", "xn--bcher-kva.example"), ("a_b.c", "a_b.c")],
+    [
+        ("Blog.Example.", "blog.example"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER.example.", "xn--bcher-kva.example"),
+        ("bu\u0308cher.example", "xn--bcher-kva.example"),
+        ("例え。テスト", "xn--r8jz45g.xn--zckzah"),
+        # Not strasse.example, which is another's.
+        ("straße.example", "xn--strae-oqa.example"),
+        ("βόλος.example", "xn--nxasmm1c.example"),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("a_b.c", "a_b.c"),
+        ("a..b", "a..b"),
+    ],
 )
-def test_names_are_taken_as_people_write_them(written: str, meant: str) -> None:
-    assert https.ascii_name(written) == meant
+def test_names_are_taken_as_people_write_them(written: str, meant: str, tmp_path: Path) -> None:
+    assert names.ascii_name(written) == meant
+    if ".." in written or "_" in written:
+        return
+    # In the settings, too, with a port.
+    path = tmp_path / "env"
+    path.write_text(
+        f"SECRET_KEY={'x' * 64}\nDATABASE_URL=sqlite:////x\nHOST_NAMES={written}:8443,b.example\n"
+    )
+    assert Config.load(path, {}).host_names == (f"{meant}:8443", "b.example")
 
 
 def test_names_of_other_sites_are_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from microblog import own_authority
+from microblog import names, own_authority
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.extras.dns import Dns
@@ -43,7 +43,8 @@ def enable(
     :param dns: how records are put into the domains' zones; None: the authority looks at port 80.
     :raises HostError: the old certificate is then still in use.
     """
-    domains = tuple(ascii_name(domain) for domain in domains)
+    told = [domain.strip().lower().rstrip(".") for domain in domains]
+    domains = tuple(map(names.ascii_name, told))
     for domain in domains:
         if not _DOMAIN.fullmatch(domain):
             raise HostError(
@@ -75,18 +76,18 @@ def enable(
             WEBROOT.chmod(0o755)
         way = dns.options() if dns else ["--authenticator", "webroot", "-w", str(WEBROOT)]
         email = email or next(iter(config.admins), "")
-        say(f"Asking for a certificate for {', '.join(domains)} ...")
+        say(f"Asking for a certificate for {', '.join(told)} ...")
         with dns.keeping() if dns else nullcontext():
             _ask(domains, way, server, email, dns)
         _install()
-        names = [*domains, *(name for name in config.host_names if name not in domains)]
+        known = [*domains, *(name for name in config.host_names if name not in domains)]
         if not config.https:
             # A Pi's site, by plain HTTP until now.
             ledger.lines(_COMMAND, layout.env_file(), {"HTTPS": "HTTPS=true"})
-        if tuple(names) != config.host_names or not config.https:
-            envfile.change(layout.env_file(), {"HOST_NAMES": ",".join(names)})
+        if tuple(known) != config.host_names or not config.https:
+            envfile.change(layout.env_file(), {"HOST_NAMES": ",".join(known)})
             _serve_anew(say)
-    say(f"https://{domains[0]} has its certificate; certbot renews it")
+    say(f"https://{told[0]} has its certificate; certbot renews it")
 
 
 def _ask(domains: tuple[str, ...], way: list[str], server: str, email: str, dns: Dns | None) -> None:
@@ -274,15 +275,6 @@ def _delete() -> list[str]:
 
 def _noted() -> bool:
     return ledger.noted(_COMMAND, certificate.CERTIFICATE)
-
-
-def ascii_name(domain: str) -> str:
-    """A domain as certificates and the DNS have it: small letters, no last dot, others than ASCII encoded."""
-    domain = domain.strip().lower().rstrip(".")
-    try:
-        return ".".join(label.encode("idna").decode() for label in domain.split("."))
-    except UnicodeError:
-        return domain
 
 
 def _install() -> None:

@@ -288,7 +288,7 @@ def records(domain: str) -> list[str]:
 def _sender_domain(wanted: str, config: Config) -> str:
     first = next(iter(config.host_names), "").partition(":")[0]
     sender = config.mail_from.rpartition("@")[2]
-    domain = (wanted or sender or first or names.machine_names()[0]).lower()
+    domain = names.ascii_name(wanted or sender or first or names.machine_names()[0])
     # Others turn away who greets with less than a whole name (RFC 5321, 2.3.5).
     if not _DOMAIN.fullmatch(domain) or "." not in domain:
         raise HostError(f"{domain!r} is no domain that others know", "microblog mail --domain example.org")

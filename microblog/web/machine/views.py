@@ -24,6 +24,7 @@ from microblog import __version__, facts, own_authority, protocol
 from microblog.errors import HostError
 from microblog.i18n import _, _l
 from microblog.models import site
+from microblog.names import ascii_name
 from microblog.web import letters, strip
 from microblog.web.admin.views import administrators_only
 from microblog.web.extensions import own_account
@@ -310,7 +311,7 @@ def name() -> ResponseReturnValue:
     """The site's name, its host names, its certificate."""
     form = request.form
     if "domains" in form:
-        return begin("https", domains=form["domains"].lower().replace(",", " ").split())
+        return begin("https", domains=_names(form["domains"]))
     if "off" in form:
         return begin("https-off", now=form["off"] == "now")
     if "redirect" in form:
@@ -320,7 +321,7 @@ def name() -> ResponseReturnValue:
     if request.method == "POST":
         values = {"SITE_NAME": form.get("site_name", "").strip()}
         if "host_names" in form:
-            names = form["host_names"].lower().replace(",", " ").split()
+            names = _names(form["host_names"])
             if names and request.host not in names and "sure" not in form:
                 raise HostError(
                     _("%(name)s, by which you are here, is not among them.", name=request.host),
@@ -339,6 +340,11 @@ def name() -> ResponseReturnValue:
         trusted=own is not None and site.is_trusted(own.mark),
         redirected=bool(current_app.config["SESSION_COOKIE_SECURE"]),
     )
+
+
+def _names(text: str) -> list[str]:
+    """Names as browsers ask for them, of a field where somebody has written them as they are read."""
+    return [ascii_name(name) for name in text.replace(",", " ").split()]
 
 
 def _redirect(on: bool) -> ResponseReturnValue:
@@ -373,12 +379,12 @@ def mail() -> ResponseReturnValue:
             "mail-relay",
             host=form["host"].strip().lower(),
             port=form.get("port", type=int) or 0,
-            domain=form.get("domain", "").strip().lower(),
+            domain=ascii_name(form.get("domain", "")),
             user=form.get("user", "").strip(),
             password=form.get("password", ""),
         )
     if "domain" in form:
-        return begin("mail-direct", domain=form["domain"].strip().lower())
+        return begin("mail-direct", domain=ascii_name(form["domain"]))
     records, here = None, protocol.SOCKET.exists()
     if here:
         try:
