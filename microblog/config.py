@@ -373,7 +373,8 @@ SETTINGS = (
     Setting(
         "BIND",
         "gunicorn's addresses, with commas: `unix:/PATH`, `127.0.0.1:8001`; nginx follows the first. On a"
-        " port, any program of the machine could answer in its place while it does not run",
+        " port, any program of the machine could answer in its place while it does not run, and is believed"
+        " in what it says of a visitor's address",
         "a socket in `/run/microblog/socket`, which only root, the web servers' group (`www-data`) and the"
         " application may enter",
     ),

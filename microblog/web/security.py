@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from microblog import names
 from microblog.config import Config
 
 if TYPE_CHECKING:
@@ -92,7 +93,12 @@ class ProxiesOnly:
         self.direct = app
         hops = config.trusted_proxies
         self.proxied = ProxyFix(app, x_for=hops, x_proto=hops, x_host=0)
-        self.networks = [ipaddress.ip_network(network) for network in config.proxy_networks]
+        trusted = config.proxy_networks
+        listens = [address.rpartition(":")[0] for address in config.bind.split(",")]
+        # With a balancer named, nginx is in front all the same: who else would come by the loopback?
+        if config.bind and all(map(names.is_loopback, listens)):
+            trusted += Config.proxy_networks
+        self.networks = [ipaddress.ip_network(network) for network in trusted]
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         app = self.proxied if self.is_proxy(environ.get("REMOTE_ADDR", "")) else self.direct

@@ -45,6 +45,17 @@ def test_hsts_behind_tls_only(make_app, migrated):
         ({"trusted_proxies": 1}, "no address", "no address"),
         ({"trusted_proxies": 1, "proxy_networks": ("10.0.0.0/8",)}, "10.0.0.1", "192.0.2.2"),
         ({"trusted_proxies": 1, "proxy_networks": ("10.0.0.0/8",)}, "127.0.0.1", "127.0.0.1"),
+        # One that nobody but this machine's own nginx reaches, with a balancer in front of that.
+        (
+            {"trusted_proxies": 1, "proxy_networks": ("10.0.0.0/8",), "bind": "127.0.0.1:8001"},
+            "127.0.0.1",
+            "192.0.2.2",
+        ),
+        (
+            {"trusted_proxies": 1, "proxy_networks": ("10.0.0.0/8",), "bind": "127.0.0.1:8001,0.0.0.0:8002"},
+            "127.0.0.1",
+            "127.0.0.1",
+        ),
     ],
 )
 def test_only_the_proxies_are_believed(make_app, settings, peer, address):
