@@ -323,6 +323,11 @@ def test_tls_to_the_database_is_not_dropped() -> None:
         ("ssl_ca=/none&ssl_verify_identity=true", "with ssl_verify_identity in DATABASE_URL", "name are che"),
         ("ssl_ca=/none&ssl_verify_cert=true", "with ssl_verify_cert in DATABASE_URL", "name are checked"),
         ("ssl_ca=/none&ssl_disabled=false", "with ssl_disabled in DATABASE_URL", "name are checked"),
+        # Of these alone the library would make TLS with whoever answers.
+        ("ssl_verify_identity=true", "ssl_verify_identity in DATABASE_URL asks", "put ssl_ca=FILE in its"),
+        ("ssl_verify_cert=1", "ssl_verify_cert in DATABASE_URL asks", "/etc/ssl/certs/ca-certificates.crt"),
+        ("ssl_check_hostname=true", "ssl_check_hostname in DATABASE_URL asks", "add ssl_ca=FILE"),
+        ("ssl_cert=/a&ssl_key=/b", "ssl_cert in DATABASE_URL asks", "add ssl_ca=FILE"),
         ("ssl_ca=/none&read_timeout=9", "/none, which DATABASE_URL names for TLS", "put it there"),
     ],
 )

@@ -37,7 +37,10 @@ _NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 # Of PyMySQL's options, those that a target has fields for, or that are always the same.
 _ASKED = {"host", "port", "user", "password", "passwd", "database", "db", "unix_socket", "charset"}
 # By these it takes no notice of what SQLAlchemy makes of ssl_ca and its like.
-_FORGETTING = {"ssl_verify_cert", "ssl_verify_identity", "ssl_disabled"}
+_CHECKING = {"ssl_verify_cert", "ssl_verify_identity"}
+_FORGETTING = {*_CHECKING, "ssl_disabled"}
+# All that this system believes (ca-certificates).
+_SYSTEMS = "/etc/ssl/certs/ca-certificates.crt"
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,15 @@ def _see_options(target: Target) -> None:
         raise HostError(
             f"DATABASE_URL has an option that is not known: {min(strange)}",
             "take it out there; TLS is asked for by ?ssl_ca=FILE; then: microblog setup",
+        )
+    tls: dict[str, Any] = target.options.get("ssl") or {}
+    # What a library makes of these alone is a secret that is told to whoever answers.
+    if (asked := (_CHECKING & set(target.options)) | set(tls)) and not {"ca", "capath"} & set(tls):
+        name = min(f"ssl_{word.removeprefix('ssl_')}" for word in asked)
+        raise HostError(
+            f"{name} in DATABASE_URL asks for TLS, but nothing there says whose certificate is right",
+            f"{'put ssl_ca=FILE in its place' if name in _CHECKING else 'add ssl_ca=FILE'}, the certificate"
+            f" of its authority; for a public one, {_SYSTEMS}; then: microblog setup",
         )
     if target.options.get("ssl") and (more := _FORGETTING & set(target.options)):
         raise HostError(
