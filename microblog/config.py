@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 
 from microblog import claiming, names
 from microblog.errors import HostError
+from microblog.printable import is_printable
 
 ENV_FILE = Path("/etc/microblog/microblog.env")
 # Where gunicorn answers nginx: in a folder that nobody else may enter, so that nobody else can answer.
@@ -192,8 +193,7 @@ class _Reader:
 
     def site_name(self) -> str:
         value = self.get("SITE_NAME") or Config.site_name
-        # A joiner within an emoji is no printable character, but part of one that is.
-        if len(value) > 40 or not value.replace("\u200d", "").isprintable():
+        if len(value) > 40 or not is_printable(value):
             raise self.wrong("SITE_NAME", "is not a name of at most 40 characters", "put a short name")
         return value
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from builder.core.errors import BuildError
 
+# What joins letters and emoji: not seen, but part of what is.
+_JOINING = re.compile("[\u200c\u200d\U000e0020-\U000e007f]")
 _COUNTRIES = Path("/usr/share/zoneinfo/iso3166.tab")
 _KEY_TYPES = (
     *("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
@@ -28,7 +30,7 @@ def check(settings: Mapping[str, list[str]]) -> None:
 
 
 def _wrong(key: str, value: str) -> str:
-    if not value or not value.isprintable():
+    if not _JOINING.sub("", value) or not _JOINING.sub("", value).isprintable():
         return "there is nothing in it, or a character that cannot be seen"
     return _CHECKS[key](value)
 

@@ -54,6 +54,17 @@ def test_every_editor_will_do(encoding, end):
     assert len(found.groups["ssh"]) == 2
 
 
+def test_a_joined_emoji_is_one_sign_of_a_name():
+    for name in ("👨\u200d👩\u200d👧\u200d👦 Home", "🏳️\u200d🌈", "🏴\U000e0067\U000e0062\U000e007f"):
+        found = bootfile.read(
+            f"site name = {name}\nwifi country = DE\nwifi name = x\nwifi password = 12345678\n"
+        )
+        assert (found.groups["site"], found.mistakes) == ({"site name": name}, [])
+    # With nothing that it joins, nobody sees it.
+    for name in ("\u200d", "a\u202eb", "a\x07b"):
+        assert "cannot be seen" in bootfile.read(f"site name = {name}\n").mistakes[0].text
+
+
 def test_quotes_around_a_value_are_no_part_of_it():
     text = "admin user = \"susan\"\nadmin email = 'susan@example.org'\nadmin password = \"a 'b' \"\n"
     text += 'wifi country = DE\nwifi name = \' Our Wi-Fi \'\nwifi password = ""12345678""\n'

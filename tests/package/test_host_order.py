@@ -36,8 +36,10 @@ OUTSIDE = {
     "models",
     "names",
     "own_authority",
+    "printable",
     "proof",
     "protocol",
+    "renewing",
     "revisions",
     "visit",
 }

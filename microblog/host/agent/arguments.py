@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from microblog.errors import HostError
+from microblog.printable import is_printable
 
 Check = Callable[[Any], Any]
 _MISSING = object()
@@ -69,8 +70,7 @@ def text(longest: int, pattern: str = "") -> Check:
     def check(value: Any) -> str:
         if not isinstance(value, str) or len(value) > longest:
             raise ValueError(f"it is no text of at most {longest} characters")
-        # A joiner within an emoji is no printable character, but part of one that is.
-        if not value.replace("\u200d", "").isprintable():
+        if not is_printable(value):
             raise ValueError("it has characters that are no letters or signs")
         if value and pattern and not re.fullmatch(pattern, value):
             raise ValueError(

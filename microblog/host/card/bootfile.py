@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from microblog import claiming
+from microblog.printable import is_printable
 
 NAME = "microblog.txt"
 ERRORS = "microblog-errors.txt"
@@ -159,7 +160,7 @@ def read(text: str) -> BootFile:
             wrong(number, f'there is no setting "{key[:40]}"' + (f'; is it "{close[0]}"?' if close else ""))
         elif not value:
             wrong(number, f'there is nothing behind the =; write a value, or # before "{key}"', key)
-        elif not value.isprintable():
+        elif not is_printable(value):
             wrong(number, "there is a character in it that cannot be seen; type the value anew", key)
         elif key == _MANY:
             keys += 1

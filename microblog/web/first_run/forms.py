@@ -6,6 +6,7 @@ from wtforms.validators import InputRequired, ValidationError
 
 from microblog.i18n import LANGUAGES, _l
 from microblog.models.site import CLOSED, INVITED, NAME_MAX, OPEN
+from microblog.printable import is_printable
 from microblog.web.auth.forms import Length, strip
 
 MODES = (
@@ -67,6 +68,5 @@ class SiteForm(FlaskForm):
     submit = SubmitField(_l("Save and go on"))
 
     def validate_name(self, field: StringField) -> None:
-        # A joiner within an emoji is no printable character, but part of one that is.
-        if not (field.data or "").replace("\u200d", "").isprintable():
+        if not is_printable(field.data or ""):
             raise ValidationError(_l("This is not a name."))

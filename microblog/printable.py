@@ -1,0 +1,12 @@
+"""Text that people can see: in the name of a site, in what a page or a card says."""
+
+import re
+
+# What joins letters and emoji, and the letters of flags within one: not seen, but part of what is.
+_JOINING = re.compile("[\u200c\u200d\U000e0020-\U000e007f]")
+
+
+def is_printable(text: str) -> bool:
+    """Whether each character of a line is seen, or joins others that are; as of nothing at all."""
+    seen = _JOINING.sub("", text)
+    return seen.isprintable() and bool(seen) == bool(text)
