@@ -744,6 +744,32 @@ def test_lightsail_gets_a_script_that_checks_what_it_installs(tmp_path, monkeypa
             lightsail.script(bad)
 
 
+@pytest.mark.parametrize(("mib", "swaps"), [(480, True), (960, True), (2048, False)])
+def test_lightsails_script_makes_room_to_swap_once(tmp_path, monkeypatch, mib, swaps):
+    deb = tmp_path / "microblog_1_all.deb"
+    deb.write_bytes(b"a package")
+    monkeypatch.setattr(package, "build", lambda _: deb)
+    script = lightsail.script("https://x.example/microblog_1_all.deb").partition("\nurl=")[0]
+    places = {"/proc/meminfo": "meminfo", "/swap.img": "swap.img", "/etc/fstab": "fstab", "1GiB": "1MiB"}
+    for path, name in places.items():
+        script = script.replace(path, name)
+    (tmp_path / "meminfo").write_text(f"MemTotal:       {mib * 1024} kB\nMemFree: 9 kB\n")
+    (tmp_path / "fstab").write_text("LABEL=root / ext4 defaults 0 1\n")
+    (tmp_path / "swapon").write_text('#!/bin/sh\necho "$@" >> on\n')
+    (tmp_path / "swapon").chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"}
+    for _ in range(2):
+        subprocess.run(["sh", "-c", script], env=environ, cwd=tmp_path, check=True)
+    swap = tmp_path / "swap.img"
+    assert swap.exists() == swaps
+    assert (tmp_path / "fstab").read_text().count("swap.img none swap sw 0 0\n") == swaps
+    if swaps:
+        assert (tmp_path / "on").read_text() == "swap.img\n"
+        assert swap.stat().st_mode & 0o777 == 0o600
+        # mkswap(8): what it writes at the end of the first page.
+        assert swap.read_bytes()[4086:4096] == b"SWAPSPACE2"
+
+
 def test_the_example_for_cloud_init_is_what_it_reads():
     read = yaml.safe_load((paths.ROOT / cloud.USER_DATA).read_text())
     assert set(read) == {"ssh_authorized_keys", "write_files", "runcmd"}
