@@ -16,7 +16,7 @@ from microblog import protocol
 from microblog.database import db
 from microblog.errors import HostError
 from microblog.host import health
-from microblog.host.agent import logs, verbs
+from microblog.host.agent import destinations, logs, verbs
 from microblog.models import User, second_factor, site
 from microblog.web import lately, site_looks, strip
 from microblog.web.machine import findings, remedies, views
@@ -418,6 +418,29 @@ def test_a_place_that_is_none_is_told_before_anybody_is_asked(confirmed, agent):
     for port in ("0", "65536", "x", "²", "0" * 9 + "9" * 5000):
         assert "no port" in press(confirmed, path, kind="sftp", host="nas", port=port).text
     assert not agent.asked
+
+
+@pytest.mark.parametrize(
+    "typed, host",
+    [
+        *(("2001:DB8::1", "[2001:db8::1]"), ("[2001:db8::1]", "[2001:db8::1]"), (" ::1 ", "[::1]")),
+        *(("192.0.2.1", "192.0.2.1"), ("NAS.home", "nas.home"), ("nas:22", "nas:22")),
+    ],
+)
+def test_an_address_of_ipv6_is_typed_with_brackets_or_without(confirmed, agent, typed, host):
+    form = {"port": "", "user": "ada", "folder": "b"}
+    press(confirmed, "/machine/backups/elsewhere", kind="sftp", host=typed, **form)
+    verb, given = agent.last()
+    assert (verb, given["host"]) == ("backup-to", host)
+    checked = {"kind": "sftp", "host": host, "port": 22, "user": "ada", "folder": "b"}
+    if host == "nas:22":
+        with pytest.raises(HostError, match="host is refused"):
+            verbs.checked("backup-to", checked)
+        return
+    place = destinations.place(verbs.checked("backup-to", checked)[1])
+    assert place.address == f"sftp://ada@{host}:22/b"
+    press(confirmed, "/machine/backups/elsewhere", kind="s3", service=typed.strip(), bucket="b")
+    assert agent.last()[1]["host"] == host
 
 
 def test_what_was_typed_last_is_there_again_but_for_secrets(confirmed, agent):

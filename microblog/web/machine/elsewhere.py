@@ -1,5 +1,6 @@
 """The pages that say where backups go, show the recovery sheet, and fetch a backup from elsewhere."""
 
+import ipaddress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -77,11 +78,19 @@ def _place(form: MultiDict[str, str]) -> dict[str, Any]:
         **({"folder": typed["folder"].rstrip("/")} if "folder" in typed else {}),
     }
     if kind == "sftp":
-        fields.update(host=typed["host"].lower(), port=_port(typed["port"] or "22"))
+        fields.update(host=_bracketed(typed["host"].lower()), port=_port(typed["port"] or "22"))
     elif kind == "s3":
         fields.update(access_key=form.get("access_key", "").strip(), secret=form.get("secret", "").strip())
         fields.update(_service(typed["service"]))
     return fields
+
+
+def _bracketed(host: str) -> str:
+    """A host as addresses have it: one of IPv6 in brackets, in which it may have been typed."""
+    try:
+        return f"[{ipaddress.IPv6Address(host)}]"
+    except ValueError:
+        return host
 
 
 def _port(text: str) -> int:
@@ -92,6 +101,7 @@ def _port(text: str) -> int:
 
 def _service(text: str) -> dict[str, Any]:
     """The address of a service of S3's kind."""
+    text = _bracketed(text)
     try:
         parts = urlsplit(text if "://" in text else f"https://{text}")
         port = parts.port or 0
