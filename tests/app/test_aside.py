@@ -12,13 +12,15 @@ from app_client import SECRET_KEY
 
 from microblog import create_app
 from microblog.config import Config
-from microblog.database import db
+from microblog.database import db, utc_now
 from microblog.errors import HostError
 from microblog.host.backups import archive, backup, restore
 from microblog.host.database import aside, kinds, rows, schema, server, staging
 from microblog.host.machine import privileges
-from microblog.models import Notification, User, notifications
+from microblog.models import Notification, User, notifications, sessions, tokens
+from microblog.models.applications import AccessToken, Client, Grant
 from microblog.models.follow import follow
+from microblog.models.passkeys import Passkey
 from microblog.models.post import add_post
 
 NEEDS = database_servers.NEEDS
@@ -174,6 +176,41 @@ def test_all_of_it_is_restored_beside_a_site_that_goes_on(site, config):
     with pytest.raises(sa.exc.IntegrityError):
         db.session.execute(sa.text("INSERT INTO follows VALUES (777, 1, '2020-01-01')"))
     db.session.rollback()
+
+
+def let_in():
+    """All that lets Susan in without her password. :return: how many of each there are."""
+    susan = User.find("susan")
+    sessions.start(susan.id, "a browser", remembered=True)
+    tokens.issue(susan, tokens.RESET)
+    owner = Grant(digest="a", redirect_uri="", scopes="read", expires_at=utc_now(), user_id=susan.id)
+    owner.client_id = db.session.execute(
+        sa.insert(Client).values(client_id="c", secret_digest="", name="App", redirect_uris="", scopes="read")
+    ).inserted_primary_key[0]
+    db.session.add_all([owner, AccessToken(digest="b", user_id=susan.id, scopes="read")])
+    passkey = {"host": "x", "name": "key", "credential": "", "public_key": "", "counter": 0, "asked_ms": 0}
+    db.session.add(Passkey(digest="k", user_id=susan.id, **passkey))
+    db.session.commit()
+
+
+def counts_of(*names):
+    db.session.rollback()
+    return [db.session.execute(sa.text(f"SELECT COUNT(*) FROM {name}")).scalar() for name in names]  # noqa: S608
+
+
+@pytest.mark.parametrize("newest", [True, False])
+def test_log_ins_that_may_have_been_ended_do_not_come_back(site, config, newest):
+    """After a restore; an update that is taken back has nobody log in anew."""
+    fill(1)
+    let_in()
+    file, manifest = make_backup(config.database_url)
+    assert set(restore.ENDED) <= set(manifest["rows"])
+    db.session.remove()
+    beside = restore._stage(file, manifest, config, lambda _: None, newest=newest)
+    beside.swap([])
+    beside.discard()
+    assert counts_of(*restore.ENDED) == [0 if newest else 1] * 4
+    assert counts_of("users", "posts", "passkeys", "api_clients") == [2, 1, 1, 1]
 
 
 def test_an_older_backup_comes_up_to_date_beside_the_site(site, config):

@@ -546,7 +546,12 @@ def test_a_job(admin, agent):
         assert text in page
         assert 'http-equiv="refresh"' not in page
     agent.answers["job"] = {**JOB, "state": "done", "answer": {"records": ["x TXT y"]}}
-    assert "x TXT y" in admin.get("/machine/job").text
+    page = admin.get("/machine/job").text
+    assert "x TXT y" in page
+    assert "All log-ins have ended" not in page
+    for verb in ("restore", "restore-from"):
+        agent.answers["job"] = {**JOB, "state": "done", "verb": verb, "answer": {"rows": 1}}
+        assert "All log-ins have ended" in admin.get("/machine/job").text
 
 
 def test_backups(confirmed, agent):

@@ -11,7 +11,7 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +39,9 @@ COUNTED = (
     ("followers_count", "follows", "followed_id", "follower_id"),
     ("following_count", "follows", "follower_id", "followed_id"),
 )
+# What lets somebody in without a password, and may have been ended or used since the backup: log-ins, tokens
+# of programs and the codes for these, links in mails.
+ENDED = ("sessions", "api_tokens", "api_grants", "tokens")
 # Seconds without a piece that was loaded, after which nobody waits for a server any more.
 _PATIENCE = 120.0
 # What is this machine's own and not the site's.
@@ -113,6 +116,8 @@ def _restore(path: Path, say: Callable[[str], None], force: bool, name: str) -> 
                 maintenance.off(say)
             raise
     finish(say)
+    say("All log-ins have ended, those of apps too: everybody logs in anew")
+    say("Passwords, second factors, recovery codes and passkeys are those of the backup")
     return manifest
 
 
@@ -180,7 +185,8 @@ def _stage(
 ) -> staging.Staging:
     """Load a checked backup into a second database.
 
-    :param newest: bring it to the installed version's schema; else it stays at the backup's.
+    :param newest: bring it to the installed version's schema, and end all log-ins; else it stays as the
+        backup has it.
     :raises HostError: if that fails; nothing stays of it.
     """
     database = kinds.of(config.database_url)
@@ -353,7 +359,7 @@ def _load(
         for revision in [] if begun else manifest["revisions"]:
             upgrade(revision=revision)
         db.engine.dispose()
-    loader = _fill(file, manifest, beside)
+    loader = _fill(file, manifest, beside, ENDED if newest else ())
     skipped = sorted(table for table, count in loader.counts.items() if count < 0)
     for table, count in manifest["rows"].items():
         loaded = loader.counts.get(table, 0) + loader.missing.get(table, 0)
@@ -366,8 +372,13 @@ def _load(
     return skipped, sum(loader.missing.values()), loader.left_out
 
 
-def _fill(file: BinaryIO, manifest: dict[str, Any], beside: staging.Staging) -> rows.Loader:
-    """Load the rows; where a server goes away meanwhile, and another one or itself comes, from there on."""
+def _fill(
+    file: BinaryIO, manifest: dict[str, Any], beside: staging.Staging, without: Sequence[str]
+) -> rows.Loader:
+    """Load the rows; where a server goes away meanwhile, and another one or itself comes, from there on.
+
+    :param without: the tables that are left empty.
+    """
     from sqlalchemy.exc import DBAPIError
 
     from microblog.database import is_conflict, is_lost
@@ -390,7 +401,7 @@ def _fill(file: BinaryIO, manifest: dict[str, Any], beside: staging.Staging) -> 
                     for counted in COUNTED:
                         loader.recount(*counted)
                 # Elasticsearch may have what was written after the backup: it begins anew.
-                loader.forget("search_index", "search_changes")
+                loader.forget("search_index", "search_changes", *without)
                 loader.commit()
                 # A page that is open in a browser may have a button for a post that the backup does not know.
                 # And up to which message or notification somebody has read or deleted them, is known by a
