@@ -389,7 +389,7 @@ def restore(
         if as_json:
             click.echo(json.dumps([vars(one) for one in found]))
         for one in () if as_json else found:
-            click.echo(f"{one.id[:8]}  {one.made()}  {one.host}")
+            click.echo(f"{one.id[:8]}  {one.made()}  {one.size / 2**20:8.1f} MiB  {one.host}")
         return
     with elsewhere.fetched(where, access, say, snapshot=snapshot) as (path, taken, _):
         name = f"{where.address}, {taken.made()}"

@@ -1,5 +1,6 @@
 """The machine's pages, with a stand-in for the agent."""
 
+import html
 import json
 import re
 import socket
@@ -19,6 +20,7 @@ from microblog.host import health
 from microblog.host.agent import destinations, logs, verbs
 from microblog.models import User, second_factor, site
 from microblog.web import lately, site_looks, strip
+from microblog.web.machine import elsewhere as pages_elsewhere
 from microblog.web.machine import findings, remedies, views
 
 PAGES = [
@@ -455,6 +457,48 @@ def test_what_was_typed_last_is_there_again_but_for_secrets(confirmed, agent):
         assert "hushhush" not in str(dict(session))
 
 
+THERE = [
+    {"id": "aa" * 8, "at": 1_790_000_000, "bytes": 3 * 2**20, "host": "new"},
+    {"id": "bb" * 8, "at": 1_780_000_000, "bytes": 2 * 2**20, "host": "<old>"},
+]
+FROM = {"kind": "usb", "label": "BACKUP", "words": 'Babad  "lusib', "go_on": "yes"}
+
+
+def test_one_of_several_that_are_elsewhere_is_chosen(confirmed, agent, monkeypatch):
+    monkeypatch.setattr(pages_elsewhere, "_LOOK_SECONDS", 0)
+    path = "/machine/backups/from"
+    agent.answers["backups-there"] = {"id": "7"}
+    job = {**JOB, "id": "7", "verb": "backups-there"}
+    agent.answers["job"] = job
+    page = press(confirmed, path, **FROM, list="yes")
+    given = {"kind": "usb", "label": "BACKUP", "words": 'Babad "lusib'}
+    assert ("backups-there", given) in agent.asked
+    assert set(given) <= set(verbs.VERBS["backups-there"].takes)
+    assert "is being read" in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+
+    def go_on(page, **more):
+        fields = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text)
+        return confirmed.post(path, {**{name: html.unescape(value) for name, value in fields}, **more})
+
+    agent.answers["job"] = {**job, "state": "done", "answer": {"snapshots": THERE}}
+    page = go_on(page)
+    # The newest, unless somebody says another.
+    assert re.findall(r'value="(\w+)" checked', page.text) == ["aa" * 8]
+    assert "2.0 MiB · &lt;old&gt;" in page.text
+    answer = go_on(page, snapshot="bb" * 8)
+    assert answer.headers["Location"] == "/machine/job"
+    assert agent.last() == ("restore-from", {**given, "go_on": True, "snapshot": "bb" * 8})
+    verbs.checked("restore-from", {**given, "words": "babad", "snapshot": "bb" * 8})
+
+    agent.answers["job"] = {**job, "state": "failed", "error": "no <key>", "hint": "type it"}
+    page = press(confirmed, path, **FROM, looked="7")
+    assert "no &lt;key&gt;" in page.text
+    for other in (None, {**job, "id": "8"}, {**job, "verb": "backup"}):
+        agent.answers["job"] = other
+        assert press(confirmed, path, **FROM, looked="7").status_code == 409
+
+
 def test_where_backups_go_is_shown(confirmed, agent):
     page = confirmed.get("/machine/backups/elsewhere").text
     assert "ssh-ed25519 AAAA microblog@here" in page
@@ -703,6 +747,10 @@ def test_the_owner_of_a_new_site_restores_a_backup_instead(make_app, app, agent)
     assert answer.headers["Location"] == "/machine/backups/job"
     given = {"kind": "usb", "label": "B", "words": "babad", "go_on": False}
     assert agent.last() == ("restore-from", given)
+    agent.answers["backups-there"] = {"id": "1"}
+    agent.answers["job"] = {**JOB, "verb": "backups-there", "state": "done", "answer": {"snapshots": THERE}}
+    answer = owner.submit("/machine/backups/from", {**form, "list": "yes"}, page="/machine/backups/from")
+    assert "Which of them?" in answer.text
     # Nothing else is the owner's, who has no account yet.
     count = len(agent.asked)
     for path in ("/machine", "/machine/job", "/machine/log", "/machine/mail"):

@@ -215,7 +215,8 @@ def test_a_secret_is_in_no_log(done: list[Any], capfd: pytest.CaptureFixture[str
     place = {"kind": "s3", "host": "s3.example", "bucket": "bucket"}
     request("backup-to", access_key="hunter22", secret="hunter22", words="hunter", **place)
     request("restore-from", access_key="hunter22", secret="hunter22", words="hunter", **place)
-    assert len(done) == 4
+    request("backups-there", access_key="hunter22", secret="hunter22", words="hunter", **place)
+    assert len(done) == 5
     said = capfd.readouterr().err + logs.AUDIT.read_text()
     assert said.count("mail.example.org") == 2
     assert "hunter" not in said
@@ -718,9 +719,13 @@ def test_a_backup_is_fetched_with_its_key_alone(
     finish(unit)
     root.clear()
     for words in ("", "babad lusib"):
-        request("restore-from", **S3, words=words)
-        assert "words" in finish(unit)["error"]
+        for verb in ("restore-from", "backups-there"):
+            request(verb, **S3, words=words)
+            assert "words" in finish(unit)["error"]
     assert root == []
+    for snapshot in ("latest", "--help", "abc", "../" + "a" * 8, "a" * 65):
+        said = request("restore-from", **S3, words="babad", snapshot=snapshot)
+        assert "the argument snapshot is refused" in said["error"]
 
 
 def test_what_is_damaged_is_told_and_hides_nothing_else(

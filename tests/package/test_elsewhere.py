@@ -7,6 +7,7 @@ import fcntl
 import gzip
 import hashlib
 import io
+import json
 import os
 import random
 import re
@@ -20,6 +21,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from nspawn import wait_until
 
 from builder.core.needs import Program
 from microblog.errors import HostError
+from microblog.host.agent import destinations
 from microblog.host.backups import archive, backup, elsewhere, journal, key, places, restic
 from microblog.host.backups.places import Access
 from microblog.host.machine import apt, layout
@@ -161,6 +164,84 @@ def test_what_a_page_has_chosen_is_sent_without_the_certificate(here: Here) -> N
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         assert hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest() == digest
+
+
+def made_at(repository: restic.Repository, when: datetime, size: int = 1000, host: str = "one") -> None:
+    """A snapshot of another time, as :meth:`Repository.save` makes it."""
+    command = ("backup", "--tag", "microblog", "--stdin", "--stdin-filename", "microblog.tar")
+    process = repository._start(
+        *(*command, "--host", host, "--time", f"{when:%Y-%m-%d %H:%M:%S}"), stdin=subprocess.PIPE
+    )
+    process.communicate(os.urandom(size))
+    assert process.returncode == 0
+
+
+def test_one_of_several_is_seen_with_its_size_and_fetched(here: Here) -> None:
+    now = here.choose(str(here.folder / "repository"))
+    path, _ = here.backup()
+    with now.place.opened() as opened:
+        repository = restic.Repository(now.place, opened, now.access)
+        made_at(repository, datetime(2026, 1, 1, 3), 3000, "old")
+    here.send()
+    given = {"kind": "sftp", "words": now.access.key}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(destinations, "place", lambda _given: now.place)
+        seen = destinations.there(here.said.append, **given, access_key="", secret="")["snapshots"]
+    size = len(gzip.decompress(path.read_bytes()))
+    assert [(one["bytes"], one["host"]) for one in seen] == [(size, socket.gethostname()), (3000, "old")]
+    for one in seen:
+        with elsewhere.fetched(now.place, now.access, here.said.append, snapshot=one["id"]) as (path, _, _):
+            assert len(gzip.decompress(path.read_bytes())) == one["bytes"]
+    refused(
+        lambda: elsewhere.fetched(now.place, now.access, here.said.append, snapshot="0" * 16).__enter__(),
+        "no backup",
+    )
+
+
+def kept_by_the_rule(times: "set[datetime]") -> "set[datetime]":
+    """Of seven days, four weeks and twelve months the last one each, counted from the newest on."""
+    kept: set[datetime] = set()
+    for form, most in (("%Y-%m-%d", 7), ("%G-%V", 4), ("%Y-%m", 12)):
+        last = {f"{when:{form}}": when for when in sorted(times)}
+        kept |= {last[name] for name in sorted(last)[-most:]}
+    return kept
+
+
+@pytest.mark.thorough
+def test_seven_days_four_weeks_and_twelve_months_stay(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Night by night at the end; of another machine's name, too, and nothing of anybody else's."""
+    monkeypatch.setenv("TZ", "UTC")
+    now = here.choose(str(here.folder / "repository"))
+    end = datetime(2026, 3, 20, 3)
+    months = [datetime(2024, 9, 15, 3) + timedelta(days=30.5 * number) for number in range(17)]
+    weeks = [end - timedelta(weeks=number) for number in range(8, 1, -1)]
+    nights = [end - timedelta(days=number) for number in range(11, -1, -1)]
+    with now.place.opened() as opened:
+        repository = restic.Repository(now.place, opened, now.access)
+
+        def there() -> "set[datetime]":
+            found = repository.snapshots()
+            return {datetime.fromtimestamp(one.when, timezone.utc).replace(tzinfo=None) for one in found}
+
+        process = repository._start("backup", "--stdin", stdin=subprocess.PIPE)
+        process.communicate(b"theirs")
+        expected: set[datetime] = set()
+        for when in [*months, *weeks]:
+            made_at(repository, when.replace(second=0, microsecond=0), host="before")
+            expected.add(when.replace(second=0, microsecond=0))
+        assert there() == expected
+        for when in nights:
+            # One more by hand, in the evening before.
+            for moment in (when - timedelta(hours=6), when):
+                made_at(repository, moment)
+                expected = kept_by_the_rule({*expected, moment})
+            repository.forget()
+            assert there() == kept_by_the_rule(expected)
+        # Two of the weeks are none of these days', ten of the months none of these weeks'.
+        assert (len(there()), f"{min(there()):%Y-%m}") == (7 + 2 + 10, "2025-04"), sorted(there())
+        repository.tidy()
+        assert there() == expected
+        assert len(json.loads(repository._run("snapshots", "--json"))) == len(expected) + 1
 
 
 @pytest.mark.thorough

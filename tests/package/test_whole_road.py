@@ -154,9 +154,17 @@ def fill_in(page: Any, home: Home, **fields: str) -> None:
     home.let_in(line)
     page.click("text=Try again")
     assert page.locator("pre.typed").inner_text().split() == line.split()
-    if "words" in fields:
-        page.fill("#sftp-words", fields["words"])
-    page.click("details[open] button")
+    if "words" not in fields:
+        page.click("details[open] button")
+        return
+    # The key goes with the list of what is there, and is not typed once more.
+    page.fill("#sftp-words", fields["words"])
+    page.click("details[open] button[name=list]")
+    while page.locator("input[name=looked]").count():
+        page.click("main form button")
+    assert page.locator("input[name=snapshot]").count() == 1
+    assert "MiB · testhost" in page.locator("fieldset").inner_text()
+    page.click("main form button")
 
 
 def ended(page: Any) -> str:

@@ -20,6 +20,8 @@ from microblog.host.updates import journal
 
 Say = Callable[[str], None]
 
+# The rule keeps 23; a page shows what one can choose from.
+_MOST = 100
 # Plain names with slashes between: no hidden folder, no "..", nothing that a shell would read.
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 _FOLDER = rf"{_NAME}(/{_NAME}){{0,20}}"
@@ -179,16 +181,33 @@ def sheet_is_kept() -> None:
     elsewhere.seen()
 
 
-def fetch(say: Say, go_on: bool, **given: Any) -> dict[str, Any]:
-    """Put the newest backup of a place in the place of what is here. Its key is needed, known here or not:
-    an older backup holds what is not on the site any more.
+def there(say: Say, **given: Any) -> dict[str, Any]:
+    """What is at a place, the newest first: ``snapshots``, each with ``id``, ``at`` (seconds since 1970),
+    ``bytes`` and ``host``. It takes the key, as :func:`fetch` does."""
+    where = place(given)
+    access = Access(key.read(given["words"]), _secrets(where, given))
+    found = elsewhere.snapshots(where, access, say)[-_MOST:]
+    say(f"{len(found)} backups are at {where.address}")
+    return {
+        "snapshots": [
+            {"id": one.id[:16], "at": one.when, "bytes": one.size, "host": one.host[:60]}
+            for one in reversed(found)
+        ]
+    }
+
+
+def fetch(say: Say, go_on: bool, snapshot: str, **given: Any) -> dict[str, Any]:
+    """Put a backup of a place in the place of what is here. Its key is needed, known here or not: an older
+    backup holds what is not on the site any more.
 
     :param go_on: send backups there from then on.
+    :param snapshot: its id's beginning, as :func:`there` has it; empty: the newest.
     """
     journal.see_none("nothing is restored")
     where = place(given)
     words, secrets = key.read(given["words"]), _secrets(where, given)
-    with elsewhere.fetched(where, Access(words, secrets), say) as (path, taken, _):
+    access = Access(words, secrets)
+    with elsewhere.fetched(where, access, say, snapshot=snapshot) as (path, taken, _):
         manifest = restore.restore(path, say, name=f"{where.address}, {taken.made()}")
     whole.setup(say=say)
     answer = {"created": manifest.get("created"), "rows": sum(manifest["rows"].values())}

@@ -199,7 +199,15 @@ VERBS: dict[str, Verb] = {
     "backup-off": Verb(ACT, destinations.off),
     "sheet": Verb(ACT, destinations.show_sheet),
     "sheet-kept": Verb(ACT, destinations.sheet_is_kept),
-    "restore-from": Verb(JOB, destinations.fetch, {**destinations.PLACE, "go_on": Argument(flag, True)}),
+    "backups-there": Verb(JOB, destinations.there, destinations.PLACE),
+    "restore-from": Verb(
+        JOB,
+        destinations.fetch,
+        {
+            **destinations.PLACE,
+            **{"go_on": Argument(flag, True), "snapshot": Argument(text(64, r"[0-9a-f]{8,64}"), "")},
+        },
+    ),
     "upload": Verb(ASK, spool.state),
     "upload-begin": Verb(
         ACT, spool.begin, {"size": Argument(number(1, 2**42)), "mark": Argument(needed(text(300)))}

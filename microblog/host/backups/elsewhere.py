@@ -277,9 +277,10 @@ def fetched(
 
 
 def snapshots(place: Place, access: Access, say: Callable[[str], None]) -> list[restic.Snapshot]:
-    """What is in a repository, oldest first."""
+    """What is in a repository, oldest first, with sizes."""
+    privileges.require_root("read backups", "sudo microblog restore --from")
     with _opened(place, access, say) as repository:
-        return repository.snapshots()
+        return repository.sized()
 
 
 def tidy(now: Chosen, say: Callable[[str], None]) -> None:

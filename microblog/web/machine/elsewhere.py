@@ -1,6 +1,7 @@
 """The pages that say where backups go, show the recovery sheet, and fetch a backup from elsewhere."""
 
 import ipaddress
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,12 +14,22 @@ from microblog.i18n import _
 from microblog.web.first_run import gate
 from microblog.web.machine.views import ask, begin, blueprint, page, without_agent
 
+# A page waits so long by itself; then it is asked once more.
+_LOOK_SECONDS = 5
 # What was typed last, but for secrets: who has to try again need not type it again.
 _LAST = "place"
 _FIELDS = {
     "sftp": ("host", "port", "user", "folder"),
     "s3": ("service", "bucket", "folder"),
     "usb": ("label",),
+}
+_KEPT = {
+    "kind",
+    "words",
+    "go_on",
+    "access_key",
+    "secret",
+    *(name for names in _FIELDS.values() for name in names),
 }
 
 
@@ -53,10 +64,31 @@ def sheet() -> ResponseReturnValue:
 @blueprint.route("/backups/from", methods=["GET", "POST"])
 def fetch() -> ResponseReturnValue:
     """A backup that is elsewhere, in the place of what is here; on a new site, too."""
+    form = request.form
     if request.method == "GET":
         return _shown("fetch")
-    answer = begin("restore-from", **_place(request.form), go_on="go_on" in request.form)
+    if "list" in form:
+        return _choose(ask("backups-there", **_place(form))["id"])
+    if "looked" in form:
+        return _choose(form["looked"])
+    which = {"snapshot": form["snapshot"]} if "snapshot" in form else {}
+    answer = begin("restore-from", **_place(form), go_on="go_on" in form, **which)
     return redirect(url_for("machine.restore_job")) if gate.is_new() else answer
+
+
+def _choose(looked: str) -> str:
+    """Which of several, when the agent has seen what is there. What was typed is passed on by the page, and
+    kept nowhere else: the key among it.
+
+    :param looked: the job that sees.
+    """
+    end = time.monotonic() + _LOOK_SECONDS
+    while (found := ask("job")) and found["state"] == "running" and time.monotonic() < end:
+        time.sleep(0.3)
+    if not found or (found["id"], found["verb"]) != (looked, "backups-there"):
+        raise HostError(_("Something else was done meanwhile."), _("Begin anew."))
+    kept = [(name, value) for name, value in request.form.items() if name in _KEPT]
+    return page("choose", job=found, kept=kept)
 
 
 def _shown(name: str) -> str:

@@ -53,6 +53,7 @@ VERBS = {
     "backup": _l("Back up"),
     "restore": _l("Restore"),
     "backup-to": _l("Send backups elsewhere"),
+    "backups-there": _l("See the backups elsewhere"),
     "restore-from": _l("Restore from elsewhere"),
     "settings": _l("Change settings"),
     "https": _l("Get a certificate"),
