@@ -1,5 +1,6 @@
 """What everybody may know of a machine: how long it is up, its memory, its disk, how warm it is."""
 
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ def look() -> Facts:
         disk=disk.total // 2**20,
         free=disk.free // 2**20,
         # Thousandths (the kernel's Documentation/driver-api/thermal/sysfs-api.rst).
-        temperature=int(degrees) / 1000 if degrees.isdigit() else None,
+        temperature=int(degrees) / 1000 if re.fullmatch(r"-?\d{1,9}", degrees, re.ASCII) else None,
         model=_text(_MODEL).strip("\0\n "),
     )
 

@@ -13,7 +13,7 @@ import pytest
 from app_client import PASSWORD, Browser, token
 
 import microblog
-from microblog import protocol
+from microblog import facts, protocol
 from microblog.database import db
 from microblog.errors import HostError
 from microblog.host import health
@@ -553,6 +553,24 @@ def test_a_job_that_has_made_a_key_leads_to_its_sheet(admin, agent):
     page = admin.get("/machine/job").text
     assert 'href="/machine/backups/elsewhere"' in page
     assert "ssh-ed25519 A" in page
+
+
+@pytest.mark.parametrize(
+    "told, shown",
+    [
+        *(("48312\n", "48 °C"), ("49500\n", "50 °C"), ("0\n", "0 °C"), ("-7400\n", "-7 °C")),
+        *(("\n", ""), ("too hot\n", ""), ("²\n", ""), (None, "")),
+    ],
+)
+def test_how_warm_a_pi_is(admin, tmp_path, monkeypatch, told, shown):
+    """As the kernel has it: thousandths of a degree, in a file that other machines lack."""
+    zone = tmp_path / "temp"
+    monkeypatch.setattr(facts, "_TEMPERATURE", zone)
+    if told is not None:
+        zone.write_text(told)
+    rows = dict(re.findall(r'<th scope="row">([^<]*)</th><td>([^<]*)</td>', admin.get("/machine").text))
+    assert rows["Memory"]
+    assert rows.get("Temperature", "") == shown
 
 
 def test_nobody_shuts_themselves_out_by_a_name(confirmed, agent):
