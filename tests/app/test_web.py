@@ -1,4 +1,5 @@
 import re
+import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 import microblog
 from microblog import draining, proof
 from microblog.database import db
-from microblog.web import jinja
+from microblog.web import health, jinja
 
 STATIC = Path(microblog.__file__).parent / "static"
 
@@ -79,6 +80,25 @@ def test_readyz_with_another_schema(app, make_app, present, status):
         finally:
             put(was)
         assert client.get("/readyz").get_json() == {"status": "ok"}
+
+
+def test_readyz_waits_for_no_database_for_long(client, monkeypatch):
+    """Balancers take a machine that says nothing for a dead one, and give up what it is at."""
+    assert client.get("/readyz").status_code == 200
+    hangs, looks = threading.Event(), []
+    right = health._problem
+    monkeypatch.setattr(health, "SOON", 0.05)
+    monkeypatch.setattr(health, "_problem", lambda: (looks.append(1), hangs.wait(300), right())[-1])
+    try:
+        for _ in range(3):
+            answer = client.get("/readyz")
+            assert (answer.status_code, answer.get_json()) == (503, {"status": "database unreachable"})
+        # However many ask.
+        assert len(looks) == 1
+    finally:
+        hangs.set()
+    monkeypatch.setattr(health, "SOON", 300)
+    assert client.get("/readyz").status_code == 200
 
 
 def test_readyz_while_draining(client, monkeypatch):

@@ -7,7 +7,10 @@ import os
 import re
 import socket
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -90,24 +93,26 @@ def test_visitors_reach_applications_that_are_known_by_the_fleets_authority(mach
     assert "    server lb2 10.0.0.32:8888\n" in _run(machines, "lb1", "haproxy")
 
 
-def test_visitors_are_led_to_https_and_a_certificates_authority_is_not(machines, tmp_path):
-    """Of a balancer that runs, and reaches nobody: neither applications nor a certbot that listens."""
+@contextlib.contextmanager
+def _balancer(text, tmp_path):
+    """One that runs, with these settings, and without TLS. :return: asks it for a path."""
     with socket.create_server(("127.0.9.7", 0)) as taken:
         port = taken.getsockname()[1]
-    text = _run(machines, "lb1", "haproxy").replace("bind :80", f"bind 127.0.9.7:{port}")
     lines = [
-        line for line in text.splitlines() if not line.strip().startswith(("user ", "group ", "bind :443"))
+        line
+        for line in text.replace("bind :80", f"bind 127.0.9.7:{port}").splitlines()
+        if not line.strip().startswith(("user ", "group ", "bind :443"))
     ]
     # Nobody of the fleet is asked from here, by a process that may have few files open.
     (tmp_path / "haproxy.cfg").write_text(
         re.sub(r"10\.0\.0\.\d+", "127.0.9.8", "\n".join(lines) + "\n").replace("10000", "100")
     )
 
-    def ask(path):
-        connection = http.client.HTTPConnection("127.0.9.7", port, timeout=30)
-        connection.request("GET", path, headers={"Host": "garden.example.org"})
+    def ask(path, method="GET"):
+        connection = http.client.HTTPConnection("127.0.9.7", port, timeout=300)
+        connection.request(method, path, headers={"Host": "garden.example.org"})
         answer = connection.getresponse()
-        return answer.status, answer.getheader("Location")
+        return answer.status, answer.getheader("Location") or answer.read()
 
     with subprocess.Popen([program("haproxy", "haproxy"), "-f", tmp_path / "haproxy.cfg"]) as running:
         try:
@@ -117,10 +122,116 @@ def test_visitors_are_led_to_https_and_a_certificates_authority_is_not(machines,
                     break
                 assert running.poll() is None, "it has ended"
                 time.sleep(0.05)
-            assert ask("/explore?page=2") == (301, "https://garden.example.org/explore?page=2")
-            assert ask("/.well-known/acme-challenge/a")[0] == 503
+            yield ask
         finally:
             running.kill()
+
+
+def test_visitors_are_led_to_https_and_a_certificates_authority_is_not(machines, tmp_path):
+    """Of a balancer that runs, and reaches nobody: neither applications nor a certbot that listens."""
+    with _balancer(_run(machines, "lb1", "haproxy"), tmp_path) as ask:
+        assert ask("/explore?page=2") == (301, "https://garden.example.org/explore?page=2")
+        assert ask("/.well-known/acme-challenge/a")[0] == 503
+
+
+class _Application(ThreadingHTTPServer):
+    """Answers with its name: /slow when it may, and nothing while it is silent.
+
+    :ivar asked: what it was asked for, but for health."""
+
+    daemon_threads = True
+
+    def __init__(self, name):
+        self.name, self.ready, self.asked = name, True, []
+        self.speaks, self.may = threading.Event(), threading.Event()
+        self.speaks.set()
+        super().__init__(("127.0.9.8", 0), _Answer)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, *_):
+        """Who has asked is gone."""
+
+
+class _Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        app = self.server
+        health = self.path in ("/readyz", "/healthz")
+        if not health:
+            app.asked.append(self.path)
+        app.speaks.wait(300)
+        if self.path == "/slow":
+            app.may.wait(300)
+        self.send_response(503 if self.path == "/readyz" and not app.ready else 200)
+        self.send_header("Content-Length", str(len(app.name)))
+        self.end_headers()
+        self.wfile.write(app.name.encode())
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        """Nothing."""
+
+
+def _until(done):
+    ends = time.monotonic() + 300
+    while not done():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def test_what_a_silent_machine_was_asked_is_taken_back_and_one_that_ends_may_finish(machines, tmp_path):
+    apps = {name: _Application(name) for name in ("app1", "app2")}
+    first = apps["app1"]
+    text = "\n".join(
+        line for line in _run(machines, "lb1", "haproxy").splitlines() if "redirect scheme https" not in line
+    )
+    # So long it waits for who says nothing; longer than nginx and the application do for what they wait for.
+    assert "    timeout check 4s\n" in text
+    text = re.sub(
+        r"    server (app\d) \S+ check.*",
+        lambda found: f"    server {found[1]} 127.0.9.8:{apps[found[1]].server_port} check",
+        text.replace("timeout check 4s", "timeout check 1s"),
+    )
+    with _balancer(text, tmp_path) as ask, ThreadPoolExecutor() as pool:
+
+        def caught(method):
+            """Ask until the first one is asked. :return: the answer that is to come."""
+            while True:
+                first.asked.clear()
+                answer = pool.submit(ask, "/slow", method)
+                while not (first.asked or answer.done()):
+                    time.sleep(0.02)
+                if first.asked:
+                    return answer
+
+        def told(names):
+            _until(lambda: {ask("/")[1].decode() for _ in range(6)} == names)
+
+        told({"app1", "app2"})
+        apps["app2"].may.set()
+        slow = caught("POST")
+        first.ready = False
+        told({"app2"})
+        first.may.set()
+        assert slow.result() == (200, b"app1")
+
+        first.ready = True
+        told({"app1", "app2"})
+        first.may.clear()
+        form, page = caught("POST"), caught("GET")
+        first.speaks.clear()
+        assert page.result() == (200, b"app2")
+        assert form.result()[0] == 502
+        told({"app2"})
+        # All of them wait for the database: they are alive, and asked all the same.
+        first.speaks.set()
+        for app in apps.values():
+            app.ready = False
+        told({"app1", "app2"})
+        for app in apps.values():
+            app.shutdown()
 
 
 def test_keepalived_takes_what_is_written_for_it(machines, tmp_path):
