@@ -584,6 +584,12 @@ def test(
     type=click.Path(path_type=Path),
     help="Private key that opens the secrets; ~/.ssh/id_ed25519 if not given.",
 )
+@click.option(
+    "--env",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="microblog.env of the site that grows into it, whose key it keeps: make.",
+)
 @click.option("--through", metavar="HOST", default="", help="Ask from there, by SSH: status.")
 @_json
 def fleet(
@@ -594,6 +600,7 @@ def fleet(
     kind: str | None,
     address: str | None,
     identity: Path | None,
+    env: Path | None,
     through: str,
     as_json: bool,
 ) -> None:
@@ -612,6 +619,8 @@ def fleet(
         raise click.UsageError(f"{what} needs FLEET.toml: docs/fleet.md has an example.")
     if bool(name) != (what in ("add", "remove")):
         raise click.UsageError(f"{what} needs a machine's NAME." if not name else f"{what} takes no NAME.")
+    if env and what != "make":
+        raise click.UsageError(f"{what} takes no --env.")
     folder = out or path.with_suffix("")
     if what == "status":
         answers = status.ask(plan.load(path), folder, through)
@@ -627,7 +636,7 @@ def fleet(
     elif what == "remove":
         changed = make.remove(path, folder, name or "", identity)
     else:
-        changed = make.make(path, folder, identity)
+        changed = make.make(path, folder, identity, env)
     if as_json:
         click.echo(json.dumps([str(file) for file in changed], indent=2))
     else:

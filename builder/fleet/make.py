@@ -10,15 +10,18 @@ from builder.fleet.vault import Vault, write
 _LIST, GUIDE, AUTHORITY = "machines", "README.txt", "ca.pem"
 
 
-def make(path: Path, folder: Path, identity: Path | None = None) -> list[Path]:
+def make(
+    path: Path, folder: Path, identity: Path | None = None, settings: Path | None = None
+) -> list[Path]:  # fmt: skip
     """Write what is not there yet, or says something else. Made again, nothing changes.
 
     :param path: FLEET.toml; :param folder: where to; it is made, for its owner alone.
     :param identity: the private key that opens the secrets, where they are encrypted.
+    :param settings: microblog.env of a site that grows into this fleet: its key becomes the fleet's.
     :return: the files, those that changed.
     :raises BuildError: the fleet can't be, or its secrets can't be read.
     """
-    return _write(plan.load(path), folder, identity)
+    return _write(plan.load(path), folder, identity, settings)
 
 
 def add(
@@ -46,11 +49,15 @@ def _change(path: Path, text: str, folder: Path, identity: Path | None) -> list[
     return changed
 
 
-def _write(fleet: plan.Fleet, folder: Path, identity: Path | None) -> list[Path]:
+def _write(
+    fleet: plan.Fleet, folder: Path, identity: Path | None, settings: Path | None = None
+) -> list[Path]:  # fmt: skip
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
     vault = Vault(folder, identity)
+    if settings:
+        vault.take_key(settings)
     vault.complete(fleet)
     # Before anything tells of them.
     vault.keep(fleet.seal_to)

@@ -6,6 +6,7 @@ wants a keyring of its own), and who has changed the file is told so ("openssl e
 
 import json
 import os
+import re
 import secrets
 import string
 import subprocess
@@ -24,6 +25,8 @@ _SIGNS = string.ascii_letters + string.digits
 _LENGTHS = {"secret_key": 64, "database_password": 40, "copy_password": 40}
 # As the application takes it: letters that nobody mistakes for others.
 _CODE = "ABCDEFGHJKLMNPQRSTUVWXYZ"
+# The line of a settings file of the application's, as it writes it itself.
+_KEY = re.compile(r"""(?m)^ *SECRET_KEY=(['"]?)([^'"\\\s]{32,})\1 *$""")
 
 
 class Vault:
@@ -44,6 +47,24 @@ class Vault:
         elif self._sealed.exists():
             self.known = _parsed(_open(self._sealed, identity), self._sealed)
         self._kept = json.dumps(self.known)
+
+    def take_key(self, settings: Path) -> None:
+        """Have the key of a site that grows into this fleet: what it has signed, and sealed, goes on.
+
+        :param settings: that site's microblog.env.
+        :raises BuildError: there is no key in it.
+        """
+        try:
+            found = _KEY.search(settings.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise BuildError(f"{settings}: {reason}", "Name the site's microblog.env") from None
+        if not found:
+            raise BuildError(
+                f"{settings} has no SECRET_KEY of 32 signs or more",
+                "Name the site's /etc/microblog/microblog.env",
+            )
+        self.known["secret_key"] = found[2]
 
     def complete(self, fleet: Fleet) -> None:
         """Make what is missing, and forget machines that the fleet has no more."""

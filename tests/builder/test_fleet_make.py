@@ -218,6 +218,28 @@ def test_the_secrets_can_be_sealed_and_opened_by_ones_ssh_key(garden, tmp_path):
     assert (folder / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_site_that_grows_into_a_fleet_keeps_its_key(garden, build, tmp_path):
+    """What it has signed and sealed is good on each machine; the key is asked for once, and in no output."""
+    folder, settings, key = garden.with_suffix(""), tmp_path / "microblog.env", "k" * 40
+    settings.write_text(f"# ours\nSITE_NAME='A'\nSECRET_KEY='{key}'\nMAIL_SERVER=localhost\n")
+    done = build("fleet", "make", str(garden), "--env", str(settings))
+    assert done.returncode == 0, done.stderr
+    assert key not in done.stdout + done.stderr
+    assert {Path(line).name for line in done.stdout.splitlines()} == {"app1.yaml", "app2.yaml"}
+    assert make.make(garden, folder) == []
+    for name in ("app1", "app2"):
+        content = _files(folder, name)["/etc/microblog/microblog.env"]["content"]
+        assert f"SECRET_KEY='{key}'\n" in content
+    before = _contents(folder)
+    settings.write_text("SECRET_KEY=short\n")
+    with pytest.raises(BuildError, match="has no SECRET_KEY") as error:
+        make.make(garden, folder, settings=settings)
+    assert error.value.hint
+    with pytest.raises(BuildError, match="No such file"):
+        make.make(garden, folder, settings=tmp_path / "none")
+    assert _contents(folder) == before
+
+
 def test_damaged_secrets_are_never_made_anew(garden):
     folder = garden.with_suffix("")
     text = (folder / "secrets.json").read_text()[:-10]
