@@ -193,17 +193,28 @@ def test_a_machine_more_and_one_less(garden):
     assert json.loads((folder / "secrets.json").read_text()) == known
 
 
-def test_the_secrets_can_be_sealed_and_opened_by_ones_ssh_key(garden, tmp_path):
+def test_the_secrets_can_be_sealed_and_opened_by_ones_ssh_key(garden, tmp_path, build):
     folder = garden.with_suffix("")
     before = (folder / "db1.yaml").read_bytes()
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     public = key.with_suffix(".pub").read_text().strip()
     garden.write_text(f'seal_to = ["{public}"]\n{FLEET}')
-    make.make(garden, folder, key)
+    secrets = _secrets(json.loads((folder / "secrets.json").read_text()))
+    done = build("fleet", "make", str(garden), "--identity", str(key))
+    assert done.returncode == 0, done.stderr
     assert not (folder / "secrets.json").exists()
+    for more in (
+        ["add", str(garden), "app9", "--kind", "app", "--address", "10.0.0.29"],
+        ["remove", str(garden), "app9"],
+    ):
+        changed = build("fleet", *more, "--identity", str(key))
+        assert changed.returncode == 0, changed.stderr
+        done.stdout += changed.stdout + changed.stderr
+    assert not [one for one in secrets if one in done.stdout + done.stderr]
     sealed = (folder / "secrets.age").read_bytes()
     assert sealed.startswith(b"age-encryption.org/v1")
+    assert (folder / "secrets.age").stat().st_mode & 0o777 == 0o600
     assert make.make(garden, folder, key) == []
     assert (folder / "secrets.age").read_bytes() == sealed
     (folder / "db1.yaml").unlink()

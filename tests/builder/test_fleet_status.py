@@ -6,7 +6,9 @@ import ssl
 import threading
 
 import pytest
+from click.testing import CliRunner
 
+import build
 from builder.core.needs import Program
 from builder.fleet import make, plan, status
 from builder.fleet.vault import Vault
@@ -76,6 +78,16 @@ def test_all_are_well(garden):
     for kind in plan.KINDS:
         serve(kind)
     assert _told(path) == dict.fromkeys(("db1", "app1", "lb1"), (True, "it serves"))
+    done = CliRunner().invoke(build.main, ["fleet", "status", str(path), "--json"])
+    assert done.exit_code == 0
+    assert [(one["name"], one["good"]) for one in json.loads(done.stdout)] == [
+        ("db1", True), ("app1", True), ("lb1", True),
+    ]  # fmt: skip
+    done = CliRunner().invoke(build.main, ["fleet", "status", str(path)])
+    assert done.exit_code == 0
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+        ["yes", "database"], ["yes", "app"], ["yes", "balancer"],
+    ]  # fmt: skip
 
 
 def test_what_is_wrong_is_told_of_each(garden):
