@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from flask import current_app
 
 from microblog.database import TABLE_OPTIONS, db, field, reading, utc_now
 from microblog.models.reader import Reader, columns
@@ -221,14 +222,19 @@ def allow(client: Any, user_id: int, redirect_uri: str, asked: str, challenge: s
 
 
 def redeem(client: Any, code: str, redirect_uri: str, verifier: str) -> tuple[str, str] | None:
-    """A token for a code, once; the caller commits.
+    """A token for a code, once; the caller commits, also where there is none.
+
+    A code that comes twice has been in two hands: what its first use gave is ended (RFC 6749, 4.1.2).
 
     :param verifier: of PKCE; empty if there is none.
     :return: the token and its scopes; None: the code is not, or no longer, good for this.
     """
     query = sa.select(Grant).where(Grant.digest == digest(code), Grant.expires_at > utc_now())
     grant = db.session.execute(query).scalar_one_or_none()
-    if grant is None or grant.client_id != client.id or grant.redirect_uri != redirect_uri:
+    if grant is None:
+        revoke_secret(_token_of(code), client.id)
+        return None
+    if grant.client_id != client.id or grant.redirect_uri != redirect_uri:
         return None
     if grant.challenge != (challenge_of(verifier) if verifier else ""):
         return None
@@ -237,11 +243,19 @@ def redeem(client: Any, code: str, redirect_uri: str, verifier: str) -> tuple[st
     db.session.expunge(grant)
     # Of two at once, one gets a token.
     if not db.session.execute(statement).rowcount:
+        revoke_secret(_token_of(code), client.id)
         return None
     active = sa.select(User.id).where(User.id == user_id, User.suspended_at.is_(None))
     if db.session.execute(active).first() is None:
         return None
-    return issue(user_id, client.id, given), given
+    return issue(user_id, client.id, given, secret=_token_of(code)), given
+
+
+def _token_of(code: str) -> str:
+    """The token that this code gives: so that it is known again, and nothing of a used code is kept."""
+    key = str(current_app.config["SECRET_KEY"]).encode()
+    made = hmac.new(key, b"token of a code\n" + code.encode("utf-8", "replace"), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
 
 
 def challenge_of(verifier: str) -> str:
@@ -250,15 +264,22 @@ def challenge_of(verifier: str) -> str:
     return base64.urlsafe_b64encode(hashed).rstrip(b"=").decode()
 
 
-def issue(user_id: int | None, client_id: int | None, given: str, lifetime: timedelta | None = UNUSED) -> str:
+def issue(
+    user_id: int | None,
+    client_id: int | None,
+    given: str,
+    lifetime: timedelta | None = UNUSED,
+    secret: str | None = None,
+) -> str:
     """A new token; the caller commits.
 
     :param user_id: whose; None: the program's own.
     :param client_id: the program's number; None: its owner's own.
     :param lifetime: a program's is counted from its last use; None: it does not end.
+    :param secret: None: a new one, by chance.
     :return: its secret.
     """
-    secret = secrets.token_urlsafe(32)
+    secret = secret or secrets.token_urlsafe(32)
     expires_at = utc_now() + lifetime if lifetime else None
     db.session.add(
         AccessToken(

@@ -190,6 +190,45 @@ def test_a_code_is_for_its_program_once(app, susan):
     assert fetch(app, program, code).json["error"] == "invalid_grant"
 
 
+def test_a_code_that_comes_twice_ends_what_it_gave(app, susan):
+    program, other = make_program(app), make_program(app)
+
+    def is_good(secret):
+        return Script(app, secret).get("/api/v1/accounts/verify_credentials").status_code == 200
+
+    code, kept = (code_in(authorize(susan, program)) for _ in range(2))
+    first, second = (fetch(app, program, one).json["access_token"] for one in (code, kept))
+    assert first != second and is_good(first) and is_good(second)
+    # Another program's word ends nothing, nor does what was never a code.
+    assert fetch(app, other, code).status_code == fetch(app, program, "x").status_code == 400
+    assert is_good(first)
+    # By whatever else it comes: whoever has it has it from somewhere.
+    assert fetch(app, program, code, code_verifier="x" * 43).json["error"] == "invalid_grant"
+    assert not is_good(first) and is_good(second)
+    assert fetch(app, program, code).json["error"] == "invalid_grant"
+
+
+def test_a_code_that_two_use_at_once_gives_nothing_that_lasts(app, susan, monkeypatch):
+    program = make_program(app)
+    code = code_in(authorize(susan, program))
+    # The second one has found the code before the first one has used it up.
+    execute, told = db.session.execute, []
+
+    def meanwhile(statement, *arguments, **values):
+        if isinstance(statement, sa.sql.Delete) and statement.table is Grant.__table__ and not told:
+            told.append(None)
+            db.session.rollback()
+            thread = threading.Thread(target=lambda: told.append(fetch(app, program, code).json))
+            thread.start()
+            thread.join()
+        return execute(statement, *arguments, **values)
+
+    monkeypatch.setattr(db.session, "execute", meanwhile)
+    assert fetch(app, program, code).json["error"] == "invalid_grant"
+    secret = told[1]["access_token"]
+    assert Script(app, secret).get("/api/v1/accounts/verify_credentials").status_code == 401
+
+
 def test_a_code_ends_by_itself_and_is_swept(app, susan):
     program = make_program(app)
     code = code_in(authorize(susan, program))

@@ -185,6 +185,8 @@ def give_token() -> ResponseReturnValue:
         uri = sent.text("redirect_uri") or OUT_OF_BAND
         found = applications.redeem(client, sent.text("code"), uri, sent.text("code_verifier"))
         if found is None:
+            # What ends with a code that comes twice, ends.
+            db.session.commit()
             raise Refused(
                 400,
                 "The provided authorization grant is invalid, expired, revoked, does not match the"
