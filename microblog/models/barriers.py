@@ -93,6 +93,17 @@ def unseen(reader_id: Any, author_id: Any, *, muted: bool = True) -> Any:
     return query if muted else query.where(sa.or_(barriers.c.blocks, barriers.c.is_blocked))
 
 
+def unlisted(reader_id: Any, listed: Any, *, moderates: Any = False) -> Any:
+    """Likewise, that somebody is in no list of people that a reader sees.
+
+    :param moderates: whether the reader sees to the peace, and who has blocked them.
+    """
+    rows = _BARRIERS.alias()
+    query = sa.exists().where(rows.c.reader_id == reader_id, rows.c.author_id == listed)
+    blocked = rows.c.blocks if moderates else sa.or_(rows.c.blocks, rows.c.is_blocked)
+    return query.where(blocked)
+
+
 def block(reader: Reader | User, other: User) -> bool:
     """Keep somebody away, for good and from both sides; the caller commits. Nobody blocks themselves.
 

@@ -112,7 +112,7 @@ def explore_page(before: int | None = None, after: int | None = None) -> Page:
 
 def profile_page(author_id: int, before: int | None = None, after: int | None = None) -> Page:
     """What one author writes and passes on: to whoever has muted them, too, for they have come to read it."""
-    return feed(lambda at: read(_by(at.newer), at, author=author_id), before, after, muted=False)
+    return feed(lambda at: read(_by(at.newer), at, author=author_id), before, after, by=author_id)
 
 
 # Likewise, next to a cut of any size: for programs.
@@ -127,7 +127,7 @@ def everybodys(at: Cut) -> list[PostRow]:
 
 
 def written_by(author_id: int) -> Callable[[Cut], list[PostRow]]:
-    return lambda at: shown(lambda part: read(_by(part.newer), part, author=author_id), at, muted=False)
+    return lambda at: shown(lambda part: read(_by(part.newer), part, author=author_id), at, by=author_id)
 
 
 def posts(ids: list[int], newer: bool = False, muted: bool = True) -> list[PostRow]:
@@ -135,7 +135,7 @@ def posts(ids: list[int], newer: bool = False, muted: bool = True) -> list[PostR
 
     :param muted: whether those of who is muted are not.
     """
-    return _texts(read(_numbered(newer), Cut(None, newer, len(ids)), ids=ids), muted) if ids else []
+    return _texts(read(_numbered(newer), Cut(None, newer, len(ids)), ids=ids), 0, muted) if ids else []
 
 
 def one(number: int) -> PostRow | None:
@@ -159,20 +159,18 @@ class Found(NamedTuple):
     marks: Marks
 
 
-def feed(
-    find: Callable[[Cut], list[Found]], before: int | None, after: int | None, muted: bool = True
-) -> Page:
+def feed(find: Callable[[Cut], list[Found]], before: int | None, after: int | None, by: int = 0) -> Page:
     """Part of a feed.
 
     :param find: gives the places of a :class:`Cut`, in its direction.
-    :param muted: whether posts of who is muted are not to be seen.
+    :param by: whose posts are to be seen also by who has muted them.
     """
     marks: dict[int, Marks] = {}
-    return Page(*cut(lambda at: shown(find, at, muted, marks), before, after, Page.SIZE), marks)
+    return Page(*cut(lambda at: shown(find, at, by, marks), before, after, Page.SIZE), marks)
 
 
 def shown(
-    find: Callable[[Cut], list[Found]], at: Cut, muted: bool = True, marks: dict[int, Marks] | None = None
+    find: Callable[[Cut], list[Found]], at: Cut, by: int = 0, marks: dict[int, Marks] | None = None
 ) -> list[PostRow]:
     """As many posts as are wanted, as long as there are: some that are found may not be to be seen.
 
@@ -182,12 +180,12 @@ def shown(
     def texts(found: list[Found]) -> list[PostRow]:
         if marks is not None:
             marks.update((place.original or place.id, place.marks) for place in found)
-        return _texts(found, muted)
+        return _texts(found, by)
 
     return filled(find, texts, at)
 
 
-def _texts(found: list[Found], muted: bool) -> list[PostRow]:
+def _texts(found: list[Found], by: int, muted: bool = True) -> list[PostRow]:
     """What was just seen to be there, in this order; less what this reader is not to see, and the reposts of
     that."""
     kept: dict[int, PostRow] = current_app.extensions.setdefault(_KEY, {})
@@ -219,7 +217,7 @@ def _texts(found: list[Found], muted: bool) -> list[PostRow]:
             post = post._replace(original=original) if original else None
         if post is not None:
             posts.append(post)
-    if hidden := audience.unseen({author for post in posts for author in _authors(post)}, muted):
+    if hidden := audience.unseen({author for post in posts for author in _authors(post)}, muted, by):
         posts = [post for post in posts if hidden.isdisjoint(_authors(post))]
     return posts
 

@@ -220,41 +220,36 @@ def _profile() -> Any:
     return query.select_from(there).where(users.c.name_key == sa.bindparam("key"))
 
 
-def followers_page(
-    user: User, before: int | None = None, after: int | None = None, unseen: Any = None
-) -> PeoplePage:
-    """Who follows this account.
-
-    :param unseen: makes the condition that somebody, by a column, is not to be seen by who reads.
-    """
-    return PeoplePage(*cut(followers_of(user.id, unseen), before, after, PeoplePage.SIZE))
+def followers_page(user: User, before: int | None = None, after: int | None = None) -> PeoplePage:
+    """Who follows this account, of those whom who reads may see."""
+    return PeoplePage(*cut(followers_of(user.id), before, after, PeoplePage.SIZE))
 
 
-def following_page(
-    user: User, before: int | None = None, after: int | None = None, unseen: Any = None
-) -> PeoplePage:
+def following_page(user: User, before: int | None = None, after: int | None = None) -> PeoplePage:
     """Whom this account follows; likewise."""
-    return PeoplePage(*cut(followed_by(user.id, unseen), before, after, PeoplePage.SIZE))
+    return PeoplePage(*cut(followed_by(user.id), before, after, PeoplePage.SIZE))
 
 
-def followers_of(user_id: int, unseen: Any = None) -> Callable[[Cut], list[Person]]:
+def followers_of(user_id: int) -> Callable[[Cut], list[Person]]:
     """Who follows this account, next to a cut."""
-    return _people(Follow.follower_id, Follow.followed_id == user_id, unseen)
+    return _people(Follow.follower_id, Follow.followed_id == user_id)
 
 
-def followed_by(user_id: int, unseen: Any = None) -> Callable[[Cut], list[Person]]:
+def followed_by(user_id: int) -> Callable[[Cut], list[Person]]:
     """Whom this account follows, likewise."""
-    return _people(Follow.followed_id, Follow.follower_id == user_id, unseen)
+    return _people(Follow.followed_id, Follow.follower_id == user_id)
 
 
-def _people(listed: Any, condition: Any, unseen: Any) -> Callable[[Cut], list[Person]]:
+def _people(listed: Any, condition: Any) -> Callable[[Cut], list[Person]]:
+    # That knows who keeps whom away, which ends who follows whom.
+    from microblog.models import audience
+
     query = (
         sa.select(User.id, User.username, User.about, Follow.created_at)
         .join(Follow, listed == User.id)
         .where(condition, User.suspended_at.is_(None))
     )
-    if unseen is not None:
-        query = query.where(~unseen(listed))
+    query = audience.listed(query, listed)
 
     def fetch(at: Cut) -> list[Person]:
         rows = db.session.execute(_next_to(query, listed, at))

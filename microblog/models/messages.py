@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, field, reading, upsert, utc_now, utc_text
-from microblog.models import barriers
+from microblog.models import audience, barriers
 from microblog.models.follow import Follow
 from microblog.models.notifications import MANY, notify, withdraw
 from microblog.models.paging import ID_MAX, Cut, cut, pieces
@@ -91,11 +91,12 @@ def has_unread(user: Any) -> Any:
     return sa.exists().where(_SIDES.c.user_id == user, _SIDES.c.unread > 0)
 
 
-def unread(user: Any) -> Any:
+def unread(user: Any, moderates: bool = False) -> Any:
     """A part of a statement: in how many conversations there is something that somebody has not read, up to
     so many.
 
     :param user: their number in that statement.
+    :param moderates: whether they see who has blocked them.
     """
     sides = (
         sa.select(_SIDES.c.conversation_id)
@@ -108,7 +109,7 @@ def unread(user: Any) -> Any:
     return (
         sa.select(sa.func.count())
         .select_from(sides.join(between, between.c.id == sides.c.conversation_id).join(other, who))
-        .where(other.c.suspended_at.is_(None), ~barriers.unseen(user, other.c.id, muted=False))
+        .where(other.c.suspended_at.is_(None), ~barriers.unlisted(user, other.c.id, moderates=moderates))
         .scalar_subquery()
     )
 
@@ -274,7 +275,7 @@ def side(user_id: int, other_id: int) -> Side:
 
 
 def conversations_page(user_id: int, before: int | None = None, after: int | None = None) -> MessagePage:
-    """Somebody's conversations, less those with who is suspended, or blocked, or blocks them."""
+    """A reader's conversations, less those with who is suspended, or of whom they see nothing."""
     other = User.__table__
     query = (
         sa.select(
@@ -292,8 +293,9 @@ def conversations_page(user_id: int, before: int | None = None, after: int | Non
             .join(_MESSAGES, _MESSAGES.c.id == _SIDES.c.last_id)
         )
         .where(_SIDES.c.user_id == user_id, _SIDES.c.last_id > 0)
-        .where(other.c.suspended_at.is_(None), ~barriers.unseen(user_id, other.c.id, muted=False))
+        .where(other.c.suspended_at.is_(None))
     )
+    query = audience.listed(query, other.c.id)
 
     def fetch(at: Cut) -> list[ConversationRow]:
         rows = db.session.execute(at.apply(query, _SIDES.c.last_id))

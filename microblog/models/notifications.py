@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, field, utc_now, utc_text
 from microblog.models import barriers, preferences
-from microblog.models.paging import Cut, cut, pieces
+from microblog.models.paging import Cut, cut, filled, pieces
 from microblog.models.post import BigId, Post
 from microblog.models.preferences import Preferences
 from microblog.models.user import User
@@ -145,13 +145,25 @@ class NotificationPage:
 
 
 def page(user_id: int, before: int | None = None, after: int | None = None) -> NotificationPage:
-    """What somebody is to know of, less what is about a post that is gone, or of who is suspended."""
+    """What somebody is to know of, less what is about a post that is gone, or of who is suspended, or not for
+    them to be seen."""
 
-    def fetch(at: Cut) -> list[NotificationRow]:
-        query = at.apply(_shown(), Notification.id)
-        return [NotificationRow._make(row) for row in db.session.execute(query, {"user": user_id})]
+    def fetch(at: Cut) -> list[Any]:
+        return list(db.session.execute(at.apply(_shown(), Notification.id), {"user": user_id}))
 
-    return NotificationPage(*cut(fetch, before, after, NotificationPage.SIZE))
+    def keep(rows: list[Any]) -> list[NotificationRow]:
+        return [NotificationRow._make(row[:-1]) for row in _seen(rows)]
+
+    return NotificationPage(*cut(lambda at: filled(fetch, keep, at), before, after, NotificationPage.SIZE))
+
+
+def _seen(rows: list[Any]) -> list[Any]:
+    """Less those of whom this reader sees nothing: who did something just when that began."""
+    # That knows barriers, which take notifications back.
+    from microblog.models import audience
+
+    hidden = audience.unseen({row.actor_id for row in rows})
+    return [row for row in rows if row.actor_id not in hidden]
 
 
 class Told(NamedTuple):
@@ -182,7 +194,11 @@ def told(user_id: int, kinds: Collection[str], number: int | None = None) -> Cal
     )
     if number is not None:
         query = query.where(table.c.id == number)
-    return lambda at: [Told._make(row) for row in db.session.execute(at.apply(query, table.c.id))]
+
+    def fetch(at: Cut) -> list[Told]:
+        return [Told._make(row) for row in db.session.execute(at.apply(query, table.c.id))]
+
+    return lambda at: filled(fetch, _seen, at)
 
 
 def dismiss(user_id: int, number: int | None = None) -> bool:
@@ -199,7 +215,8 @@ def _shown() -> Any:
     table, posts, actors = _NOTIFICATIONS, Post.__table__, User.__table__
     return (
         sa.select(
-            table.c.id, table.c.kind, table.c.post_id, table.c.created_at, actors.c.username, posts.c.body
+            *(table.c.id, table.c.kind, table.c.post_id, table.c.created_at),
+            *(actors.c.username, posts.c.body, table.c.actor_id),
         )
         .select_from(
             table.join(actors, actors.c.id == table.c.actor_id).outerjoin(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from microblog.database import reading
+from microblog.models import audience
 from microblog.models.latest import LatestPost
 from microblog.models.paging import ID_MAX, Cut
 from microblog.models.post import Post
@@ -57,21 +58,25 @@ def person_named(name: str) -> PersonRow | None:
 
 
 def everybody(at: Cut, skipped: int = 0) -> list[PersonRow]:
-    """All active accounts next to a cut. :param skipped: as many are passed by."""
+    """All active accounts next to a cut, less those whom this reader does not see.
+
+    :param skipped: as many are passed by.
+    """
+    query = audience.listed(_query(), User.id)
     with reading() as connection:
-        rows = connection.execute(at.apply(_query(), User.id).offset(skipped)).all()
+        rows = connection.execute(at.apply(query, User.id).offset(skipped)).all()
     return [PersonRow._make(row) for row in rows]
 
 
 def named_like(start: str, most: int) -> list[PersonRow]:
-    """Those whose name begins so, in order.
+    """Likewise those whose name begins so, in order.
 
     By a range, not by LIKE: that is what the unique index answers on every database.
     """
     key = start.lower()
     query = _query().where(User.name_key.between(key, key + "\U0010ffff")).order_by(User.name_key)
     with reading() as connection:
-        rows = connection.execute(query.limit(most)).all()
+        rows = connection.execute(audience.listed(query, User.id).limit(most)).all()
     return [PersonRow._make(row) for row in rows]
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import mysql, sqlite
 
 from microblog import units
 from microblog.database import db, insert_new, reading, utc_now
-from microblog.models import barriers, latest, notifications
+from microblog.models import audience, barriers, latest, notifications
 from microblog.models.feeds import Page, PostRow, posts
 from microblog.models.marks import Bookmark, Like, PostCounts
 from microblog.models.paging import LOOKED, Cut, cut, filled
@@ -228,17 +228,20 @@ class Who(NamedTuple):
 
 
 def likers(post_id: int) -> Callable[[Cut], list[Who]]:
-    return _who(sa.select(_LIKES.c.id, _LIKES.c.user_id).where(_LIKES.c.post_id == post_id), _LIKES.c.id)
+    query = sa.select(_LIKES.c.id, _LIKES.c.user_id).where(_LIKES.c.post_id == post_id)
+    return _who(query, _LIKES.c.id, _LIKES.c.user_id)
 
 
 def reposters(post_id: int) -> Callable[[Cut], list[Who]]:
     """By their accounts' numbers, by which the index has them."""
     author = _POSTS.c.author_id
     query = sa.select(author.label("id"), author.label("user_id")).where(_POSTS.c.repost_of_id == post_id)
-    return _who(query, author)
+    return _who(query, author, author)
 
 
-def _who(query: Any, number: Any) -> Callable[[Cut], list[Who]]:
+def _who(query: Any, number: Any, user_id: Any) -> Callable[[Cut], list[Who]]:
+    query = audience.listed(query, user_id)
+
     def fetch(at: Cut) -> list[Who]:
         with reading() as connection:
             return [Who._make(row) for row in connection.execute(at.apply(query, number))]

@@ -6,9 +6,10 @@ from xml.etree import ElementTree
 import pytest
 import sqlalchemy as sa
 from app_client import Browser
+from test_api import Script
 
 from microblog.database import db, utc_now
-from microblog.models import Page, Post, User, barriers
+from microblog.models import Page, Post, User, applications, barriers
 from microblog.models.post import add_post
 from microblog.web import site_looks
 
@@ -97,6 +98,41 @@ def test_who_is_kept_away_themselves_can_undo_what_they_did(app, people):
         # And no more than that.
         for more in ("unblock", "unmute", "block", "mute", "follow"):
             assert people["susan"].submit(f"/user/{name}/{more}", page=page).status_code == 404, more
+
+
+def test_so_they_can_by_a_program(app, people):
+    keep(app, "block", "susan", "david")
+    keep(app, "mute", "susan", "maria")
+    for name in ("david", "maria"):
+        keep(app, "block", name, "susan")
+    with app.app_context():
+        script = Script(app, applications.issue(User.find("susan").id, None, "read write"))
+        numbers = {name: User.find(name).id for name in ("david", "maria")}
+        db.session.commit()
+    for undo, name in (("unblock", "david"), ("unmute", "maria")):
+        path = f"/api/v1/accounts/{numbers[name]}"
+        told = {"id[]": numbers[name]}
+        assert [
+            one["blocking"] or one["muting"]
+            for one in script.get("/api/v1/accounts/relationships", query_string=told).json
+        ] == [True]
+        for more in {"unblock", "unmute", "block", "mute", "follow", "unfollow"} - {undo}:
+            assert script.post(f"{path}/{more}").status_code == 404, (name, more)
+        assert script.post(f"{path}/{undo}").status_code == 200
+        assert script.post(f"{path}/{undo}").status_code == 404
+        assert script.get("/api/v1/accounts/relationships", query_string=told).json == []
+
+
+def test_a_moderator_has_letters_of_who_has_blocked_them(app, people):
+    people["root1"].submit("/settings/notifications", {"messages_from_all": "y"})
+    people["david"].submit("/messages/root1", {"body": "Something bad"})
+    keep(app, "block", "david", "root1")
+    # The number beside the link, the list, the conversation.
+    assert people["root1"].get("/notifications/unread").json[1] == "1"
+    assert "Something bad" in people["root1"].get("/messages").text
+    assert "Something bad" in people["root1"].get("/messages/david").text
+    # One that is sent leads back to the conversation.
+    assert people["root1"].submit("/messages/david", {"body": "x"}, page="/messages").status_code == 200
 
 
 def test_pages_are_full_for_whoever_keeps_somebody_away(app, people):

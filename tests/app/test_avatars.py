@@ -161,6 +161,13 @@ def test_gravatar_is_the_owners_choice_and_each_persons(make_app, app, make_user
     response = on.get("/avatar/Susan.svg")
     assert response.status_code == 302
     assert response.headers["Location"].startswith(f"https://www.gravatar.com/avatar/{digest}?")
+    # Whom they block is told no address either: it is as of a name that nobody has.
+    make_user("david")
+    david = Browser(on.client.application)
+    david.login("david")
+    assert david.get("/avatar/susan.svg").status_code == 302
+    on.submit("/user/david/block", page="/user/david")
+    assert david.get("/avatar/susan.svg").status_code == 200
     assert "private" in response.headers["Cache-Control"]
     assert on.get("/avatar/nobody.svg").status_code == 200
 

@@ -45,8 +45,8 @@ def get_posts() -> ResponseReturnValue:
 
 @blueprint.get("/users/<int:number>/posts")
 def get_posts_of(number: int) -> ResponseReturnValue:
-    reader = access.reader("read:statuses")
-    row = seen.somebody(number, reader)
+    access.reader("read:statuses")
+    row = seen.somebody(number)
     return pages.answer(feeds.written_by(row.id), lambda post: post.id, _told, row.posts_count)
 
 

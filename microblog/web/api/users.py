@@ -51,35 +51,29 @@ def as_dict(row: PersonRow, email: str | None = None) -> dict[str, Any]:
 @blueprint.get("/users/<int:number>")
 def get_user(number: int) -> ResponseReturnValue:
     reader = access.reader("read:accounts")
-    return as_dict(seen.somebody(number, reader), _own_email(reader, number))
+    return as_dict(seen.somebody(number), _own_email(reader, number))
 
 
 @blueprint.get("/users")
 def get_users() -> ResponseReturnValue:
-    reader = access.reader("read:accounts")
-
-    def shown(rows: list[PersonRow]) -> list[dict[str, Any]]:
-        return [as_dict(row) for row in seen.rows(rows, lambda row: row.id, reader, muted=False)]
-
-    return pages.answer(everybody, lambda row: row.id, shown, oldest_first=True)
+    access.reader("read:accounts")
+    return pages.answer(
+        everybody, lambda row: row.id, lambda rows: [as_dict(row) for row in rows], oldest_first=True
+    )
 
 
 @blueprint.get("/users/<int:number>/followers")
 def get_followers(number: int) -> ResponseReturnValue:
-    reader = access.reader("read:accounts")
-    row = seen.somebody(number, reader)
-    return pages.answer(
-        followers_of(row.id, seen.unseen(reader)), lambda one: one.id, _listed, row.followers_count
-    )
+    access.reader("read:accounts")
+    row = seen.somebody(number)
+    return pages.answer(followers_of(row.id), lambda one: one.id, _listed, row.followers_count)
 
 
 @blueprint.get("/users/<int:number>/following")
 def get_following(number: int) -> ResponseReturnValue:
-    reader = access.reader("read:accounts")
-    row = seen.somebody(number, reader)
-    return pages.answer(
-        followed_by(row.id, seen.unseen(reader)), lambda one: one.id, _listed, row.following_count
-    )
+    access.reader("read:accounts")
+    row = seen.somebody(number)
+    return pages.answer(followed_by(row.id), lambda one: one.id, _listed, row.following_count)
 
 
 @blueprint.post("/users")
@@ -137,7 +131,7 @@ def update_user(number: int) -> ResponseReturnValue:
             raise Refused(400, _("At most %(max)d characters, please.", max=ABOUT_MAX))
     email = user.email
     db.session.commit()
-    return as_dict(seen.somebody(number, reader), email)
+    return as_dict(seen.somebody(number), email)
 
 
 def _own_email(reader: Reader, number: int) -> str | None:

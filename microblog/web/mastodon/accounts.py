@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from microblog import units
 from microblog.database import db
 from microblog.i18n import LANGUAGES, _
-from microblog.models import Reader, User, barriers, follow
+from microblog.models import Reader, User, audience, barriers, follow
 from microblog.models.follow import Person, followed_by, followers_of
 from microblog.models.people import PersonRow, named_like, people, person, person_named
 from microblog.models.user import ABOUT_MAX, USERNAME_MAX, WHOLE, clean_about
@@ -60,36 +60,44 @@ def _own(reader: Reader) -> dict[str, Any]:
 
 @blueprint.get("/api/v1/accounts/<int:number>")
 def get_account(number: int) -> ResponseReturnValue:
-    return account(seen.somebody(number, access.reader("read:accounts")))
+    return account(_somebody(number))
+
+
+def _somebody(number: int) -> PersonRow:
+    access.reader("read:accounts")
+    return seen.somebody(number)
 
 
 @blueprint.get("/api/v1/accounts")
 def get_accounts() -> ResponseReturnValue:
-    reader = access.reader("read:accounts")
-    rows = list(people(number for text in sent.texts("id") if (number := sent.as_number(text))).values())
-    return lists.answer([account(row) for row in _seen(rows, reader)], None, None)
+    access.reader("read:accounts")
+    return lists.answer([account(row) for row in seen.some(_numbers())], None, None)
+
+
+def _numbers() -> list[int]:
+    """Those of the people who are asked for."""
+    return [number for text in sent.texts("id") if (number := sent.as_number(text))]
 
 
 @blueprint.get("/api/v1/accounts/lookup")
 def lookup() -> ResponseReturnValue:
-    reader = access.reader("read:accounts")
+    access.reader("read:accounts")
     name = local_name(sent.text("acct"))
-    return account(seen.visible(person_named(name) if name else None, reader))
+    return account(seen.visible(person_named(name) if name else None))
 
 
 @blueprint.get("/api/v1/accounts/search")
 def search_people() -> ResponseReturnValue:
-    reader = access.reader("read:accounts")
-    return lists.answer(found(sent.text("q"), reader), None, None)
+    access.reader("read:accounts")
+    return lists.answer(found(sent.text("q")), None, None)
 
 
-def found(text: str, reader: Reader) -> list[dict[str, Any]]:
+def found(text: str) -> list[dict[str, Any]]:
     """Those whose name begins so."""
     start = local_name(text)
     if not start:
         return []
-    rows = named_like(start, min(sent.number("limit") or 40, _MOST))
-    return [account(row) for row in _seen(rows, reader)]
+    return [account(row) for row in named_like(start, min(sent.number("limit") or 40, _MOST))]
 
 
 def local_name(text: str) -> str:
@@ -103,8 +111,9 @@ def local_name(text: str) -> str:
 @blueprint.get("/api/v1/accounts/relationships")
 def get_relationships() -> ResponseReturnValue:
     reader = access.reader("read:follows")
-    numbers = [number for text in sent.texts("id") if (number := sent.as_number(text))]
-    return lists.answer(relationships(reader, seen.all_known(numbers, reader)), None, None)
+    # With those whom they keep away themselves: so that they can end that.
+    known = seen.some(_numbers(), kept=True)
+    return lists.answer(relationships(reader, (row.id for row in known)), None, None)
 
 
 @blueprint.get("/api/v1/accounts/<int:number>/followers")
@@ -118,9 +127,8 @@ def following(number: int) -> ResponseReturnValue:
 
 
 def _listed(number: int, whom: Callable[..., Any]) -> Response:
-    reader = access.reader("read:accounts")
-    row = seen.somebody(number, reader)
-    rows: list[Person] = lists.part(whom(row.id, seen.unseen(reader)), lambda one: one.id, 40, _MOST)
+    row = _somebody(number)
+    rows: list[Person] = lists.part(whom(row.id), lambda one: one.id, 40, _MOST)
     return lists.listed(rows, lambda one: one.id, lambda part: accounts(one.user_id for one in part))
 
 
@@ -131,17 +139,14 @@ def accounts(numbers: Any) -> list[dict[str, Any]]:
     return [account(there[number]) for number in wanted if number in there]
 
 
-def _seen(rows: list[PersonRow], reader: Reader) -> list[PersonRow]:
-    return seen.rows(rows, lambda row: row.id, reader, muted=False)
-
-
-def _change(number: int, scope: str, change: Callable[[Any, Any], bool]) -> dict[str, Any]:
+def _change(number: int, what: str, scope: str, change: Callable[[Any, Any], bool]) -> dict[str, Any]:
     """Something between who calls and somebody else; done twice, it is done once."""
     reader = access.reader(scope)
-    row = seen.known(number, reader)
+    row = person(number) if audience.can_undo(what, number) else None
+    row = row or seen.somebody(number)
     if row.id == reader.id:
         raise Refused(403, _("This is not yours to see or to change."))
-    if change is follow.follow and barriers.between(reader.id, row.id).apart:
+    if what == "follow" and audience.apart(row.id):
         abort(404)
     limits.check(limits.FOLLOW.key(reader.id))
     user = db.session.get(User, row.id)
@@ -165,7 +170,7 @@ _CHANGES: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "unmute": ("write:mutes", barriers.unmute),
 }
 for _name, (_scope, _act) in _CHANGES.items():
-    _view = units.safe_twice(partial(_change, scope=_scope, change=_act))
+    _view = units.safe_twice(partial(_change, what=_name, scope=_scope, change=_act))
     blueprint.add_url_rule(f"/api/v1/accounts/<int:number>/{_name}", _name, _view, methods=["POST"])
 
 

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from microblog import units
 from microblog.database import db
 from microblog.i18n import _
-from microblog.models import PostRow, Reader, markup, messages
+from microblog.models import PostRow, Reader, audience, markup, messages
 from microblog.models.marks import NO_MARKS
 from microblog.models.mentions import Mentioned
 from microblog.models.people import PersonRow, people, person, person_named
@@ -58,7 +58,7 @@ def conversations() -> ResponseReturnValue:
 @units.safe_twice
 def read_conversation(number: int) -> ResponseReturnValue:
     reader = access.reader("write:conversations")
-    other = seen.somebody(number, reader)
+    other = seen.somebody(number)
     mine = messages.side(reader.id, other.id)
     if not mine.conversation_id:
         abort(404)
@@ -79,7 +79,7 @@ def read_conversation(number: int) -> ResponseReturnValue:
 def delete_conversation(number: int) -> ResponseReturnValue:
     """For oneself: the other one still has it."""
     reader = access.reader("write:conversations")
-    other = seen.somebody(number, reader)
+    other = seen.somebody(number)
     mine = messages.side(reader.id, other.id)
     if not mine.last_id:
         abort(404)
@@ -92,7 +92,7 @@ def write(reader: Reader, body: str) -> dict[str, Any]:
     names = [name for name in markup.names(body) if name != reader.username.lower()]
     other = person_named(names[0]) if len(names) == 1 else None
     # Of who blocks them, nothing is told, as of somebody who is not there.
-    if other is None or not seen.all_known([other.id], reader):
+    if other is None or audience.strangers([other.id], kept=True):
         raise Refused(422, _("A message is for one person: name them."))
     limits.check(limits.MESSAGE.key(reader.id))
     number = messages.send(reader, other.id, once(), body)

@@ -47,7 +47,7 @@ def web_finger() -> ResponseReturnValue:
     audience.reads(None)
     name = local_name(name) if kind == "acct" and site_looks.is_public() else ""
     row = person_named(name) if name else None
-    if row is None or audience.unseen([row.id]):
+    if row is None or audience.strangers([row.id]):
         abort(404)
     page = f"{address()}/user/{row.username}"
     answer = jsonify(

@@ -142,7 +142,7 @@ def statuses(rows: list[PostRow], reader: Reader) -> list[dict[str, Any]]:
     numbers = sorted({post.id for post in posts})
     authors = people({row.author_id for row in rows} | {post.author_id for post in posts})
     said = marks(reader.id, numbers)
-    named = mentions.mentioned(numbers)
+    named = _known(mentions.mentioned(numbers))
     answered = authors_of([post.reply_to_id for post in posts if post.reply_to_id])
     hidden = audience.unseen(set(answered.values()), muted=False)
     answered = {number: author for number, author in answered.items() if author not in hidden}
@@ -159,6 +159,12 @@ def statuses(rows: list[PostRow], reader: Reader) -> list[dict[str, Any]]:
             status = {**passed_on, "reblog": status}
         told.append(status)
     return told
+
+
+def _known(named: dict[int, list[mentions.Mentioned]]) -> dict[int, list[mentions.Mentioned]]:
+    """Less those that are not there for this reader: of them, a post says the name alone."""
+    strangers = audience.strangers({one.id for some in named.values() for one in some})
+    return {number: [one for one in some if one.id not in strangers] for number, some in named.items()}
 
 
 def post_status(

@@ -11,7 +11,7 @@ from microblog.models import Reader, feeds, notifications, preferences
 from microblog.models.notifications import Told
 from microblog.models.paging import ID_MAX, Cut
 from microblog.models.people import people
-from microblog.web.api import access, seen, sent
+from microblog.web.api import access, sent
 from microblog.web.mastodon import lists
 from microblog.web.mastodon.blueprint import blueprint
 from microblog.web.mastodon.entities import account, statuses, time
@@ -34,7 +34,6 @@ def _kinds() -> list[str]:
 
 
 def tell(rows: list[Told], reader: Reader) -> list[dict[str, Any]]:
-    rows = seen.rows(rows, lambda row: row.actor_id, reader)
     actors = people(row.actor_id for row in rows)
     posts = feeds.posts(sorted({row.post_id for row in rows if row.post_id}))
     told = {status["id"]: status for status in statuses(posts, reader)}

@@ -26,7 +26,7 @@ def search() -> ResponseReturnValue:
         # The rest of a list is had by max_id.
         return answer
     if kind in ("", "accounts"):
-        answer["accounts"] = found(text, reader)
+        answer["accounts"] = found(text)
     if kind in ("", "statuses"):
         limit = min(max(1, sent.number("limit") or 20), 20)
         answer["statuses"] = statuses(search_page(text, sent.number("max_id")).posts[:limit], reader)

@@ -12,11 +12,11 @@ from microblog import units
 from microblog.database import db
 from microblog.detection import detect
 from microblog.i18n import _
-from microblog.models import PostRow, Reader, feeds, reactions, threads, versions
+from microblog.models import PostRow, Reader, audience, feeds, reactions, threads, versions
 from microblog.models.people import person
 from microblog.models.post import Post, add_post_once, delete_post, own_post
 from microblog.web import limits
-from microblog.web.api import access, seen, sent
+from microblog.web.api import access, sent
 from microblog.web.api.errors import Refused
 from microblog.web.api.posts import once, text_of
 from microblog.web.mastodon import conversations, lists
@@ -48,6 +48,8 @@ def create_status() -> ResponseReturnValue:
     if sent.text("in_reply_to_id") and asked is None:
         abort(404)
     answers = found(asked) if asked is not None else None
+    if answers is not None and audience.apart(answers.shown.author_id):
+        abort(404)
     limits.check(limits.POST.key(reader.id))
     number = add_post_once(reader, once(), body, _language(body), answers)
     db.session.commit()
@@ -85,7 +87,7 @@ def get_status(number: int) -> ResponseReturnValue:
 def get_statuses() -> ResponseReturnValue:
     reader = access.reader("read:statuses")
     numbers = [number for text in sent.texts("id") if (number := sent.as_number(text))]
-    return jsonify(statuses(feeds.posts(numbers), reader))
+    return jsonify(statuses(feeds.posts(numbers, muted=False), reader))
 
 
 def _own(number: int, reader: Reader) -> Post:
@@ -188,12 +190,10 @@ def reblogged_by(number: int) -> ResponseReturnValue:
 
 
 def _who(number: int, whom: Callable[[int], Any]) -> ResponseReturnValue:
-    reader = access.reader("read:accounts")
+    access.reader("read:accounts")
     post = found(number).shown
     rows: list[reactions.Who] = lists.part(whom(post.id), lambda one: one.id, 40, 80)
-    visible = seen.rows(rows, lambda one: one.user_id, reader, muted=False)
-    ends = (rows[0].id, rows[-1].id) if rows else (None, None)
-    return lists.answer(accounts(one.user_id for one in visible), *ends)
+    return lists.listed(rows, lambda one: one.id, lambda part: accounts(one.user_id for one in part))
 
 
 def _react(number: int, scope: str, change: Callable[[Any, Any], bool]) -> ResponseReturnValue:

@@ -58,7 +58,7 @@ def list_timeline(number: int) -> ResponseReturnValue:
 @blueprint.get("/api/v1/accounts/<int:number>/statuses")
 def account_statuses(number: int) -> ResponseReturnValue:
     reader = access.reader("read:statuses")
-    row = seen.somebody(number, reader)
+    row = seen.somebody(number)
     nothing = sent.flag("pinned") or sent.flag("only_media")
     no_answers, no_reposts = sent.flag("exclude_replies"), sent.flag("exclude_reblogs")
     tag = markup.tag_key(sent.text("tagged", 200))

@@ -57,14 +57,14 @@ def _profile(username: str) -> tuple[Any, barriers.Between]:
 @may_read
 def followers(username: str) -> ResponseReturnValue:
     user = find(username)
-    return people_page(_("Followers"), user, followers_page(user, **cursor(), unseen=_unseen()))
+    return people_page(_("Followers"), user, followers_page(user, **cursor()))
 
 
 @blueprint.get("/user/<username>/following")
 @may_read
 def following(username: str) -> ResponseReturnValue:
     user = find(username)
-    return people_page(_("Following"), user, following_page(user, **cursor(), unseen=_unseen()))
+    return people_page(_("Following"), user, following_page(user, **cursor()))
 
 
 def people_page(title: str, user: User, page: PeoplePage) -> str:
@@ -122,9 +122,7 @@ _BARRIERS = {
 @login_required
 def keep_away(username: str, what: str) -> ResponseReturnValue:
     user: Any = User.find(username) if is_name(username) else None
-    # What somebody has done they can undo, though by now they are kept away themselves.
-    own = _between(user.id) if user is not None else barriers.NOTHING
-    if not (own.blocks if what == "unblock" else what == "unmute" and own.mutes):
+    if user is None or not audience.can_undo(what, user.id):
         user = visible(user)
     limits.check(limits.FOLLOW.key(current_user.id))
     act, message = _BARRIERS[what]
@@ -183,7 +181,7 @@ def avatar(username: str) -> ResponseReturnValue:
     if not is_name(username):
         abort(404)
     headers = {"Cache-Control": avatars.CACHE}
-    if current_app.config["GRAVATAR"] and current_user.is_authenticated and (user := User.find(username)):
+    if current_app.config["GRAVATAR"] and current_user.is_authenticated and (user := _pictured(username)):
         # It is theirs to choose, and to change.
         headers = {"Cache-Control": "private, max-age=3600"}
         if preferences.of(user.id).gravatar:
@@ -191,6 +189,15 @@ def avatar(username: str) -> ResponseReturnValue:
             response.headers.update(headers)
             return response
     return Response(avatars.draw(username), mimetype="image/svg+xml", headers=headers)
+
+
+def _pictured(username: str) -> Any:
+    """Whose picture that is, if they are there for this reader: of others, the drawn one tells nothing."""
+    user = User.find(username)
+    hidden = (
+        user is None or (user.suspended_at and not current_user.moderates) or audience.strangers([user.id])
+    )
+    return None if hidden else user
 
 
 @blueprint.get("/avatar/<username>.png")
@@ -221,27 +228,9 @@ def _allowed(user: Any) -> barriers.Between:
     """What stands between the reader and an account that was looked up; or a page that says there is none."""
     if user is None or (user.suspended_at and not current_user.moderates):
         abort(404)
-    if not current_user.is_authenticated and audience.unseen([user.id]):
+    if audience.strangers([user.id]):
         abort(404)
-    # Who is blocked is told no more than of somebody who is not there.
-    between = _between(user.id)
-    if between.is_blocked and not current_user.moderates:
-        abort(404)
-    return between
-
-
-def _between(user_id: int) -> barriers.Between:
-    return barriers.between(current_user.id, user_id) if current_user.has_barriers else barriers.NOTHING
-
-
-def _unseen() -> Any:
-    """For lists of people: those whom this reader is not to see."""
-    if not current_user.is_authenticated:
-        return audience.members_only
-    if not current_user.has_barriers:
-        return None
-    reader_id = current_user.id
-    return lambda listed: barriers.unseen(reader_id, listed)
+    return barriers.between(current_user.id, user.id) if current_user.has_barriers else barriers.NOTHING
 
 
 def is_name(text: str) -> bool:

@@ -29,7 +29,7 @@ _NEVER = datetime(1970, 1, 1)
 def feed_of_user(username: str) -> ResponseReturnValue:
     _for_everybody()
     user = find_profile(username, audience.VISITOR) if len(username) <= 64 else None
-    if user is None or user.suspended_at or audience.unseen([user.id]):
+    if user is None or user.suspended_at or audience.strangers([user.id]):
         abort(404)
     name, page = user.username, url_for("people.profile", username=user.username)
     # What they pass on is others'.

@@ -21,7 +21,7 @@ from microblog import units
 from microblog.database import db
 from microblog.detection import detect
 from microblog.i18n import _, language
-from microblog.models import barriers, feeds, reactions
+from microblog.models import audience, feeds, reactions
 from microblog.models.feeds import explore_page, home_page
 from microblog.models.marks import NO_MARKS, marks
 from microblog.models.markup import tag_key
@@ -130,7 +130,7 @@ def _conversation(
 @login_required
 def reply(number: int) -> ResponseReturnValue:
     post = feeds.one(number)
-    if post is None or barriers.between(current_user.id, post.shown.author_id).apart:
+    if post is None or audience.apart(post.shown.author_id):
         lapsed.keep_text()
         abort(404)
     form = PostForm()
