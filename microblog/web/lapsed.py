@@ -13,14 +13,25 @@ from flask_login import current_user
 
 from microblog.i18n import _
 from microblog.models.post import POST_MAX, clean_body
-from microblog.models.user import USERNAME_MAX
+from microblog.models.reports import COMMENT_MAX
 from microblog.web.security import safe_path
 
-# A post, and its form's token: it may have been saved all the same; and whom it is for, if it is a message.
+# A text, and its form's token: it may have been saved all the same; and where it belongs.
 _DRAFT, _TOKEN, _FOR = "draft", "draft_once", "draft_for"
-_TOKEN_MAX = 64
+_TOKEN_MAX, _FOR_MAX = 64, 120
 # What is kept goes into a cookie, which has 4 KB.
-_DRAFT_MAX = POST_MAX * 3
+_DRAFT_MAX = max(POST_MAX * 3, COMMENT_MAX)
+# Forms that take a written text, and its field. A post, and an answer, are offered where one is written next.
+_POSTS = {"posts.home": "body", "posts.reply": "body"}
+# Others belong to their own page alone, which has the form's address.
+_OWN = {
+    "messages.conversation": "body",
+    "posts.edit": "body",
+    "people.report": "comment",
+    "people.report_post": "comment",
+    "account.settings": "about",
+}
+_FIELDS = {**_POSTS, **_OWN}
 
 
 # Their forms are for visitors, who have no session that could have lapsed, and hold passwords.
@@ -59,6 +70,8 @@ def where_from() -> str:
     if request.endpoint == "oauth.authorize":
         # Of that page, browsers do not say that they come from it; its form leads to itself.
         return safe_path(request.full_path) or url_for("posts.home")
+    if request.endpoint in _OWN:
+        return safe_path(request.path) or url_for("posts.home")
     page = _of_this_site(request.referrer or "")
     return safe_path(page) or url_for("posts.home")
 
@@ -75,48 +88,48 @@ def _of_this_site(url: str) -> str | None:
 
 
 def keep_text() -> None:
-    """Keep a post, an answer or a message that was not saved, for the page where one is written next."""
-    if request.method == "POST" and request.endpoint in (
-        "posts.home",
-        "posts.reply",
-        "messages.conversation",
-    ):
-        text = clean_body(request.form.get("body", ""))[:_DRAFT_MAX]
-        if text:
-            session[_DRAFT] = text
-            session[_TOKEN] = (request.form.get("once") or g.get("once", ""))[:_TOKEN_MAX]
-            session[_FOR] = (request.view_args or {}).get("username", "")[:USERNAME_MAX]
+    """Keep what was written and not saved, for the page where it belongs."""
+    if request.method != "POST" or request.endpoint not in _FIELDS:
+        return
+    # A member's page has it, a sheet of some lines: no more than its field takes.
+    text = clean_body(request.form.get(_FIELDS[request.endpoint], ""))[:_DRAFT_MAX]
+    if text:
+        session[_DRAFT] = text
+        session[_TOKEN] = (request.form.get("once") or g.get("once", ""))[:_TOKEN_MAX]
+        session[_FOR] = _here()
 
 
-def kept_text(to: str = "") -> str | None:
-    """That post, once.
+def _here() -> str:
+    """Where the text of this request's form belongs: what is meant for one page, no other one shows."""
+    return request.path[:_FOR_MAX].lower() if request.endpoint in _OWN else ""
 
-    :param to: whom it is for, if it is a message: nobody else sees that.
-    """
+
+def kept_text() -> str | None:
+    """That text, once, if it belongs to this page."""
     # Not by pop alone: that would write every page's session.
-    text: str | None = session.pop(_DRAFT) if _DRAFT in session and _is_for(to) else None
+    text: str | None = session.pop(_DRAFT) if _DRAFT in session and _is_here() else None
     return text
 
 
-def kept_token(to: str = "") -> str | None:
+def kept_token() -> str | None:
     """Its form's token, once."""
-    token: str | None = session.pop(_TOKEN) if _TOKEN in session and _is_for(to) else None
+    token: str | None = session.pop(_TOKEN) if _TOKEN in session and _is_here() else None
     return token
 
 
-def _is_for(to: str) -> bool:
-    return str(session.get(_FOR, "")).lower() == to.lower()
+def _is_here() -> bool:
+    return bool(session.get(_FOR, "") == _here())
 
 
-def forget_text(token: str) -> None:
-    """Forget the post whose form had this token: it is saved."""
-    if session.get(_TOKEN) == token[:_TOKEN_MAX]:
+def forget_text(token: str = "") -> None:
+    """Forget the text whose form had this token, where forms have one: it is saved."""
+    if session.get(_TOKEN) == token[:_TOKEN_MAX] and _is_here():
         del session[_TOKEN]
         session.pop(_DRAFT, None)
 
 
 def renew_session() -> None:
-    """Forget the session but for that post: nothing that somebody else may have planted lives on."""
+    """Forget the session but for that text: nothing that somebody else may have planted lives on."""
     kept = {name: session[name] for name in (_DRAFT, _TOKEN, _FOR) if name in session}
     session.clear()
     session.update(kept)

@@ -1,15 +1,19 @@
 """Buttons on pages that were open for longer than the session they are from."""
 
+import html
 import re
+from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from app_client import PASSWORD, Browser, token
 from sqlalchemy.exc import OperationalError
 
 from microblog import units
-from microblog.database import db
-from microblog.models import Post, PublicPost, User
+from microblog.database import db, utc_now
+from microblog.models import Post, PublicPost, User, preferences
 from microblog.models.account import delete_account, suspend
+from microblog.models.post import add_post
 from microblog.web.posts import views
 
 
@@ -43,6 +47,111 @@ def test_a_written_post_is_not_lost(app, susan, ending):
     assert draft(susan.get("/")) == ""
     with app.app_context():
         assert db.session.query(Post).count() == 0
+
+
+# Every form that takes a written text: its page, where it is sent, its field.
+WRITTEN = {
+    "posts.home": ("/", "/", "body"),
+    "posts.reply": ("{mine}", "{mine}/reply", "body"),
+    "posts.edit": ("{mine}/edit", "{mine}/edit", "body"),
+    "people.report": ("/user/david/report", "/user/david/report", "comment"),
+    "people.report_post": ("{theirs}/report", "{theirs}/report", "comment"),
+    "account.settings": ("/settings", "/settings", "about"),
+    "messages.conversation": ("/messages/david", "/messages/david", "body"),
+}
+
+
+def two_posts(app):
+    """Of susan and of david, to whom she may write: where they are."""
+    with app.app_context():
+        susan, david = User.find("susan"), User.find("david")
+        numbers = {name: add_post(user, "a post").id for name, user in (("mine", susan), ("theirs", david))}
+        preferences.change(david.id, messages_from_all=True)
+        db.session.commit()
+    return {name: f"/post/{number}" for name, number in numbers.items()}
+
+
+@pytest.mark.parametrize("endpoint", WRITTEN)
+@pytest.mark.parametrize("again", [False, True])
+def test_no_written_text_is_lost(app, susan, endpoint, again):
+    """Neither to a log-in that is over, nor to a page from before the last one."""
+    posts = two_posts(app)
+    page, path, field = (text.format(**posts) for text in WRITTEN[endpoint])
+    opened = susan.get(page)
+    if again:
+        susan.logout()
+        susan.login()
+    else:
+        susan.client = app.test_client()
+    text = "almost lost\n" + "ж😀" * 60
+    form = {"csrf_token": token(opened), field: text}
+    answer = susan.post(path, form, headers={"Referer": f"http://localhost{page}"})
+    if not again:
+        assert answer.headers["Location"].startswith("/login?next=")
+        answer = susan.login(path=answer.headers["Location"])
+    assert answer.headers["Location"] == page
+    # No other page shows it, but for posts, which are written on several.
+    if endpoint not in ("posts.home", "posts.reply"):
+        for other in (told[0].format(**posts) for told in WRITTEN.values()):
+            assert other == page or "almost lost" not in susan.get(other).text, other
+    assert html.unescape(draft(susan.get(page))) == text
+    assert "almost lost" not in susan.get(page).text
+
+
+def test_no_form_for_a_text_is_forgotten(app, susan):
+    """Whatever page has a field for several lines."""
+    posts = two_posts(app)
+    kinds = {"username": "david", "number": posts["mine"].rpartition("/")[2]}
+    found = set()
+    for rule in app.url_map.iter_rules():
+        if "GET" not in rule.methods or rule.rule.startswith("/api/") or not rule.arguments <= set(kinds):
+            continue
+        path = re.sub(r"<(?:\w+:)?(\w+)>", lambda name: kinds[name[1]], rule.rule)
+        if rule.endpoint == "people.report_post":
+            path = f"{posts['theirs']}/report"
+        answer = susan.get(path)
+        for action, field in areas(answer.text, path) if answer.mimetype == "text/html" else ():
+            found.add((app.url_map.bind("localhost").match(action, method="POST")[0], field))
+    assert found == {(endpoint, field) for endpoint, (_page, _path, field) in WRITTEN.items()}
+
+
+def areas(text, path):
+    """Where forms that have a field for several lines lead, and the field."""
+    for form in re.findall(r"<form.*?</form>", text, re.DOTALL):
+        for field in re.findall(r'<textarea[^>]*\sname="(\w+)"', form):
+            action = re.match(r'<form[^>]*\saction="([^"]*)"', form)
+            yield action[1] if action else path, field
+
+
+def test_an_edit_that_comes_too_late_is_there_to_be_copied(app, susan):
+    post = two_posts(app)["mine"]
+    opened = susan.get(f"{post}/edit")
+    susan.client = app.test_client()
+    answer = susan.post(f"{post}/edit", {"csrf_token": token(opened), "body": "almost lost"})
+    with app.app_context():
+        db.session.execute(sa.update(Post.__table__).values(created_at=utc_now() - timedelta(hours=1)))
+        db.session.commit()
+    page = susan.login(path=answer.headers["Location"]).headers["Location"]
+    assert draft(susan.get(page)) == "almost lost"
+    assert susan.get(page).status_code == 302
+
+
+def test_what_was_saved_in_the_end_is_not_offered_again(app, susan, monkeypatch):
+    monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
+    monkeypatch.setattr(app, "testing", False)
+    monkeypatch.setattr(units.time, "sleep", lambda _seconds: None)
+    path = f"{two_posts(app)['mine']}/edit"
+    form = {"csrf_token": token(susan.get(path)), "body": "at last"}
+
+    def busy(*_arguments):
+        raise OperationalError("UPDATE", {}, Fault(1213, "Deadlock"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(views, "edit_post", busy)
+        assert susan.post(path, form).status_code == 503
+    assert susan.post(path, form).status_code == 302
+    assert susan.post(path, {**form, "body": "and later"}).status_code == 302
+    assert draft(susan.get(path)) == "and later"
 
 
 @pytest.mark.parametrize("change", [suspend, delete_account])

@@ -22,7 +22,7 @@ from microblog.database import db
 from microblog.i18n import _
 from microblog.models import User, preferences, sessions, tokens
 from microblog.models.account import delete_account, is_last_admin, release_email
-from microblog.web import browsers, housekeeping, letters, limits, site_looks
+from microblog.web import browsers, housekeeping, lapsed, letters, limits, site_looks
 from microblog.web.account.export import as_json
 from microblog.web.account.forms import ConfirmForm, DeleteForm, EmailForm, PasswordForm, ProfileForm
 from microblog.web.auth.views import is_remembered, start_session
@@ -47,10 +47,13 @@ def settings() -> ResponseReturnValue:
         user.about = form.about.data
         user.locale = form.locale.data or None
         db.session.commit()
+        lapsed.forget_text()
         # The answer to what was just chosen is in that language.
         i18n.use(user.locale or i18n.preferred())
         flash(_("Your settings are saved."))
         return redirect(url_for("account.settings"))
+    if not form.is_submitted() and (written := lapsed.kept_text()) is not None:
+        form.about.data = written
     sends = letters.mailer() is not None
     return render_template("account/settings.html", user=user, form=form, sends=sends, asked=asked)
 

@@ -56,8 +56,8 @@ def conversation(username: str) -> ResponseReturnValue:
         page=page,
         path=here,
         writes=messages.may_write(current_user.id, user.id),
-        once=(None if form.is_submitted() else lapsed.kept_token(user.username)) or secrets.token_urlsafe(12),
-        written=(form.body.data if form.is_submitted() else lapsed.kept_text(user.username)) or "",
+        once=(None if form.is_submitted() else lapsed.kept_token()) or secrets.token_urlsafe(12),
+        written=(form.body.data if form.is_submitted() else lapsed.kept_text()) or "",
         problem=form.body.errors[0] if form.body.errors else None,
     )
 

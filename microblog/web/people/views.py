@@ -16,7 +16,7 @@ from microblog.models.follow import PeoplePage, find_profile, followers_page, fo
 from microblog.models.follow import follow as start_following
 from microblog.models.follow import unfollow as stop_following
 from microblog.models.user import USERNAME, USERNAME_MAX
-from microblog.web import limits
+from microblog.web import lapsed, limits
 from microblog.web.cursor import cursor
 from microblog.web.extensions import may_read
 from microblog.web.feed_pages import feed_page
@@ -167,8 +167,11 @@ def _report(user: User, post: PostRow | None = None) -> ResponseReturnValue:
         limits.check(limits.REPORT.key(current_user.id))
         reports.report(current_user, user, form.comment.data or "", post)
         db.session.commit()
+        lapsed.forget_text()
         flash(_("Thank you. The moderators will look at it."))
         return redirect(url_for("people.profile", username=name))
+    if not form.is_submitted():
+        form.comment.data = lapsed.kept_text()
     return render_template("people/report.html", form=form, name=name, post=post)
 
 

@@ -186,7 +186,8 @@ def edit(number: int) -> ResponseReturnValue:
     if post is None or post.repost_of_id is not None:
         abort(404)
     problem = None
-    written = post.body
+    kept = lapsed.kept_text() if request.method == "GET" else None
+    written = kept or post.body
     if request.method == "POST":
         form = PostForm()
         written = form.body.data or ""
@@ -194,14 +195,18 @@ def edit(number: int) -> ResponseReturnValue:
             limits.check(limits.POST.key(current_user.id))
             if edit_post(current_user, post, written, detect(written)):
                 db.session.commit()
+                lapsed.forget_text()
                 flash(_("Your post is changed."))
                 return redirect(url_for("posts.show", number=number))
             problem = _too_late()
         else:
             problem = form.body.errors[0] if form.body.errors else None
     elif not may_edit(current_user, post):
-        flash(_too_late())
-        return redirect(url_for("posts.show", number=number))
+        if not kept:
+            flash(_too_late())
+            return redirect(url_for("posts.show", number=number))
+        # It is there to be copied.
+        problem = _too_late()
     return render_template(
         "posts/edit.html", number=number, written=written, problem=problem, token=csrf_token()
     )
