@@ -184,7 +184,14 @@ def test_a_public_site_is_read_by_everybody(app, public):
     page = visitor.get(f"/post/{number}").text
     assert 'property="og:description" content="hello #bread"' in page
     # What is members' stays so.
-    for path in ("/bookmarks", "/settings", "/search?q=hello", "/user/david/report", "/notifications"):
+    for path in (
+        "/bookmarks",
+        "/likes",
+        "/settings",
+        "/search?q=hello",
+        "/user/david/report",
+        "/notifications",
+    ):
         assert visitor.get(path).headers["Location"].startswith("/login"), path
     assert visitor.post(f"/post/{number}/like").headers["Location"].startswith("/login")
     public["root1"].submit("/admin/registration", {"mode": "open"})

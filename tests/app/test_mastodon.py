@@ -725,6 +725,32 @@ def test_lists_go_on_past_what_is_not_to_be_seen(app, people):
     assert "first" in browser.get(page).text
 
 
+@pytest.mark.parametrize("what", ["favourites", "bookmarks"])
+def test_what_one_likes_and_keeps_goes_on_by_its_links(app, scripts, what):
+    """In the order in which it was done, not of the posts; there and back."""
+    script = scripts("susan")
+    with app.app_context():
+        reader = User.find("susan")
+        posts = [add_post(reader, f"number {count}") for count in range(9)]
+        liked = [post.id for post in (*posts[4:], *posts[:4])]
+        for number_ in liked:
+            post = next(post for post in posts if post.id == number_)
+            (reactions.like if what == "favourites" else reactions.bookmark)(reader, post)
+        db.session.commit()
+
+    def follow(answer, rel):
+        url = re.search(rf'<([^>]+)>; rel="{rel}"', answer.headers["Link"])[1]
+        return script.get(urlsplit(url)._replace(scheme="", netloc="").geturl())
+
+    answer, there = script.get(f"/api/v1/{what}?limit=4"), []
+    while answer.json:
+        there.append([int(row["id"]) for row in answer.json])
+        last, answer = answer, follow(answer, "next")
+    assert there == [liked[:-5:-1], liked[4:0:-1], liked[:1]]
+    back = follow(last, "prev")
+    assert [int(row["id"]) for row in back.json] == there[1]
+
+
 def test_who_is_suspended_is_not_there(app, people):
     susan, david = people("susan"), people("david")
     other, post = number(david), david.status_post("hi")

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from app_client import Browser, token
 
 from microblog.database import db
-from microblog.models import Like, Page, Post, User, versions
+from microblog.models import Like, Page, Post, User, reactions, versions
 from microblog.models.account import suspend
 from microblog.models.barriers import block
 from microblog.models.post import add_post, delete_post, find_post
@@ -136,10 +136,25 @@ def test_a_tag_and_what_was_kept(app, people):
     page = david.get("/tag/question").text
     older = re.search(r'href="(/tag/question\?before=\d+)"', page)[1]
     assert f'id="post-{number}"' in david.get(older).text
-    assert "shown to you alone" in david.get("/bookmarks").text
-    do(david, f"/post/{number}/bookmark")
-    assert f'id="post-{number}"' in david.get("/bookmarks").text
-    assert "<article" not in susan.get("/bookmarks").text
+    for act, path in (("bookmark", "/bookmarks"), ("like", "/likes")):
+        assert f'href="{path}"' in david.get("/").text
+        assert "shown to you alone" in david.get(path).text
+        do(david, f"/post/{number}/{act}")
+        assert f'id="post-{number}"' in david.get(path).text
+        # Others have theirs, and there is nothing twice.
+        assert "<article" not in susan.get(path).text
+        with app.app_context():
+            reader = User.find("david")
+            for post in db.session.execute(sa.select(Post).where(Post.id != number)).scalars().all():
+                getattr(reactions, act)(reader, post)
+            db.session.commit()
+        page = david.get(path).text
+        older = re.search(rf'href="({path}\?before=\d+)"', page)[1]
+        # The one that was liked first.
+        assert f'id="post-{number}"' not in page
+        assert f'id="post-{number}"' in david.get(older).text
+        do(david, f"/post/{number}/un{act}")
+        assert f'id="post-{number}"' not in david.get(older).text
 
 
 def test_an_edit(app, people, monkeypatch):
@@ -168,11 +183,12 @@ def test_an_edit(app, people, monkeypatch):
 def test_what_is_a_suspended_persons_is_nowhere(app, people):
     number = number_of(app, "a #question")
     do(people["david"], f"/post/{number}/bookmark")
+    do(people["david"], f"/post/{number}/like")
     do(people["susan"], f"/post/{number}/edit", body="another #question")
     with app.app_context():
         suspend(User.find("susan"))
         db.session.commit()
-    for path in (f"/post/{number}", f"/post/{number}/versions", "/tag/question", "/bookmarks"):
+    for path in (f"/post/{number}", f"/post/{number}/versions", "/tag/question", "/bookmarks", "/likes"):
         assert "question</a>" not in people["david"].get(path).text
     for act in ("like", "repost", "bookmark", "unlike", "reply", "edit", "delete"):
         assert do(people["david"], f"/post/{number}/{act}", body="x").status_code == 404

@@ -101,6 +101,7 @@ MEMBERS = [
     Way(FEED, "/", POSTED),
     Way(FEED, "/search?q=word{author}", POSTED),
     Way(FEED, "/bookmarks", POSTED),
+    Way(FEED, "/likes", POSTED),
     Way(POST, "/post/{post}/translate", POSTED, "POST"),
     Way(POST, "/post/{post}/like", None, "POST"),
     Way(POST, "/post/{post}/bookmark", None, "POST"),

@@ -35,6 +35,7 @@ FOR_MEMBERS = [
     "/messages",
     "/messages/david",
     "/bookmarks",
+    "/likes",
     "/post/{edited}/edit",
     "/post/{reported}/report",
     "/user/david/report",

@@ -93,6 +93,13 @@ def bookmarks() -> ResponseReturnValue:
     return feed_page("posts/bookmarks.html", page, "/bookmarks")
 
 
+@blueprint.get("/likes")
+@login_required
+def likes() -> ResponseReturnValue:
+    page = reactions.liked_page(current_user.id, **cursor())
+    return feed_page("posts/likes.html", page, "/likes")
+
+
 @blueprint.get("/post/<int:number>")
 @may_read
 def show(number: int) -> ResponseReturnValue:
