@@ -10,11 +10,11 @@ from microblog.config import Config
 from microblog.database import db
 from microblog.errors import HostError
 from microblog.host.backups import upgrade
-from microblog.host.backups.restore import COUNTED
+from microblog.host.backups.restore import COUNTED, COUNTED_POSTS
 from microblog.host.database import rows
 from microblog.host.health import status
 from microblog.host.machine import privileges
-from microblog.models import Change, IndexState, User, indexing
+from microblog.models import Change, IndexState, PostCounts, User, indexing, reactions
 from microblog.models.account import suspend
 from microblog.models.feeds import explore_page
 from microblog.models.follow import follow
@@ -119,6 +119,46 @@ def test_a_row_that_the_database_refuses_is_left_out_and_named(app, database_url
         for name in ("alice", "mallory"):
             other = User.find(name)
             assert (other.posts_count, other.followers_count, other.following_count) == (0, 1, 1)
+        db.engine.dispose()
+
+
+def test_what_posts_say_of_themselves_is_counted_anew(app, database_url, other_app):
+    """Of somebody who was left out there is no like, answer or repost; nor need what was counted be there."""
+    with app.app_context():
+        susan, david, alice = (
+            User(name, f"{name}@example.org", "pw") for name in ("susan", "david", "alice")
+        )
+        db.session.add_all([susan, david, alice])
+        db.session.commit()
+        first, second, third = (add_post(susan, f"post {number}") for number in range(3))
+        for other in (david, alice):
+            add_post(other, "an answer", reply_to=first)
+            for act in (reactions.like, reactions.repost):
+                act(other, first)
+        reactions.like(alice, second)
+        # Only of who is left out.
+        reactions.like(david, third)
+        db.session.commit()
+        numbers = [post.id for post in (first, second, third)]
+    with rows.connection(database_url, snapshot=True) as opened:
+        tables = rows.tables(opened)
+        chunks = {table.name: [chunk for chunk, _ in rows.dump(opened, table)] for table in tables}
+    chunks["users"] = [chunk.replace(b'"david", "david"', b'"david", "x"') for chunk in chunks["users"]]
+    counts = chunks["post_counts"]
+    chunks["post_counts"] = [re.sub(rb"\[%d, 0, 1, 0\]\n" % numbers[1], b"", chunk) for chunk in counts]
+    assert chunks["post_counts"] != counts
+    with rows.connection(other_app.config["SQLALCHEMY_DATABASE_URI"]) as opened:
+        loader = rows.Loader(opened)
+        for table in tables:
+            for chunk in chunks[table.name]:
+                loader.add(chunk)
+        for counted in COUNTED_POSTS:
+            loader.recount_posts(*counted)
+        loader.commit()
+    assert loader.missing["liked_posts"] == 2
+    with other_app.app_context():
+        found = {row.post_id: (row.replies, row.likes, row.reposts) for row in db.session.query(PostCounts)}
+        assert found == dict(zip(numbers, [(1, 1, 1), (0, 1, 0), (0, 0, 0)], strict=True))
         db.engine.dispose()
 
 

@@ -42,6 +42,12 @@ COUNTED = (
 # What lets somebody in without a password, and may have been ended or used since the backup: log-ins, tokens
 # of programs and the codes for these, links in mails.
 ENDED = ("sessions", "api_tokens", "api_grants", "tokens")
+# A post's: how many rows of which table name it in which column.
+COUNTED_POSTS = (
+    ("replies", "posts", "reply_to_id"),
+    ("likes", "liked_posts", "post_id"),
+    ("reposts", "posts", "repost_of_id"),
+)
 # Seconds without a piece that was loaded, after which nobody waits for a server any more.
 _PATIENCE = 120.0
 # What is this machine's own and not the site's.
@@ -400,6 +406,8 @@ def _fill(
                 if loader.missing:
                     for counted in COUNTED:
                         loader.recount(*counted)
+                    for counted_post in COUNTED_POSTS:
+                        loader.recount_posts(*counted_post)
                 # Elasticsearch may have what was written after the backup: it begins anew.
                 loader.forget("search_index", "search_changes", *without)
                 loader.commit()

@@ -315,6 +315,44 @@ class Loader:
             change = users.update().where(users.c.id == sa.bindparam("who"))
             self._opened.execute(change.values({column: sa.bindparam("is")}), wrong)
 
+    def recount_posts(self, column: str, of: str, by: str) -> None:
+        """Likewise a number of each post's, which has a row where it is not nothing."""
+        import sqlalchemy as sa
+
+        if not {"posts", "post_counts", of} <= set(self._tables):
+            return
+        posts, kept, named = (self._tables[name] for name in ("posts", "post_counts", of))
+        if column not in kept.columns or by not in named.columns:
+            return
+        counts = (
+            sa.select(named.c[by].label("post"), sa.func.count().label("number"))
+            .where(named.c[by].is_not(None))
+            .group_by(named.c[by])
+            .subquery("counts")
+        )
+        number = sa.func.coalesce(counts.c.number, 0)
+        wrong = (
+            sa.select(kept.c.post_id.label("which"), number.label("is"))
+            .select_from(kept.outerjoin(counts, counts.c.post == kept.c.post_id))
+            .where(kept.c[column] != number)
+        )
+        # What is counted may be about a post that was left out.
+        lost = (
+            sa.select(counts.c.post.label("which"), counts.c.number.label("is"))
+            .select_from(
+                counts.join(posts, posts.c.id == counts.c.post).outerjoin(
+                    kept, kept.c.post_id == counts.c.post
+                )
+            )
+            .where(kept.c.post_id.is_(None))
+        )
+        change = kept.update().where(kept.c.post_id == sa.bindparam("which"))
+        new = kept.insert().values({"post_id": sa.bindparam("which"), column: sa.bindparam("is")})
+        for query, statement in ((wrong, change.values({column: sa.bindparam("is")})), (lost, new)):
+            found = [dict(row) for row in self._opened.execute(query).mappings()]
+            for start in range(0, len(found), _BATCH_ROWS):
+                self._opened.execute(statement, found[start : start + _BATCH_ROWS])
+
     def commit(self) -> None:
         raw: Any = self._opened.connection.dbapi_connection
         raw.commit()
