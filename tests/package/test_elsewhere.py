@@ -556,6 +556,36 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("by_ssh", [False, True])
+def test_a_folder_that_is_full_is_told_and_what_is_there_stays(
+    here: Here, disk: Disk, sshd: Sshd, by_ssh: bool
+) -> None:
+    """A small disk, mounted for good: here, or on another machine."""
+    mounted = here.folder / "small"
+    mounted.mkdir()
+    subprocess.run(["mount", disk.device, mounted], check=True)
+    try:
+        address = f"{mounted}/repository"
+        if by_ssh:
+            address = f"sftp://root@127.0.0.1:{sshd.port}/{address}"
+            places.FOLDER.mkdir()
+            (sshd.folder / "authorized_keys").write_text(f"{places.make_ssh_key()}\n")
+        here.choose(address)
+        here.send(mib=2)
+        first = here.back()
+        error = refused(lambda: here.send(mib=40, seed=2), f"{address} is full")
+        assert error.hint == "make room there; what is there already is whole"
+        assert "is full" in journal.read()["failed"]["send"]["message"]
+        assert archive.verify((here.folder / "local.tar.gz").open("rb"))
+        assert here.back() == first
+        # Room is made, and all goes on.
+        here.send(mib=4, seed=3)
+        assert here.back() != first
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+@pytest.mark.thorough
 def test_a_disk_takes_it_and_may_be_pulled(here: Here, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"usb:{disk.label}"
     here.choose(address)
