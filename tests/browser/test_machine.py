@@ -13,6 +13,7 @@ from test_journeys import register
 
 from microblog.database import db
 from microblog.models import User
+from microblog.web.machine import elsewhere
 
 # What is waited for comes much sooner.
 PATIENCE = 120_000
@@ -107,6 +108,34 @@ def test_a_second_place_is_chosen(site, visit, admin, scripts):
         "backup-to",
         {"kind": "sftp", "host": "nas.home", "port": 22, "user": "susan", "folder": "/srv/backups"},
     )
+
+
+def test_one_of_several_backups_is_chosen(site, visit, admin, axe, monkeypatch):
+    """And the key is not typed twice."""
+    monkeypatch.setattr(elsewhere, "_LOOK_SECONDS", 0)
+    page = visit()
+    login(page, "susan")
+    page.goto("/machine/backups/from")
+    page.click("summary:has-text('by SSH')")
+    for name, value in (("host", "nas"), ("user", "susan"), ("folder", "b"), ("words", "babad lusib")):
+        page.fill(f"#sftp-{name}", value)
+    page.click("details[open] button[name=list]")
+    expect(page.locator("[role=status]")).to_contain_text("is being read", timeout=PATIENCE)
+    job = site.agent / "state/job.json"
+    there = [{"id": letter * 16, "at": time.time(), "bytes": 2**21, "host": "garden"} for letter in "ab"]
+    seen = {**json.loads(job.read_text()), "state": "done", "answer": {"snapshots": there}}
+    job.write_text(json.dumps(seen))
+    page.click("main form button")
+    expect(page.locator("#snapshot-1")).to_be_checked()
+    check(page, axe, "backups to choose from")
+    job.unlink()
+    page.click("label[for=snapshot-2]")
+    page.click("main form button")
+    expect(page).to_have_url(re.compile("/machine/job$"), timeout=PATIENCE)
+    asked = json.loads((site.agent / "run/request.json").read_text())
+    wanted = {"host": "nas", "words": "babad lusib", "snapshot": "b" * 16, "go_on": True}
+    assert asked["job"]["verb"] == "restore-from"
+    assert wanted.items() <= asked["with"].items()
 
 
 def test_the_recovery_sheet_is_for_everybody(site, visit, admin, axe):
