@@ -65,6 +65,14 @@ class Response(flask.Response):
             kwargs["secure"] = True
         super().set_cookie(key, *args, **kwargs)
 
+    def get_wsgi_headers(self, environ: Any) -> Any:
+        headers = super().get_wsgi_headers(environ)
+        # Of a program's own address, as app://, Werkzeug would take the slashes: it is told as it was given.
+        location = self.headers.get("Location", "")
+        if location.isascii() and not location.startswith(("/", "http:", "https:")) and location:
+            headers["Location"] = location
+        return headers
+
 
 class _Signer:
     """Flask's, that reads a cookie once: the same one comes with each page, and what it says is signed.
