@@ -1,16 +1,35 @@
 """Whatever is sent to whichever route: no error of the server's own."""
 
 import re
+from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
+import sqlalchemy as sa
 from app_client import PASSWORD, Browser, token
+from test_mastodon import OPEN
 
 from microblog.database import db
-from microblog.models import User, applications, second_factor
+from microblog.models import (
+    Barrier,
+    ConversationSide,
+    Follow,
+    Like,
+    Message,
+    Notification,
+    Post,
+    User,
+    applications,
+    barriers,
+    messages,
+    preferences,
+    second_factor,
+)
+from microblog.models.account import suspend
 from microblog.models.post import add_post
 from microblog.models.site import set_public
 from microblog.web import limits
+from microblog.web.mastodon import conversations
 
 # On every database, whose numbers end at different places.
 pytestmark = pytest.mark.once("libraries")
@@ -244,3 +263,109 @@ def test_programs_that_nobody_has_let_in(app, browser):
                 sent = {"json": dict.fromkeys(SENT, HOSTILE[turn % len(HOSTILE)])} if method != "GET" else {}
                 path = fill(rule, name)
                 ok(browser.client.open(path, method=method, headers=headers, **sent, **browser.options))
+
+
+# What is somebody's who blocks the caller. Numbers that nobody else's things have.
+HIDDEN, POST, TOLD, NOTHING = 700_001, 700_002, 700_003, 700_009
+SECRETS = ("hidden post", "hidden letter", "hidden about", "david")
+
+
+@pytest.fixture
+def david(app, make_user):
+    """Somebody who blocks susan, with a post, a message and a notification: their numbers in addresses."""
+    for name in ("susan", "maria"):
+        make_user(name)
+    with app.app_context():
+        db.session.add(User("david", "david@example.org", PASSWORD))
+        db.session.flush()
+        db.session.execute(sa.update(User.__table__).where(User.username == "david").values(id=HIDDEN))
+        db.session.commit()
+        david, susan, maria = (User.find(name) for name in ("david", "susan", "maria"))
+        david.about = "hidden about"
+        add_post(susan, "susan's own")
+        db.session.add(Post(id=POST, author_id=david.id, body="hidden post @maria #hidden"))
+        preferences.change(david.id, messages_from_all=True)
+        letter = messages.send(maria, david.id, "once", "hidden letter")
+        told = {"user_id": david.id, "kind": "like", "actor_id": maria.id, "post_id": POST}
+        db.session.add(Notification(id=TOLD, **told))
+        barriers.block(david, susan)
+        db.session.commit()
+    return [HIDDEN, POST, TOLD, conversations.FIRST + letter]
+
+
+def kept(app):
+    """What there is of all but who calls."""
+    tables = (User, Post, Message, ConversationSide, Notification, Like, Follow, Barrier)
+    with app.app_context():
+        return [sorted(map(repr, db.session.execute(sa.select(model.__table__)).all())) for model in tables]
+
+
+def all_calls(app):
+    """Each call of each address for programs, less what registers and lets in."""
+    for rule in all_routes(app):
+        if rule.rule.startswith("/api/") and rule.rule not in ("/api/v1/apps", "/api/tokens"):
+            for method in sorted(rule.methods - {"HEAD", "OPTIONS"}):
+                yield rule, method
+
+
+def ask(app, secret, rule, method, number):
+    """With this number wherever there may be one."""
+    if method == "GET":
+        way = {"query_string": {"id[]": number, "acct": "david", "q": "david hidden", "max_id": number + 1}}
+    else:
+        told = dict.fromkeys(("account_id", "in_reply_to_id"), str(number))
+        told |= {name: [str(number)] for name in ("id", "status_ids")}
+        way = {"json": {**told, "status": "x @david", "visibility": "direct"}}
+    way["headers"] = {"Authorization": f"Bearer {secret}"}
+    return ok(app.test_client().open(fill(rule, str(number)), method=method, **way))
+
+
+def test_programs_learn_and_change_nothing_of_who_blocks(app, david):
+    """By any call, with any number of theirs: each is answered as one of what was never there."""
+    with app.app_context():
+        secret = applications.issue(User.find("susan").id, None, "read write follow")
+        db.session.commit()
+    before = kept(app)
+    for rule, method in all_calls(app):
+        if rule.rule == "/api/users" and method == "POST":
+            continue
+        nothing = ask(app, secret, rule, method, NOTHING)
+        for number in (*david, 2**63 - 1, 2**63) if rule.arguments or method != "GET" else david[:1]:
+            answer = ask(app, secret, rule, method, number)
+            for secret_ in SECRETS:
+                assert secret_ not in answer.text, (method, rule.rule, number, answer.text)
+            if number in david:
+                said = answer.text.replace(str(number), "N"), nothing.text.replace(str(NOTHING), "N")
+                assert said[0] == said[1], (method, rule.rule, number)
+                assert answer.status_code == nothing.status_code, (method, rule.rule, number)
+    assert kept(app) == before
+
+
+def test_programs_with_tokens_that_are_none(app, david):
+    """Expired, ended, of who is suspended, of a program alone, and for another thing: none of it does
+    anything, and none is told more than that."""
+    with app.app_context():
+        susan, maria = User.find("susan"), User.find("maria")
+        client, _secret = applications.register("An app", ["urn:ietf:wg:oauth:2.0:oob"], "read write")
+        tokens = {
+            "expired": applications.issue(susan.id, None, "read write follow", timedelta(seconds=-1)),
+            "ended": applications.issue(susan.id, client.id, "read write follow"),
+            "of who is suspended": applications.issue(maria.id, client.id, "read write follow"),
+            "of a program": applications.issue(None, client.id, "read write follow"),
+            "for another thing": applications.issue(susan.id, client.id, "push"),
+        }
+        applications.revoke_secret(tokens["ended"], client.id)
+        suspend(maria)
+        db.session.commit()
+    before = kept(app)
+    for rule, method in all_calls(app):
+        if OPEN.fullmatch(rule.rule) or rule.rule == "/api/users":
+            continue
+        for what, secret in tokens.items():
+            code = ask(app, secret, rule, method, POST).status_code
+            right = {"of a program": (401, 403, 422), "for another thing": (403,)}.get(what, (401,))
+            # Which program it is, it may ask; and for what there is not.
+            if rule.endpoint == "mastodon.verify_app" or rule.endpoint.startswith("mastodon.empty_"):
+                right = (*right, 200) if what in ("of a program", "for another thing") else right
+            assert code in right, (what, method, rule.rule, code)
+    assert kept(app) == before

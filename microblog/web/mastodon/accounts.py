@@ -142,8 +142,9 @@ def accounts(numbers: Any) -> list[dict[str, Any]]:
 def _change(number: int, what: str, scope: str, change: Callable[[Any, Any], bool]) -> dict[str, Any]:
     """Something between who calls and somebody else; done twice, it is done once."""
     reader = access.reader(scope)
-    row = person(number) if audience.can_undo(what, number) else None
-    row = row or seen.somebody(number)
+    row = person(number)
+    if row is None or not audience.can_undo(what, row.id):
+        row = seen.visible(row)
     if row.id == reader.id:
         raise Refused(403, _("This is not yours to see or to change."))
     if what == "follow" and audience.apart(row.id):
