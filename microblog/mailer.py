@@ -103,6 +103,8 @@ class Mailer:
             except Exception:
                 _logger.exception("mail: a message could not be made")
             finally:
+                # With what it knows, an application: not for as long as the next is waited for.
+                del job
                 self._queue.task_done()
 
 

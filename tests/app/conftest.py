@@ -3,6 +3,7 @@
 MICROBLOG_TEST_DATABASE_URL names a database of one's own instead.
 """
 
+import gc
 import os
 import tempfile
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ import drawn
 import flask_migrate
 import pytest
 from app_client import PASSWORD, SECRET_KEY, Browser
+from werkzeug.routing import Rule
 
 from builder.core.needs import Program
 from builder.deb import translations
@@ -20,6 +22,7 @@ from microblog import create_app
 from microblog.config import Config
 from microblog.database import db
 from microblog.models import User, passwords
+from microblog.web import compiled
 
 NEEDS = (
     Program("openssl", "openssl"),
@@ -40,11 +43,48 @@ def short_path():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def little_tidying():
+    """Whenever some applications have been made, Python looks for what nothing refers to, among all there is:
+    that was a third of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def quick_passwords():
     """One round of hashing instead of hundreds of thousands."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passwords, "METHOD", "pbkdf2:sha256:1")
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_routes():
+    """Hundreds of applications are made, with the same addresses: what Werkzeug generates of one is kept."""
+    generate, kept = Rule._compile_builder, {}
+
+    def once(rule, append_unknown=True):
+        key = rule.rule, rule.subdomain, repr(rule.defaults), append_unknown
+        if key not in kept:
+            kept[key] = generate(rule, append_unknown)
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", once)
+        yield
+
+
+class Kept(compiled.Compiled):
+    """Templates as Jinja has compiled them, for all applications of a run."""
+
+    pieces = {}
+
+    def load_bytecode(self, bucket):
+        bucket.code = self.pieces.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket):
+        self.pieces[bucket.key, bucket.checksum] = bucket.code
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -59,8 +99,10 @@ DATABASES = ("sqlite", "mariadb", "mysql")
 
 def pytest_generate_tests(metafunc):
     if "database" in metafunc.fixturenames:
-        once = metafunc.definition.get_closest_marker("once")
-        everywhere = metafunc.config.getoption("everywhere") and (not once or "libraries" in once.args)
+        marker = metafunc.definition.get_closest_marker
+        once = marker("once") and "libraries" not in marker("once").args
+        one = once or (marker("any_database") and not marker("every_database"))
+        everywhere = metafunc.config.getoption("everywhere") and not one
         wanted = DATABASES if everywhere else DATABASES[:1]
         metafunc.parametrize("database", wanted, scope="session")
 
@@ -104,6 +146,7 @@ def make_app(database_url):
     def make(**settings):
         app = create_app(Config(**{"secret_key": SECRET_KEY, "database_url": database_url, **settings}))
         app.testing = True
+        app.jinja_env.bytecode_cache = Kept()
         return app
 
     return make

@@ -154,6 +154,7 @@ def test_a_link_ends_with_what_it_was_for(visitor, post, make_user, app, change)
     assert visitor.get(path).headers["Location"] == "/reset"
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("token", ["x", "x" * 43, "%00", "%F0%9F%98%80", "..", "x" * 5000, "%ED%A0%80"])
 def test_what_is_no_token(visitor, token):
     for path in ("/reset/", "/confirm/"):
@@ -178,6 +179,7 @@ def test_a_token_is_for_one_purpose(susan, post):
     assert susan.get(path.replace("/confirm/", "/reset/")).headers["Location"] == "/reset"
 
 
+@pytest.mark.any_database
 def test_nothing_tells_who_has_an_account(visitor, post, make_user, monkeypatch):
     """Neither the answer, nor what is done before it: somebody is looked up in the mailer's thread."""
     make_user("susan")
@@ -194,6 +196,7 @@ def test_nothing_tells_who_has_an_account(visitor, post, make_user, monkeypatch)
     assert answers[0].data == answers[1].data
 
 
+@pytest.mark.any_database
 def test_asking_is_limited_whether_there_is_an_account_or_not(visitor, post, make_user):
     make_user("susan")
     most = limits.RESET_ACCOUNT.most
@@ -217,6 +220,7 @@ def test_no_mail_to_nobody_or_the_suspended(visitor, post, make_user, app):
     assert post.arrived() == []
 
 
+@pytest.mark.any_database
 def test_the_mail_speaks_the_readers_language(visitor, post, make_user, app):
     make_user("susan")
     with app.app_context():
@@ -228,6 +232,7 @@ def test_the_mail_speaks_the_readers_language(visitor, post, make_user, app):
     assert "susan" in message.get_content()
 
 
+@pytest.mark.any_database
 def test_a_host_header_gets_into_no_link(mailing, post, make_user):
     make_user("susan")
     app = mailing[0]
@@ -237,6 +242,7 @@ def test_a_host_header_gets_into_no_link(mailing, post, make_user):
     assert "evil" not in str(post.arrived()[0])
 
 
+@pytest.mark.any_database
 def test_without_mail(client, make_user):
     make_user("susan")
     assert "/reset" not in client.get("/login").text
@@ -246,6 +252,7 @@ def test_without_mail(client, make_user):
 # Settings
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "path", ["/settings", "/settings/email", "/settings/password", "/settings/delete", "/settings/export"]
 )
@@ -266,6 +273,7 @@ def test_profile_and_language(client, make_user, app):
         assert User.find("susan").locale is None
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("data", [{"about": "x" * 281}, {"locale": "xx"}, {"locale": "e" * 100}])
 def test_profile_checks(client, make_user, app, data):
     make_user("susan")
@@ -441,6 +449,7 @@ def test_a_reset_proves_an_address(visitor, post, app):
         assert User.find("susan").email_confirmed
 
 
+@pytest.mark.any_database
 def test_the_link_is_sent_again(visitor, post):
     register(visitor, "susan")
     post.arrived()
@@ -457,6 +466,7 @@ def test_a_new_password_is_told(visitor, post, make_user):
     assert "the password of your account" in message.get_content()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "what, told",
     [
@@ -473,6 +483,7 @@ def test_other_changes_are_told(mailing, post, make_user, what, told):
     assert told in message.get_content()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("email", ["first..last@example.org", ".susan@example.org", "o'hara+x@example.org"])
 def test_every_address_that_registers_gets_its_mail(visitor, post, email):
     register(visitor, "susan", email)

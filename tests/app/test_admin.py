@@ -235,11 +235,13 @@ def test_a_wrong_form_uses_no_invitation_up(app, admin):
     assert join(app, path, "one")
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("secret", ["x", "%00", "x" * 3000, "%F0%9F%98%80", "%FF"])
 def test_nobody_has_invited_them(app, admin, secret):
     assert Browser(app).get(f"/join/{secret}").status_code == 403
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "changes, message",
     [

@@ -69,6 +69,7 @@ def test_a_token_is_had_for_a_password_and_given_back(app, make_user, log_in):
     assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "headers", [basic("susan", "wrong"), basic("nobody"), {}, {"Authorization": "Basic ?"}]
 )
@@ -254,6 +255,7 @@ def test_a_new_account_by_the_rules_of_the_page(app, make_user):
     refused(script.post("/api/users", json=who), 400)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("mode", site.MODES)
 @pytest.mark.parametrize("approval", [False, True])
 def test_who_may_not_register_on_the_page_may_not_here(app, mode, approval):
@@ -323,6 +325,7 @@ def test_posts_count_for_the_limit_of_the_page(app, make_user, log_in):
     assert answer.headers["X-RateLimit-Remaining"] == str(limits.POST.most - 1)
 
 
+@pytest.mark.any_database
 def test_other_sites_pages_may_ask(app, make_user, log_in):
     make_user()
     for answer in (log_in().get("/api/users"), Script(app).get("/api/users")):

@@ -5,6 +5,8 @@ from microblog.database import db
 from microblog.models import User, passwords
 from microblog.models.user import EMAIL_MAX, USERNAME_MAX
 
+pytestmark = pytest.mark.any_database
+
 LONG = "ten characters and a few more " * 4 + "to 128 !"
 
 
@@ -13,6 +15,7 @@ def cookie(response, name):
     return found[-1] if found else None
 
 
+@pytest.mark.every_database
 def test_register_log_out_log_in(client):
     assert client.register().headers["Location"] == "/"
     assert client.logged_in()
@@ -22,6 +25,7 @@ def test_register_log_out_log_in(client):
     assert client.logged_in()
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize("name", ["susan", "SUSAN", "susan@example.org", " Susan@Example.ORG "])
 def test_log_in_by_name_or_email_in_any_case(client, make_user, name):
     make_user("Susan")
@@ -29,6 +33,7 @@ def test_log_in_by_name_or_email_in_any_case(client, make_user, name):
     assert client.logged_in()
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize(
     "name, password", [("susan", "wrong horse"), ("nobody", PASSWORD), ("s" * 254, "x" * 128)]
 )
@@ -61,6 +66,7 @@ def test_an_unknown_name_is_hashed_for_too(context, monkeypatch):
     assert calls == [passwords.METHOD] * 2
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize(
     "changes, message",
     [
@@ -100,6 +106,7 @@ def test_registration_checks(client, changes, message):
         assert not client.logged_in()
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize(
     "changes", [{"username": "SUSAN", "email": "other@example.org"}, {"email": "Susan@example.org"}]
 )
@@ -109,6 +116,7 @@ def test_names_and_addresses_are_unique_in_any_case(client, make_user, changes):
     assert "taken" in response.text or "has an account already" in response.text
 
 
+@pytest.mark.every_database
 def test_two_take_the_same_name_at_once(client, make_user, monkeypatch):
     """The form finds the name free, and somebody has it when it is saved."""
     make_user("susan")
@@ -189,6 +197,7 @@ def test_a_session_starts_anew_at_log_in(client, make_user):
         assert session.get("csrf_token") != before
 
 
+@pytest.mark.every_database
 def test_remember_me(app, client, make_user):
     make_user("susan")
     assert cookie(client.login(), "remember") is None

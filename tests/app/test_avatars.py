@@ -13,6 +13,8 @@ from app_client import Browser
 
 from microblog.web.people import avatars
 
+pytestmark = pytest.mark.any_database
+
 
 def test_a_picture(client):
     response = client.get("/avatar/susan.svg")
@@ -141,6 +143,7 @@ def test_letters_can_be_read():
             assert 1.05 / (luminance(*map(int, colour)) + 0.05) >= 4.5
 
 
+@pytest.mark.every_database
 def test_gravatar_is_the_owners_choice_and_each_persons(make_app, app, make_user):
     make_user("susan")
     digest = hashlib.sha256(b"susan@example.org").hexdigest()

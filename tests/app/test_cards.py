@@ -10,6 +10,8 @@ from microblog.models import User
 from microblog.models.post import add_post
 from microblog.web import cards
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def people(app, make_app, make_user):

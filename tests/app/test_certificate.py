@@ -17,6 +17,8 @@ from microblog.models import User, site
 from microblog.web import lately
 from microblog.web.certificate import views
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory):

@@ -10,6 +10,8 @@ from jinja2.environment import Environment
 
 from microblog.web import compiled
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -1,4 +1,3 @@
-import gc
 import time
 from datetime import timedelta
 from types import SimpleNamespace
@@ -72,6 +71,7 @@ def test_pages(susan):
     assert third.older is None
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("broken", ["status", "html", "shape"])
 def test_it_fails_and_nobody_notices(susan, double, broken, monkeypatch):
     write(susan, "before the fall")
@@ -95,6 +95,7 @@ def test_it_is_not_there(susan, double):
     assert found("written") == (["written all the same"], True)
 
 
+@pytest.mark.any_database
 def test_a_wrong_password_is_a_failure(app, make_app, double):
     url = double.url.replace("elastic:", "mallory:")
     with make_app(elasticsearch_url=url).app_context():
@@ -204,6 +205,7 @@ def test_the_thread_sends_by_itself(app, make_app, double):
         assert [row["words"] for row in double.indices["posts"].values()] == [" sent "]
 
 
+@pytest.mark.any_database
 def test_its_password_goes_nowhere_else(susan, double):
     double.broken = "redirect"
     with pytest.raises(elasticsearch.Unavailable, match="status 302"):
@@ -246,6 +248,7 @@ def test_reindex_while_another_process_sends(susan, double, monkeypatch, turn):
     assert indexing.is_current()
 
 
+@pytest.mark.any_database
 def test_the_command(make_app, double, app):
     with make_app().app_context():
         db.session.add(User("susan", "susan@example.org", "password"))
@@ -259,27 +262,28 @@ def test_the_command(make_app, double, app):
     assert "Elasticsearch does not answer: status 503" in str(error)
 
 
-def test_no_thread_before_the_workers_fork(app, make_app, double):
+@pytest.mark.any_database
+def test_no_thread_before_the_workers_fork(app, make_app, double, monkeypatch):
     """It would open a connection that all of them share."""
     app = make_app(elasticsearch_url=double.url)
     sender = app.extensions["microblog.elasticsearch.sender"]
+    monkeypatch.setattr("gc.freeze", lambda: None)
     gunicorn_config.when_ready(SimpleNamespace(app=SimpleNamespace(wsgi=lambda: app)))
-    gc.unfreeze()
     assert sender._thread is None
     app.test_client().get("/login")
     assert sender._thread is not None
 
 
 @pytest.mark.parametrize("code", ["", "BCDFGHJK"])
-def test_no_connection_is_open_when_the_workers_fork(app, make_app, code):
+def test_no_connection_is_open_when_the_workers_fork(app, make_app, code, monkeypatch):
     """Two who share one to the database take each other's answers."""
     app = make_app(claim_code=code)
     with app.app_context():
         opened = []
         sa.event.listen(db.engine, "connect", lambda connection, _: opened.append(connection))
         sa.event.listen(db.engine, "close", lambda connection, _: opened.remove(connection))
+    monkeypatch.setattr("gc.freeze", lambda: None)
     gunicorn_config.when_ready(SimpleNamespace(app=SimpleNamespace(wsgi=lambda: app)))
-    gc.unfreeze()
     assert opened == []
 
 

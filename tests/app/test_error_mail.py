@@ -12,6 +12,8 @@ from microblog.models.user import clean_about
 from microblog.web import error_mail
 from microblog.web.posts import forms as posts_forms
 
+pytestmark = pytest.mark.any_database
+
 ADMINS = ("root@example.org", "susan@example.org")
 
 

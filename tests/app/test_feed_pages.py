@@ -50,6 +50,7 @@ def change(app, name, **values):
         connection.execute(sa.update(User.__table__).where(User.__table__.c.username == name).values(values))
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", ["susan", "david"])
 def test_a_kept_page_is_as_one_made_afresh(browsers, path, name, monkeypatch):
@@ -71,6 +72,7 @@ def test_a_kept_page_is_as_one_made_afresh(browsers, path, name, monkeypatch):
     assert kept == [afresh, afresh]
 
 
+@pytest.mark.any_database
 def test_a_page_is_made_once_for_all_readers(browsers, monkeypatch):
     browsers["susan"].get("/explore")
     monkeypatch.delattr(feed_pages, "render_template")
@@ -119,6 +121,7 @@ def test_who_has_a_session_reads_what_was_written_in_it(app, browsers):
         assert home_page(user).posts[0].body != "not committed yet"
 
 
+@pytest.mark.any_database
 def test_a_reader_cannot_be_changed_by_mistake(app, browsers):
     with browsers["susan"].client.session_transaction() as session, app.app_context():
         reader = Reader.from_id(session["_user_id"])
@@ -160,6 +163,7 @@ def test_a_profile_is_of_now(app, browsers):
     assert "<article" not in browsers["david"].get("/explore").text
 
 
+@pytest.mark.any_database
 def test_each_session_has_its_own_token_and_it_stays_good(browsers):
     for browser in browsers.values():
         # The first page begins the session's; it is signed once after that.

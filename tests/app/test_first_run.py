@@ -16,6 +16,8 @@ from microblog.models import Attempts, Setting, User, claim, site
 from microblog.web import site_looks
 from microblog.web.first_run import agent, gate, nearby
 
+pytestmark = pytest.mark.any_database
+
 CODE = "BCDFGHJK"
 OWNER = {
     "username": "ada",
@@ -111,6 +113,7 @@ def test_five_wrong_codes_a_minute_from_all_addresses_together(new):
     assert [at(number, CODE).status_code for number in range(7)] == [302] * 7
 
 
+@pytest.mark.every_database
 def test_the_owner_claims_it_and_answers(new, owner, caplog):
     caplog.set_level(logging.INFO)
     assert "Your account" in owner.get("/first-run/account").text
@@ -148,6 +151,7 @@ def test_each_page_has_a_way_past_it(new, owner):
     assert accounts(new) == [("ada", True), ("david", False)]
 
 
+@pytest.mark.every_database
 def test_without_an_account_it_is_claimed_and_closed(new, owner):
     answer = owner.submit("/first-run/skip", page="/first-run/account")
     assert answer.headers["Location"] == "/"
@@ -157,6 +161,7 @@ def test_without_an_account_it_is_claimed_and_closed(new, owner):
     assert accounts(new) == []
 
 
+@pytest.mark.every_database
 def test_of_two_who_claim_it_at_once_one_wins_and_the_other_is_told(new, make_app, owner):
     # Another process's, which does not know yet.
     second = Browser(make_app(claim_code=CODE))
@@ -173,6 +178,7 @@ def test_of_two_who_claim_it_at_once_one_wins_and_the_other_is_told(new, make_ap
     assert owner.logged_in()
 
 
+@pytest.mark.every_database
 def test_the_database_lets_one_of_two_claim_it(new, make_app, owner, monkeypatch):
     """As above, where both had looked before either had written."""
     second = Browser(make_app(claim_code=CODE))
@@ -219,6 +225,7 @@ def test_a_site_with_people_never_shows_it(new, make_user):
     assert visitor.register("david").headers["Location"] == "/"
 
 
+@pytest.mark.every_database
 def test_once_claimed_it_stays_so(new, make_app, owner):
     owner.submit("/first-run/account", OWNER)
     with new.app_context():

@@ -14,6 +14,8 @@ from microblog.commands import translate
 from microblog.database import db
 from microblog.models import User
 
+pytestmark = pytest.mark.any_database
+
 translations = pytest.importorskip("builder.deb.translations")
 pytest.importorskip("babel")
 

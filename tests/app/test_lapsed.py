@@ -16,6 +16,8 @@ from microblog.models.account import delete_account, suspend
 from microblog.models.post import add_post
 from microblog.web.posts import views
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def susan(client, make_user):
@@ -154,6 +156,7 @@ def test_what_was_saved_in_the_end_is_not_offered_again(app, susan, monkeypatch)
     assert draft(susan.get(path)) == "and later"
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize("change", [suspend, delete_account])
 def test_who_is_gone_since_the_button_was_pressed_writes_nothing(app, susan, monkeypatch, change):
     """Between the log-in's check and the post, an administrator was faster, or another browser."""
@@ -299,6 +302,7 @@ def test_what_is_kept_is_offered_with_its_own_token_until_it_is_saved(app, susan
     assert 'name="once" value="of this page"' not in home.text
 
 
+@pytest.mark.every_database
 def test_who_deletes_a_post_and_goes_back_may_write_it_again(app, susan):
     """A click more or less is one post, as long as that is there; what is written later is not swallowed."""
     page = susan.get("/")

@@ -23,6 +23,8 @@ from microblog.web import lately, site_looks, strip
 from microblog.web.machine import elsewhere as pages_elsewhere
 from microblog.web.machine import findings, remedies, views
 
+pytestmark = pytest.mark.any_database
+
 PAGES = [
     *(
         "/machine",

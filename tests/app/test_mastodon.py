@@ -250,6 +250,7 @@ def test_who_was_suspended_since_they_said_yes_lets_nobody_in(app, susan):
     assert fetch(app, program, code).json["error"] == "invalid_grant"
 
 
+@pytest.mark.any_database
 def test_pkce(app, susan):
     program = make_program(app)
     # RFC 7636, appendix B.
@@ -271,6 +272,7 @@ def authorize_page(browser, program, uri=OOB, **more):
     return browser.get(f"/oauth/authorize?{urlencode(values)}")
 
 
+@pytest.mark.any_database
 def test_a_program_on_the_web_or_a_phone_gets_its_answer_there(app, susan):
     for uri, scheme in (("https://app.example/back?x=1", "https:"), ("app.example://back", "app.example:")):
         program = make_program(app, f"{uri}\n{OOB}")
@@ -296,6 +298,7 @@ def test_a_program_on_the_web_or_a_phone_gets_its_answer_there(app, susan):
                 assert (page.status_code, page.headers.get("Location")) == (400, None)
 
 
+@pytest.mark.any_database
 def test_nobody_is_sent_where_the_program_did_not_say(app, susan):
     program = make_program(app, "https://app.example/back")
     for uri in ("https://evil.example/", "https://app.example/back/", "https://app.example/back?x", OOB):
@@ -304,6 +307,7 @@ def test_nobody_is_sent_where_the_program_did_not_say(app, susan):
             assert "Location" not in page.headers
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "uri",
     [
@@ -317,6 +321,7 @@ def test_where_no_program_can_be(app, uri):
     assert set(answer.json) == {"error"}
 
 
+@pytest.mark.any_database
 def test_a_form_from_elsewhere_lets_nobody_in(app, susan):
     program = make_program(app)
     path = f"/oauth/authorize?{urlencode({'client_id': program['client_id'], 'redirect_uri': OOB})}"
@@ -400,12 +405,14 @@ def test_who_registers_programs_by_the_hundred_waits(app):
     assert Script(app).post("/api/v1/apps", data=values).status_code == 429
 
 
+@pytest.mark.any_database
 def test_what_the_site_can_do_is_said(app):
     answer = Script(app).get("/.well-known/oauth-authorization-server")
     assert answer.json["code_challenge_methods_supported"] == ["S256"]
     assert answer.json["token_endpoint"] == "http://localhost/oauth/token"
 
 
+@pytest.mark.any_database
 def test_what_a_site_is_that_nobody_knows(app):
     script = Script(app)
     (link,) = script.get("/.well-known/nodeinfo").json["links"]
@@ -420,6 +427,7 @@ def test_what_a_site_is_that_nobody_knows(app):
     assert set(script.get("/nodeinfo/1.0").json) == {"error"}
 
 
+@pytest.mark.any_database
 def test_whose_page_is_where_is_told_where_everybody_may_see_it(app, make_user):
     make_user()
     browser = Browser(app)
@@ -538,6 +546,7 @@ def test_a_conversation_of_two(app, people, scripts):
     assert susan.notifications() == []
 
 
+@pytest.mark.any_database
 def test_pictures_are_those_that_programs_show(app, scripts):
     told = scripts().get("/api/v1/accounts/verify_credentials").json
     assert told["avatar"] == told["avatar_static"] == "http://localhost/avatar/susan.png"
@@ -579,6 +588,7 @@ def test_one_key_is_one_post(scripts):
     assert first == second
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "sent",
     [
@@ -769,6 +779,7 @@ def test_who_is_suspended_is_not_there(app, people):
         david.timeline_home()
 
 
+@pytest.mark.any_database
 def test_what_is_written_is_no_markup(people):
     post = people("susan").status_post('<script>alert("x")</script>\n@susan')
     assert post["content"].startswith(
@@ -776,6 +787,7 @@ def test_what_is_written_is_no_markup(people):
     )
 
 
+@pytest.mark.any_database
 def test_oneself(people):
     susan = people("susan")
     changed = susan.account_update_credentials(note="A line\nand another")
@@ -794,6 +806,7 @@ def test_how_far_one_has_read(people):
     assert marker["version"] == 2
 
 
+@pytest.mark.any_database
 def test_what_there_is_not(people):
     susan = people("susan")
     for nothing in (
@@ -809,6 +822,7 @@ def test_what_there_is_not(people):
         assert nothing() == []
 
 
+@pytest.mark.any_database
 def test_what_apps_ask_when_they_start(scripts):
     """Tusky, Ice Cubes, Elk and Phanpy: an error would be shown, or keep somebody from going on."""
     script = scripts()
@@ -865,6 +879,7 @@ def _rules(app):
                 yield method, rule.rule, re.sub(r"<(?:\w+:)?\w+>", "1", rule.rule)
 
 
+@pytest.mark.any_database
 def test_nothing_is_told_without_a_token_or_with_one_for_something_else(app, scripts):
     """Every address: no token, one that is none, one that may do nothing here."""
     nobody, wrong, nothing = Script(app), Script(app, "x" * 43), scripts("susan", "push")

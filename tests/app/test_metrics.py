@@ -1,10 +1,13 @@
 """``/metrics``: for who has the token, and not there without one."""
 
+import pytest
 import sqlalchemy as sa
 
 from microblog.database import db
 from microblog.models import User
 from microblog.models.post import add_post
+
+pytestmark = pytest.mark.any_database
 
 TOKEN = "a-token-of-twenty-characters"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}

@@ -170,6 +170,7 @@ def test_a_copy_of_a_device_is_noticed(device, half_way, clock):
     assert "was not taken" in show(half_way, device.show(question(half_way, clock))).text
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "changes",
     [
@@ -233,11 +234,13 @@ def test_an_old_question_is_none(device, half_way, clock):
     assert "was not taken" in show(half_way, device.show(options)).text
 
 
+@pytest.mark.any_database
 def test_guessing_is_limited(device, half_way, clock):
     answers = [show(half_way, Device().show(question(half_way, clock))).status_code for _ in range(12)]
     assert 429 in answers
 
 
+@pytest.mark.any_database
 def test_adding_one_takes_the_password_and_a_code(app, susan, clock):
     assert asked(begin(susan, clock, password="wrong horse")) is None
     assert asked(begin(susan, clock, code="000000")) is None
@@ -295,6 +298,7 @@ def test_one_is_removed_with_the_password(app, susan, device, half_way, clock, m
     assert question(half_way, clock) is None
 
 
+@pytest.mark.any_database
 def test_they_are_offered_where_browsers_know_them(app, susan, device, clock, monkeypatch):
     """For the name that they were made for, by HTTPS."""
     for url, offered in (

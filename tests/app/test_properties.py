@@ -162,6 +162,7 @@ def test_a_language_is_known_or_not(text):
     assert re.fullmatch(r"[a-z]{2}", detect(text) or "xx")
 
 
+@pytest.mark.any_database
 @given(
     wanted=st.one_of(
         TEXTS, st.lists(st.sampled_from(["es", "ru-RU", "*", ";q=", "0.5", ",", "x"])).map("".join)
@@ -272,6 +273,7 @@ def test_a_host_is_a_name_or_nothing(host):
         assert bare(name) == name
 
 
+@pytest.mark.any_database
 @settings(max_examples=40)
 @given(
     value=LINES, header=st.sampled_from(["Host", "Referer", "Origin", "Cookie", "Sec-Fetch-Site", "Accept"])

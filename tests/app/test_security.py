@@ -6,6 +6,8 @@ from werkzeug.test import create_environ, run_wsgi_app
 from microblog import names
 from microblog.web.hosts import external_url
 
+pytestmark = pytest.mark.any_database
+
 
 def test_headers(client):
     for path in ("/", "/login", "/healthz", "/nowhere", "/static/microblog.css"):

@@ -7,6 +7,8 @@ from flask import flash, session
 
 from microblog import web
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def signed(app):

@@ -190,6 +190,7 @@ def test_a_known_browser_is_known_for_its_account_alone(app, client, make_user, 
     assert wrong(client, 3) == [200, 200, 429]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("value", ["", "x", "WzEsInggIl0.x", "[]", "é"])
 def test_a_forged_cookie(client, make_user, value):
     make_user("susan")
@@ -236,6 +237,7 @@ def test_nobody_posts_or_follows_without_end(app, client, make_user, tight):
         assert db.session.query(Post).count() == 2
 
 
+@pytest.mark.any_database
 def test_the_table_cannot_be_searched_through(app, make_app):
     """Who has it, and not the site's key, cannot try all addresses there are."""
     with app.app_context():
@@ -274,6 +276,7 @@ def test_what_has_expired_goes_by_time(app, client, make_user, clock, monkeypatc
         assert db.session.query(Attempts).count() == 3
 
 
+@pytest.mark.any_database
 def test_the_house_is_kept_now_and_then_not_after_every_page(app, monkeypatch):
     clock, cleaned = [1000.0], []
     monkeypatch.setattr(housekeeping, "time", SimpleNamespace(monotonic=lambda: clock[0]))

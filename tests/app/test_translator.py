@@ -15,6 +15,8 @@ from microblog.database import db
 from microblog.models import User
 from microblog.models.post import add_post
 
+pytestmark = pytest.mark.any_database
+
 KEY = "0123456789abcdef0123456789abcdef"
 
 

@@ -12,6 +12,8 @@ from microblog import draining, proof
 from microblog.database import db
 from microblog.web import health, jinja
 
+pytestmark = pytest.mark.any_database
+
 STATIC = Path(microblog.__file__).parent / "static"
 
 
@@ -53,6 +55,7 @@ def test_readyz_without_a_database(make_app, tmp_path):
     assert app.test_client().get("/healthz").status_code == 200
 
 
+@pytest.mark.every_database
 @pytest.mark.parametrize(
     "present, status",
     [
