@@ -179,6 +179,24 @@ def test_mail_arrives_with_a_signature_that_verifies(server: Machine) -> None:
     assert f"verification (s=microblog, d={DOMAIN}, 2048-bit key) succeeded" in server.run(*verify)
     server.run("sed", "-i", "s/This is how/That is how/", "/root/message")
     assert "signature verification failed" in server.run(*verify, check=False)
+    # With what ends somebody's mails by one request, which must be signed (RFC 8058, 4).
+    digest = (
+        f"From: noreply@{DOMAIN}\nTo: root@testhost\nSubject: Unread\n"
+        f"List-Unsubscribe: <https://{DOMAIN}/unsubscribe/secret>\n"
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click\n\nSomebody likes your post.\n"
+    )
+    server.run("sh", "-c", ": > /var/mail/root")
+    server.run("sendmail", "-f", f"noreply@{DOMAIN}", "root@testhost", stdin=digest)
+    wait_until(
+        "the digest arrives",
+        lambda: server.run("sh", "-c", "test -s /var/mail/root && echo yes", check=False),
+    )
+    server.run("sh", "-c", "sed '1{/^From /d}' /var/mail/root > /root/message")
+    assert "succeeded" in server.run(*verify)
+    for change in ("s/secret/other/", "s/=One-Click/=One-Touch/"):
+        server.run("sh", "-c", f"cp -p /root/message /root/kept; sed -i '{change}' /root/message")
+        assert "signature verification failed" in server.run(*verify, check=False), change
+        server.run("mv", "/root/kept", "/root/message")
     # Nobody else may use it.
     assert "127.0.0.1:25" in server.run("ss", "-Hltn")
     assert "0.0.0.0:25" not in server.run("ss", "-Hltn")
