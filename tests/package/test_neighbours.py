@@ -1,6 +1,7 @@
 """Servers with a life of their own: what is somebody else's stays theirs, and comes back."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,11 +56,49 @@ def visitors(server: Machine) -> str:
 
 def test_a_default_site_that_is_somebodys_stays(server: Machine) -> None:
     begin_anew(server)
+# debconf puts its questions into a file for an editor: this one keeps them, and answers none.
+EDITOR = """#!/bin/sh
+cat "$1" >> /root/asked
+"""
+ASK = """
+cp -a /var/cache/debconf /root/debconf; : > /root/asked
+EDITOR=/root/editor debconf --frontend=editor --priority=$0 --owner=microblog \
+    /var/lib/dpkg/info/microblog.config configure
+rm -r /var/cache/debconf; mv /root/debconf /var/cache/debconf
+"""
+
+
+def asked(server: Machine, priority: str) -> dict[str, str]:
+    """Which of the package's questions somebody is asked who wants those of a priority, and what is then
+    answered who only goes on."""
+    server.run("sh", "-ec", ASK, priority)
+    return dict(re.findall(r'(?m)^microblog/([a-z-]+)="(.*)"$', server.run("cat", "/root/asked")))
+
+
     default = server.root / "etc/nginx/sites-enabled/default"
     default.unlink()
+    (server.root / "root/editor").write_text(EDITOR)
+    (server.root / "root/editor").chmod(0o755)
     default.write_text(OWN_DEFAULT)
+    # nginx's own is no question for who asks for few, whichever way its link is written.
+    for target in ("/etc/nginx/sites-available/default", "../sites-available/default"):
+        default.unlink()
+        default.symlink_to(target)
+        assert asked(server, "high") == {}
+    few = asked(server, "medium")
+    assert few["nginx-default-site"] == "yes"
+    assert "nginx-own-site" not in few
+    # Pages of somebody's in its folder, or a site in its place, are asked about; "keep" is the answer.
+    page_of_somebody = server.root / "var/www/html/about.html"
+    page_of_somebody.touch()
+    assert asked(server, "high") == {"nginx-own-site": "no"}
+    page_of_somebody.unlink()
     server.run("microblog", "setup")
     assert default.read_text() == OWN_DEFAULT
+    assert asked(server, "high") == {"nginx-own-site": "no"}
+    assert asked(server, "critical") == {}
+    server.run("dpkg-reconfigure", "--frontend=noninteractive", "--priority=high", "microblog")
+    assert "NGINX_OWN_SITE=keep" in server.run("cat", "/etc/microblog/setup.conf")
     for host in ("127.0.0.1", "anybody.example"):
         assert "This is own" in page(server, host)
     # And the site has its own names.
