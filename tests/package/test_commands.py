@@ -23,6 +23,7 @@ PEBBLE = {
 DOMAIN = "two.example"
 DIRECTORY = "https://localhost:14000/dir"
 CERTIFICATE = "/etc/microblog/tls/cert.pem"
+KEY = "/etc/microblog/tls/key.pem"
 START_PEBBLE = """
 mkdir /root/acme && cd /root/acme && cat > config.json
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
@@ -122,13 +123,39 @@ def test_a_site_by_plain_http_goes_to_https_with_a_certificate_and_back(authorit
 
     authority.run("sh", "-c", f"echo HTTPS=false >> {ENV}; microblog setup")
     wait_until("it is served by plain HTTP", lambda: answers(200, "localhost"))
-    authority.run("microblog", "https", "blog.example.org", "--server", DIRECTORY)
-    wait_until("visitors go on to HTTPS", lambda: answers(301))
-    assert "__host-session" in authority.get("https://blog.example.org/login").headers["set-cookie"]
-    authority.run("microblog", "https", "--off", "--now")
-    wait_until("it is served by plain HTTP again", lambda: answers(200))
-    assert "__host-session" not in authority.get("http://blog.example.org/login").headers["set-cookie"]
-    assert authority.run("grep", "-c", "^HTTPS=false$", ENV).strip() == "1"
+# An administrator's certificate, of an authority of their own.
+THEIRS = f"""
+cd /root && openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj /CN=theirs -keyout ca.key -out ca.crt
+openssl req -newkey rsa:2048 -nodes -subj /CN=testhost -keyout own.key -out own.csr
+openssl x509 -req -in own.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 90 -out own.pem
+cp own.pem {CERTIFICATE} && cp own.key {KEY} && chgrp ssl-cert {KEY} 2> /dev/null || chgrp adm {KEY}
+chmod 640 {KEY} && chmod 444 {CERTIFICATE} && systemctl reload nginx
+"""
+LOOK = f"stat -c '%a %U:%G' {CERTIFICATE} {KEY}; sha256sum {CERTIFICATE} {KEY}"
+
+
+def test_a_site_by_plain_http_goes_to_https_with_a_certificate_and_back(authority: Machine) -> None:
+    """A Pi's, once it has a name in the DNS; whose administrator has put a certificate of their own there."""
+
+    authority.run("sh", "-ec", THEIRS)
+    wait_for_issuer(authority, "theirs")
+    theirs = authority.run("sh", "-c", LOOK)
+    # Set in nginx's site, it is what visitors see: then nothing is asked for that nobody would.
+    site = "/etc/nginx/sites-available/microblog"
+    authority.run("cp", site, "/root/site")
+    authority.run("sed", "-i", "-E", f's|{CERTIFICATE}|/root/own.pem|; s|{KEY}|"/root/own.key"|', site)
+    for command in (("blog.example.org", "--server", DIRECTORY), ("--own",)):
+        said = authority.run("microblog", "https", *command, check=False)
+        assert authority.code == 1
+        assert f"the site's certificate is somebody's own: {site} names /root/own.pem" in said
+    # Its end is what the doctor looks at.
+    assert "certificate.end" not in authority.run("microblog", "doctor", "--json", check=False)
+    short = "openssl x509 -in own.pem -signkey own.key -days 3 -out short.pem && mv short.pem own.pem"
+    authority.run("sh", "-ec", f"cd /root && cp own.pem long.pem && {short}")
+    assert "certificate.end" in authority.run("microblog", "doctor", "--json", check=False)
+    assert not json.loads(authority.run("microblog", "status", "--json", check=False))["certificate"]["ok"]
+    authority.run("cp", "/root/site", site)
+    assert authority.run("sh", "-c", LOOK) == theirs
 
 
 @pytest.mark.parametrize(
@@ -136,6 +163,8 @@ def test_a_site_by_plain_http_goes_to_https_with_a_certificate_and_back(authorit
 )
 def test_https_refuses_what_cannot_be(site: Machine, words: tuple[str, ...]) -> None:
     said = site.run("microblog", "https", *words, check=False)
+    wait_for_issuer(authority, "theirs")
+    assert authority.run("sh", "-c", LOOK) == theirs
     assert site.code in (1, 2)
     assert "Traceback" not in said
 

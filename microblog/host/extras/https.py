@@ -53,6 +53,7 @@ def enable(
     privileges.require_root("change the certificate", "sudo microblog https")
     if not nginx.installed():
         raise HostError("https needs nginx", "apt-get install nginx; then: microblog setup")
+    certificate.see_shown()
     if dns:
         dns.check()
     # nginx reads what certbot writes for the authority.
@@ -174,6 +175,7 @@ def own(say: Callable[[str], None]) -> None:
     privileges.require_root("change the certificate", "sudo microblog https --own")
     if not nginx.installed():
         raise HostError("https needs nginx", "apt-get install nginx; then: microblog setup")
+    certificate.see_shown()
     with lock.sole(say):
         config = Config.load(layout.env_file())
         if not authority.wanted(config.host_names, plain=True):

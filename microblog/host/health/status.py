@@ -145,16 +145,17 @@ def _nginx(_: Config) -> Fact:
 def _certificate(_: Config) -> Fact:
     if not nginx.installed():
         return Fact("not used")
-    if not certificate.CERTIFICATE.exists():
+    path = certificate.shown()[0]
+    if not path.exists():
         return Fact("none", False)
-    done = services.run(*("openssl", "x509", "-in", str(certificate.CERTIFICATE), "-noout", "-enddate"))
+    done = services.run(*("openssl", "x509", "-in", str(path), "-noout", "-enddate"))
     lines = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     if done.returncode or "notAfter" not in lines:
         return Fact("unreadable", False)
     ends = ssl.cert_time_to_seconds(lines["notAfter"])
     days = int((ends - time.time()) // 86400)
-    known = own_authority.read()
-    own = certificate.ours()
+    known = own_authority.read() if path == certificate.CERTIFICATE else None
+    own = certificate.ours(path)
     whose = f", of its own authority, SHA-256 {known.sha256}" if known else ", self-signed" if own else ""
     return Fact(
         f"until {datetime.fromtimestamp(ends, timezone.utc):%Y-%m-%d}, {days} days{whose}",

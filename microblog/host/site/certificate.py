@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from microblog import names
+from microblog.errors import HostError
 from microblog.host.machine import files, layout, ledger, services
 from microblog.host.site import authority, nginx
 
@@ -85,11 +86,28 @@ def put(chain: str, key: str, command: str = "") -> None:
     authority.publish(CERTIFICATE)
 
 
-def ours() -> bool:
+def shown() -> tuple[Path, Path]:
+    """Certificate and key that visitors are shown: these, or what somebody has written into nginx's site."""
+    named = nginx.shown()
+    return named.get("ssl_certificate", CERTIFICATE), named.get("ssl_certificate_key", KEY)
+
+
+def see_shown() -> None:
+    """:raises HostError: nginx shows somebody's own, whatever is put where the site's is."""
+    path = shown()[0]
+    if path != CERTIFICATE:
+        raise HostError(
+            f"the site's certificate is somebody's own: {nginx.AVAILABLE} names {path}",
+            f"with ssl_certificate {CERTIFICATE} and ssl_certificate_key {KEY} there, nginx shows another",
+        )
+
+
+def ours(path: Path | None = None) -> bool:
     """Whether it is one of this machine's own making, or there is none."""
-    if not CERTIFICATE.exists():
+    path = path or CERTIFICATE
+    if not path.exists():
         return True
-    return _is_ours(services.run("openssl", "x509", "-in", str(CERTIFICATE), "-noout", *_WHOSE).stdout)
+    return _is_ours(services.run("openssl", "x509", "-in", str(path), "-noout", *_WHOSE).stdout)
 
 
 def ends(path: Path = CERTIFICATE) -> float:
@@ -104,10 +122,11 @@ def domains(path: Path = CERTIFICATE) -> list[str]:
     return [name for name in found if "." in name and not name.endswith((".local", ".localdomain"))]
 
 
-def pair() -> bool:
+def pair(files: tuple[Path, Path] | None = None) -> bool:
     """Whether certificate and key belong together."""
-    of_certificate = services.run("openssl", "x509", "-in", str(CERTIFICATE), "-noout", "-pubkey")
-    of_key = services.run("openssl", "pkey", "-in", str(KEY), "-pubout")
+    certificate, key = files or (CERTIFICATE, KEY)
+    of_certificate = services.run("openssl", "x509", "-in", str(certificate), "-noout", "-pubkey")
+    of_key = services.run("openssl", "pkey", "-in", str(key), "-pubout")
     return not (of_certificate.returncode or of_key.returncode) and of_certificate.stdout == of_key.stdout
 
 

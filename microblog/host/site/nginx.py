@@ -408,6 +408,15 @@ def passes_to() -> str:
     return found[1] if found and "$microblog_app" not in text else ""
 
 
+def shown() -> dict[str, Path]:
+    """Certificate and key that the site's file names, by the names of nginx's settings."""
+    found = re.findall(
+        r"(?<![\w$])(ssl_certificate|ssl_certificate_key)\s+([^\s;{}]+)\s*;", _bare(_now(AVAILABLE))
+    )
+    # The first of each, where there are some of several kinds.
+    return {name: Path("/etc/nginx", path.strip("\"'")) for name, path in reversed(found)}
+
+
 def _app() -> str:
     """For the map that says where the application is; nothing where that is the usual place."""
     address = layout.app_address()

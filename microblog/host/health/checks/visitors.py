@@ -59,8 +59,9 @@ def _visitors(config: Config) -> Iterator[Finding]:
 def _certificate() -> Iterator[Finding]:
     if not nginx.installed():
         return
-    files = (str(certificate.CERTIFICATE), str(certificate.KEY))
-    if not certificate.pair():
+    shown = certificate.shown()
+    files = tuple(map(str, shown))
+    if not certificate.pair(shown):
         yield Finding(
             "certificate.pair",
             "error",
@@ -162,9 +163,9 @@ def _names(config: Config) -> Iterator[Finding]:
 
 def _trust(config: Config) -> Iterator[Finding]:
     """Whether browsers take the certificate for this site's, and go on doing so."""
-    if not (nginx.installed() and certificate.pair()):
+    if not (nginx.installed() and certificate.pair(certificate.shown())):
         return
-    path = str(certificate.CERTIFICATE)
+    path = str(certificate.shown()[0])
     for name in config.host_names:
         bare = name.partition(":")[0]
         check = ("openssl", "x509", "-in", path, "-noout", "-checkhost", bare)
@@ -176,7 +177,7 @@ def _trust(config: Config) -> Iterator[Finding]:
                 "Browsers warn of the site under that name.",
                 "microblog setup, where it is the machine's own; else: microblog https with all names",
             )
-    if certificate.ours():
+    if certificate.ours(certificate.shown()[0]):
         if days := hsts.days_to_wait():
             yield Finding(
                 "certificate.insisted",
