@@ -37,7 +37,8 @@ systemd-run --quiet --unit=pebble --setenv=PEBBLE_VA_NOSLEEP=1 --setenv=PEBBLE_W
 @pytest.fixture
 def authority(server: Machine) -> Machine:
     """The server, with pebble beside it and names that lead to it."""
-    server.run("sh", "-c", "echo 127.0.0.1 blog.example.org www.example.org >> /etc/hosts")
+    hosts = "127.0.0.1 blog.example.org www.example.org xn--bcher-kva.example"
+    server.run("sh", "-c", f"echo {hosts} >> /etc/hosts")
     server.run("apt-get", "install", "--yes", "--no-install-recommends", "pebble")
     server.run("sh", "-ec", START_PEBBLE, stdin=json.dumps(PEBBLE))
     wait_until("pebble answers", lambda: server.get(DIRECTORY).status == 200)
@@ -66,16 +67,23 @@ def test_an_authoritys_certificate_is_got_renewed_and_given_up(authority: Machin
     assert "Traceback" not in refused
     assert authority.run("cat", CERTIFICATE) == own
 
-    # Under whatever umask, with whatever dots.
-    said = authority.run(
-        *("sh", "-c", f"umask 077; microblog https BLOG.example.org. www.example.org --server {DIRECTORY}")
-    )
-    assert "https://blog.example.org has its certificate" in said
+    # Under whatever umask, with whatever dots and letters.
+    wanted = "Bücher.example BLOG.example.org. www.example.org"
+    said = authority.run("sh", "-c", f"umask 077; microblog https {wanted} --server {DIRECTORY}")
+    assert "Asking for a certificate for bücher.example, blog.example.org, www.example.org ..." in said
+    assert "https://bücher.example has its certificate" in said
     wait_for_issuer(authority, "Pebble")
-    assert "HOST_NAMES='blog.example.org,www.example.org'" in authority.run("cat", ENV)
-    assert authority.get("https://blog.example.org/login").status == 200
+    assert "HOST_NAMES='xn--bcher-kva.example,blog.example.org,www.example.org'" in authority.run("cat", ENV)
     text = authority.run("openssl", "x509", "-in", CERTIFICATE, "-noout", "-text")
-    assert "DNS:blog.example.org, DNS:www.example.org" in text
+    for name in ("blog.example.org", "www.example.org", "xn--bcher-kva.example"):
+        assert f"DNS:{name}" in text
+        assert authority.get(f"https://{name}/login").status == 200
+    # As it is read, and typed into a browser; and who comes by plain HTTP is sent there.
+    assert authority.get("https://bücher.example/login").status == 200
+    sent = authority.get("http://bücher.example/login")
+    assert (sent.status, sent.headers["location"]) == (301, "https://xn--bcher-kva.example/login")
+    said = authority.run("microblog", "status")
+    assert "https://xn--bcher-kva.example/" in said
     status = json.loads(authority.run("microblog", "status", "--json"))
     assert not status["certificate"]["self_signed"]
     modes = authority.run("stat", "-c", "%a %U", "/etc/microblog/tls/key.pem", CERTIFICATE).split("\n")[:2]
@@ -115,14 +123,6 @@ def test_an_authoritys_certificate_is_got_renewed_and_given_up(authority: Machin
     assert authority.answers()
 
 
-def test_a_site_by_plain_http_goes_to_https_with_a_certificate_and_back(authority: Machine) -> None:
-    """A Pi's, once it has a name in the DNS."""
-
-    def answers(status: int, name: str = "blog.example.org") -> bool:
-        return authority.get(f"http://{name}/login").status == status
-
-    authority.run("sh", "-c", f"echo HTTPS=false >> {ENV}; microblog setup")
-    wait_until("it is served by plain HTTP", lambda: answers(200, "localhost"))
 # An administrator's certificate, of an authority of their own.
 THEIRS = f"""
 cd /root && openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj /CN=theirs -keyout ca.key -out ca.crt
@@ -137,6 +137,11 @@ LOOK = f"stat -c '%a %U:%G' {CERTIFICATE} {KEY}; sha256sum {CERTIFICATE} {KEY}"
 def test_a_site_by_plain_http_goes_to_https_with_a_certificate_and_back(authority: Machine) -> None:
     """A Pi's, once it has a name in the DNS; whose administrator has put a certificate of their own there."""
 
+    def answers(status: int, name: str = "blog.example.org") -> bool:
+        return authority.get(f"http://{name}/login").status == status
+
+    authority.run("sh", "-c", f"echo HTTPS=false >> {ENV}; microblog setup")
+    wait_until("it is served by plain HTTP", lambda: answers(200, "localhost"))
     authority.run("sh", "-ec", THEIRS)
     wait_for_issuer(authority, "theirs")
     theirs = authority.run("sh", "-c", LOOK)
@@ -157,14 +162,23 @@ def test_a_site_by_plain_http_goes_to_https_with_a_certificate_and_back(authorit
     authority.run("cp", "/root/site", site)
     assert authority.run("sh", "-c", LOOK) == theirs
 
+    authority.run("microblog", "https", "blog.example.org", "--server", DIRECTORY)
+    wait_for_issuer(authority, "Pebble")
+    wait_until("visitors go on to HTTPS", lambda: answers(301))
+    assert "__host-session" in authority.get("https://blog.example.org/login").headers["set-cookie"]
+    authority.run("microblog", "https", "--off", "--now")
+    wait_until("it is served by plain HTTP again", lambda: answers(200))
+    wait_for_issuer(authority, "theirs")
+    assert authority.run("sh", "-c", LOOK) == theirs
+    assert "__host-session" not in authority.get("http://blog.example.org/login").headers["set-cookie"]
+    assert authority.run("grep", "-c", "^HTTPS=false$", ENV).strip() == "1"
+
 
 @pytest.mark.parametrize(
     "words", [("a_b.example",), ("*.example.org",), ("blog",), (), ("x.example", "--server")]
 )
 def test_https_refuses_what_cannot_be(site: Machine, words: tuple[str, ...]) -> None:
     said = site.run("microblog", "https", *words, check=False)
-    wait_for_issuer(authority, "theirs")
-    assert authority.run("sh", "-c", LOOK) == theirs
     assert site.code in (1, 2)
     assert "Traceback" not in said
 

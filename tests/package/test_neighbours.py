@@ -54,8 +54,6 @@ def visitors(server: Machine) -> str:
     return text
 
 
-def test_a_default_site_that_is_somebodys_stays(server: Machine) -> None:
-    begin_anew(server)
 # debconf puts its questions into a file for an editor: this one keeps them, and answers none.
 EDITOR = """#!/bin/sh
 cat "$1" >> /root/asked
@@ -75,11 +73,11 @@ def asked(server: Machine, priority: str) -> dict[str, str]:
     return dict(re.findall(r'(?m)^microblog/([a-z-]+)="(.*)"$', server.run("cat", "/root/asked")))
 
 
-    default = server.root / "etc/nginx/sites-enabled/default"
-    default.unlink()
+def test_a_default_site_that_is_somebodys_stays(server: Machine) -> None:
+    begin_anew(server)
     (server.root / "root/editor").write_text(EDITOR)
     (server.root / "root/editor").chmod(0o755)
-    default.write_text(OWN_DEFAULT)
+    default = server.root / "etc/nginx/sites-enabled/default"
     # nginx's own is no question for who asks for few, whichever way its link is written.
     for target in ("/etc/nginx/sites-available/default", "../sites-available/default"):
         default.unlink()
@@ -93,12 +91,14 @@ def asked(server: Machine, priority: str) -> dict[str, str]:
     page_of_somebody.touch()
     assert asked(server, "high") == {"nginx-own-site": "no"}
     page_of_somebody.unlink()
-    server.run("microblog", "setup")
-    assert default.read_text() == OWN_DEFAULT
+    default.unlink()
+    default.write_text(OWN_DEFAULT)
     assert asked(server, "high") == {"nginx-own-site": "no"}
     assert asked(server, "critical") == {}
     server.run("dpkg-reconfigure", "--frontend=noninteractive", "--priority=high", "microblog")
     assert "NGINX_OWN_SITE=keep" in server.run("cat", "/etc/microblog/setup.conf")
+    server.run("microblog", "setup")
+    assert default.read_text() == OWN_DEFAULT
     for host in ("127.0.0.1", "anybody.example"):
         assert "This is own" in page(server, host)
     # And the site has its own names.
