@@ -4,29 +4,25 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
-from io import BytesIO
 
 import database_servers
 import flask_migrate
 import pytest
 import sqlalchemy as sa
+import versions
 from app_client import PASSWORD, SECRET_KEY, Browser
 
-from builder.core.needs import Program
-from builder.core.paths import ROOT
 from microblog import create_app, revisions
 from microblog.config import Config
 from microblog.database import db
 
-NEEDS = (*database_servers.NEEDS, Program("git", "git"))
+NEEDS = (*database_servers.NEEDS, *versions.NEEDS)
 # It has a server of its own.
 pytestmark = pytest.mark.once
 
 # From before there was a site with more than one machine: they change what the version before uses.
 OLD = {"0001", "0002", "0003", "0004"}
-FILES = {path.name.partition("_")[0]: path for path in revisions.FOLDER.glob("*_*.py")}
-NEW = sorted(set(FILES) - OLD)
+NEW = sorted(set(versions.FILES) - OLD)
 # What was released stays as it is: the versions before the last few are run now and then.
 EVERY_DAY = [pytest.param(number, marks=() if number in NEW[-3:] else pytest.mark.thorough) for number in NEW]
 
@@ -94,21 +90,6 @@ def new_url(request, tmp_path_factory):
             yield server.create
 
 
-def git(*arguments):
-    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True).stdout
-
-
-def version_before(revision, folder):
-    """The application as it was before the commit that brought this migration, or a later one."""
-    names = [str(FILES[number].relative_to(ROOT)) for number in NEW if number >= revision]
-    added = git("log", "--diff-filter=A", "--format=%H", "--", *names).decode().split()
-    tree = git("archive", f"{added[-1]}^" if added else "HEAD", "microblog", "setup.cfg")
-    with tarfile.open(fileobj=BytesIO(tree)) as tar:
-        tar.extractall(folder)  # noqa: S202 - of this repository's own
-    assert not list(folder.glob(f"microblog/migrations/versions/{revision}_*"))
-    return folder
-
-
 def test_each_migration_says_that_it_expands():
     """One that does not is for a version in which nobody uses any more what it takes away."""
     assert revisions.all_expand({"0004"})
@@ -120,7 +101,7 @@ def test_the_version_before_serves_beside_the_new_one(new_url, revision, tmp_pat
     app = create_app(Config(secret_key=SECRET_KEY, database_url=url))
     with app.app_context():
         flask_migrate.upgrade(revision=revision)
-    before = version_before(revision, tmp_path)
+    before = versions.before(revision, tmp_path)
     environ = {
         **os.environ,
         **{"PYTHONPATH": str(before), "SECRET_KEY": SECRET_KEY, "DATABASE_URL": url},

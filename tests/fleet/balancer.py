@@ -29,7 +29,7 @@ defaults
     timeout connect 2s
     timeout client 1h
     timeout server 1h
-    timeout check 1s
+    timeout check {check}
     option redispatch
     retries 3
 """
@@ -56,9 +56,10 @@ backend ready
     mode http
     balance roundrobin
     option httpchk GET /readyz
+    http-check expect status 200 error-status L7OKC
     retry-on conn-failure empty-response
     http-request disable-l7-retry unless METH_GET
-    default-server inter 500ms fall 2 rise 1
+    default-server inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
 {servers}
 backend alive
     mode http
@@ -103,12 +104,14 @@ vrrp_instance site {{
 
 
 class Haproxy:
-    """One that runs, with what belongs to it."""
+    """One that runs, with what belongs to it. ``check``: how long it waits for who is asked how they are."""
+
+    check = "1s"
 
     def __init__(self, folder: Path, place: Place, text: str) -> None:
         self.folder, self.place = folder, place
         folder.mkdir()
-        (folder / "haproxy.cfg").write_text(_DEFAULTS + text)
+        (folder / "haproxy.cfg").write_text(_DEFAULTS.format(check=self.check) + text)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -153,6 +156,9 @@ class Databases(Haproxy):
 
 class Machines(Haproxy):
     """What visitors ask. :ivar address: where."""
+
+    # An application that waits for its database says so before.
+    check = "4s"
 
     def __init__(self, folder: Path, place: Place, at: Sequence[str]) -> None:
         self.address = place.address if place.alone else f"127.0.0.1:{free_port()}"

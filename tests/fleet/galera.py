@@ -58,9 +58,9 @@ def wait_until(what: str, ready: Callable[[], bool], seconds: float = _WAIT) -> 
         time.sleep(0.1)
 
 
-def url(port: int, host: str = "127.0.0.1") -> str:
+def url(port: int, host: str = "127.0.0.1", name: str = DATABASE) -> str:
     """The database's, at a node or a balancer."""
-    return f"mysql+pymysql://{USER}:{quote(PASSWORD)}@{host}:{port}/{DATABASE}"
+    return f"mysql+pymysql://{USER}:{quote(PASSWORD)}@{host}:{port}/{name}"
 
 
 class Node:
@@ -208,8 +208,8 @@ class Node:
         except (pymysql.err.MySQLError, OSError):
             return False
 
-    def url(self) -> str:
-        return url(self.port, self.place.address)
+    def url(self, name: str = DATABASE) -> str:
+        return url(self.port, self.place.address, name)
 
     def signal(self, number: int) -> None:
         """Kill, freeze, or thaw it, and what tells of it."""
@@ -223,6 +223,12 @@ class Node:
         for process in (self.teller, self.process):
             if process is not None:
                 process.wait()
+
+
+def make_database(node: Node, name: str) -> None:
+    """An empty one, in all nodes, for the application."""
+    node.ask(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    node.ask(f"GRANT ALL ON {name}.* TO {USER}")
 
 
 @contextmanager
@@ -262,17 +268,11 @@ def cluster(
         try:
             first.start(nodes, *options, new=True)
             wait_until("the first node serves", first.is_synced)
-            for user, password, rights in (
-                (
-                    f"{COPIER}@localhost",
-                    COPIER_PASSWORD,
-                    "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, REPLICA MONITOR ON *.*",
-                ),
-                (USER, PASSWORD, f"ALL ON {DATABASE}.*"),
-            ):
+            for user, password in ((f"{COPIER}@localhost", COPIER_PASSWORD), (USER, PASSWORD)):
                 first.ask(f'CREATE USER {user} IDENTIFIED BY "{password}"')
-                first.ask(f"GRANT {rights} TO {user}")
-            first.ask(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+            rights = "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, REPLICA MONITOR"
+            first.ask(f"GRANT {rights} ON *.* TO {COPIER}@localhost")
+            make_database(first, DATABASE)
             # One after the other: each gets its data from one that is not busy giving them.
             for node in others:
                 node.start(nodes, *options)

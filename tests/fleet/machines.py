@@ -29,7 +29,7 @@ def environment(url: str, root: Path = ROOT) -> dict[str, str]:
     }
 
 
-def prepare(node: Node, names: Sequence[str]) -> None:
+def prepare(node: Node, names: Sequence[str], root: Path = ROOT, database: str = DATABASE) -> None:
     """Make the schema, and accounts."""
     script = f"""
 from flask_migrate import upgrade
@@ -44,17 +44,32 @@ with create_app().app_context():
     db.session.commit()
 """
     subprocess.run(
-        [sys.executable, "-c", script], env=environment(node.url()), cwd=ROOT, check=True, capture_output=True
-    )
+        [sys.executable, "-c", script], env=environment(node.url(database), root), cwd=root, check=True,
+        capture_output=True,
+    )  # fmt: skip
+
+
+def migrate(url: str, root: Path) -> None:
+    """Bring the schema to a version's. :raises subprocess.CalledProcessError: that fails."""
+    command = [sys.executable, "-m", "flask", "db", "upgrade"]
+    subprocess.run(command, env=environment(url, root), cwd=root, check=True, capture_output=True)
 
 
 def broken(folder: Path, path: str, right: str, wrong: str) -> Path:
     """The application with a fault, to see what notices. :return: its root."""
+    return changed(folder, (path, right, wrong))
+
+
+def changed(folder: Path, *changes: tuple[str, str, str]) -> Path:
+    """The application, otherwise. :param changes: a file, what is there once, and what is to be. :return: its
+    root.
+    """
     shutil.copytree(ROOT / "microblog", folder / "microblog")
     shutil.copyfile(ROOT / "setup.cfg", folder / "setup.cfg")
-    text = (folder / path).read_text()
-    assert text.count(right) == 1
-    (folder / path).write_text(text.replace(right, wrong))
+    for path, right, wrong in changes:
+        text = (folder / path).read_text()
+        assert text.count(right) == 1, (path, right)
+        (folder / path).write_text(text.replace(right, wrong))
     return folder
 
 
@@ -88,7 +103,12 @@ class Machine:
                 env={**environment(self.url, self.root), **options, **self.environ},
                 cwd=self.root, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        wait_until("a machine is ready", self.is_ready)
+        wait_until("a machine is ready", lambda: self.is_ready() or self._has_ended())
+
+    def _has_ended(self) -> bool:
+        if self.process is not None and self.process.poll() is not None:
+            raise AssertionError(f"it has ended:\n{self.log.read_text(errors='replace')[-4000:]}")
+        return False
 
     def is_ready(self) -> bool:
         try:
@@ -115,8 +135,8 @@ class Machine:
             self.process.wait()
 
 
-def posts(node: Node) -> list[str]:
+def posts(node: Node, database: str = DATABASE) -> list[str]:
     """All that were written, by what a node has."""
     # One that was frozen catches up first, for longer than the statement waits for it.
     wait_until(f"node {node.number} answers", node.answers)
-    return [str(row[0]) for row in node.ask(f"SELECT body FROM {DATABASE}.posts")]  # noqa: S608
+    return [str(row[0]) for row in node.ask(f"SELECT body FROM {database}.posts")]  # noqa: S608

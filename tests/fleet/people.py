@@ -15,6 +15,8 @@ from checker import OK, REFUSED, UNKNOWN, Write
 PASSWORD = "correct horse"
 # Who waits for an answer for so long asks again; and how long it is asked in all.
 WAITS, _SECONDS = 15, 60
+# Who has just come has less patience.
+_HURRY = 2
 # Of an account in an hour, less some (microblog/web/limits.py).
 _POSTS = 90
 
@@ -31,13 +33,16 @@ class Answer:
 class Visitor:
     """A browser that reaches each of these addresses with the same cookies."""
 
-    def __init__(self, addresses: Sequence[str]) -> None:
-        self.addresses = addresses
+    def __init__(self, addresses: Sequence[str], patience: float = WAITS) -> None:
+        """:param patience: seconds after which what is not answered is given up."""
+        self.addresses, self._patience = addresses, patience
         self.cookies: dict[str, str] = {}
 
     def ask(self, number: int, method: str, path: str, form: "dict[str, str] | None" = None) -> Answer:
         """:param number: which address, counted round and round."""
-        connection = http.client.HTTPConnection(self.addresses[number % len(self.addresses)], timeout=WAITS)
+        connection = http.client.HTTPConnection(
+            self.addresses[number % len(self.addresses)], timeout=self._patience
+        )
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
@@ -75,6 +80,7 @@ class Request:
     at: float
     took: float
     status: int
+    method: str = "GET"
 
     @property
     def began(self) -> float:
@@ -85,11 +91,36 @@ class Request:
         return self.status == 0 or self.status >= 400
 
 
+@contextmanager
+def newcomers(address: str) -> Iterator[list[float]]:
+    """Somebody new comes again and again, and soon gives up, until what is done meanwhile is over.
+
+    :return: the moments at which they were answered.
+    """
+    answered: list[float] = []
+    over = threading.Event()
+
+    def come() -> None:
+        while not over.is_set():
+            if Visitor([address], _HURRY).ask(0, "GET", "/login").status == 200:
+                answered.append(time.monotonic())
+            over.wait(0.2)
+
+    thread = threading.Thread(target=come)
+    thread.start()
+    try:
+        yield answered
+    finally:
+        over.set()
+        thread.join()
+
+
 @dataclass
 class Mix:
     """A mix of writers and readers.
 
     :ivar names: of each session's account.
+    :ivar writes_too: else they read, and nothing else.
     :ivar unheard: of each session's posts, every so many are sent to no avail, for all that it hears.
     :ivar again: how often what was not answered was sent again.
     """
@@ -97,6 +128,7 @@ class Mix:
     addresses: Sequence[str]
     names: Sequence[str]
     unheard: int = 0
+    writes_too: bool = True
     writes: list[Write] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     again: int = 0
@@ -127,6 +159,10 @@ class Mix:
         try:
             begun.wait(_SECONDS)
             yield
+        except threading.BrokenBarrierError:
+            # What it was, they say themselves.
+            if not failures:
+                raise
         finally:
             over.set()
             for thread in threads:
@@ -138,7 +174,7 @@ class Mix:
         began = time.monotonic()
         answer = visitor.ask(turn, method, "/", form)
         now = time.monotonic()
-        self.requests.append(Request(now, now - began, answer.status))
+        self.requests.append(Request(now, now - began, answer.status, method))
         return answer
 
     def _until(self, good: Callable[[Answer], bool], ask: Callable[[], Answer]) -> Answer:
@@ -150,7 +186,7 @@ class Mix:
 
     def _turn(self, visitor: Visitor, turn: int, body: str) -> None:
         page = self._until(lambda page: page.status == 200, lambda: self._ask(visitor, turn, "GET"))
-        if turn >= _POSTS or page.status != 200:
+        if not self.writes_too or turn >= _POSTS or page.status != 200:
             return
         form = {"csrf_token": _value(page, "csrf_token"), "once": _value(page, "once"), "body": body}
         assert form["csrf_token"], page.text[:2000]

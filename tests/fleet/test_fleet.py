@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +14,7 @@ import rounds
 from checker import Verdict, judge
 from fleets import Fleet
 from machines import Machine
-from people import Mix
+from people import Mix, newcomers
 from rounds import Round
 
 from builder.core import paths
@@ -68,7 +68,7 @@ def test_a_plug_is_pulled(fleet: Fleet, drill: Round, record_property: Callable[
         settle(fleet)
         before = set(everywhere(fleet))
         mix = Mix([fleet.site], fleet.people(SESSIONS))
-        with mix.beside():
+        with newcomers(fleet.site) as answered, mix.beside():
             time.sleep(CALM)
             began = time.monotonic()
             drill.fault(fleet)
@@ -77,7 +77,14 @@ def test_a_plug_is_pulled(fleet: Fleet, drill: Round, record_property: Callable[
         settle(fleet)
     verdict = judge(mix.writes, [body for body in everywhere(fleet) if body not in before])
     failed = [request for request in mix.requests if request.failed]
-    record_property("table: faults", {"fault": drill.name, **row(mix, verdict, began, over)})
+    record_property(
+        "table: faults",
+        {
+            "fault": drill.name,
+            **row(mix, verdict, began, over),
+            "no newcomer answered for (s)": gap(answered),
+        },
+    )
     assert verdict.good, verdict
     assert not verdict.unknown
     assert not [request for request in failed if request.at < began or request.began > over + RETURN]
@@ -93,15 +100,14 @@ def row(mix: Mix, verdict: Verdict, began: float, over: float) -> dict[str, obje
         "requests": len(mix.requests),
         "failed": sum(request.failed for request in mix.requests),
         "slowest (s)": round(slowest, 1),
-        "answered nobody for (s)": round(silence(mix), 1),
+        "answered nobody for (s)": gap(request.at for request in mix.requests if not request.failed),
         **{name: value for name, value in verdict.row().items() if name != "errors"},
     }
 
 
-def silence(mix: Mix) -> float:
+def gap(answered: Iterable[float]) -> float:
     """The longest time in which nobody was answered, in seconds."""
-    answered = sorted(request.at for request in mix.requests if not request.failed)
-    return max((later - sooner for sooner, later in pairwise(answered)), default=0.0)
+    return round(max((later - sooner for sooner, later in pairwise(sorted(answered))), default=0.0), 1)
 
 
 # Who is at odds with whom: two accounts, in four browsers each.
