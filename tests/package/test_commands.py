@@ -183,6 +183,13 @@ def test_https_refuses_what_cannot_be(site: Machine, words: tuple[str, ...]) -> 
     assert "Traceback" not in said
 
 
+# Of each private kind, one.
+LOCAL = (
+    *("10.1.2.3/8", "172.17.0.1/16", "192.168.1.9/24", "100.64.0.1/10", "169.254.7.7/16"),
+    *("fd12:3456::1/64", "fe80::7/64"),
+)
+
+
 def test_mail_arrives_with_a_signature_that_verifies(server: Machine) -> None:
     # Nobody outside knows a name without a dot.
     assert "'testhost' is no domain that others know" in server.run(
@@ -197,6 +204,20 @@ def test_mail_arrives_with_a_signature_that_verifies(server: Machine) -> None:
     assert records[0] == f'{DOMAIN}. TXT "v=spf1 a mx -all"'
     assert "behind NAT" in said
     assert records[2].startswith(f'_dmarc.{DOMAIN}. TXT "v=DMARC1; ')
+    # Addresses that the internet does not know are none of SPF's.
+    records_of = ("microblog", "mail", "--records", "--domain", DOMAIN)
+    addresses = ("ip address add {0} dev lo;" * len(LOCAL)).replace("{0}", "%s") % LOCAL
+    server.run("sh", "-ec", addresses)
+    said = server.run(*records_of)
+    assert records[0] in said
+    assert "behind NAT" in said
+    server.run("sh", "-ec", "ip address add 93.184.215.14/32 dev lo; ip address add 2606:2800::1/128 dev lo")
+    said = server.run(*records_of)
+    assert f'{DOMAIN}. TXT "v=spf1 a mx ip4:93.184.215.14 ip6:2606:2800::1 -all"' in said
+    assert "NAT" not in said
+    server.run("ip", "address", "del", "93.184.215.14/32", "dev", "lo")
+    assert "behind NAT" in server.run(*records_of)
+    server.run("sh", "-c", addresses.replace(" add ", " del ") + "ip address del 2606:2800::1/128 dev lo")
     # The sender goes with the domain that is signed.
     assert f"MAIL_FROM=noreply@{DOMAIN}" in server.run("cat", ENV)
     assert server.run("postconf", "-h", "smtp_helo_name").strip() == DOMAIN
@@ -330,6 +351,11 @@ def test_mail_to_the_sites_own_domain_goes_to_its_mx(server: Machine) -> None:
     taken = server.run("sh", "-c", "cat /tmp/taken.*")
     assert "X-Rcpt-Args: <susan@one.example>" in taken
     assert "DKIM-Signature: v=1; a=rsa-sha256;" in taken
+    # A relay gets it, too.
+    server.run("microblog", "mail", "--domain", "one.example", "--relay", "127.0.0.2:25")
+    said = server.run("microblog", "mail", "--test", "bob@one.example")
+    assert said.startswith("Sent a test to bob@one.example: taken by 127.0.0.2[127.0.0.2]:25 (")
+    assert "X-Rcpt-Args: <bob@one.example>" in server.run("sh", "-c", "cat /tmp/taken.*")
     # Where the MX is this machine, its mailboxes are here.
     server.run("microblog", "mail", "--off")
     assert "mydestination = one.example, testhost, localhost" in server.run("postconf", "mydestination")

@@ -58,6 +58,73 @@ def test_a_name_server_that_is_none_says_nothing(monkeypatch: pytest.MonkeyPatch
     assert mx.hosts("one.example") is None
 
 
+# Each kind of address that the internet does not know, and who has it.
+LOCAL = {
+    "a home's": "10.1.2.3",
+    "Docker's": "172.17.0.1",
+    "the end of those": "172.31.255.254",
+    "a home's, too": "192.168.1.9",
+    "a provider's NAT's": "100.64.0.1",
+    "the end of its": "100.127.255.254",
+    "nobody's, given by itself": "169.254.7.7",
+    "unique to a site": "fd12:3456::1",
+    "a link's": "fe80::1",
+    "the loopback's": "127.0.1.1",
+    "for documentation": "2001:db8::1",
+}
+KNOWN = ("93.184.215.14", "2606:2800:21f:cb07::1")
+
+
+@pytest.mark.parametrize("local", LOCAL.values(), ids=LOCAL)
+def test_spf_names_addresses_of_the_whole_internet_alone(local: str) -> None:
+    assert postfix.spf([local]) == "v=spf1 a mx -all"
+    assert postfix.behind_nat([local])
+    four, six = KNOWN
+    assert postfix.spf([local, four, six]) == f"v=spf1 a mx ip4:{four} ip6:{six} -all"
+    assert not postfix.behind_nat([local, four, six])
+
+
+@pytest.mark.parametrize("neighbour", ["172.15.0.1", "172.32.0.1", "100.63.0.1", "100.128.0.1", "11.0.0.1"])
+def test_spf_leaves_out_no_address_beside_those(neighbour: str) -> None:
+    assert postfix.spf([neighbour]) == f"v=spf1 a mx ip4:{neighbour} -all"
+    assert not postfix.behind_nat([neighbour])
+
+
+def test_each_kind_of_address_has_its_own_way_out() -> None:
+    """With an IPv6 address of its own a machine may yet send by IPv4 through somebody's NAT."""
+    four, six = KNOWN
+    assert postfix.behind_nat(["10.0.0.5", six])
+    assert not postfix.behind_nat([six])
+    assert not postfix.behind_nat(["169.254.7.7", six])
+    assert not postfix.behind_nat([four, "fd12:3456::1"])
+    assert postfix.behind_nat([])
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("$myhostname, one.example, localhost", "host.example, localhost"),
+        ("$mydomain, localhost.$mydomain, localhost", "localhost.$mydomain, localhost"),
+        ("One.Example localhost", "localhost"),
+        ("one.example", "localhost"),
+        ("two.example, localhost", None),
+    ],
+)
+def test_a_relay_takes_mail_to_the_sites_own_domain(
+    monkeypatch: pytest.MonkeyPatch, written: str, kept: "str | None"
+) -> None:
+    meant = written.replace("$myhostname", "host.example").replace("$mydomain", "one.example")
+
+    told_of = {"-h": written, "-hx": meant}
+    monkeypatch.setattr(postfix.services, "answer", lambda *command: told_of[command[1]] + "\n")
+    # Without one, this machine does, which has the domain's name and is its MX.
+    monkeypatch.setattr(postfix.names, "machine_names", lambda: ["one.example"])
+    monkeypatch.setattr(postfix.mx, "hosts", lambda _: ["one.example"])
+    told = postfix._settings(postfix.Relay("smtp.example.net", 587, "", ""), "one.example")
+    assert told.get("mydestination") == kept
+    assert "mydestination" not in postfix._settings(None, "one.example")
+
+
 @pytest.mark.parametrize(
     ("line", "comes_in"),
     [

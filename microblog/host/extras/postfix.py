@@ -11,7 +11,7 @@ import re
 import smtplib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -54,6 +54,8 @@ _PLAIN = re.compile(
 _DOMAIN = re.compile(
     r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 )
+# What stands for a whole name in postfix's mydestination.
+_OWN = ("$myhostname", "${myhostname}", "$mydomain", "${mydomain}", "$myorigin", "${myorigin}")
 _MAILBOX = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,253}")
 
 
@@ -143,10 +145,10 @@ def theirs() -> str:
         owner = services.run("dpkg", "--search", str(_SENDMAIL.resolve())).stdout.partition(":")[0]
         return f"this machine's mail server is {owner or _SENDMAIL}: postfix would take its place"
     ours = {entry["name"] for entry in ledger.entries(_COMMAND) if entry["kind"] == "postconf"}
-    if _MILTER in services.run("postconf", "-h", "smtpd_milters").stdout or _PASSWORDS.exists():
+    if _MILTER in services.answer("postconf", "-h", "smtpd_milters") or _PASSWORDS.exists():
         return ""  # of a version before the ledger
     found: dict[str, str] = {}
-    for line in services.run("postconf", "-n").stdout.splitlines():
+    for line in services.answer("postconf", "-n").splitlines():
         name, _, value = line.partition(" =")
         found[name] = value.strip()
     more = sorted(name for name in set(found) - ours if name and not _PLAIN.fullmatch(name))
@@ -273,16 +275,35 @@ def records(domain: str) -> list[str]:
     parts = " ".join(
         f'"{text}"' for text in [f"v=DKIM1; k=rsa; p={key}"[i : i + 250] for i in range(0, 900, 250)] if text
     )
-    found = [ipaddress.ip_address(address) for address in names.machine_addresses()]
-    # Only addresses that the internet knows; behind NAT, the router's is not seen from here.
-    addresses = [f"ip{address.version}:{address}" for address in found if address.is_global]
-    notes = [] if addresses else ["(behind NAT: write the public address into SPF, as ip4:ADDRESS)"]
+    addresses = names.machine_addresses()
     return [
-        f'{domain}. TXT "{" ".join(["v=spf1", "a", "mx", *addresses, "-all"])}"',
+        f'{domain}. TXT "{spf(addresses)}"',
         f"{_SELECTOR}._domainkey.{domain}. TXT {parts}",
         f'_dmarc.{domain}. TXT "v=DMARC1; p=quarantine; rua=mailto:postmaster@{domain}"',
-        *notes,
+        *(
+            ["(behind NAT: write the public address into SPF, as ip4:ADDRESS)"]
+            if behind_nat(addresses)
+            else []
+        ),
     ]
+
+
+def spf(addresses: Sequence[str]) -> str:
+    """The record that tells who sends for a domain (RFC 7208).
+
+    :param addresses: the machine's; those that the internet does not know are left out.
+    """
+    found = [ipaddress.ip_address(address) for address in addresses if names.is_global(address)]
+    return " ".join(["v=spf1", "a", "mx", *(f"ip{one.version}:{one}" for one in found), "-all"])
+
+
+def behind_nat(addresses: Sequence[str]) -> bool:
+    """Whether mail leaves from another address than the machine's own, which is not seen from here: each
+    kind, IPv4 or IPv6, has its own way out."""
+    known = [ipaddress.ip_address(address) for address in addresses if names.is_global(address)]
+    local = [ipaddress.ip_address(address) for address in addresses]
+    inside = any(one.version == 4 and not one.is_link_local for one in local)
+    return not known or (inside and not any(one.version == 4 for one in known))
 
 
 def _sender_domain(wanted: str, config: Config) -> str:
@@ -303,13 +324,10 @@ def _settings(relay: "Relay | None", domain: str) -> dict[str, str]:
         "smtp_helo_name": next((name for name in names.machine_names() if names.is_public(name)), domain),
     }
     # Who has a mailbox under the sender's domain has it where the relay, or the domain's MX, says.
-    here = services.run("postconf", "-h", "mydestination").stdout.replace(",", " ").split()
-    here = [
-        services.run("postconf", "-hx", "myhostname").stdout.strip() if n == "$myhostname" else n
-        for n in here
-    ]
-    if domain in here and (relay or domain not in names.machine_names() or _taken_elsewhere(domain)):
-        common["mydestination"] = ", ".join(name for name in here if name != domain) or "localhost"
+    here = _mydestination()
+    others = [name for name in here if name.lower() != domain]
+    if others != here and (relay or domain not in names.machine_names() or _taken_elsewhere(domain)):
+        common["mydestination"] = ", ".join(others) or "localhost"
     if relay is None:
         return {
             **common,
@@ -333,6 +351,18 @@ def _settings(relay: "Relay | None", domain: str) -> dict[str, str]:
         "smtpd_milters": "",
         "non_smtpd_milters": "",
     }
+
+
+def _mydestination() -> list[str]:
+    """The domains whose mailboxes are on this machine, as postfix has them; what stands there for the
+    machine's own name, or for its domain, as that."""
+    written, meant = (
+        services.answer("postconf", option, "mydestination").replace(",", " ").split()
+        for option in ("-h", "-hx")
+    )
+    if len(written) != len(meant):
+        return meant
+    return [full if short in _OWN else short for short, full in zip(written, meant, strict=True)]
 
 
 def _taken_elsewhere(domain: str) -> bool:

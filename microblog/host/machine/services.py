@@ -22,12 +22,20 @@ def run(*command: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.CompletedProcess(command, 127, f"{command[0]}: not found\n")
 
 
-def _run(command: tuple[str, ...]) -> "subprocess.CompletedProcess[str]":
+def answer(*command: str) -> str:
+    """What a program answers, without its complaints: postconf has some of a setting that is there twice."""
+    try:
+        return _run(command, subprocess.DEVNULL).stdout
+    except FileNotFoundError:
+        return ""
+
+
+def _run(command: tuple[str, ...], complaints: int = subprocess.STDOUT) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=complaints,
         text=True,
         # A unit's last words may be in any encoding.
         errors="replace",

@@ -34,7 +34,7 @@ def follow(say: Callable[[str], None]) -> bool:
         return False
     changed = False
     for setting in ("myhostname", "mydestination"):
-        old = services.run("postconf", "-h", setting).stdout.strip()
+        old = services.answer("postconf", "-h", setting).strip()
         new = rename(old, last, now)
         if new != old:
             changed = services.run("postconf", "-e", f"{setting}={new}").returncode == 0 or changed
@@ -54,10 +54,11 @@ def rename(value: str, last: str, now: str) -> str:
     """A list of names with one of them renamed, in its short form or with a domain that it had.
 
     :param value: names, separated by commas and spaces.
+    :return: as it was written, where it is not among them.
     """
     short = last.partition(".")[0]
-    found = []
-    for name in value.replace(",", " ").split():
-        ours = name in (last, short) or name in (f"{last}.localdomain", f"{short}.localdomain")
-        found.append(now if ours and name != "localhost" else name)
-    return ", ".join(dict.fromkeys(found))
+    ours = {last, short, f"{last}.localdomain", f"{short}.localdomain"} - {"localhost"}
+    found = value.replace(",", " ").split()
+    if not ours & {*found}:
+        return value
+    return ", ".join(dict.fromkeys(now if name in ours else name for name in found))

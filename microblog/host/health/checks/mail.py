@@ -51,7 +51,7 @@ def _signatures(config: Config) -> Iterator[Finding]:
         return
     signed = re.search(r"(?m)^Domain\s+(\S+)", _OPENDKIM.read_text(encoding="utf-8"))
     sender = config.mail_from.rpartition("@")[2]
-    milters = services.run("postconf", "-h", "smtpd_milters").stdout
+    milters = services.answer("postconf", "-h", "smtpd_milters")
     if "8891" not in milters:
         return
     if signed and signed[1] != sender:
