@@ -9,6 +9,8 @@ from nspawn import Answer, Kept, Machine, add_admin, install, link, try_install,
 from sites import BACKUPS, ENV, FORGET, fill, look, switch_to
 from test_commands import DIRECTORY, PEBBLE, START_PEBBLE
 
+from builder.core import paths
+
 OWN_DEFAULT = """
 server { listen 80 default_server; listen [::]:80 default_server; server_name _; root /var/www/own; }
 """
@@ -586,7 +588,7 @@ backend site
 # Log-ins through it from an address, with a password, until one is turned away or let in.
 GUESS = r"""
 ask() {
-    curl -sk -c /tmp/jar -b /tmp/jar --interface "$0" -H 'Host: social.example' "$@" https://10.99.0.2/login
+    curl -sk -c /tmp/jar -b /tmp/jar --interface "$0" -H 'Host: social.example' $MORE "$@" "https://$TO/login"
 }
 rm -f /tmp/jar
 for n in $(seq 1 20); do
@@ -597,6 +599,12 @@ for n in $(seq 1 20); do
 done
 echo "never: $code"
 """
+
+
+CLOUDFLARE = (
+    "-H X-Forwarded-For:198.51.100.66,{0} -H CF-Connecting-IP:{0} -H X-Forwarded-Proto:https"
+    " -H CF-Visitor:scheme=https -H CF-Ray:x"
+)
 
 
 def test_behind_a_balancer_each_visitor_is_one_of_their_own(
@@ -633,9 +641,10 @@ def test_behind_a_balancer_each_visitor_is_one_of_their_own(
     wait_until("it answers through the balancer", lambda: ask("/login").status == 200)
     assert "__host-session" in str(ask("/login").headers).lower()
     # One who guesses is turned away; another, behind the same balancer, comes in.
-    guessed = balancer.run("bash", "-c", GUESS, "10.99.0.3", "wrong")
+    through = {"TO": "10.99.0.2", "MORE": ""}
+    guessed = balancer.run("bash", "-c", GUESS, "10.99.0.3", "wrong", env=through)
     assert guessed.startswith("429 after "), guessed
-    came_in = balancer.run("bash", "-c", GUESS, "10.99.0.4", "correct horse alice")
+    came_in = balancer.run("bash", "-c", GUESS, "10.99.0.4", "correct horse alice", env=through)
     assert came_in.startswith("302 after "), came_in
     # Nobody else is believed: asked by another address of the network, the word of a header is nothing.
     answer = balancer.get(
@@ -649,5 +658,28 @@ def test_behind_a_balancer_each_visitor_is_one_of_their_own(
     )
     assert answer.status == 301
     assert "10.99.0.3" in server.run("cat", "/var/log/nginx/microblog.access.log")
+
+    # Cloudflare, as docs/package.md has it: from one of its networks, with its headers, and with what a
+    # visitor has written into one of them before.
+    networks = re.search(r"PROXY_NETWORKS=(173\S+)", (paths.ROOT / "docs/package.md").read_text())
+    assert networks
+    server.run("sed", "-i", f"s|^PROXY_NETWORKS=.*|PROXY_NETWORKS={networks[1]}|", ENV)
+    assert "2a06:98c0::/29" in server.run("microblog", "setup")
+    balancer.run("ip", "address", "add", "173.245.48.9/20", "dev", "cable")
+    server.run("ip", "route", "add", "173.245.48.0/20", "dev", "cable")
+    for visitor, password, end in (
+        ("203.0.113.7", "wrong", "429 after "),
+        ("203.0.113.8", "correct horse alice", "302 after "),
+    ):
+        headers = CLOUDFLARE.format(visitor)
+        told = balancer.run(
+            *("bash", "-c", GUESS, "173.245.48.9", password), env={"TO": "10.99.0.1", "MORE": headers}
+        )
+        assert told.startswith(end), told
+        assert f"{visitor} - - " in server.run("cat", "/var/log/nginx/microblog.access.log")
+    # Who comes past it, and says the same, is who they are; as is the balancer of before.
+    past = ("--interface", "10.99.0.4", *headers.split(), "-H", "Host: social.example")
+    assert balancer.get("http://10.99.0.1/login", *past).status == 301
+    assert "10.99.0.4 - - " in server.run("cat", "/var/log/nginx/microblog.access.log")
     balancer.destroy()
     balancer.delete()
