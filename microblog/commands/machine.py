@@ -21,8 +21,8 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 def _say(text: str) -> None:
     try:
         click.echo(text)
-    except BrokenPipeError:
-        # Whoever listened has gone (| head); the work goes on.
+    except OSError:
+        # Whoever listened has gone (| head), or the terminal has; the work goes on.
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
 
 
@@ -52,12 +52,15 @@ def setup(boot: bool, enable: bool, dry_run: bool, daily: bool, leave: bool) -> 
 
         for line in plan():
             click.echo(line)
-    elif leave:
-        work.leave()
+        return
+    # In the middle of it the site may be away: it does not end with the terminal that it was begun in.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if leave:
+        work.leave(_say)
     elif daily:
-        work.daily()
+        work.daily(_say)
     else:
-        work.setup(boot, enable=enable)
+        work.setup(boot, _say, enable=enable)
 
 
 @click.command()

@@ -1,13 +1,18 @@
 """A backup's file, and what is kept of this machine's settings: parts that need no machine."""
 
+import errno
 import gzip
 import io
 import json
+import os
+import signal
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
+from microblog.commands import machine
 from microblog.errors import HostError
 from microblog.host.backups import archive, backup, restore, upgrade
 from microblog.host.machine import layout
@@ -191,3 +196,30 @@ def test_another_machines_migration_is_waited_for(monkeypatch: pytest.MonkeyPatc
 )
 def test_the_way_on_is_said_once(hint: str, told: str) -> None:
     assert upgrade._and_retry(HostError("no", hint)) == told
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO, errno.ENOSPC])
+def test_nobody_has_to_listen(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader of a pipe has gone, a terminal was hung up, a disk is full: no work is given up for that."""
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    machine._say("one")
+    machine._say("two")
+    assert sys.stdout.name == os.devnull
+    sys.stdout.close()
+
+
+def test_signals_come_too_late_when_there_is_no_way_back() -> None:
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        restore._be_deaf()
+        for number in numbers:
+            os.kill(os.getpid(), number)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -2,11 +2,12 @@
 
 import json
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 from nspawn import Answer, Kept, Machine, add_admin, install, link, try_install, wait_until
-from sites import BACKUPS, ENV, FORGET, fill, look, switch_to
+from sites import BACKUPS, ENV, FORGET, SQLITE, Writer, fill, look, posts, switch_to
 from test_commands import DIRECTORY, PEBBLE, START_PEBBLE
 
 from builder.core import paths
@@ -436,33 +437,111 @@ def test_databases_beside_ours_outlive_a_restore(server: Machine) -> None:
         assert server.sql(f"SELECT COUNT(*) FROM {name}.theirs").strip() == "2"  # noqa: S608
 
 
+# In a terminal, which goes as soon as the site is away.
+HANG_UP = """
+import os, pty, sys, time
+child, terminal = pty.fork()
+if child == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+while not os.path.exists("/run/microblog/maintenance"):
+    assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    time.sleep(0.01)
+os.close(terminal)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+# One that a signal reaches at a moment of its own.
+SIGNALLED = """
+import os, sys
+from microblog.cli import main
+from microblog.host.backups import restore
+
+name, number = sys.argv[1], int(sys.argv[2])
+done = getattr(restore, name)
+
+
+def hit(*given):
+    os.kill(os.getpid(), number)
+    return done(*given)
+
+
+setattr(restore, name, hit)
+sys.argv = ["microblog", "restore", "/root/b.tar.gz"]
+main()
+"""
+SUPERVISOR = "/etc/supervisor/supervisord.conf"
+SOCKET = "s|^{0}.*|{0}/run/elsewhere.sock|"
+
+
 def test_a_restore_that_comes_to_nothing_leaves_the_site_up(server: Machine) -> None:
     fill(server, "alice", 3)
     server.run("microblog", "backup", "--output", "/root/b.tar.gz")
     # What is there cannot be kept: there is no room for it.
-    server.run("sh", "-c", f"mkdir -p {BACKUPS} && mount -t tmpfs -o size=1m tmpfs {BACKUPS}")
+    server.run("sh", "-c", f"install -d -m 700 {BACKUPS} && mount -t tmpfs -o size=1m tmpfs {BACKUPS}")
     said = refused(server, "restore", "/root/b.tar.gz")
     assert "what is there could not be backed up" in said
     wait_until("the site answers", server.answers)
     server.run("umount", BACKUPS)
-    # Nobody reads on what it says, and the terminal goes: it is done all the same.
+    # Nobody reads on what it says, or the terminal goes: it is done all the same.
     fill(server, "bob", 1)
     server.run("bash", "-c", "microblog restore /root/b.tar.gz | head -1")
     wait_until("the site answers", server.answers)
     assert "bob" not in look(server)
+    fill(server, "bob", 1)
+    assert server.run("python3", "-", "microblog", "restore", "/root/b.tar.gz", stdin=HANG_UP) == "0\n"
+    assert server.answers()
+    assert "bob" not in look(server)
+    # It is told to end: before there is no way back, nothing is changed; later, it is done.
+    fill(server, "bob", 1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        server.run("python3", "-", "_keep_present", str(int(number)), check=False, stdin=SIGNALLED)
+        assert server.code == 1
+        wait_until("the site answers", server.answers)
+        assert "bob" in look(server)
+        assert not (server.root / BACKUPS[1:] / "restoring").exists()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        server.run("python3", "-", "finish", str(int(number)), stdin=SIGNALLED)
+        assert server.answers()
+        assert "bob" not in look(server)
+        fill(server, "bob", 1)
+    assert "Nothing is wrong" in server.run("microblog", "doctor", check=False)
 
-    # supervisor cannot be asked, and the program goes on: its database is not taken from under it.
-    server.run(
-        "sed",
-        "-i",
-        "s|^serverurl=.*|serverurl=unix:///run/elsewhere.sock|",
-        "/etc/supervisor/supervisord.conf",
-    )
+
+def test_nothing_is_restored_under_an_application_that_runs(server: Machine) -> None:
+    """Posts would go into a file that is deleted."""
+    switch_to(server, SQLITE)
+    fill(server, "writer", 3)
+    server.run("microblog", "backup", "--output", "/root/b.tar.gz")
+    # supervisor cannot be asked, and the program goes on.
+    server.run("sed", "-i.kept", SOCKET.format("serverurl=unix://"), SUPERVISOR)
     fill(server, "carol", 1)
     said = refused(server, "restore", "/root/b.tar.gz")
     assert "the application still runs (process " in said
     assert "carol" in look(server)
     assert server.answers()
+    assert write(server, "round1") <= posts(server)
+
+    # Where supervisor itself is there, too, the program is stopped, and begins anew on what is restored.
+    server.run("sed", "-i", SOCKET.format("file="), SUPERVISOR)
+    server.run("systemctl", "restart", "supervisor")
+    wait_until("the site answers", server.answers)
+    assert not (server.root / "run/supervisor.sock").exists()
+    before = server.run("supervisorctl", "pid", "microblog")
+    server.run("microblog", "restore", "/root/b.tar.gz")
+    assert server.run("supervisorctl", "pid", "microblog") != before
+    assert "carol" not in look(server)
+    assert write(server, "round2") <= posts(server)
+    held = server.run("sh", "-c", "ls -l /proc/[0-9]*/fd 2> /dev/null | grep microblog.db || true")
+    assert "(deleted)" not in held
+    # And a removal ends it there.
+    server.run("apt-get", "remove", "--yes", "microblog")
+    assert server.run("pgrep", "-u", "microblog", check=False) == ""
+
+
+def write(server: Machine, name: str) -> set[str]:
+    """What a visitor has written, and the site has taken."""
+    with Writer(server, name) as writer:
+        wait_until("it is written", lambda: len(writer.lines()) > 2)
+    return set(writer.lines())
 
 
 def test_purging_keeps_posts_whatever_their_file_is_called(server: Machine) -> None:

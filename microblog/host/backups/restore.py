@@ -10,6 +10,8 @@ import hashlib
 import io
 import json
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -113,8 +115,10 @@ def _restore(path: Path, say: Callable[[str], None], force: bool, name: str) -> 
             maintenance.on()
             supervisor.stop()
             _keep_present(say, force)
+            _be_deaf()
             _commit(name, _config_members(file), [])
         except BaseException:
+            _be_deaf()
             # Nothing is changed: the site goes on as it was.
             beside.discard()
             if not was_on:
@@ -125,6 +129,13 @@ def _restore(path: Path, say: Callable[[str], None], force: bool, name: str) -> 
     say("All log-ins have ended, those of apps too: everybody logs in anew")
     say("Passwords, second factors, recovery codes and passkeys are those of the backup")
     return manifest
+
+
+def _be_deaf() -> None:
+    """From here on, signals come too late: what they ended now would be left half-way, the site away."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def put_back(path: Path, config: Config, say: Callable[[str], None]) -> None:
