@@ -14,7 +14,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from microblog import beginning, draining, ipv6
+from microblog import beginning, draining, ipv6, renewing
 from microblog.config import ENV_FILE, SOCKET
 from microblog.database import db
 
@@ -102,6 +102,11 @@ def when_ready(server: Any) -> None:
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
     draining.before_the_end(min(_positive(_environment.get("DRAIN_SECONDS", "")), _DRAIN_MOST))
+    renewing.at_hangup(server)
     # A collection would write to every object it looks at, and so copy its page.
     gc.collect()
     gc.freeze()
+
+
+post_worker_init = renewing.see_all_out
+on_exit = renewing.begin_anew

@@ -4,13 +4,14 @@ import configparser
 import http.client
 import os
 import secrets
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from microblog import proof
+from microblog import proof, renewing
 from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.machine import layout, ledger, services
@@ -29,6 +30,7 @@ _LOOK_EVERY_SECONDS = 5.0
 _UNWELL_SECONDS = 30
 # What it is given to end, and some more (stopwaitsecs).
 _END_SECONDS = 70
+_ANEW_SECONDS = 5
 # Made by the package's scripts: the program runs with what an upgrade has since replaced.
 _RENEWED = layout.RUN / "restart"
 # Beside the statuses that HTTP knows.
@@ -126,9 +128,12 @@ def apply() -> None:
     if services.start(UNIT):
         services.wait_for(lambda: services.run("supervisorctl", "pid").returncode == 0)
     if program_state() in ("RUNNING", "STARTING"):
-        if not renewed() and not settings_are_newer():
+        newer = settings_are_newer()
+        if not renewed() and not newer:
             return
-        services.run("supervisorctl", "stop", PROGRAM)
+        # Where it listens, and much else, is settled when it starts.
+        if newer or not _begin_anew():
+            services.run("supervisorctl", "stop", PROGRAM)
     _RENEWED.unlink(missing_ok=True)
     services.run("supervisorctl", "update", PROGRAM)
     if program_state() in ("RUNNING", "STARTING"):
@@ -136,6 +141,31 @@ def apply() -> None:
     done = services.run("supervisorctl", "start", PROGRAM)
     if done.returncode and program_state() != "RUNNING":
         raise _failed()
+
+
+def _begin_anew() -> bool:
+    """Have the program load itself anew, its socket open all the while: whoever comes waits, and is answered.
+
+    :return: whether it has; a version from before 0.2 only thinks so.
+    """
+    pid = services.run("supervisorctl", "pid", PROGRAM).stdout.strip()
+    if not pid.isdigit():
+        return False
+    before, workers = _count(pid), set(running()) - {int(pid)}
+    with suppress(OSError):
+        os.kill(int(pid), signal.SIGHUP)
+    services.wait_for(lambda: _count(pid) != before or not workers & set(running()), _END_SECONDS)
+    # They end a moment before it begins.
+    return services.wait_for(lambda: _count(pid) != before, _ANEW_SECONDS) and _count(pid) is not None
+
+
+def _count(pid: str) -> "bytes | None":
+    """How often a process has begun anew; None where there is none."""
+    try:
+        lines = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return next((line for line in lines if line.startswith(f"{renewing.COUNT}=".encode())), b"")
 
 
 def renewed() -> bool:
