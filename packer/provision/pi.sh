@@ -14,6 +14,10 @@ chmod 640 /etc/microblog/microblog.env
 printf '127.0.1.1 microblog\n' >> /etc/hosts
 microblog card template > /boot/firmware/microblog.txt
 rm -f /etc/update-motd.d/10-uname /etc/motd
+# What microblog-greeting.service writes comes onto the screen by this: where there is an /etc/issue, agetty
+# does not look in /run (agetty(8)).
+mkdir -p /etc/issue.d
+ln -s /run/issue.d/microblog.issue /etc/issue.d/microblog.issue
 # A card wears out by writing: nginx's logs are kept in memory, too.
 echo 'logs /var/log/nginx tmpfs size=8m,mode=755,nosuid,nodev,noexec,nofail 0 0' >> /etc/fstab
 

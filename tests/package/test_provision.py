@@ -208,6 +208,7 @@ def test_raspberry_pi_os_is_provisioned(system: System) -> None:
     assert system.read("etc/hostname") == "microblog\n"
     assert "127.0.1.1 microblog\n" in system.read("etc/hosts")
     assert "#wifi name" in system.read("boot/firmware/microblog.txt")
+    assert str((system.root / "etc/issue.d/microblog.issue").readlink()) == "/run/issue.d/microblog.issue"
     assert (target / "ssh.service").is_symlink()
     for unit in ("dphys-swapfile", "NetworkManager-wait-online"):
         assert not (target / f"{unit}.service").is_symlink()
