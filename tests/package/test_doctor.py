@@ -152,6 +152,9 @@ SEEN: dict[str, tuple[str, str, set[str]]] = {
 }
 
 
+BROKEN = "/run/systemd/system/microblog-backup.service.d"
+
+
 def group(*items: tuple[str, str, str]) -> dict[str, tuple[str, str]]:
     return {name: (make, mend) for name, make, mend in items}
 
@@ -175,6 +178,12 @@ UNSEEN: tuple[dict[str, tuple[str, str]], ...] = (
             "setup.failed",
             "systemd-run --wait --unit=microblog-setup-later /bin/false || true",
             "systemctl reset-failed microblog-setup-later",
+        ),
+        (
+            "unit.failed",
+            f"mkdir -p {BROKEN} && printf '[Service]\\nExecStartPre=/bin/false\\n' > {BROKEN}/x.conf"
+            " && systemctl daemon-reload && ! systemctl start microblog-backup",
+            f"rm -r {BROKEN}; systemctl daemon-reload; systemctl reset-failed microblog-backup",
         ),
         (
             "package.unfinished",

@@ -55,6 +55,7 @@ FINDINGS = {
     "site.by_hand": _l("Somebody else's program has this site's name."),
     "site.off": _l("The site is switched off."),
     "unit.down": _l("%(one)s does not run."),
+    "unit.failed": _l("%(one)s has failed."),
     "unit.masked": _l("%(one)s is masked."),
     "visitors.elsewhere": _l("Visitors do not see the site."),
     "visitors.neighbour": _l("Visitors do not see the site: %(one)s has the web's ports."),

@@ -12,11 +12,20 @@ from pathlib import Path
 
 import microblog
 from microblog.config import Config
+from microblog.host.backups import journal
 from microblog.host.database import kinds, memory, server
+from microblog.host.health import failed
 from microblog.host.health import status as glance
 from microblog.host.health.finding import Check, Finding, Plain
 from microblog.host.machine import layout, services
 from microblog.host.site import authority, certificate, nginx, supervisor
+
+# Found as what it leaves undone.
+_TOLD = {"microblog-setup", layout.LATER}
+_UNDONE = {
+    "certbot": "The site's certificate was not renewed: when it ends, browsers refuse the site.",
+    "microblog-backup": "No backup was made.",
+}
 
 
 def _units() -> Iterator[Finding]:
@@ -47,6 +56,17 @@ def _units() -> Iterator[Finding]:
             "The machine was not complete when it booted.",
             "microblog-setup.service has failed.",
             "journalctl -u microblog-setup; then: microblog setup",
+        )
+    for unit in failed.failed():
+        # Of a backup, a step that has failed is a finding of its own.
+        if unit in _TOLD or (unit == "microblog-backup" and journal.read().get("failed")):
+            continue
+        yield Finding(
+            "unit.failed",
+            "warning",
+            f"{unit}.service has failed.",
+            _UNDONE.get(unit, "It did not do what it is for when it ran last."),
+            f"{services.log_of(unit)}; when that is mended: systemctl start {unit}",
         )
 
 
