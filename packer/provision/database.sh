@@ -6,7 +6,9 @@ echo "phase: database"
 sh "$FILES/lay" database
 systemctl enable --quiet mariadb.service fleet-health.service fleet-accounts.service fleet-backup.timer
 systemctl mask --quiet supervisor.service microblog-setup.service microblog-agent.socket \
-    microblog-backup.timer site-first.service
+    microblog-backup.timer
+# It is of this image alone, and so cannot be masked: what waits for a site waits for nothing here.
+systemctl disable --quiet site-first.service
 for port in 80 443; do
     ufw delete allow "$port/tcp" > /dev/null
 done

@@ -324,3 +324,12 @@ def test_a_fleet_has_an_image_of_each_kind_and_it_is_made_by_name_alone():
     assert "mariadb-server" not in images["app"].packages
     assert {"galera-4", "mariadb-backup", "socat"} <= {*images["database"].packages}
     assert {"haproxy", "keepalived", "certbot"} <= {*images["balancer"].packages}
+
+
+@pytest.mark.parametrize("kind", ["database", "balancer"])
+def test_what_an_image_lays_itself_is_not_masked(kind):
+    """systemd refuses to: there would have to be another file in its place."""
+    script = (paths.PACKER / f"provision/{kind}.sh").read_text().replace("\\\n", " ")
+    masked = [name for line in re.findall(r"systemctl mask (.*)", script) for name in line.split()[1:]]
+    assert "supervisor.service" in masked
+    assert not [name for name in masked if [*_FILES.glob(f"*/etc/systemd/system/{name}")]]
