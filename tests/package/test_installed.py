@@ -94,6 +94,25 @@ def test_forwarded_headers_of_clients_do_not_reach_the_application(site: Machine
     assert "evil.example" not in str(redirect.headers)
 
 
+# Log-ins of one who calls itself another address each time.
+GUESS = r"""
+ask() { curl -sk -c /tmp/guess -b /tmp/guess "$@" https://localhost/login; }
+token=$(ask | sed -n 's/.*name="csrf_token"[^>]*value="\([^"]*\)".*/\1/p' | head -1)
+for n in $(seq 1 11); do
+    ask -o /dev/null -w '%{http_code}\n' -H "X-Forwarded-For: 203.0.113.$n" -H "X-Real-IP: 203.0.113.$n" \
+        -H "Forwarded: for=203.0.113.$n" -H 'Referer: https://localhost/login' \
+        --data-urlencode "csrf_token=$token" -d "username=nobody_guesses&password=wrong+horse"
+done
+"""
+
+
+def test_a_local_process_is_one_visitor_whatever_it_says(site: Machine) -> None:
+    """Through nginx; nobody but root, nginx and the application reaches the socket behind it."""
+    said = site.run("runuser", "-u", "nobody", "--", "bash", "-c", GUESS).split()
+    assert said == ["200"] * 10 + ["429"]
+    assert "203.0.113." not in site.run("cat", "/var/log/nginx/microblog.access.log")
+
+
 def test_database_is_utf8mb4_and_the_user_reaches_nothing_else(site: Machine) -> None:
     charset = "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata"
     assert site.sql(f"{charset} WHERE schema_name='microblog'").split() == ["utf8mb4", "utf8mb4_bin"]
