@@ -478,3 +478,31 @@ def test_settings_that_cannot_be_used_hide_nothing_else(patient: Machine) -> Non
     assert patient.code == 1
     patient.run("sh", "-c", f"{BACK}; systemctl start microblog-backup.timer")
     is_well(patient)
+
+
+# An administrator's own, of rules: the web is not among them.
+RULES = """
+iptables -A INPUT -i lo -j ACCEPT
+iptables -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+iptables -A INPUT -p icmp -j ACCEPT
+iptables -A INPUT -p tcp --dport 22 -j ACCEPT
+iptables -A INPUT -p tcp -j REJECT --reject-with tcp-reset
+iptables -A INPUT -j DROP
+"""
+
+
+def test_a_firewall_of_somebodys_own_rules_is_looked_at(patient: Machine) -> None:
+    patient.run("apt-get", "install", "--yes", "--no-install-recommends", "iptables")
+    try:
+        patient.run("sh", "-ec", RULES)
+        found = diagnose(patient)
+        assert set(found) == {"firewall.closed"}
+        agree(found, "firewall.closed")
+        assert found["firewall.closed"]["why"] == "No rule of iptables lets anybody come there."
+        assert visitor(patient) == ROWS["firewall.closed"].visitor
+        patient.run("sh", "-ec", "iptables -I INPUT -p tcp -m multiport --dports 80,443 -j ACCEPT")
+        assert diagnose(patient) == {}
+        assert visitor(patient) == "the site"
+    finally:
+        patient.run("iptables", "-F")
+    is_well(patient)

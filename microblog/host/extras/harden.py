@@ -15,7 +15,7 @@ from pathlib import Path
 
 from microblog.errors import HostError
 from microblog.host.extras import doors
-from microblog.host.machine import apt, files, layout, ledger, lock, privileges, services
+from microblog.host.machine import apt, files, firewall, layout, ledger, lock, privileges, services
 
 _COMMAND = "harden"
 # First of the directory: sshd takes each setting's first value (sshd_config(5)).
@@ -57,7 +57,6 @@ _UFW_MARK = Path("/etc/ufw/microblog")
 _UFW_CONF, _UFW_DEFAULTS = Path("/etc/ufw/ufw.conf"), Path("/etc/default/ufw")
 # Other firewalls, as packages: apt takes some of them away for ufw, and ufw would fight with the rest.
 _FIREWALLS = ("firewalld", "netfilter-persistent", "iptables-persistent", "shorewall", "ferm")
-_NFT_DROPS = re.compile(r"hook input [^;]*;\s*policy drop")
 _SSH_PORT = 22
 _WEB_PORTS = (80, 443)
 # Not confirmed yet: since when, and in whose session. The timer is gone with a reboot, this is not.
@@ -99,8 +98,8 @@ def plan() -> list[str]:
 
 
 def _packages() -> list[str]:
-    firewall = [] if _other_firewall() else ["ufw"]
-    return [*firewall, "unattended-upgrades", *(["fail2ban", "python3-systemd"] if doors.installed() else [])]
+    ours = [] if _other_firewall() else ["ufw"]
+    return [*ours, "unattended-upgrades", *(["fail2ban", "python3-systemd"] if doors.installed() else [])]
 
 
 def harden(say: Callable[[str], None], *, confirm: bool = True) -> None:
@@ -294,9 +293,8 @@ def _ufw_on() -> bool:
 def _firewall_on() -> bool:
     """Whether what nobody has allowed is kept out."""
     if _other_firewall():
-        return _drops()
-    said = services.run("ufw", "status", "verbose").stdout
-    return "Status: active" in said and "allow (incoming)" not in said
+        return firewall.firewalld() or bool(firewall.dropping())
+    return firewall.ufw_open() is not None
 
 
 def _other_firewall() -> str:
@@ -307,19 +305,7 @@ def _other_firewall() -> str:
     for name in _FIREWALLS:
         if apt.installed(name):
             return name
-    return _dropping()
-
-
-def _dropping() -> str:
-    """What drops packets that no rule lets in; empty for nothing."""
-    if services.run("iptables", "-S", "INPUT").stdout.startswith("-P INPUT DROP"):
-        return "iptables"
-    return "nftables" if _NFT_DROPS.search(services.run("nft", "list", "chains").stdout) else ""
-
-
-def _drops() -> bool:
-    """Whether packets come in by what somebody has allowed alone."""
-    return services.state("firewalld.service") == "active" or bool(_dropping())
+    return firewall.dropping()
 
 
 def _rules(port: int) -> set[str]:

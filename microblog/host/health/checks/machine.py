@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import re
 import shutil
 import stat
 import time
@@ -17,7 +16,7 @@ from microblog.host.database import kinds, memory, server
 from microblog.host.health import failed
 from microblog.host.health import status as glance
 from microblog.host.health.finding import Check, Finding, Plain
-from microblog.host.machine import layout, services
+from microblog.host.machine import firewall, layout, services
 from microblog.host.site import authority, certificate, nginx, supervisor
 
 # Found as what it leaves undone.
@@ -25,6 +24,13 @@ _TOLD = {"microblog-setup", layout.LATER}
 _UNDONE = {
     "certbot": "The site's certificate was not renewed: when it ends, browsers refuse the site.",
     "microblog-backup": "No backup was made.",
+}
+# What lets a port in, of each firewall.
+_OPENS = {
+    "ufw": "ufw allow {}/tcp",
+    "firewalld": "firewall-cmd --permanent --add-port={}/tcp; firewall-cmd --reload",
+    "iptables": "iptables -I INPUT -p tcp --dport {} -j ACCEPT; and where your rules are kept",
+    "nftables": "a rule 'tcp dport {} accept' in the chain that drops (/etc/nftables.conf)",
 }
 
 
@@ -199,33 +205,18 @@ def _memory(config: Config) -> Iterator[Finding]:
 
 def _firewall(config: Config) -> Iterator[Finding]:
     """Asked for on this machine itself, the site is there whatever a firewall does to others."""
-    said = services.run("ufw", "status", "verbose").stdout
-    if "Status: active" not in said or "allow (incoming)" in said:
-        return
     wanted = layout.open_ports(config.bind)
     if nginx.installed() and nginx.links():
         wanted |= {80, 443} if config.https else {80}
-    for port in sorted(wanted - _allowed(said)):
+    whose, ports = firewall.closed(wanted)
+    for port in sorted(ports):
         yield Finding(
             "firewall.closed",
             "error",
             f"The firewall keeps visitors from port {port}.",
-            "No rule of ufw's lets anybody come there.",
-            f"ufw allow {port}/tcp",
+            f"No rule of {whose} lets anybody come there.",
+            _OPENS[whose].format(port),
         )
-
-
-def _allowed(said: str) -> set[int]:
-    """The ports that a table of ufw's lets somebody come to."""
-    found: set[int] = set()
-    for to in re.findall(r"(?m)^(\S+).*? ALLOW", said):
-        if to == "Anywhere":
-            return set(range(1, 65536))
-        for part in to.partition("/")[0].split(","):
-            first, _, last = part.partition(":")
-            if first.isdigit():
-                found.update(range(int(first), int(last or first) + 1))
-    return found
 
 
 PLAIN: tuple[Plain, ...] = (_disk, _clock, _units, _package, _ports)
