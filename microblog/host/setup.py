@@ -186,8 +186,18 @@ def daily(say: Callable[[str], None] = say) -> None:
 
 
 def leave(say: Callable[[str], None] = say) -> None:
-    """Give back what setup took of the machine: nginx's place, supervisor's program."""
+    """Give back what setup took of the machine: nginx's place, supervisor's program.
+
+    What 'https', 'mail' and 'harden' have changed serves on without the package, which may come back.
+    """
     privileges.require_root("take the site away", "apt-get remove microblog")
+    from microblog.host.extras import harden
+
+    # Nobody could confirm it any more, and the timer would call what is gone.
+    harden.expire(say)
     # nginx first: were the program not to end, other sites have their places back all the same.
     nginx.leave(say)
     supervisor.leave(say)
+    changed = {entry["command"] for entry in ledger.entries()}
+    if kept := [f"'microblog {name}'" for name in ("https", "mail", "harden") if name in changed]:
+        say(f"What {' and '.join(kept)} changed stays until the package is purged, which takes it back")

@@ -657,11 +657,31 @@ def test_purging_all_takes_back_what_https_mail_and_harden_have_changed(server: 
     server.run("microblog", "harden", "--no-confirm")
     server.run("microblog", "backup")
     assert server.run("sshd", "-T") != sshd
+    # Something of the administrator's, come since.
+    server.run("postconf", "-e", "message_size_limit=20480000")
+    server.run("ufw", "allow", "8080/tcp")
+
+    # Removed alone, the site is gone, and the server goes on as it was set up: its mail goes by the relay,
+    # and it lets in whom it did.
+    by_now = [("sshd", "-T"), ("postconf", "-n"), ("ufw", "status")]
+    before = [server.run(*command) for command in by_now]
+    said = server.run("apt-get", "remove", "--yes", "microblog")
+    assert "What 'microblog https' and 'microblog mail' and 'microblog harden' changed stays until" in said
+    assert [server.run(*command) for command in by_now] == before
+    assert "Welcome to nginx" in server.get("http://localhost/").body
+    assert "microblog" not in server.run("supervisorctl", "status", check=False)
+    server.run("sh", "-c", "echo hello | sendmail -f root@testhost root@localhost")
+    wait_until("mail goes", lambda: "hello" in server.run("cat", "/var/mail/root", check=False))
+    failed = server.run("systemctl", "--failed", "--plain", "--no-legend")
+    assert not re.search("microblog|ssh|ufw|fail2ban|postfix", failed), failed
+
     server.run("debconf-set-selections", stdin="microblog microblog/purge-database boolean true\n")
     server.run("apt-get", "purge", "--yes", "microblog", env={"DEBIAN_FRONTEND": "noninteractive"})
     assert server.run("sshd", "-T") == sshd
-    assert server.run("postconf", "-n") == postfix
+    theirs = {"message_size_limit = 20480000"}
+    assert {*server.run("postconf", "-n").split("\n")} == {*postfix.split("\n"), *theirs}
     assert "inactive" in server.run("ufw", "status")
+    assert server.run("ufw", "show", "added").split("\n")[1:-1] == ["ufw allow 8080/tcp"]
     assert server.run("sh", "-c", LISTING) == ""
     assert "microblog" not in server.sql("SHOW DATABASES; SELECT user FROM mysql.user")
 

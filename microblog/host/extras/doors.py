@@ -73,15 +73,18 @@ def connection() -> Connection:
     return Connection(own, own, (ports() or [22])[0])
 
 
-def settings(user: str = "", through: Connection | None = None) -> dict[str, list[str]]:
+def settings(
+    user: str = "", through: Connection | None = None, config: Path | None = None
+) -> dict[str, list[str]]:
     """sshd's settings in force, by their names in small letters.
 
     :param user: for one who logs in, :param through: there.
+    :param config: those of another file than sshd's own.
     """
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    who = []
+    who = ["-f", str(config)] if config else []
     if user and through:
-        who = ["-C", f"user={user},host={through.peer},addr={through.peer}"]
+        who += ["-C", f"user={user},host={through.peer},addr={through.peer}"]
         who += ["-C", f"laddr={through.address},lport={through.port}"]
     found: dict[str, list[str]] = {}
     for line in services.run(str(SSHD), "-T", *who).stdout.splitlines():

@@ -172,10 +172,10 @@ def undo(say: Callable[[str], None]) -> None:
 
 
 def expire(say: Callable[[str], None]) -> None:
-    """At a boot: take back what was not confirmed before the machine went down."""
+    """Take back what was not confirmed before the machine went down, or the package goes."""
     if _PENDING.exists():
         ledger.take_back(_COMMAND, say)
-        _PENDING.unlink()
+        _settle_timer()
         say("What 'microblog harden' did was not confirmed, and is undone")
 
 
@@ -259,31 +259,41 @@ def _sshd_closed() -> bool:
 
 def _apply_sshd(say: Callable[[str], None]) -> None:
     main = Path("/etc/ssh/sshd_config").read_text(errors="replace")
-    if not re.search(r"(?im)^\s*include\s+/etc/ssh/sshd_config\.d/\*\.conf", main):
+    include = re.search(r"(?im)^\s*include\s+/etc/ssh/sshd_config\.d/\*\.conf", main)
+    if not include:
         raise HostError(
             "/etc/ssh/sshd_config does not include /etc/ssh/sshd_config.d/*.conf", "add that line at its top"
         )
-    before = _SSHD.read_text() if _SSHD.exists() else None
+    _try_sshd(main[: include.start()], main[include.start() :])
     ledger.write(_COMMAND, _SSHD, _SSHD_TEXT, 0o644, then=[_RELOAD_SSHD])
-    test = services.run("/usr/sbin/sshd", "-t")
-    said = {name: values[0] for name, values in doors.settings().items()}
-    kept = [
-        f"{name} {said.get(name, '?')}" for name, value in _SSHD_WANTED.items() if said.get(name) != value
-    ]
-    if test.returncode or kept:
-        if before is None:
-            _SSHD.unlink()
-            ledger.forget(_COMMAND, _SSHD)
-        else:
-            ledger.write(_COMMAND, _SSHD, before, 0o644, then=[_RELOAD_SSHD])
-        if test.returncode:
-            raise HostError(f"sshd does not accept it: {test.stdout.strip()[:200]}", "it is as it was")
-        raise HostError(
-            f"sshd keeps {kept[0]}: a line above the Include in sshd_config says so",
-            "take that line out of /etc/ssh/sshd_config; then: microblog harden",
-        )
     if services.state("ssh.service") == "active":
         services.run(*_RELOAD_SSHD)
+
+
+def _try_sshd(above: str, below: str) -> None:
+    """Have sshd read the file in its place before it is there: were the power cut between, an sshd that
+    refuses it would not start any more.
+
+    :param above: sshd_config above the folder's Include, and from it on.
+    :raises HostError: it does not take it, or does otherwise all the same.
+    """
+    part, whole = layout.RUN / "sshd-trial.conf", layout.RUN / "sshd-trial"
+    files.write(part, _SSHD_TEXT, 0o600)
+    files.write(whole, f"{above}\nInclude {part}\n{below}", 0o600)
+    try:
+        test = services.run("/usr/sbin/sshd", "-t", "-f", str(whole))
+        said = {name: values[0] for name, values in doors.settings(config=whole).items()}
+    finally:
+        part.unlink()
+        whole.unlink()
+    if test.returncode:
+        raise HostError(f"sshd does not accept it: {test.stdout.strip()[:200]}", "it is as it was")
+    for name, value in _SSHD_WANTED.items():
+        if said.get(name) != value:
+            raise HostError(
+                f"sshd keeps {name} {said.get(name, '?')}: a line above the Include in sshd_config says so",
+                "take that line out of /etc/ssh/sshd_config; then: microblog harden",
+            )
 
 
 def _ufw_on() -> bool:
