@@ -104,6 +104,9 @@ def _register(config: Config, say: Callable[[str], None], more: dict[str, object
         # The way back needs it; and a migration that runs out of it would have to go back.
         database = kinds.of(config.database_url)
         kinds.check_space(database, database.size())
+        if "back_to" not in more and not database.elsewhere:
+            # The way back puts tables aside, as a restore does.
+            database.beside(say).refuse_ties()
         path = _backed_up(say)
     except HostError as error:
         raise HostError(f"the upgrade was not begun: {error.message}", _and_retry(error)) from None

@@ -162,7 +162,7 @@ class OnServer:
             kind, what, table = found[0]
             raise HostError(
                 f"the {kind} {what}, which is none of this version's, hangs on the site's table {table}",
-                "nothing was changed; drop it, and make it again after the restore",
+                "nothing was changed; drop it, and make it again afterwards",
             )
 
     def _begun(self, journal: str, backup: str) -> bool:
