@@ -142,6 +142,29 @@ def test_a_site_by_plain_http_goes_to_https_with_a_certificate_and_back(authorit
 
     authority.run("sh", "-c", f"echo HTTPS=false >> {ENV}; microblog setup")
     wait_until("it is served by plain HTTP", lambda: answers(200, "localhost"))
+    own = authority.run("cat", CERTIFICATE)
+    authority.run("microblog", "https", "blog.example.org", "--server", DIRECTORY)
+    wait_for_issuer(authority, "Pebble")
+    wait_until("visitors go on to HTTPS", lambda: answers(301))
+    assert "__host-session" in authority.get("https://blog.example.org/login").headers["set-cookie"]
+    authority.run("microblog", "https", "--off", "--now")
+    wait_until("it is served by plain HTTP again", lambda: answers(200, "localhost"))
+    assert "__host-session" not in authority.get("http://localhost/login").headers["set-cookie"]
+    assert authority.run("grep", "-c", "^HTTPS=false$", ENV).strip() == "1"
+    # By its name at home, with its own authority: the next day, too.
+    assert "HOST_NAMES" not in authority.run("cat", ENV)
+    assert authority.run("microblog", "setup", "--daily") == ""
+    assert authority.run("cat", CERTIFICATE) == own
+    name = "testhost.local"
+    trusting = ("curl", "--silent", "--fail", "--cacert", "/etc/microblog/tls/authority.pem")
+    trusting += ("--resolve", f"{name}:443:127.0.0.1", "--output", "/dev/null", f"https://{name}/login")
+
+    def trusted() -> bool:
+        authority.run(*trusting, check=False)
+        return authority.code == 0
+
+    wait_until("devices trust it again", trusted)
+
     authority.run("sh", "-ec", THEIRS)
     wait_for_issuer(authority, "theirs")
     theirs = authority.run("sh", "-c", LOOK)
@@ -164,14 +187,11 @@ def test_a_site_by_plain_http_goes_to_https_with_a_certificate_and_back(authorit
 
     authority.run("microblog", "https", "blog.example.org", "--server", DIRECTORY)
     wait_for_issuer(authority, "Pebble")
-    wait_until("visitors go on to HTTPS", lambda: answers(301))
-    assert "__host-session" in authority.get("https://blog.example.org/login").headers["set-cookie"]
     authority.run("microblog", "https", "--off", "--now")
-    wait_until("it is served by plain HTTP again", lambda: answers(200))
+    wait_until("it is served by plain HTTP again", lambda: answers(200, "localhost"))
     wait_for_issuer(authority, "theirs")
     assert authority.run("sh", "-c", LOOK) == theirs
-    assert "__host-session" not in authority.get("http://blog.example.org/login").headers["set-cookie"]
-    assert authority.run("grep", "-c", "^HTTPS=false$", ENV).strip() == "1"
+    assert "__host-session" not in authority.get("http://localhost/login").headers["set-cookie"]
 
 
 @pytest.mark.parametrize(
@@ -270,6 +290,10 @@ def test_mail_arrives_with_a_signature_that_verifies(server: Machine) -> None:
     assert "[smtp.example.net]:465" in server.run("postconf", "relayhost")
     assert server.run("stat", "-c", "%a", "/etc/postfix/microblog-relay").strip() == "600"
     assert "encrypt" in server.run("postconf", "smtp_tls_security_level")
+    # Which goes with the relay.
+    server.run("microblog", "mail", "--domain", DOMAIN)
+    assert server.run("grep", "-rlF", "me:p w", "/etc/postfix", "/etc/microblog", check=False) == ""
+    assert server.run("postconf", "-h", "smtp_sasl_password_maps").strip() == ""
     # A test that nobody takes is not called sent.
     server.run("postconf", "-e", "relayhost=[127.0.0.1]:9", "smtp_sasl_auth_enable=no")
     server.run("postfix", "reload")

@@ -498,3 +498,32 @@ def test_credentials_that_are_refused_leave_what_was_there(
         raise HostError("refused", "")
     assert kept.read_text() == secret.read_text()
     assert dns.FOLDER.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_opens_an_account_goes_with_its_use(
+    secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a provider's before, and each copy: of what somebody has written there by hand, too."""
+    monkeypatch.setattr(dns.ledger, "FOLDER", tmp_path / "ledger")
+    monkeypatch.setattr(dns.ledger.files, "write", lambda path, text, *_: path.write_text(text))
+
+    def held() -> "set[str]":
+        found = [path for path in tmp_path.rglob("*") if path.is_file() and path != secret]
+        return {path.name for path in found if "dns_" in path.read_text()}
+
+    dns.FOLDER.mkdir(mode=0o700)
+    dns.Dns("linode").kept.write_text("dns_linode_key = by hand\n")
+    with dns.Dns("linode", secret).keeping():
+        pass
+    assert held() == {"0001-linode.ini", "linode.ini"}
+    # What was changed since is kept aside, when all is taken back.
+    dns.Dns("linode").kept.write_text("dns_linode_key = rotated\n")
+    with dns.Dns("gandi", secret).keeping():
+        pass
+    dns.forget(keep=dns.Dns("gandi").kept)
+    assert held() == {"gandi.ini"}
+    assert dns.ledger.noted("https", dns.Dns("gandi").kept)
+    dns.forget()
+    assert held() == set()
+    assert not dns.ledger.entries("https")
+    assert not dns.FOLDER.exists()

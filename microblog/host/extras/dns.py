@@ -109,6 +109,23 @@ class Dns:
             raise
 
 
+def forget(keep: Path | None = None) -> None:
+    """Delete what opens accounts that nothing is asked of any more, and each copy of it.
+
+    :param keep: the file of the one that renews the certificate.
+    """
+    for path in (Dns(provider).kept for provider in PROVIDERS):
+        if path == keep:
+            continue
+        # First what would bring it back: what somebody has put there before us, or in ours' place.
+        ledger.forget(_COMMAND, path)
+        for copy in ledger.FOLDER.glob(f"*-{path.name}"):
+            copy.unlink()
+        path.unlink(missing_ok=True)
+    if keep is None and FOLDER.is_dir() and not any(FOLDER.iterdir()):
+        FOLDER.rmdir()
+
+
 def read(path: Path) -> str:
     """What is in a file of secrets.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from microblog import names, own_authority
 from microblog.config import Config
 from microblog.errors import HostError
+from microblog.host.extras import dns as providers
 from microblog.host.extras.dns import Dns
 from microblog.host.machine import apt, layout, ledger, lock, privileges
 from microblog.host.site import authority, certificate, envfile, hsts, nginx, supervisor
@@ -80,13 +81,22 @@ def enable(
         say(f"Asking for a certificate for {', '.join(told)} ...")
         with dns.keeping() if dns else nullcontext():
             _ask(domains, way, server, email, dns)
+        # What renewed the one before, of another provider's, or before the authority looked at port 80.
+        providers.forget(keep=dns.kept if dns else None)
         _install()
         known = [*domains, *(name for name in config.host_names if name not in domains)]
+        at_home = not config.https or authority.CERTIFICATE.exists()
         if not config.https:
             # A Pi's site, by plain HTTP until now.
             ledger.lines(_COMMAND, layout.env_file(), {"HTTPS": "HTTPS=true"})
         if tuple(known) != config.host_names or not config.https:
-            envfile.change(layout.env_file(), {"HOST_NAMES": ",".join(known)})
+            wanted = ",".join(known)
+            if at_home:
+                # The way back is to the name of the network at home, which these shut out.
+                line = f"HOST_NAMES={envfile.quote(wanted)}"
+                ledger.lines(_COMMAND, layout.env_file(), {"HOST_NAMES": line})
+            else:
+                envfile.change(layout.env_file(), {"HOST_NAMES": wanted})
             _serve_anew(say)
     say(f"https://{told[0]} has its certificate; certbot renews it")
 
@@ -153,13 +163,16 @@ def disable(say: Callable[[str], None], *, now: bool = False) -> None:
         if not ledger.entries(_COMMAND) or not _noted():
             # Of a version before the ledger, which kept nothing.
             certificate.CERTIFICATE.unlink(missing_ok=True)
+        providers.forget()
         ledger.take_back(_COMMAND, say)
         if _LINEAGE.is_dir():
             raise HostError("certbot keeps its certificate microblog", "see /var/log/letsencrypt")
         hsts.forget()
         config = Config.load(layout.env_file())
-        # The one that was there before stays, also where it is for fewer names.
-        certificate.ensure(plain=not config.https)
+        # The one that was there before stays, also where it is for fewer names; but for one of the machine's
+        # own authority, which is for the names that the site has again.
+        told = config.host_names if authority.CERTIFICATE.exists() else ()
+        certificate.ensure(told, plain=not config.https)
         if not config.https:
             supervisor.restart()
         nginx.ensure(config)

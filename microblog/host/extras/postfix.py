@@ -94,9 +94,11 @@ def set_up(
     with lock.sole(say):
         ledger.settle()
         _postconf(**_settings(relay, domain))
-        if relay:
+        if relay and relay.user:
             _write_password(relay)
         else:
+            _forget_password()
+        if not relay:
             _sign(domain)
         for unit in ([] if relay else [_OPENDKIM]) + [_POSTFIX]:
             if services.run("systemctl", "restart", unit).returncode:
@@ -333,6 +335,7 @@ def _settings(relay: "Relay | None", domain: str) -> dict[str, str]:
             **common,
             "relayhost": "",
             "smtp_sasl_auth_enable": "no",
+            "smtp_sasl_password_maps": "",
             "smtp_tls_security_level": "may",
             "smtpd_milters": _MILTER,
             "non_smtpd_milters": _MILTER,
@@ -388,12 +391,19 @@ def _postconf(**values: str) -> None:
 
 
 def _write_password(relay: Relay) -> None:
-    text = f"[{relay.host}]:{relay.port} {relay.user}:{relay.password}\n" if relay.user else ""
+    text = f"[{relay.host}]:{relay.port} {relay.user}:{relay.password}\n"
     ledger.write(_COMMAND, _PASSWORDS, text, 0o600)
     database = f"{_PASSWORDS}.db"
     ledger.run(_COMMAND, database, ["true"], ["rm", "-f", database])
     if services.run("postmap", str(_PASSWORDS)).returncode:
         raise HostError(f"postmap does not read {_PASSWORDS}", "see the user's name and password")
+
+
+def _forget_password() -> None:
+    """Delete that of a relay's which nothing goes through any more."""
+    ledger.forget(_COMMAND, _PASSWORDS)
+    for path in (_PASSWORDS, Path(f"{_PASSWORDS}.db")):
+        path.unlink(missing_ok=True)
 
 
 def _key(domain: str) -> Path:
