@@ -317,6 +317,23 @@ def test_mail_arrives_with_a_signature_that_verifies(server: Machine) -> None:
     assert "MAIL_SERVER" not in server.run("cat", ENV)
 
 
+# Comments between, lines that go on, and a setting twice, of which the last counts.
+BY_HAND = """
+# Theirs
+mydestination = $myhostname,
+    # of a customer
+    theirs.example
+    localhost
+relayhost =
+    [smart.example]
+"""
+WRITTEN = """
+find /etc/postfix /etc/systemd/system -printf '%p %m %u:%g %l\\n' | sort
+find /etc/postfix /etc/systemd/system -type f -exec sha256sum {} + | sort
+postconf -n 2> /dev/null; systemctl is-enabled opendkim; systemctl is-active opendkim; true
+"""
+
+
 def test_a_mail_server_of_somebody_is_left_alone(server: Machine) -> None:
     server.run("postconf", "-e", "relayhost=[smart.example]", "virtual_alias_domains=theirs.example")
     before = server.run("postconf", "-n")
@@ -325,6 +342,20 @@ def test_a_mail_server_of_somebody_is_left_alone(server: Machine) -> None:
     assert "postfix is somebody's mail server already: relayhost, virtual_alias_domains are set" in said
     assert server.run("postconf", "-n") == before
     assert "Would refuse without --force" in server.run("microblog", "mail", "--dry-run", "--domain", DOMAIN)
+
+    # With --force it is changed, and works; and comes back as it was written, by whatever hand.
+    server.run("apt-get", "install", "--yes", "--no-install-recommends", "opendkim", "opendkim-tools")
+    server.run("systemctl", "disable", "--now", "opendkim")
+    server.run("sh", "-c", "cat >> /etc/postfix/main.cf", stdin=BY_HAND)
+    before = server.run("sh", "-c", WRITTEN)
+    server.run("microblog", "mail", "--force", "--domain", DOMAIN)
+    assert server.run("sh", "-c", "postconf -h relayhost 2> /dev/null").strip() == ""
+    assert "smart.example" not in server.run("cat", "/etc/postfix/main.cf")
+    said = server.run("microblog", "mail", "--test", "root@localhost")
+    assert said.startswith("Sent a test to root@localhost: taken by local (")
+    wait_until("it is signed", lambda: f"d={DOMAIN};" in server.run("cat", "/var/mail/root", check=False))
+    server.run("microblog", "mail", "--off")
+    assert server.run("sh", "-c", WRITTEN) == before
 
     server.run("apt-get", "install", "--yes", "--no-install-recommends", "exim4-daemon-light")
     said = server.run("microblog", "mail", "--domain", DOMAIN, check=False)

@@ -1,6 +1,7 @@
 """The ledger: what was changed is taken back exactly, and only if it is still ours."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,15 @@ def test_what_was_not_there_goes(tmp_path: Path) -> None:
     assert write(tmp_path / "new/file", "ours")
     assert not write(tmp_path / "new/file", "ours")
     assert back() == []
-    assert not (tmp_path / "new/file").exists()
+    assert not (tmp_path / "new").exists()
+    # A folder that was there, or that somebody has used since, stays.
+    (tmp_path / "old").mkdir()
+    write(tmp_path / "old/file", "ours")
+    write(tmp_path / "new/file", "ours")
+    (tmp_path / "new/theirs").touch()
+    back()
+    assert not any((tmp_path / "old").iterdir())
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["theirs"]
 
 
 def test_what_was_replaced_comes_back_with_its_mode(tmp_path: Path, folder: Path) -> None:
@@ -163,6 +172,84 @@ def test_a_line_comes_back_and_the_others_stay(tmp_path: Path) -> None:
     path.write_text("B=theirs\n")
     assert "was changed since" in back()[0]
     assert path.read_text() == "B=theirs\n"
+
+
+MAIN = "# mine\nmydestination = a,\n  b\nrelayhost =\n"
+
+
+@pytest.fixture
+def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A main.cf, and a postconf that writes each setting on a line of its own, as the real one does."""
+    path = tmp_path / "main.cf"
+    path.write_text(MAIN)
+
+    def lines() -> dict[str, str]:
+        joined = path.read_text().replace("\n  ", " ")
+        found = (line.split("=", 1) for line in joined.splitlines() if not line.startswith("#"))
+        return {name.strip(): value.strip() for name, value in found}
+
+    def run(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
+        said, (_, option, what) = "", (*command, "")[:3]
+        if option == "-e":
+            name, _, value = what.partition("=")
+            text = "".join(f"{key} = {one}\n" for key, one in {**lines(), name: value}.items())
+            path.write_text("# mine\n" + text)
+        elif option == "-X":
+            path.write_text("".join(f"{key} = {one}\n" for key, one in lines().items() if key != what))
+        else:
+            said = "".join(f"{key} = {one}\n" for key, one in lines().items())
+            said = said if option == "-n" else lines().get(what, "") + "\n"
+        return subprocess.CompletedProcess(command, 0, said)
+
+    monkeypatch.setattr(ledger, "_MAIN", path)
+    monkeypatch.setattr(ledger, "_run", run)
+    return path
+
+
+def change(**values: str) -> None:
+    ledger.settings("x", "postconf", values)
+
+
+def test_a_mail_servers_file_comes_back_as_it_was_written(main: Path) -> None:
+    change(mydestination="ours", relayhost="r")
+    change(relayhost="r2")
+    change(relayhost="r2")
+    assert "mydestination = ours\nrelayhost = r2\n" in main.read_text()
+    assert back() == []
+    assert main.read_text() == MAIN
+
+
+def test_what_somebody_has_changed_in_a_mail_servers_file_since_stays(main: Path, folder: Path) -> None:
+    change(mydestination="ours")
+    main.write_text(main.read_text() + "theirs = 1\n")
+    # Whether we come by once more, or not.
+    change(relayhost="r")
+    back()
+    assert main.read_text().splitlines() == ["# mine", "mydestination = a, b", "relayhost = ", "theirs = 1"]
+    assert [entry.name for entry in folder.iterdir()] == ["index.json"]
+    main.write_text(MAIN)
+    change(mydestination="ours")
+    main.write_text(main.read_text() + "theirs = 1\n")
+    back()
+    assert "theirs = 1" in main.read_text()
+    assert "mydestination = a, b" in main.read_text()
+
+
+def test_a_power_cut_between_a_mail_servers_settings_is_taken_back(
+    main: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        real = ledger._finish
+
+        def cut(entry: ledger.Entry) -> None:
+            real(entry)
+            raise PowerCut
+
+        patched.setattr(ledger, "_finish", cut)
+        with pytest.raises(PowerCut):
+            change(mydestination="ours", relayhost="r")
+    back()
+    assert "mydestination = a, b" in main.read_text()
 
 
 def test_a_command_that_fails_the_second_time_is_still_undone(tmp_path: Path) -> None:

@@ -426,7 +426,7 @@ def _unwatched() -> list[int]:
 def _apply_jail(say: Callable[[str], None]) -> None:
     text = _JAIL_TEXT.format(ports=",".join(map(str, doors.ports())))
     ledger.write(_COMMAND, _JAIL, text, 0o644, then=[["systemctl", "try-restart", _JAILER]])
-    services.run("systemctl", "enable", _JAILER)
+    ledger.enable(_COMMAND, _JAILER)
     if services.run("systemctl", "restart", _JAILER).returncode:
         raise HostError("fail2ban does not start", services.log_of(_JAILER))
     # It answers while it still reads its jails.

@@ -440,4 +440,4 @@ def _sign(domain: str) -> None:
     reload = [["systemctl", "daemon-reload"], ["systemctl", "try-restart", _OPENDKIM]]
     ledger.write(_COMMAND, _OPENDKIM_UNIT, unit, 0o644, then=reload)
     services.run("systemctl", "daemon-reload")
-    services.run("systemctl", "enable", _OPENDKIM)
+    ledger.enable(_COMMAND, _OPENDKIM)

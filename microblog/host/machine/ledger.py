@@ -26,6 +26,7 @@ from microblog.host.machine import files
 
 FOLDER = Path("/etc/microblog/ledger")
 _INDEX = "index.json"
+_MAIN = Path("/etc/postfix/main.cf")
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 # An entry: id, command (by which), kind, path or name, before, after, when, state, then.
@@ -97,17 +98,24 @@ def adopt(command: str, path: Path, then: Sequence[Sequence[str]] = ()) -> None:
 def settings(
     command: str, program: str, values: Mapping[str, str], then: Sequence[Sequence[str]] = ()
 ) -> None:
-    """Change settings of postfix's, each on its own.
+    """Change settings of postfix's, each on its own; and keep their file, for what it has besides: comments,
+    lines that are continued.
 
     :param program: ``postconf``.
     :raises OSError: it refuses.
     """
-    for name, value in values.items():
-        if _postconf(name) == value:
-            continue
+    changed = {name: value for name, value in values.items() if _postconf(name) != value}
+    if not changed:
+        return
+    whole = _whole(command)
+    for name, value in changed.items():
         entry = _begin(command, program, name, value, then)
         _run([program, "-e", f"{name}={value}"], check=True)
         _finish(entry)
+    if whole:
+        # Until then it is not ours: a power cut leaves each setting to be taken back on its own.
+        whole["after"] = _now(whole)
+        _finish(whole)
 
 
 def lines(command: str, path: Path, wanted: Mapping[str, str]) -> None:
@@ -140,6 +148,14 @@ def run(
     return done
 
 
+def enable(command: str, unit: str) -> None:
+    """Have systemd start a unit at each boot; taken back, it runs, and starts, as it did before."""
+    if _run(["systemctl", "is-enabled", unit]).stdout.strip() == "enabled":
+        return
+    now = [] if _run(["systemctl", "is-active", unit]).returncode == 0 else ["--now"]
+    run(command, f"enable {unit}", ["systemctl", "enable", unit], ["systemctl", "disable", *now, unit])
+
+
 def noted(command: str, path: Path) -> bool:
     """Whether a file was changed by a command, and that was not taken back."""
     return any(entry["kind"] == "file" and entry["name"] == str(path) for entry in entries(command))
@@ -157,7 +173,10 @@ def settle() -> None:
     for entry in entries():
         if entry["state"] != "begun":
             continue
-        if entry["kind"] == "run":
+        if entry["kind"] == "whole":
+            # What it is once changed is not known.
+            _drop(entry)
+        elif entry["kind"] == "run":
             # Whether it came to pass is not known: taken back, it is certain.
             _then(entry)
             _drop(entry)
@@ -177,8 +196,8 @@ def take_back(command: str, say: Callable[[str], None]) -> bool:
     """
     settle()
     mine = entries(command)
-    afterwards: list[list[str]] = []
-    for entry in reversed(mine):
+    afterwards = _take_back_whole(mine)
+    for entry in reversed(entries(command)):
         if entry["kind"] == "run":
             _then(entry)
         elif _now(entry) == entry["after"]:
@@ -195,6 +214,35 @@ def take_back(command: str, say: Callable[[str], None]) -> bool:
     for step in afterwards:
         _run(step)
     return bool(mine)
+
+
+def _whole(command: str) -> "Entry | None":
+    """The note of postfix's main.cf as it was before a command's first change of it; None where somebody has
+    changed it since: then a copy would take that back, too."""
+    mine = entries(command)
+    if not any(entry["kind"] == "postconf" for entry in mine):
+        return _begin(command, "whole", str(_MAIN), None, ())
+    whole = next((entry for entry in mine if entry["kind"] == "whole"), None)
+    if whole and _now(whole) != whole["after"]:
+        _drop(whole)
+        return None
+    return whole
+
+
+def _take_back_whole(mine: Sequence[Entry]) -> list[list[str]]:
+    """Put a file back whole where nobody has changed it since, and with it all settings that it has.
+
+    :return: what is to be run after that.
+    """
+    afterwards: list[list[str]] = []
+    for whole in [entry for entry in mine if entry["kind"] == "whole"]:
+        if whole["after"] and _now(whole) == whole["after"]:
+            _restore(whole)
+            for entry in [entry for entry in mine if entry["kind"] == "postconf"]:
+                afterwards += [step for step in entry["then"] if step not in afterwards]
+                _drop(entry)
+        _drop(whole)
+    return afterwards
 
 
 def _begin(
@@ -221,8 +269,10 @@ def _begin(
         "state": "begun",
         "then": [list(step) for step in then],
     }
-    if kind == "file":
+    if kind in ("file", "whole"):
         path = Path(name)
+        if not path.parent.exists():
+            entry["folder"] = "made"
         source = known.get("source", path)
         entry["before"] = known["before"] if "before" in known else _look(source)
         if isinstance(entry["before"], dict) and "sha256" in entry["before"]:
@@ -274,6 +324,9 @@ def _restore(entry: Entry) -> None:
     path, before = Path(entry["name"]), entry["before"]
     if before is None:
         path.unlink(missing_ok=True)
+        if "folder" in entry:
+            with suppress(OSError):
+                path.parent.rmdir()
     elif "link" in before:
         files.link(path, Path(before["link"]))
     elif path.parent.is_dir():
@@ -314,11 +367,14 @@ def _digest(data: bytes) -> str:
 
 def _postconf(name: str, *, set_only: bool = False) -> "str | None":
     """A setting of postfix's. :param set_only: None where main.cf does not name it."""
-    if set_only and not any(
-        line.startswith(f"{name} =") for line in _run(["postconf", "-n"]).stdout.splitlines()
-    ):
+    if set_only and not any(line.startswith(f"{name} =") for line in _ask(["postconf", "-n"]).splitlines()):
         return None
-    return _run(["postconf", "-h", name]).stdout.removesuffix("\n")
+    return _ask(["postconf", "-h", name]).removesuffix("\n")
+
+
+def _ask(command: Sequence[str]) -> str:
+    """What a program answers, without its complaints: postconf has some of a setting that is there twice."""
+    return _run(command, complaints=subprocess.DEVNULL).stdout
 
 
 def _place(name: str) -> tuple[Path, str]:
@@ -369,13 +425,15 @@ def _write(index: list[Entry]) -> None:
     files.write(FOLDER / _INDEX, json.dumps(index, indent=1) + "\n", 0o600, os.getuid(), os.getgid())
 
 
-def _run(command: Sequence[str], *, check: bool = False) -> "subprocess.CompletedProcess[str]":
+def _run(
+    command: Sequence[str], *, check: bool = False, complaints: int = subprocess.STDOUT
+) -> "subprocess.CompletedProcess[str]":
     try:
         done = subprocess.run(
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=complaints,
             text=True,
             env=_ENVIRONMENT,
         )
