@@ -26,6 +26,21 @@ SEEN = FOLDER / "seen.json"
 LINE_MAX = 16 * 1024
 # Of an upload; nginx takes requests of up to 1 MiB.
 PIECE_MAX = 512 * 1024
+# Providers of DNS whose account a page may be told of, and what certbot's plugins want to know of each. Not
+# among them: who wants a file, which could name others and have them read.
+DNS_FIELDS: dict[str, tuple[str, ...]] = {
+    "cloudflare": ("api_token",),
+    "desec": ("token",),
+    "digitalocean": ("token",),
+    "dnsimple": ("token",),
+    "gandi": ("api_key",),
+    "gehirn": ("api_token", "api_secret"),
+    "infomaniak": ("token",),
+    "linode": ("key",),
+    "ovh": ("endpoint", "application_key", "application_secret", "consumer_key"),
+    "rfc2136": ("server", "port", "name", "secret", "algorithm"),
+    "sakuracloud": ("api_token", "api_secret"),
+}
 _LENGTH = struct.Struct("!I")
 CHUNK_MAX = 2**20
 

@@ -33,6 +33,7 @@ PAGES = [
         "/machine/backups/elsewhere",
         "/machine/backups/from",
         "/machine/name",
+        "/machine/name/dns/rfc2136",
         "/machine/mail",
         "/machine/updates",
     ),
@@ -43,7 +44,7 @@ POSTS = [
     *("/machine/backups/restore", "/machine/backups/upload", "/machine/backups/upload/begin"),
     *("/machine/backups/upload/piece?offset=0", "/machine/backups/upload/discard", "/machine/name"),
     *("/machine/mail", "/machine/backups/elsewhere", "/machine/backups/elsewhere/off"),
-    *("/machine/backups/sheet", "/machine/backups/from"),
+    *("/machine/backups/sheet", "/machine/backups/from", "/machine/name/dns/linode"),
 ]
 NAME = "microblog-20260101T000000Z-manual.tar.gz"
 JOB = {
@@ -365,6 +366,21 @@ def test_guesses_at_the_password_are_limited(long_ago, agent):
         ),
         ("/machine/name", {"off": "later"}, "https-off", {"now": False}),
         (
+            "/machine/name/dns/gehirn",
+            {"domains": "A.example", "api_token": " t1 ", "api_secret": "s1", "key": "x", "wait": "90"},
+            "https-dns",
+            {
+                **{"domains": ["a.example"], "provider": "gehirn", "wait": 90},
+                "fields": {"api_token": "t1", "api_secret": "s1"},
+            },
+        ),
+        (
+            "/machine/name/dns/linode",
+            {"domains": "a.example b.example", "key": "k", "wait": ""},
+            "https-dns",
+            {"domains": ["a.example", "b.example"], "provider": "linode", "fields": {"key": "k"}},
+        ),
+        (
             "/machine/backups/elsewhere",
             {
                 **{"kind": "sftp", "host": " NAS.home ", "port": "2222", "user": "ada"},
@@ -555,6 +571,22 @@ def test_a_job_that_has_made_a_key_leads_to_its_sheet(admin, agent):
     page = admin.get("/machine/job").text
     assert 'href="/machine/backups/elsewhere"' in page
     assert "ssh-ed25519 A" in page
+
+
+def test_each_provider_of_dns_has_its_form(confirmed, agent):
+    page = confirmed.get("/machine/name").text
+    assert re.findall(r"<option>(\w+)</option>", page) == [*protocol.DNS_FIELDS]
+    chosen = confirmed.get("/machine/name/dns?provider=ovh").headers["Location"]
+    assert chosen == "/machine/name/dns/ovh"
+    for provider, fields in protocol.DNS_FIELDS.items():
+        page = confirmed.get(f"/machine/name/dns/{provider}").text
+        names = re.findall(r'<input class="form-control" id="(\w+)"', page)
+        assert names == ["domains", *fields, "wait"]
+        secrets = re.findall(r'id="(\w+)" name="\w+" type="password"', page)
+        assert set(fields) - set(secrets) <= {"server", "port", "name", "algorithm", "endpoint"}
+    # What wants a file is the command line's.
+    for other in ("google", "route53", "nobody", ""):
+        assert confirmed.get(f"/machine/name/dns/{other}").status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ FOR_MEMBERS = [
     "/machine/backups/elsewhere",
     "/machine/mail",
     "/machine/name",
+    "/machine/name/dns/rfc2136",
     "/machine/updates",
     "/machine/log?log=agent",
     "/machine/power",
@@ -80,7 +81,7 @@ NO_PAGES = {
     *("static", "health.healthz", "health.readyz", "manifest.manifest", "mastodon.metadata"),
     *("mastodon.node_info", "mastodon.where_node_info_is", "mastodon.web_finger", "mastodon.no_header"),
     *("people.avatar", "people.avatar_png", "people.card", "notifications.unread"),
-    *("account.export", "account.confirm"),
+    *("account.export", "account.confirm", "machine.choose_dns"),
     *("posts.feed_of_tag", "posts.feed_of_user"),
     *("certificate.download", "certificate.profile", "certificate.seen"),
 }

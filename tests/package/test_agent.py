@@ -27,6 +27,7 @@ from microblog import protocol
 from microblog.errors import HostError
 from microblog.host.agent import arguments, destinations, jobs, logs, seen, serve, spool, verbs
 from microblog.host.backups import archive, backup, elsewhere, key, places, restic
+from microblog.host.extras import dns
 from microblog.host.machine import layout
 
 ODD = [
@@ -906,3 +907,55 @@ def test_checks_of_arguments() -> None:
     for wrong in ("-a", "a_b", "a..b", ".", "a" * 64):
         with pytest.raises(ValueError, match="form"):
             host(wrong)
+
+
+# A certificate by a record in the DNS.
+
+
+def test_what_a_page_says_of_a_providers_account(
+    unit: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    def enable(domains: Any, server: str, email: str, _say: Any, given: dns.Dns) -> None:
+        given.check()
+        asked.append((domains, server, email, given.options(), given.told))
+        raise HostError(f"no certificate: {given.told.split()[-1]} is refused", "see it")
+
+    monkeypatch.setattr(verbs.https, "enable", enable)
+    token = "tok-" * 9
+    request("https-dns", domains=["a.example"], provider="linode", fields={"key": token}, wait=5)
+    ended = finish(unit)
+    assert (ended["error"], ended["hint"]) == ("no certificate: *** is refused", "see it")
+    (given,) = asked
+    assert given[:3] == (("a.example",), "", "")
+    assert given[3][:2] == ["--authenticator", "dns-linode"]
+    assert given[4] == f"dns_linode_key = {token}\n"
+    # It is in no log, and in none of the agent's files.
+    said = capfd.readouterr()
+    kept = "".join(path.read_text() for path in jobs.STATE.rglob("*") if path.is_file())
+    assert token not in said.out + said.err + logs.AUDIT.read_text() + kept
+    assert not (jobs.RUN / "request.json").exists()
+
+    # Nothing else is taken: no provider that reads files, no field of another's, nothing that the file's
+    # own syntax would read.
+    for provider in ("google", "route53", "../x", ""):
+        answer = request("https-dns", domains=["a.example"], provider=provider, fields={"key": "x"})
+        assert "the argument provider is refused" in answer["error"]
+    for fields in (
+        {"key": "x\ndns_linode_x = y"},
+        *({"key": bad} for bad in ("a b", "%(x)s", "a,b", "#x", '"x"', "'", "$x", "[x]", "x" * 301)),
+        *({"path": "x"}, {"credentials": "/etc/shadow"}, {}, "x"),
+    ):
+        answer = request("https-dns", domains=["a.example"], provider="linode", fields=fields)
+        assert "the argument fields is refused" in answer["error"], fields
+    for fields in ({"key": ""}, {"token": "x"}, {"key": "x", "token": "x"}):
+        request("https-dns", domains=["a.example"], provider="linode", fields=fields)
+        assert finish(unit)["error"] == "linode wants: key"
+    assert len(asked) == 1
+    assert set(protocol.DNS_FIELDS) == set(dns.PROVIDERS) - {"google", "route53"}
+    for provider, names in protocol.DNS_FIELDS.items():
+        text = dns.typed(provider, dict.fromkeys(names, "x")).told
+        known = dns.PROVIDERS[provider].replace(" = HMAC-SHA256", "").replace(" = ovh-eu", "")
+        assert all(line.startswith(f"dns_{provider}_") for line in text.splitlines())
+        assert all(name in known or name == "port" for name in names), provider

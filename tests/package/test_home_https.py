@@ -6,12 +6,14 @@ One machine, in this order, with a real authority (pebble) and a real name serve
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from nspawn import Kept, Machine, wait_until
 from sites import BACKUPS, ENV, fill
 from test_agent_units import BROWSE, ask, ended
 from test_commands import CERTIFICATE, DIRECTORY, PEBBLE, START_PEBBLE, wait_for_issuer
+from test_updates import mail_to_root, mails
 
 TLS = "/etc/microblog/tls"
 RENEWAL = "/etc/letsencrypt/renewal/microblog.conf"
@@ -143,6 +145,8 @@ def authority(home: Machine) -> Machine:
     home.run("chown", "bind:", "/var/cache/bind/home.example")
     home.run("sh", "-ec", START_NAMED, stdin=NAMED.format())
     start = START_PEBBLE.replace("-strict=false", "-strict=false -dnsserver 127.0.0.1:5300")
+    # It looks each time, whatever it has seen before.
+    start = start.replace("--setenv", "--setenv=PEBBLE_AUTHZREUSE=0 --setenv", 1)
     home.run("sh", "-ec", start, stdin=json.dumps(PEBBLE))
     wait_until("pebble answers", lambda: home.get(DIRECTORY).status == 200)
     return home
@@ -153,6 +157,8 @@ def test_a_record_in_the_dns_is_enough(authority: Machine) -> None:
     secret = authority.run("sh", "-ec", CREDENTIALS)
     command = ["microblog", "https", "blog.home.example", "--server", DIRECTORY, "--dns", "rfc2136"]
     command += ["--dns-wait", "0"]
+    # Its visitors are sent to HTTPS already.
+    authority.run("microblog", "https", "--redirect")
     own = authority.run("cat", CERTIFICATE)
     refused = authority.run(*command, check=False)
     assert "is not known" in refused
@@ -197,8 +203,22 @@ def test_a_record_in_the_dns_is_enough(authority: Machine) -> None:
     )
     assert authority.code == 1
     assert secret in authority.run("cat", "/etc/microblog/dns/rfc2136.ini")
+    # By port 80 from now on: what opens the zone is of no use any more.
+    authority.run("microblog", "https", "blog.home.example", "--server", DIRECTORY)
+    assert "authenticator = webroot" in authority.run("cat", RENEWAL)
+    found = authority.run("grep", "-rlF", secret, "/etc", "/var/lib", "/root", check=False)
+    assert found.split() == ["/etc/bind/tsig.key"]
+    # And back to what was there before: its own authority, for its name at home; on the next day, too.
+    authority.run("microblog", "https", "--off", "--now")
+    assert "HOST_NAMES" not in authority.run("cat", ENV)
+    assert authority.run("microblog", "setup", "--daily") == ""
+    assert authority.run("cat", CERTIFICATE) == own
+    login = f"{TRUSTING}/login".split()
+    wait_until("a device trusts it", lambda: authority.run(*login, check=False) == "200")
+    authority.run("microblog", "https", "--no-redirect")
 
 
+SERVER = f"server = {DIRECTORY}"
 GET_ONE = 'press("/machine/name", "/machine/name", domains="blog.home.example")'
 
 
@@ -207,7 +227,7 @@ def test_an_administrator_gets_a_certificate_in_a_browser(authority: Machine) ->
     authority.run("microblog", "https", "--off", "--now")
     authority.run("test", "-e", "/etc/microblog/dns/rfc2136.ini", check=False)
     assert authority.code == 1
-    authority.run("sh", "-c", f"echo server = {DIRECTORY} >> /etc/letsencrypt/cli.ini")
+    authority.run("sh", "-c", f"echo {SERVER} >> /etc/letsencrypt/cli.ini")
     authority.run("microblog", "user", "promote", "alice")
     begin = BROWSE.index('press("/login"')
     steps = BROWSE[:begin].replace('"https://localhost"', '"http://localhost"')
@@ -224,3 +244,97 @@ def test_an_administrator_gets_a_certificate_in_a_browser(authority: Machine) ->
     wait_until(
         "visitors go on to HTTPS", lambda: plain(authority, "/", "blog.home.example").startswith("301 ")
     )
+
+
+@pytest.mark.thorough
+def test_an_administrator_gets_one_by_the_dns_in_a_browser(authority: Machine) -> None:
+    """Behind a router; what opens the zone is root's alone from then on."""
+    secret = authority.run("sh", "-ec", CREDENTIALS)
+    authority.run("rm", "/root/dns.ini")
+    authority.run("microblog", "user", "promote", "alice")
+    known = f"grep -q ^server /etc/letsencrypt/cli.ini || echo {SERVER} >> /etc/letsencrypt/cli.ini"
+    authority.run("sh", "-c", known)
+    fields = {"server": "127.0.0.1", "port": "5300", "name": "site.", "algorithm": "HMAC-SHA256", "wait": "0"}
+    steps = BROWSE[: BROWSE.index('press("/login"')]
+    steps += 'press("/login", "/login", username="alice", password="correct horse alice")\n'
+
+    def asked(secret: str) -> dict[str, Any]:
+        """The job, when somebody has typed this and it is over. On no command line, which the journal has."""
+        typed = {**fields, "domains": "blog.home.example", "secret": secret}
+        said = authority.run(
+            "python3", "-", stdin=f'{steps}press(*["/machine/name/dns/rfc2136"] * 2, **{typed})\n'
+        )
+        assert "Traceback" not in said, said[-2000:]
+        return ended(authority, ask(authority, "job"))
+
+    before = authority.run("cat", CERTIFICATE)
+    wrong = "bm9ib2R5IGtub3dzIHRoaXMgc2VjcmV0IGhlcmU="
+    job = asked(wrong)
+    assert (job["verb"], job["state"]) == ("https-dns", "failed")
+    assert "rfc2136 must let the account change records" in job["hint"]
+    assert authority.run("cat", CERTIFICATE) == before
+    places = ("/etc", "/var/log", "/var/lib/microblog", "/var/lib/microblog-agent", "/run", "/root", "/tmp")
+    assert authority.run("grep", "-rlF", wrong, *places, check=False) == ""
+    job = asked(secret)
+    assert job["state"] == "done", job
+    wait_for_issuer(authority, "Pebble")
+    assert "authenticator = dns-rfc2136" in authority.run("cat", RENEWAL)
+    found = authority.run("grep", "-rlF", secret, *places, check=False).split()
+    assert set(found) == {"/etc/bind/tsig.key", "/etc/microblog/dns/rfc2136.ini"}
+    assert secret not in authority.run("journalctl", "--no-pager")
+    mode = authority.run("stat", "-c", "%a %U", "/etc/microblog/dns/rfc2136.ini")
+    assert mode.strip() == "600 root"
+    first = authority.run("cat", CERTIFICATE)
+    authority.run("certbot", "renew", "--force-renewal", "--no-random-sleep-on-renew")
+    assert authority.run("cat", CERTIFICATE) != first
+
+
+@pytest.mark.thorough
+def test_a_renewal_that_fails_is_told_until_it_succeeds(authority: Machine) -> None:
+    """By certbot's own timer's unit: with an authority that does not find the name, and one that is away."""
+    authority.run("microblog", "https", "blog.home.example", "--server", DIRECTORY)
+    mail_to_root(authority)
+    # Due at once, and without the wait of up to eight minutes that certbot has for itself.
+    authority.run("sed", "-i", "1i renew_before_expiry = 90 years", RENEWAL)
+    authority.run("sh", "-c", "echo no-random-sleep-on-renew = true >> /etc/letsencrypt/cli.ini")
+
+    def renew(well: bool) -> None:
+        authority.run("systemctl", "start", "certbot.service", check=False)
+        assert (authority.code == 0) is well, authority.run("journalctl", "--no-pager", "-u", "certbot")
+        wait_until("it was heard", lambda: "microblog-failed" not in authority.run("systemctl", "list-jobs"))
+
+    def told() -> int:
+        """How often, by mail."""
+        command = "until [ -z \"$(postqueue -p | grep '^[A-F0-9]')\" ]; do sleep 0.1; done"
+        authority.run("sh", "-c", command)
+        return mails(authority).count("[blog.home.example] certbot has failed")
+
+    def found() -> list[dict[str, str]]:
+        """What the pages have of it."""
+        seen = ask(authority, "look", fresh=True)
+        return [one for one in seen["findings"] if one["id"] == "unit.failed"]
+
+    before = authority.run("cat", CERTIFICATE)
+    renew(well=True)
+    first = authority.run("cat", CERTIFICATE)
+    assert first != before
+    authority.run("systemctl", "stop", "named")
+    renew(well=False)
+    wait_until("it is told", lambda: told() == 1)
+    renew(well=False)
+    assert told() == 1
+    (one,) = found()
+    assert (one["what"], "was not renewed" in one["why"]) == ("certbot.service has failed.", True)
+    for option in ((), ("--nagios",)):
+        said = authority.run("microblog", "status", *option, check=False)
+        assert (authority.code, "failed: certbot" in said) == (1, True), said
+    # What was there is served still; when all is well again, nothing is told.
+    assert authority.run("cat", CERTIFICATE) == first
+    authority.run("systemctl", "start", "named")
+    renew(well=True)
+    assert authority.run("cat", CERTIFICATE) != first
+    assert "none has failed" in authority.run("microblog", "status", check=False)
+    assert not found()
+    authority.run("systemctl", "stop", "pebble")
+    renew(well=False)
+    wait_until("it is told anew", lambda: told() == 2)

@@ -16,7 +16,7 @@ from microblog.host import setup as whole
 from microblog.host.agent import arguments, destinations, downloads, jobs, logs, seen, spool
 from microblog.host.agent.arguments import Argument, flag, needed, number, one_of, several, text, values
 from microblog.host.backups import backup, drill, elsewhere, restore
-from microblog.host.extras import https, postfix
+from microblog.host.extras import dns, https, postfix
 from microblog.host.machine import layout, lock, services
 from microblog.host.site import envfile, supervisor, telling
 from microblog.host.updates import automatic, journal, update
@@ -122,6 +122,17 @@ def _https(say: Say, domains: tuple[str, ...]) -> None:
     https.enable(domains, "", "", say)
 
 
+def _https_dns(say: Say, domains: tuple[str, ...], provider: str, fields: dict[str, str], wait: int) -> None:
+    try:
+        https.enable(domains, "", "", say, dns.typed(provider, fields, None if wait == _AS_USUAL else wait))
+    except HostError as error:
+        # certbot tells what the provider has said, and some of these may say what they were told.
+        message = error.message
+        for secret in fields.values():
+            message = message.replace(secret, "***") if len(secret) > _SHORT else message
+        raise HostError(message, error.hint) from None
+
+
 def _https_redirect(say: Say, on: bool) -> None:
     https.redirect(on, say)
 
@@ -179,6 +190,12 @@ def _machine(action: str) -> Callable[[Say], None]:
     return work
 
 
+# No token is as short; an address, a port or an algorithm may be.
+_SHORT = 15
+# Seconds until a record is seen everywhere.
+_AS_USUAL = -1
+# Of one word, in which the file's own syntax has no sign.
+_ACCOUNT = text(300, r"[A-Za-z0-9._~+/=:-]+")
 _DOMAIN = text(253, r"[A-Za-z0-9][A-Za-z0-9.-]*")
 _BACKUP = text(80, r"microblog-\d{8}T\d{6}Z-\w{1,20}\.tar\.gz")
 
@@ -220,6 +237,19 @@ VERBS: dict[str, Verb] = {
     "upload-discard": Verb(ACT, spool.discard),
     "settings": Verb(JOB, _settings, {"values": Argument(values(SETTABLE), secret=True)}),
     "https": Verb(JOB, _https, {"domains": Argument(several(needed(_DOMAIN), 10))}),
+    "https-dns": Verb(
+        JOB,
+        _https_dns,
+        {
+            "domains": Argument(several(needed(_DOMAIN), 10)),
+            "provider": Argument(one_of(*protocol.DNS_FIELDS)),
+            "fields": Argument(
+                values({name: _ACCOUNT for names in protocol.DNS_FIELDS.values() for name in names}),
+                secret=True,
+            ),
+            "wait": Argument(number(_AS_USUAL, 3600), _AS_USUAL),
+        },
+    ),
     "https-own": Verb(JOB, _https_own),
     "https-redirect": Verb(JOB, _https_redirect, {"on": Argument(flag)}),
     "https-off": Verb(JOB, _https_off, {"now": Argument(flag, False)}),

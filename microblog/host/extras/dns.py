@@ -6,13 +6,14 @@ that the distribution has. What opens the provider's account is kept in a file o
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from microblog.errors import HostError
 from microblog.host.machine import layout, ledger
+from microblog.protocol import DNS_FIELDS
 
 FOLDER = layout.ETC / "dns"
 _COMMAND = "https"
@@ -43,11 +44,13 @@ class Dns:
     """:ivar provider: one of :data:`PROVIDERS`.
     :ivar credentials: a file with what opens its account; None: the one that is kept.
     :ivar wait: seconds until a record is seen everywhere; None: as the plugin has it.
+    :ivar told: what would be in that file, where somebody has typed it in a page.
     """
 
     provider: str
     credentials: Path | None = None
     wait: int | None = None
+    told: str = field(default="", repr=False)
 
     def check(self) -> None:
         """:raises HostError: there is no such provider, or its file is not there, or open to others."""
@@ -62,7 +65,7 @@ class Dns:
             )
         if self.credentials:
             read(self.credentials)
-        elif not place and not self.kept.exists():
+        elif not place and not self.told and not self.kept.exists():
             raise HostError(
                 f"what opens the account at {self.provider} is not known",
                 f"write it into a file ({PROVIDERS[self.provider]}), chmod 600 FILE, add --credentials FILE",
@@ -90,10 +93,10 @@ class Dns:
     @contextmanager
     def keeping(self) -> Iterator[None]:
         """Keep the file for as long as the site has its certificate; not, if that is not got."""
-        if self.credentials is None:
+        if self.credentials is None and not self.told:
             yield
             return
-        text = read(self.credentials)
+        text = self.told or read(self.credentials or self.kept)
         FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
         before = self.kept.read_text(encoding="utf-8") if self.kept.exists() else None
         ledger.write(_COMMAND, self.kept, text, 0o600)
@@ -107,6 +110,20 @@ class Dns:
                 # What renews the certificate that is there.
                 ledger.write(_COMMAND, self.kept, before, 0o600)
             raise
+
+
+def typed(provider: str, fields: Mapping[str, str], wait: int | None = None) -> Dns:
+    """A provider with what a page was told of its account: each field is checked, and of one word.
+
+    :raises HostError: it is not what this provider wants.
+    """
+    wanted = DNS_FIELDS.get(provider)
+    if wanted is None:
+        raise HostError(f"{provider} is for the command line alone", "microblog https NAME --dns")
+    if set(fields) != set(wanted) or not all(fields.values()):
+        raise HostError(f"{provider} wants: {', '.join(wanted)}", "fill all of it in")
+    lines = (f"dns_{provider}_{name} = {fields[name]}\n" for name in wanted)
+    return Dns(provider, wait=wait, told="".join(lines))
 
 
 def forget(keep: Path | None = None) -> None:

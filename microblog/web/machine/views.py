@@ -57,6 +57,7 @@ VERBS = {
     "restore-from": _l("Restore from elsewhere"),
     "settings": _l("Change settings"),
     "https": _l("Get a certificate"),
+    "https-dns": _l("Get a certificate by a record in the DNS"),
     "https-off": _l("Give the certificate up"),
     "https-own": _l("Certify the site's own name"),
     "https-redirect": _l("Send visitors to HTTPS, or not"),
@@ -77,6 +78,23 @@ VERBS = {
 PLAIN = {
     *("backup", "drill", "setup", "restart", "reboot", "poweroff", "mail-off", "mail-direct"),
     *("update", "update-look", "https-own"),
+}
+# What opens an account at a provider of DNS, as their own pages call it.
+ACCOUNT = {
+    "api_token": _l("API token"),
+    "token": _l("Token"),
+    "key": _l("Key"),
+    "api_key": _l("API key"),
+    "api_secret": _l("API secret"),
+    "endpoint": _l("Endpoint (as ovh-eu)"),
+    "application_key": _l("Application key"),
+    "application_secret": _l("Application secret"),
+    "consumer_key": _l("Consumer key"),
+    "server": _l("Address of the name server"),
+    "port": _l("Port"),
+    "name": _l("Name of the key"),
+    "secret": _l("Its secret"),
+    "algorithm": _l("Algorithm (as HMAC-SHA256)"),
 }
 KINDS = {
     "manual": _l("by hand"),
@@ -340,12 +358,38 @@ def name() -> ResponseReturnValue:
         own=own,
         trusted=own is not None and site.is_trusted(own.mark),
         redirected=bool(current_app.config["SESSION_COOKIE_SECURE"]),
+        providers=protocol.DNS_FIELDS,
     )
 
 
 def _names(text: str) -> list[str]:
     """Names as browsers ask for them, of a field where somebody has written them as they are read."""
     return [ascii_name(name) for name in text.replace(",", " ").split()]
+
+
+@blueprint.route("/name/dns/<provider>", methods=["GET", "POST"])
+def dns(provider: str) -> ResponseReturnValue:
+    """A certificate by a record in the DNS: what opens the account is passed on, and never shown."""
+    if provider not in protocol.DNS_FIELDS:
+        abort(404)
+    wanted = protocol.DNS_FIELDS[provider]
+    if request.method == "GET":
+        here = protocol.SOCKET.exists()
+        return page("dns", agent=here, provider=provider, fields=wanted, labels=ACCOUNT)
+    form = request.form
+    # Where it was not typed, the agent says what is wanted.
+    fields = {name: typed for name in wanted if (typed := form.get(name, "").strip())}
+    wait = form.get("wait", type=int)
+    return begin(
+        "https-dns",
+        **{"domains": _names(form.get("domains", "")), "provider": provider, "fields": fields},
+        **({} if wait is None else {"wait": wait}),
+    )
+
+
+@blueprint.get("/name/dns")
+def choose_dns() -> ResponseReturnValue:
+    return redirect(url_for("machine.dns", provider=request.args.get("provider", "")))
 
 
 def _redirect(on: bool) -> ResponseReturnValue:
