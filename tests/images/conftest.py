@@ -127,7 +127,7 @@ def booted(lab: Lab, request: pytest.FixtureRequest, record_testsuite_property) 
 _LATER = ("second", "by_uefi")
 
 # An owner's: the password of the Wi-Fi is missing.
-_TEXT_FILE = """site name = Our Garden
+_TEXT_FILE = """site name = Our Garden \U0001f468\u200d\U0001f469\u200d\U0001f467
 host name = garden
 admin user = susan
 admin email = susan@example.org
@@ -151,6 +151,7 @@ TOLD = {
         {"path": "/etc/deferred", "content": "later\n", "owner": "microblog:microblog", "defer": True},
         {"path": "/etc/at-once", "content": "at once\n"},
     ],
+    "snap": {"commands": []},
     "zypper": {"config": {"told": "yes"}},
     "write_file": [],
 }
@@ -251,7 +252,10 @@ def secrets(text: str) -> set[bytes]:
 # machine, or others; without room for others beside it, these after it is back: they take its place.
 _FIRST = ["test_machine", "test_site", "test_pi", "test_faults", "test_image_file", "test_card_file"]
 _OTHERS = ["test_text_file", "test_twins", "test_user_data", "test_power", "test_uefi"]
-_BACK, _ALONE = "test_reboot", ["test_small_memory", "test_export", "test_fleet_machine"]
+_BACK, _ALONE = (
+    "test_reboot",
+    [*("test_first_commands", "test_small_memory", "test_export", "test_fleet_machine")],
+)
 _OF_A_FLEET = ("app", "database", "balancer")
 _TARGETS = ("cloud", "pi", *_OF_A_FLEET)
 

@@ -38,6 +38,23 @@ def test_checksums_are_right(image):
     subprocess.run(["sha256sum", "--check", "--strict", image.sums.name], cwd=image.sums.parent, check=True)
 
 
+# What 'microblog https' and 'harden' would have to fetch, whoever else needs it too.
+_FOR_COMMANDS = {
+    *("certbot", "python3-certbot", "python3-acme", "python3-josepy", "python3-configargparse"),
+    *("python3-configobj", "python3-parsedatetime", "python3-rfc3339", "python3-openssl", "python3-distro"),
+    *("python3-requests", "python3-cryptography", "python3-tz", "fail2ban", "python3-systemd"),
+}
+
+
+@pytest.mark.cloud
+def test_what_the_commands_need_takes_little_room(image, record_testsuite_property):
+    sizes = {package.name: package.installed_kib for package in image.facts.packages}
+    assert {"certbot", "fail2ban"} <= set(sizes)
+    mib = sum(kib for name, kib in sizes.items() if name in _FOR_COMMANDS) / 1024
+    record_testsuite_property("certbot_fail2ban_mib", f"{mib:.1f}")
+    assert mib < 15
+
+
 @pytest.mark.cloud
 def test_image_is_compressed_with_zstd(image):
     told = json.loads(

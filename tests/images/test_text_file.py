@@ -24,7 +24,7 @@ def edited(booted, second):
 def test_text_file_sets_the_site_up(edited):
     assert edited.run("hostname").strip() == "garden"
     visitor = Visitor(edited.url)
-    assert "Our Garden" in visitor.get("/login").text
+    assert "Our Garden \U0001f468\u200d\U0001f469\u200d\U0001f467" in visitor.get("/login").text
     assert visitor.log_in("susan", "eleven quiet herons").ok
     assert visitor.get("/admin").status_code == 200
 

@@ -8,9 +8,11 @@ from sites import BACKUPS, ENV, fill
 from microblog.host.database import memory
 
 ELSEWHERE = "mysql+pymysql://else:p%27w@127.0.0.1/elsewhere"
+# One sign that is joined of four.
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
 PRESEED = f"""
 microblog microblog/purge-database boolean true
-microblog microblog/site-name string Bob's "place"
+microblog microblog/site-name string Bob's "place" {FAMILY}
 microblog microblog/host-names string social.example,testhost,localhost
 microblog microblog/admin-email string root@localhost
 microblog microblog/database select elsewhere
@@ -44,7 +46,7 @@ def test_purge_leaves_nothing_when_told_and_answers_are_taken_over(server: Machi
     install(server, deb)
     assert server.answers()
     page = server.get("https://localhost/first-run").body
-    assert "Bob&#39;s &#34;place&#34;" in page
+    assert f"Bob&#39;s &#34;place&#34; {FAMILY}" in page
     settings = server.run("cat", ENV)
     assert "HOST_NAMES='social.example,testhost,localhost'" in settings
     assert "ADMINS=root@localhost" in settings
