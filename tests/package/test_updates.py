@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from nspawn import Machine, wait_until
 from sites import BACKUPS, ENV, SQLITE, fill, look, offer, switch_to, tables
+from test_agent_units import ask
 from variants import ADD, HEAD, Versions, migration
 
 FOLDER = "var/lib/microblog-update"
@@ -255,6 +256,17 @@ def broken(machine: Machine, folder: Path, name: str) -> Path:
     return made
 
 
+def taken_by_night(machine: Machine) -> set[str]:
+    """From whom unattended-upgrades takes packages, as itself reads apt's settings; from nobody where it is
+    off."""
+    on = machine.run("apt-config", "shell", "ON", "APT::Periodic::Unattended-Upgrade").strip()
+    if on in ("", "ON='0'"):
+        return set()
+    said = machine.run("unattended-upgrade", "--dry-run", "--debug")
+    (line,) = re.findall(r"(?m)^Allowed origins are: (.*)$", said)
+    return set(line.split(", ")) - {""}
+
+
 @pytest.mark.thorough
 def test_what_the_system_breaks_by_night_is_seen_put_back_and_told(
     server: Machine, versions: Versions, tmp_path: Path
@@ -266,6 +278,16 @@ def test_what_the_system_breaks_by_night_is_seen_put_back_and_told(
         *("apt-get", "install", "--yes", "--no-install-recommends", "unattended-upgrades"),
         env={"DEBIAN_FRONTEND": "noninteractive"},
     )
+    # Security by itself, and nothing of the site's, unless its owner says so.
+    debian = taken_by_night(server)
+    assert any("label=Debian-Security" in one for one in debian), debian
+    assert not any("Microblog" in one for one in debian)
+    switched = {"all": {*debian, "origin=Microblog"}, "site": {"origin=Microblog"}, "none": set()}
+    for what, allowed in {**switched, "security": debian}.items():
+        server.run("microblog", "update", "--automatic", what)
+        assert taken_by_night(server) == allowed, what
+        told = ask(server, "updates")["automatic"]
+        assert told == {"security": debian <= allowed, "site": "origin=Microblog" in allowed}, what
     # As the package has it, but for the time that is given.
     soon = server.root / "etc/systemd/system/apt-daily-upgrade.service.d/soon.conf"
     soon.parent.mkdir(parents=True)
