@@ -426,6 +426,9 @@ def _restore(file: Path, name: str, say: Callable[[str], None], check: bool, for
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         manifest = work.restore(file, say, force=force, name=name)
+        # The pages say it themselves.
+        say("All log-ins have ended, those of apps too: everybody logs in anew")
+        say("Passwords, second factors, recovery codes and passkeys are those of the backup")
         set_up(say=say)
     return manifest
 

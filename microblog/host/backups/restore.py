@@ -126,8 +126,6 @@ def _restore(path: Path, say: Callable[[str], None], force: bool, name: str) -> 
                 maintenance.off(say)
             raise
     finish(say)
-    say("All log-ins have ended, those of apps too: everybody logs in anew")
-    say("Passwords, second factors, recovery codes and passkeys are those of the backup")
     return manifest
 
 
