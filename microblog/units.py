@@ -17,8 +17,9 @@ from sqlalchemy.exc import DBAPIError
 
 from microblog.database import db, is_conflict, is_lost, may_be_done
 
-# How often a unit is begun before its conflicts with others are its visitor's.
-TRIES = 10
+# How often a unit is begun, where its database is lost, and where it meets others: as often as its patience
+# allows. In a cluster, whoever writes to a table that is being migrated meets that until it is done.
+TRIES, MEETINGS = 10, 40
 # Seconds until it is begun again, at most: the first time, then each time twice as long; and never more.
 _CONFLICT, _LOST = (0.02, 0.5), (0.1, 2.0)
 # Seconds after which no unit is begun again.
@@ -102,7 +103,8 @@ def _note(session: Any) -> None:
 def _pause(error: DBAPIError, began: float, tries: int) -> float | None:
     """Seconds to wait before it is begun again; None: it is not."""
     now = time.monotonic()
-    if tries >= TRIES or now - began > PATIENCE or getattr(error, _IN_VAIN, False):
+    most_tries = MEETINGS if is_conflict(error) else TRIES
+    if tries >= most_tries or now - began > PATIENCE or getattr(error, _IN_VAIN, False):
         return None
     if is_lost(error):
         lasted = _outage.lasted(now)

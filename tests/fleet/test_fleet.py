@@ -143,7 +143,9 @@ def test_two_writers_and_answers_that_are_lost(
 
 
 def test_without_another_try_it_would_be_seen(fleet: Fleet, tmp_path: Path) -> None:
-    root = machines.broken(tmp_path / "root", "microblog/units.py", "TRIES = 10", "TRIES = 1")
+    root = machines.broken(
+        tmp_path / "root", "microblog/units.py", "TRIES, MEETINGS = 10, 40", "TRIES, MEETINGS = 1, 1"
+    )
     mix, _ = two_writers(fleet, tmp_path, root)
     assert [request for request in mix.requests if request.status == 503]
 
