@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from nspawn import Kept, Machine, link, try_install, wait_until
 from sites import ENV, fill, look
-from variants import HEAD, Versions, migration
+from variants import ADD, HEAD, Versions, migration
 
 PASSWORD = "p'w @:/%"
 # Counts how often it was run, and takes its time for it.
@@ -103,6 +103,14 @@ def test_machines_that_share_a_database_migrate_it_once(
     said = [try_install(second, versions("9.2", broken))]
     assert second.code != 0
     assert "the database, on another server, is as the upgrade left it; a backup is in " in said[0]
+    assert first.answers()
+    assert look(first) == before
+
+    # Where the second one goes on to a newer version, the first serves on, also when it is set up anew.
+    mended = migration("9001", HEAD, COUNTED) | migration("9002", "9001", ADD, back='op.drop_table("extra")')
+    said = [try_install(second, versions("9.3", mended))]
+    assert second.code == 0, said
+    assert "schema is a newer version's (9002): this one serves on it" in first.run("microblog", "setup")
     assert first.answers()
     assert look(first) == before
 

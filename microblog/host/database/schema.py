@@ -38,8 +38,8 @@ def ensure(
     :param wait_seconds: how long to wait for a server that is starting; None: as long as that may take.
     :param beginning: entered while the tables of a database are made that was made just now.
     :return: whether anything was missing.
-    :raises HostError: if the database cannot be reached, is newer than this version, or
-        a migration fails.
+    :raises HostError: if the database cannot be reached, is newer than this version and no other machine's
+        to share, or a migration fails.
     """
     made: list[str] = []
     database = kinds.of(url)
@@ -57,6 +57,11 @@ def ensure(
                 f"the database is another program's (its schema is at {', '.join(sorted(strange))})",
                 "nothing was changed; name another database in DATABASE_URL; then: microblog setup",
             )
+        if database.elsewhere and min(strange) > max(all_revisions):
+            # Another machine that shares it is ahead. The application goes by the same: microblog.web.health.
+            ahead = ", ".join(sorted(strange))
+            say(f"The database's schema is a newer version's ({ahead}): this one serves on it")
+            return bool(made)
         raise HostError(
             f"the database is from a newer version (its schema is at {', '.join(sorted(strange))})",
             "install that version again, or restore a backup from before it",
