@@ -468,6 +468,48 @@ def test_what_a_visitor_does_not_notice(patient: Machine, cases: dict[str, tuple
     is_well(patient)
 
 
+# The database's own, small and full.
+FULL = """
+systemctl stop mysql
+mv /var/lib/mysql /root/mysql
+mkdir /var/lib/mysql
+mount -t tmpfs -o size=$(du -sk --apparent-size /root/mysql | awk '{print $1 + 80000}')k tmpfs /var/lib/mysql
+cp -a --sparse=never /root/mysql/. /var/lib/mysql
+chown --reference /root/mysql /var/lib/mysql
+chmod --reference /root/mysql /var/lib/mysql
+systemctl start mysql
+! head -c 1G /dev/zero > /var/lib/mysql/filler
+"""
+ROOM = """
+systemctl stop mysql
+umount /var/lib/mysql
+rmdir /var/lib/mysql
+mv /root/mysql /var/lib/mysql
+systemctl start mysql
+"""
+
+
+def test_a_full_disk_of_the_database_server(patient: Machine) -> None:
+    try:
+        patient.run("microblog", "backup")
+        patient.run("sh", "-ec", FULL)
+        wait_until("the site answers", patient.answers)
+        found = diagnose(patient)
+        assert set(found) == {"disk.full", "restore.room"}, found
+        assert found["disk.full"]["what"] == "The disk of /var/lib/mysql is full."
+        agree(found, "restore.room")
+        assert status(patient) == {"disk"}
+        said = patient.run("microblog", "status", check=False)
+        assert re.search(r"disk: +\d+ MiB of /var/lib/mysql free, \d %", said), said
+        assert visitor(patient) == "the site"
+        # And on, when there is room.
+        patient.run("rm", "/var/lib/mysql/filler")
+        is_well(patient)
+    finally:
+        patient.run("sh", "-c", ROOM, check=False)
+    is_well(patient)
+
+
 def test_settings_that_cannot_be_used_hide_nothing_else(patient: Machine) -> None:
     patient.run("sh", "-ec", f"{setting('TRUSTED_PROXIES=x')[0]}; systemctl stop microblog-backup.timer")
     found = diagnose(patient)

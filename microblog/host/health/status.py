@@ -173,11 +173,13 @@ def _disk(config: Config) -> Fact:
                 "free_mib": usage.free // 2**20,
                 "free_percent": round(100 * usage.free / usage.total),
             }
-    least = min(found.values(), key=lambda entry: entry["free_percent"], default=None)
-    if least is None:
+    if not found:
         return Fact("unknown", False)
+    name = min(sorted(found), key=lambda place: found[place]["free_percent"])
+    least = found[name]
     ok = least["free_percent"] >= FREE_PERCENT
-    return Fact(f"{least['free_mib']} MiB free, {least['free_percent']} %", ok, found)
+    where = "" if ok else f" of {name}"
+    return Fact(f"{least['free_mib']} MiB{where} free, {least['free_percent']} %", ok, found)
 
 
 def _backup(_: Config) -> Fact:

@@ -5,7 +5,7 @@ import pwd
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -97,8 +97,22 @@ def _ports() -> Iterator[Finding]:
             )
 
 
+def _places() -> set[Path]:
+    return {Path("/"), layout.STATE, layout.LOGS, Path("/tmp"), layout.BACKUPS, server.data()}  # noqa: S108
+
+
 def _disk() -> Iterator[Finding]:
-    for place in (Path("/"), layout.STATE, layout.LOGS, Path("/tmp"), layout.BACKUPS, server.data()):  # noqa: S108
+    yield from _full(_places())
+
+
+def _disk_of_data(config: Config) -> Iterator[Finding]:
+    """A file of SQLite's may be anywhere."""
+    if data := kinds.of(config.database_url).data:
+        yield from _full({data} - _places())
+
+
+def _full(places: set[Path]) -> Iterable[Finding]:
+    for place in sorted(places):
         if not place.is_dir():
             continue
         usage, inodes = shutil.disk_usage(place), os.statvfs(place)
@@ -220,4 +234,4 @@ def _firewall(config: Config) -> Iterator[Finding]:
 
 
 PLAIN: tuple[Plain, ...] = (_disk, _clock, _units, _package, _ports)
-CHECKS: tuple[Check, ...] = (_permissions, _memory, _firewall)
+CHECKS: tuple[Check, ...] = (_disk_of_data, _permissions, _memory, _firewall)
