@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from flask import current_app
 
 from microblog.database import TABLE_OPTIONS, db, field, reading, utc_now
-from microblog.models.reader import Reader, columns
+from microblog.models import reader
+from microblog.models.reader import Reader
 from microblog.models.user import User
 
 NAME_MAX = 100
@@ -306,10 +307,10 @@ def find(secret: str) -> Caller | None:
         row = connection.execute(_by_digest(), values).first()
     if row is None:
         return None
-    token, client, given, used, owner, *reader = row
-    if owner is not None and reader[0] is None:
+    token, client, given, used, owner, found = row
+    if owner is not None and found is None:
         return None
-    who = Reader(*reader, secret="") if owner is not None else None
+    who = reader.parse(found, secret="") if found else None
     return Caller(token, client, frozenset(given.split()), used, who)
 
 
@@ -320,7 +321,9 @@ def _by_digest() -> Any:
     active = sa.and_(users.c.id == _TOKENS.c.user_id, users.c.suspended_at.is_(None))
     good = sa.or_(_TOKENS.c.expires_at.is_(None), _TOKENS.c.expires_at > sa.bindparam("now"))
     says = (_TOKENS.c.id, _TOKENS.c.client_id, _TOKENS.c.scopes, _TOKENS.c.last_used_at, _TOKENS.c.user_id)
-    query = sa.select(*says, *columns()).select_from(_TOKENS.outerjoin(users, active))
+    # Nobody is to be told what is unread.
+    owner = sa.case((users.c.id.is_not(None), reader.text(sa.false())))
+    query = sa.select(*says, owner).select_from(_TOKENS.outerjoin(users, active))
     return query.where(_TOKENS.c.digest == sa.bindparam("digest"), good)
 
 

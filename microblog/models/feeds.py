@@ -23,11 +23,12 @@ from microblog.models import audience
 from microblog.models.follow import Follow
 from microblog.models.hints import ByLatest, ByNumber, InOrder
 from microblog.models.latest import LatestPost
-from microblog.models.marks import Marks, constant, parse
+from microblog.models.marks import Marks, parse
 from microblog.models.marks import joined as with_marks
 from microblog.models.paging import ID_MAX, Cut, cut, filled
 from microblog.models.post import Post, PublicPost
 from microblog.models.reader import Reader
+from microblog.models.texts import NO, Joined, constant
 from microblog.models.user import User
 
 # A home feed looks through this many of the latest posts. Who follows one author in fifty finds a page among
@@ -278,14 +279,11 @@ def page(query: Any, number: Any, newer: bool) -> Any:
     theirs = sa.and_(_THEIRS.c.id == _ORIGINALS.c.author_id, _THEIRS.c.suspended_at.is_(None))
     joined = sa.outerjoin(first, _ORIGINALS, _ORIGINALS.c.id == _PLACES.c.repost_of_id)
     joined = sa.outerjoin(joined, _THEIRS, theirs)
-    no, then = constant("''"), constant("'|'")
-    edited = sa.cast(sa.func.coalesce(_ORIGINALS.c.edited_at, _PLACES.c.edited_at), sa.String)
+    edited = sa.func.coalesce(_ORIGINALS.c.edited_at, _PLACES.c.edited_at, NO)
     passed_on = sa.case((_THEIRS.c.id.is_not(None), _ORIGINALS.c.id), else_=constant("0"))
-    original = sa.case((_PLACES.c.repost_of_id.is_not(None), sa.cast(passed_on, sa.String)), else_=no)
+    original = sa.case((_PLACES.c.repost_of_id.is_not(None), passed_on), else_=NO)
     joined, marks = with_marks(joined, sa.func.coalesce(_ORIGINALS.c.id, _PLACES.c.id))
-    text = (
-        sa.cast(found.c.id, sa.String) + then + sa.func.coalesce(edited, no) + then + original + then + marks
-    )
+    text = Joined("'|'", found.c.id, edited, original, marks)
     return sa.select(sa.func.group_concat(text, type_=sa.String)).select_from(joined)
 
 

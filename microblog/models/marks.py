@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from microblog.database import TABLE_OPTIONS, db, field, reading, utc_now
 from microblog.models.post import BigId, Post
+from microblog.models.texts import NO, Joined, constant, yes
 
 
 class PostCounts(db.Model):  # type: ignore[name-defined, misc]
@@ -100,7 +101,7 @@ def _marks() -> Any:
     """Made once, so that SQLAlchemy knows it again without looking."""
     tables, text = joined(_POSTS, _POSTS.c.id)
     query = sa.select(_POSTS.c.id, text).select_from(tables)
-    return query.where(_POSTS.c.id.in_(sa.bindparam("ids", expanding=True)), text != constant("''"))
+    return query.where(_POSTS.c.id.in_(sa.bindparam("ids", expanding=True)), text != NO)
 
 
 def joined(tables: Any, number: Any) -> tuple[Any, Any]:
@@ -120,20 +121,10 @@ def joined(tables: Any, number: Any) -> tuple[Any, Any]:
     tables = sa.outerjoin(tables, _OWN, own)
     kept = sa.and_(_BOOKMARKS.c.post_id == number, _BOOKMARKS.c.user_id == me)
     tables = sa.outerjoin(tables, _BOOKMARKS, kept)
-    counts = [_COUNTS.c.replies, _COUNTS.c.likes, _COUNTS.c.reposts]
-    parts: list[Any] = [sa.cast(sa.func.coalesce(column, constant("0")), sa.String) for column in counts]
-    yes, no = constant("'1'"), constant("''")
-    parts += [sa.case((table.c.id.is_not(None), yes), else_=no) for table in (_LIKES, _OWN, _BOOKMARKS)]
-    text = parts[0]
-    for part in parts[1:]:
-        text = text + constant("'/'") + part
+    counts = [sa.func.coalesce(_COUNTS.c[name], constant("0")) for name in ("replies", "likes", "reposts")]
+    own_acts = [yes(table.c.id.is_not(None)) for table in (_LIKES, _OWN, _BOOKMARKS)]
     some = sa.or_(_COUNTS.c.post_id.is_not(None), _BOOKMARKS.c.id.is_not(None))
-    return tables, sa.case((some, text), else_=no)
-
-
-def constant(text: str) -> Any:
-    """What is the same each time, as SQL: a value that is sent costs as much as to look up a row."""
-    return sa.literal_column(text, sa.String if text.startswith("'") else sa.Integer)
+    return tables, sa.case((some, Joined("'/'", *counts, *own_acts)), else_=NO)
 
 
 @lru_cache(maxsize=2048)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from microblog.database import reading, utc_now
 from microblog.models import sessions
+from microblog.models.texts import NO, Joined, yes
 from microblog.models.user import User
 
 
@@ -55,19 +56,29 @@ class Reader(sessions.LoggedIn):
             return None
         values = {"digest": sessions.digest(secret), "now": utc_now(), "number": int(number)}
         with reading() as connection:
-            row = connection.execute(_by_session(), values).first()
-        return Reader(*row, secret) if row else None
+            found = connection.execute(_by_session(), values).scalar()
+        return parse(found, secret) if found else None
 
 
-def columns(has_unread: Any = None) -> tuple[Any, ...]:
-    """What is read of an account: a reader's fields, less the secret.
+def text(has_unread: Any) -> Any:
+    """What is read of an account: a reader's fields, less the secret, as one text for :func:`parse`.
 
-    :param has_unread: the condition that something is unread; None where nobody is to be told.
+    :param has_unread: the condition that something is unread.
     """
-    users, nothing = User.__table__, sa.literal(0, sa.Integer)
-    says = (users.c.username, users.c.locale, users.c.is_admin, users.c.is_moderator, users.c.has_barriers)
-    unread = nothing if has_unread is None else has_unread
-    return users.c.id, *says, users.c.last_seen, users.c.following_count, unread
+    users = User.__table__
+    known = (users.c.username, sa.func.coalesce(users.c.locale, NO), sa.func.coalesce(users.c.last_seen, NO))
+    flags = (users.c.is_admin, users.c.is_moderator, users.c.has_barriers, has_unread)
+    return Joined("'|'", users.c.id, *known, users.c.following_count, *map(yes, flags))
+
+
+def parse(text: str, secret: str) -> Reader:
+    number, username, locale, last_seen, following, *flags = text.split("|")
+    admin, moderator, barriers, unread = map(bool, flags)
+    seen = datetime.fromisoformat(last_seen) if last_seen else None
+    return Reader(
+        *(int(number), username, locale or None, admin, moderator, barriers, seen, int(following), unread),
+        secret,
+    )
 
 
 @cache
@@ -78,7 +89,7 @@ def _by_session() -> Any:
     users, log_ins = User.__table__, sessions.Session.__table__
     number: Any = sa.bindparam("number")
     return (
-        sa.select(*columns(sa.or_(notifications.has_unread(number), messages.has_unread(number))))
+        sa.select(text(sa.or_(notifications.has_unread(number), messages.has_unread(number))))
         .select_from(sa.join(log_ins, users, log_ins.c.user_id == users.c.id))
         .where(log_ins.c.digest == sa.bindparam("digest"), log_ins.c.expires_at > sa.bindparam("now"))
         .where(users.c.id == number, users.c.suspended_at.is_(None))

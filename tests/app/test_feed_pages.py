@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from app_client import Browser, token
 
 from microblog.database import db, utc_now
-from microblog.models import Reader, User
+from microblog.models import Reader, User, applications, sessions
 from microblog.models.account import suspend
 from microblog.models.feeds import home_page
 from microblog.models.post import add_post
@@ -109,6 +109,34 @@ def test_how_often_a_post_was_liked_comes_with_it(app, browsers, path):
         assert '<span class="act-count">1</span>' in page
         assert page.count('aria-pressed="true"') == (name == "susan")
         assert ["group_concat" in text for text in statements if "post_counts" in text] == [True]
+
+
+FIELDS = ("username", "locale", "is_admin", "is_moderator", "has_barriers", "last_seen", "following_count")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (None, False, False, False, None, 0),
+        ("es", True, False, False, utc_now(), 7),
+        (None, False, True, False, None, 1),
+        ("ru", False, False, True, None, 70_000),
+    ],
+)
+def test_a_reader_is_what_the_account_is(context, said):
+    """Of which one text is read."""
+    user = User("susan", "susan@example.org", "password")
+    for name, value in zip(FIELDS[1:], said, strict=True):
+        setattr(user, name, value)
+    db.session.add(user)
+    db.session.flush()
+    secret = sessions.start(user.id, "a browser", False)
+    db.session.commit()
+    reader = Reader.from_id(f"{user.id}.{secret}")
+    assert (reader.id, reader.secret, reader.has_unread) == (user.id, secret, False)
+    assert tuple(getattr(reader, name) for name in FIELDS) == ("susan", *said)
+    program = applications.find(applications.issue(user.id, None, "read"))
+    assert tuple(getattr(program.reader, name) for name in FIELDS) == ("susan", *said)
 
 
 def test_who_has_a_session_reads_what_was_written_in_it(app, browsers):
