@@ -527,3 +527,20 @@ def test_what_opens_an_account_goes_with_its_use(
     assert held() == set()
     assert not dns.ledger.entries("https")
     assert not dns.FOLDER.exists()
+
+
+def test_a_relays_password_goes_with_the_relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns.ledger, "FOLDER", tmp_path / "ledger")
+    monkeypatch.setattr(dns.ledger.files, "write", lambda path, text, *_: path.write_text(text))
+    monkeypatch.setattr(postfix, "_PASSWORDS", tmp_path / "relay")
+    monkeypatch.setattr(postfix.services, "run", lambda *words: subprocess.CompletedProcess(words, 0, ""))
+    relay = postfix.Relay("smtp.example.net", 465, "me", "p w")
+    postfix._write_password(relay)
+    (tmp_path / "relay.db").write_text("me:p w")
+    postfix._forget_password()
+    assert not list(tmp_path.glob("relay*"))
+    assert not postfix.ledger.noted("mail", tmp_path / "relay")
+    # What is said to a relay is said to nobody else: no other mail server begins with TLS.
+    before, after = postfix._settings(relay, "one.example"), postfix._settings(None, "one.example")
+    assert before["smtp_tls_wrappermode"] == "yes"
+    assert (after["smtp_tls_wrappermode"], after["smtp_sasl_password_maps"]) == ("no", "")

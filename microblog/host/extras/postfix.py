@@ -337,6 +337,8 @@ def _settings(relay: "Relay | None", domain: str) -> dict[str, str]:
             "smtp_sasl_auth_enable": "no",
             "smtp_sasl_password_maps": "",
             "smtp_tls_security_level": "may",
+            # Of a relay at port 465: nobody else's mail server begins so.
+            "smtp_tls_wrappermode": "no",
             "smtpd_milters": _MILTER,
             "non_smtpd_milters": _MILTER,
             # Unsigned is better than not at all.
