@@ -188,10 +188,10 @@ class Node:
             return self.status("wsrep_local_state_comment") == "Synced"
         return False
 
-    def answers(self) -> bool:
+    def answers(self, database: str = DATABASE) -> bool:
         """Whether it has caught up: where it is set so, a statement waits for that, and may do so in vain."""
         with suppress(pymysql.err.MySQLError, OSError):
-            return bool(self.ask(f"SELECT 1 FROM {DATABASE}.alembic_version"))  # noqa: S608
+            return bool(self.ask(f"SELECT 1 FROM {database}.alembic_version"))  # noqa: S608
         return False
 
     def serves(self) -> bool:

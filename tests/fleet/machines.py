@@ -135,8 +135,9 @@ class Machine:
             self.process.wait()
 
 
-def posts(node: Node, database: str = DATABASE) -> list[str]:
-    """All that were written, by what a node has."""
+def posts(node: Node, database: str = DATABASE, but_for: str = "") -> list[str]:
+    """All that were written, by what a node has. :param but_for: those that begin so are left out."""
     # One that was frozen catches up first, for longer than the statement waits for it.
-    wait_until(f"node {node.number} answers", node.answers)
-    return [str(row[0]) for row in node.ask(f"SELECT body FROM {database}.posts")]  # noqa: S608
+    wait_until(f"node {node.number} answers", lambda: node.answers(database))
+    some = f" WHERE body NOT LIKE '{but_for}%'" if but_for else ""
+    return [str(row[0]) for row in node.ask(f"SELECT body FROM {database}.posts{some}")]  # noqa: S608
