@@ -73,7 +73,7 @@ def test_a_verb_needs_what_its_code_runs(verb, some, none):
         ("builder", {"build-essential", "ovmf", "minisign", "vagrant", "gnupg", "qemu-utils", "bmap-tools"}),
         ("package", {"lintian", "piuparts", "apt-utils", "reprotest", "systemd-container", "testssl.sh"}),
         ("stranger", {"mmdebstrap"}),
-        ("fleet", {"mariadb-server", "galera-4", "haproxy", "rsync"}),
+        ("fleet", {"mariadb-server", "galera-4", "haproxy", "nginx"}),
     ],
 )
 def test_a_suite_needs_what_its_tests_run(suite, some):

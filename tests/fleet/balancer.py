@@ -1,6 +1,6 @@
-"""HAProxy as a fleet has it: before the application's machines, and one of each machine's own before the
-databases, of which one is written to and the others stand by. Where there are machines for it, two stand
-before the application's, and keepalived gives one of them the site's address."""
+"""HAProxy and keepalived as a fleet's images have them: before the application's machines, and one of each
+machine's own before the databases. Where there are machines for it, two stand before the application's, and
+keepalived gives one of them the site's address."""
 
 import http.client
 import os
@@ -10,9 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import galera
 from galera import Node, free_port
+from machines import Machine
 from network import Place
+from told import Told, swapped
+from whole import whole
 
+from builder.core import paths
 from builder.core.command import program
 from builder.core.needs import Program
 
@@ -21,108 +26,30 @@ NEEDS = (
     Program("keepalived", "keepalived"),
     Program("curl", "curl"),
 )
-
-_DEFAULTS = """
-global
-    maxconn 1000
-defaults
-    timeout connect 2s
-    timeout client 1h
-    timeout server 1h
-    timeout check {check}
-    option redispatch
-    retries 3
-"""
-# Order decides who is written to, on each machine the same. One that comes back has to be good for a while:
-# it may not know yet that the others have gone on without it.
-_DATABASES = """
-listen databases
-    mode tcp
-    bind 127.0.0.1:{port}
-    option httpchk GET /
-    default-server inter 500ms fall 2 rise 2 on-marked-down shutdown-sessions
-{servers}
-"""
-_MACHINES = """
-frontend web
-    mode http
-    bind {bind}
-    # Where none is ready, those that live are asked all the same: they wait for the database with who asks.
-    use_backend ready if {{ nbsrv(ready) gt 0 }}
-    default_backend alive
-    monitor-uri /balancer
-    monitor fail if {{ nbsrv(alive) lt 1 }}
-backend ready
-    mode http
-    balance roundrobin
-    option httpchk GET /readyz
-    http-check expect status 200 error-status L7OKC
-    retry-on conn-failure empty-response
-    http-request disable-l7-retry unless METH_GET
-    default-server inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions
-{servers}
-backend alive
-    mode http
-    balance roundrobin
-    option httpchk GET /healthz
-    default-server inter 500ms fall 2 rise 1
-{servers}
-"""
-# Who reaches no machine gives the address away: it may be cut off itself.
-_ADDRESS = """
-global_defs {{
-    script_user root
-    enable_script_security
-    vrrp_garp_master_refresh 2
-}}
-vrrp_script reaches {{
-    script "{look}"
-    interval 1
-    timeout 2
-    fall 2
-    rise 2
-}}
-vrrp_instance site {{
-    state BACKUP
-    nopreempt
-    interface eth0
-    virtual_router_id 51
-    priority {priority}
-    advert_int 1
-    unicast_src_ip {own}
-    unicast_peer {{
-        {other}
-    }}
-    virtual_ipaddress {{
-        {address}/24
-    }}
-    track_script {{
-        reaches
-    }}
-}}
-"""
+# What keepalived runs where the address moves to.
+_TAKE = "/usr/local/sbin/fleet-take"
 
 
 class Haproxy:
-    """One that runs, with what belongs to it. ``check``: how long it waits for who is asked how they are."""
-
-    check = "1s"
+    """One that runs, with what belongs to it."""
 
     def __init__(self, folder: Path, place: Place, text: str) -> None:
         self.folder, self.place = folder, place
         folder.mkdir()
-        (folder / "haproxy.cfg").write_text(_DEFAULTS.format(check=self.check) + text)
+        if os.geteuid():
+            text = swapped(text, {"    user haproxy\n    group haproxy\n": ""})
+        (folder / "haproxy.cfg").write_text(text)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
         self._run(program("haproxy", "haproxy"), "-f", self.folder / "haproxy.cfg")
 
     def _run(self, *command: "str | os.PathLike[str]") -> None:
-        with (self.folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log, whole():
             process = subprocess.Popen(
                 self.place.command(command), stdout=log, stderr=log, start_new_session=True
             )
-        self.processes.append(process)
+            self.processes.append(process)
 
     def signal(self, number: int) -> None:
         """Kill, freeze, or thaw it."""
@@ -141,56 +68,60 @@ class Haproxy:
 class Databases(Haproxy):
     """A machine's own way to the databases.
 
+    :ivar told: of an application's machine; :ivar place: where this is, if not there.
     :ivar port: to connect to, there.
     """
 
-    def __init__(self, folder: Path, place: Place, nodes: Sequence[Node]) -> None:
-        self.port = 3306 if place.alone else free_port()
-        lines = [
-            f"    server db{node.number} {node.place.address}:{node.port} check port {node.health}"
-            + (" rise 10 on-marked-up shutdown-backup-sessions" if number == 0 else " backup")
-            for number, node in enumerate(nodes)
-        ]
-        super().__init__(folder, place, _DATABASES.format(port=self.port, servers="\n".join(lines)))
-
-
-class Machines(Haproxy):
-    """What visitors ask. :ivar address: where."""
-
-    # An application that waits for its database says so before.
-    check = "4s"
-
-    def __init__(self, folder: Path, place: Place, at: Sequence[str]) -> None:
-        self.address = place.address if place.alone else f"127.0.0.1:{free_port()}"
-        bind = ":80" if place.alone else self.address
-        lines = [f"    server app{number} {one} check" for number, one in enumerate(at, 1)]
-        super().__init__(folder, place, _MACHINES.format(bind=bind, servers="\n".join(lines)))
-
-
-class Balancer(Machines):
-    """One of two, of which one has the site's address."""
-
     def __init__(
-        self, folder: Path, place: Place, at: Sequence[str], *, shared: str, other: str, priority: int
-    ) -> None:
-        super().__init__(folder, place, at)
-        self._shared = shared
-        look = folder / "look"
-        look.write_text(
-            f"#!/bin/sh\nexec {program('curl', 'curl')} -fsS -m 1 -o /dev/null http://{place.address}/balancer\n"
-        )
-        look.chmod(0o755)
-        text = _ADDRESS.format(look=look, priority=priority, own=place.address, other=other, address=shared)
-        (folder / "keepalived.conf").write_text(text)
+        self, folder: Path, told: Told, nodes: Sequence[Node], place: "Place | None" = None
+    ) -> None:  # fmt: skip
+        self.told, place = told, place or told.place
+        text, self.port = told.made("haproxy"), 3306
+        if not place.alone:
+            self.port = free_port()
+            text = swapped(text, {"bind 127.0.0.1:3306\n": f"bind 127.0.0.1:{self.port}\n"})
+            for node in nodes:
+                server = f"server {node.told.machine.name} {node.place.address}"
+                there = {f"{server}:3306 check port 9200": f"{server}:{node.port} check port {node.health}"}
+                text = swapped(text, there)
+        super().__init__(folder, place, text)
+
+    def url(self) -> str:
+        """The database's, by this way."""
+        return galera.url(self.told, self.port)
+
+
+class Balancer(Haproxy):
+    """What visitors ask. Of two, one has the site's address. :ivar address: its own, with its port."""
+
+    def __init__(self, folder: Path, told: Told, apps: Sequence[Machine]) -> None:
+        # Until an authority has certified the site's name: what it has of the fleet's own.
+        pem = "".join((told.folder / f"tls/{what}.pem").read_text() for what in ("cert", "key"))
+        (told.folder / "site.pem").write_text(pem)
+        self.address = told.place.address
+        # A computer in a container may let a process have few files open.
+        swaps = {"maxconn 10000\n": "maxconn 400\n"}
+        if not told.place.alone:
+            self.address = f"127.0.0.1:{free_port()}"
+            swaps |= {"bind :80\n": f"bind 127.0.0.1:{free_port()}\n", "bind :443 ": f"bind {self.address} "}
+            for number, app in enumerate(apps, 1):
+                swaps[f" app{number} 127.0.0.1:443 "] = f" app{number} {app.address} "
+        super().__init__(folder, told.place, swapped(told.made("haproxy"), swaps))
+        self._shared = told.shared
+        if self._shared:
+            take = str(paths.PACKER / "files/balancer" / _TAKE.lstrip("/"))
+            text = swapped(told.made("keepalived"), {_TAKE: take})
+            (folder / "keepalived.conf").write_text(text)
 
     def start(self) -> None:
         self._clean()
         super().start()
-        pids = [f"--{name}={self.folder / name}" for name in ("pid", "vrrp_pid", "checkers_pid")]
-        self._run(
-            program("keepalived", "keepalived"), "--dont-fork", "--log-console", "--vrrp",
-            f"--use-file={self.folder / 'keepalived.conf'}", *pids,
-        )  # fmt: skip
+        if self._shared:
+            pids = [f"--{name}={self.folder / name}" for name in ("pid", "vrrp_pid", "checkers_pid")]
+            self._run(
+                program("keepalived", "keepalived"), "--dont-fork", "--log-console", "--vrrp",
+                f"--use-file={self.folder / 'keepalived.conf'}", *pids,
+            )  # fmt: skip
 
     def kill(self) -> None:
         super().kill()
@@ -200,10 +131,11 @@ class Balancer(Machines):
     def _clean(self) -> None:
         for name in ("pid", "vrrp_pid", "checkers_pid"):
             (self.folder / name).unlink(missing_ok=True)
-        command = self.place.command(
-            [program("ip", "iproute2"), "address", "delete", f"{self._shared}/24", "dev", "eth0"]
-        )
-        subprocess.run(command, check=False, capture_output=True)
+        if self._shared:
+            command = self.place.command(
+                [program("ip", "iproute2"), "address", "delete", f"{self._shared}/32", "dev", "eth0"]
+            )
+            subprocess.run(command, check=False, capture_output=True)
 
     def has_address(self) -> bool:
         """Whether the site's address is here."""
@@ -226,8 +158,8 @@ class Balancer(Machines):
 
 @contextmanager
 def running(haproxy: Haproxy) -> Iterator[Haproxy]:
-    haproxy.start()
     try:
+        haproxy.start()
         yield haproxy
     finally:
         haproxy.kill()

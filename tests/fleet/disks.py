@@ -4,6 +4,8 @@ import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
+from whole import whole
+
 from builder.core.command import program
 from builder.core.needs import Program
 
@@ -14,8 +16,9 @@ _MIB = 600
 def small(folder: Path, stack: ExitStack) -> None:
     """Give a folder a disk of its own, until the end."""
     options = ["-t", "tmpfs", "-o", f"size={_MIB}m,mode=755"]
-    subprocess.run([program("mount", "mount"), *options, "microblog", folder], check=True)
-    stack.callback(subprocess.run, ["umount", "--lazy", folder], check=True)
+    with whole():
+        subprocess.run([program("mount", "mount"), *options, "microblog", folder], check=True)
+        stack.callback(subprocess.run, ["umount", "--lazy", folder], check=True)
 
 
 def fill(folder: Path) -> Path:

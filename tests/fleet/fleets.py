@@ -7,7 +7,7 @@ processes with ports of this machine's.
 import http.client
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +17,14 @@ import disks
 import galera
 import machines
 import network
+import told
 from balancer import Balancer, Databases
 from galera import Node
 from machines import Machine
 from network import Place
 from people import PASSWORD as PASSWORD
+from people import connect
 
-# Readers wait for what their node has been told of by the others: nobody is shown the past.
-SYNC = "wsrep-sync-wait = 1"
 # Each session of each test is somebody else: posts are limited by the hour.
 NAMES = [f"{letter}{number:02}" for letter in "abcdefghijklmnop" for number in range(48)]
 
@@ -33,7 +33,7 @@ NAMES = [f"{letter}{number:02}" for letter in "abcdefghijklmnop" for number in r
 class Fleet:
     """:ivar ways: of each application's machine, its way to the databases.
     :ivar balancers: those that share the address; none where there is but one.
-    :ivar site: its address, for visitors.
+    :ivar site: its address, for visitors, and ``authority``: whose word they take for it.
     """
 
     nodes: list[Node]
@@ -41,10 +41,11 @@ class Fleet:
     ways: list[Databases]
     balancers: list[Balancer]
     site: str
+    authority: Path
     _names: list[str] = field(default_factory=lambda: list(NAMES))
 
     def answers(self) -> bool:
-        connection = http.client.HTTPConnection(self.site, timeout=5)
+        connection = connect(self.site, 5, self.authority)
         try:
             connection.request("GET", "/login")
             return connection.getresponse().status == 200
@@ -68,39 +69,34 @@ class Fleet:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Fleet]:
-    """:param folder: for logs."""
+def started(folder: Path, tell: Callable[[str], None] = lambda _: None) -> Iterator[Fleet]:
+    """:param folder: for logs; :param tell: is given what is waited for."""
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="microblog-")))
         alone = os.geteuid() == 0
         net = stack.enter_context(network.network()) if alone else None
-        join = net.join if net else Place
+        join, shared = (net.join, f"{net.prefix}.200") if net else (Place, "")
+        counts = {"database": 3, "app": 2, "balancer": 2 if net else 1}
+        places = {kind: [join() for _ in range(count)] for kind, count in counts.items()}
+        members = told.tell(scratch / "told", places, shared)
         prepare = disks.small if alone else None
-        nodes = stack.enter_context(galera.cluster(SYNC, place=join, prepare=prepare))
+        tell("databases")
+        nodes = stack.enter_context(galera.cluster(told=members["database"], prepare=prepare))
+        tell("accounts")
         machines.prepare(nodes[0], NAMES)
+        tell("applications")
         apps, ways = [], []
-        for number in (1, 2):
-            place = join()
-            ways.append(Databases(scratch / f"way{number}", place, nodes))
+        for one in members["app"]:
+            ways.append(Databases(scratch / f"way-{one.machine.name}", one, nodes))
             stack.enter_context(balancer.running(ways[-1]))
-            apps.append(Machine(folder, galera.url(ways[-1].port), place=place, DRAIN_SECONDS="3"))
+            apps.append(Machine(folder, ways[-1].url(), told=one))
             stack.callback(apps[-1].kill)
             apps[-1].start()
-        at = [app.address for app in apps]
-        if net:
-            places, shared = [net.join(), net.join()], f"{net.prefix}.200"
-            pair = [
-                Balancer(scratch / name, place, at, shared=shared, other=other.address, priority=priority)
-                for name, place, other, priority in (
-                    ("balancer1", *places, 110), ("balancer2", *reversed(places), 100),
-                )
-            ]  # fmt: skip
-            for one in pair:
-                stack.enter_context(balancer.running(one))
-            fleet = Fleet(nodes, apps, ways, pair, shared)
-        else:
-            only = balancer.Machines(scratch / "balancer", Place(), at)
-            stack.enter_context(balancer.running(only))
-            fleet = Fleet(nodes, apps, ways, [], only.address)
+        tell("balancers")
+        pair = [Balancer(scratch / one.machine.name, one, apps) for one in members["balancer"]]
+        for one in pair:
+            stack.enter_context(balancer.running(one))
+        site, authority = shared or pair[0].address, members["balancer"][0].authority
+        fleet = Fleet(nodes, apps, ways, pair if net else [], site, authority)
         galera.wait_until("the site answers", fleet.answers)
         yield fleet

@@ -1,5 +1,8 @@
-"""A cluster of MariaDB Galera, of the distribution's own packages: each node has its own folder and process,
-and either a machine's network of its own or ports of its own on this one's."""
+"""A cluster of MariaDB Galera, of the distribution's own packages, with the settings of a fleet's image.
+
+Each node has its own folder and process, and either a machine's network of its own or ports of its own on
+this one's.
+"""
 
 import contextlib
 import os
@@ -11,29 +14,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pymysql
 from network import Place
+from told import Told, swapped, tell
+from whole import whole
 
 from builder.core.needs import File, Program
 from builder.core.paths import ROOT
 
-_PROVIDER = "/usr/lib/galera/libgalera_smm.so"
 NEEDS = (
     Program("mariadbd", "mariadb-server"),
     File("/usr/lib/galera/libgalera_smm.so", "galera-4"),
     Program("mariabackup", "mariadb-backup"),
     Program("socat", "socat"),
-    Program("rsync", "rsync"),
 )
-DATABASE, USER, PASSWORD = "fleet", "web", "of the fleet alone"
-# Who copies one node's data for another.
-COPIER, COPIER_PASSWORD = "copier", "of the nodes alone"
+# As the image's accounts have it.
+DATABASE = USER = "microblog"
 HEALTH = ROOT / "packer/files/database/usr/local/sbin/fleet-health"
 # A slow machine, with others beside.
 _WAIT = 300
@@ -46,7 +47,7 @@ def free_port() -> int:
 
 
 def _user() -> list[str]:
-    # Not root: rsync, which gives a newcomer its data, would give up root's rights, and with them the folder.
+    # Not root, as on a machine.
     return ["--user=mysql"] if os.geteuid() == 0 else []
 
 
@@ -58,9 +59,9 @@ def wait_until(what: str, ready: Callable[[], bool], seconds: float = _WAIT) -> 
         time.sleep(0.1)
 
 
-def url(port: int, host: str = "127.0.0.1", name: str = DATABASE) -> str:
-    """The database's, at a node or a balancer."""
-    return f"mysql+pymysql://{USER}:{quote(PASSWORD)}@{host}:{port}/{name}"
+def url(told: Told, port: int, host: str = "127.0.0.1", name: str = DATABASE) -> str:
+    """The database's, at a node or a balancer, as an application's machine is told it."""
+    return f"mysql+pymysql://{USER}:{told.password}@{host}:{port}/{name}?ssl_ca={told.authority}"
 
 
 class Node:
@@ -69,9 +70,9 @@ class Node:
     :ivar port: for clients, and ``health``: for who asks for its health.
     """
 
-    def __init__(self, folder: Path, number: int, place: Place) -> None:
-        self.number, self.folder, self.place = number, folder, place
-        if place.alone:
+    def __init__(self, folder: Path, number: int, told: Told) -> None:
+        self.number, self.folder, self.told, self.place = number, folder, told, told.place
+        if self.place.alone:
             self.port, self.group, self.ist, self.sst, self.health = 3306, 4567, 4568, 4444, 9200
         else:
             self.port, self.group, self.ist, self.sst, self.health = (free_port() for _ in range(5))
@@ -96,7 +97,7 @@ class Node:
         how = ["--wsrep-new-cluster"] if new else []
         if position := self.position():
             how.append(f"--wsrep-start-position={position}")
-        with self.log.open("ab") as output:
+        with self.log.open("ab") as output, whole():
             self.process = subprocess.Popen(
                 self.place.command([*self._server(), *how]),
                 env={**os.environ, "TMPDIR": str(self.folder), **self.environ},
@@ -111,28 +112,39 @@ class Node:
                 )  # fmt: skip
 
     def _settings(self, peers: "list[Node]") -> str:
-        """Its file: what copies its data to another node reads it, too."""
+        """Its file, which what copies its data reads, too: the image's, and what is elsewhere here."""
         address = self.place.address
-        provider = f"gmcast.listen_addr=tcp://{self.group_address};ist.recv_addr={address}:{self.ist}"
+        # Of a small disk.
+        cache = {"gcache.size=512M": "gcache.size=32M"}
+        if not self.place.alone:
+            ports = f"gmcast.listen_addr=ssl://{self.group_address};ist.recv_addr={address}:{self.ist}"
+            cache = {"gcache.size=512M": f"gcache.size=32M;{ports}"}
+        text = swapped(self.told.made("settings"), {"/etc/mysql/fleet": str(self.folder / "tls"), **cache})
         lines = [
+            # What copies its data says into its log what it does.
+            "sst-syslog = -1", "sst-log-archive = 0",
             "[mysqld]", f"datadir = {self.folder / 'data'}", f"socket = {self.folder / 'socket'}",
-            f"pid-file = {self.folder / 'pid'}", f"port = {self.port}", f"bind-address = {address}",
-            "binlog-format = ROW", "innodb-autoinc-lock-mode = 2", "innodb-buffer-pool-size = 64M",
+            f"pid-file = {self.folder / 'pid'}", f"port = {self.port}", "innodb-buffer-pool-size = 64M",
             # Three servers share this machine, and processes are killed, not the machine: what was written
             # need not be on the disk.
             "innodb-flush-log-at-trx-commit = 2", "innodb-doublewrite = OFF", "innodb-log-file-size = 16M",
-            "wsrep-on = ON", f"wsrep-provider = {_PROVIDER}", "wsrep-cluster-name = fleet",
-            f"wsrep-cluster-address = gcomm://{','.join(peer.group_address for peer in peers)}",
-            f"wsrep-node-name = node{self.number}", f"wsrep-node-address = {self.group_address}",
-            f'wsrep-provider-options = "{provider};gcache.size=32M"',
-            f"wsrep-sst-method = {'mariabackup' if self.place.alone else 'rsync'}",
-            f"wsrep-sst-receive-address = {address}:{self.sst}",
-            f'wsrep-sst-auth = "{COPIER}:{COPIER_PASSWORD}"',
             *self.options,
-            # What copies its data says into its log what it does.
-            "[sst]", "sst-syslog = -1", "sst-log-archive = 0",
         ]  # fmt: skip
-        return "\n".join(lines) + "\n"
+        if not self.place.alone:
+            lines += [
+                f"bind-address = {address}",
+                f"wsrep-cluster-address = gcomm://{','.join(peer.group_address for peer in peers)}",
+                f"wsrep-node-address = {self.group_address}",
+                f"wsrep-sst-receive-address = {address}:{self.sst}",
+            ]
+        return text + "\n".join(lines) + "\n"
+
+    def keep_keys(self) -> None:
+        """Have its certificates where its server may read them."""
+        shutil.copytree(self.told.folder / "tls", self.folder / "tls")
+        if os.geteuid() == 0:
+            for path in (self.folder, *self.folder.rglob("*")):
+                shutil.chown(path, "mysql")
 
     def _server(self) -> "list[str | os.PathLike[str]]":
         name = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
@@ -209,7 +221,7 @@ class Node:
             return False
 
     def url(self, name: str = DATABASE) -> str:
-        return url(self.port, self.place.address, name)
+        return url(self.told, self.port, self.place.address, name)
 
     def signal(self, number: int) -> None:
         """Kill, freeze, or thaw it, and what tells of it."""
@@ -235,24 +247,26 @@ def make_database(node: Node, name: str) -> None:
 def cluster(
     *options: str,
     size: int = 3,
-    place: Callable[[], Place] = Place,
+    told: "Sequence[Told] | None" = None,
     prepare: "Callable[[Path, contextlib.ExitStack], None] | None" = None,
 ) -> Iterator[list[Node]]:
     """Nodes that serve, with an empty database.
 
-    :param place: makes a machine; :param prepare: its folder, while it is empty.
+    :param told: the machines; if not given, all are this one.
+    :param prepare: what is done to a node's folder, while it is empty.
     """
     # A socket's path may have some 100 characters.
     with contextlib.ExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="microblog-"))
-        nodes = [Node(Path(name) / str(number), number, place()) for number in range(1, size + 1)]
+        told = told or tell(Path(name) / "told", {"database": [Place()] * size})["database"]
+        nodes = [Node(Path(name) / str(number), number, one) for number, one in enumerate(told, 1)]
         for node in nodes:
             node.folder.mkdir()
             if prepare:
                 prepare(node.folder, stack)
             if os.geteuid() == 0:
                 Path(name).chmod(0o755)
-                shutil.chown(node.folder, "mysql")
+            node.keep_keys()
         first, *others = nodes
         subprocess.run(
             [
@@ -268,11 +282,10 @@ def cluster(
         try:
             first.start(nodes, *options, new=True)
             wait_until("the first node serves", first.is_synced)
-            for user, password in ((f"{COPIER}@localhost", COPIER_PASSWORD), (USER, PASSWORD)):
-                first.ask(f'CREATE USER {user} IDENTIFIED BY "{password}"')
-            rights = "RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, REPLICA MONITOR"
-            first.ask(f"GRANT {rights} ON *.* TO {COPIER}@localhost")
-            make_database(first, DATABASE)
+            subprocess.run(
+                ["mariadb", "--no-defaults", f"--socket={first.folder / 'socket'}", "--user=root"],
+                input=first.told.made("accounts"), text=True, check=True, capture_output=True,
+            )  # fmt: skip
             # One after the other: each gets its data from one that is not busy giving them.
             for node in others:
                 node.start(nodes, *options)

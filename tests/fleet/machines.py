@@ -1,20 +1,27 @@
-"""The application's machines: here, a process each."""
+"""The application's machines: here, processes of each, and nginx before it where it is one of a fleet's."""
 
+import http.client
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 from galera import DATABASE, Node, free_port, wait_until
 from network import Place
-from people import PASSWORD
+from people import PASSWORD, connect
+from told import Told, swapped
+from whole import whole
 
+from builder.core.command import program
 from builder.core.paths import ROOT
+from microblog.config import Config
+from microblog.host.site import nginx
 
+# In a machine's folder.
+_SETTINGS = "microblog.env"
 SECRET_KEY = "a key for a fleet's tests, of 32 characters or more"
 
 
@@ -31,7 +38,13 @@ def environment(url: str, root: Path = ROOT) -> dict[str, str]:
 
 def prepare(node: Node, names: Sequence[str], root: Path = ROOT, database: str = DATABASE) -> None:
     """Make the schema, and accounts."""
+    prepare_at(node.url(database), names, root)
+
+
+def prepare_at(url: str, names: Sequence[str], root: Path = ROOT) -> None:
+    """As :func:`prepare`, in the database that is there."""
     script = f"""
+import sys
 from flask_migrate import upgrade
 from microblog import create_app
 from microblog.database import db
@@ -39,14 +52,16 @@ from microblog.models import User, passwords
 passwords.METHOD = "pbkdf2:sha256:1"
 with create_app().app_context():
     upgrade()
-    for name in {list(names)!r}:
+    for name in sys.argv[1:]:
         db.session.add(User(name, f"{{name}}@example.org", {PASSWORD!r}))
     db.session.commit()
 """
-    subprocess.run(
-        [sys.executable, "-c", script], env=environment(node.url(database), root), cwd=root, check=True,
-        capture_output=True,
+    done = subprocess.run(
+        [sys.executable, "-c", script, *names], env=environment(url, root), cwd=root, check=False,
+        capture_output=True, text=True,
     )  # fmt: skip
+    if done.returncode:
+        raise AssertionError(f"no schema, or no accounts:\n{done.stderr[-4000:]}")
 
 
 def migrate(url: str, root: Path) -> None:
@@ -77,18 +92,21 @@ class Machine:
     """One that serves, or is to.
 
     :ivar url: its database's.
+    :ivar told: of its fleet: it has that certificate and those settings, and nginx before it, with the
+        package's site; else who asks it speaks with the application itself, without TLS.
     """
 
     def __init__(
-        self, folder: Path, url: str, root: Path = ROOT, place: "Place | None" = None, **settings: str
+        self, folder: Path, url: str, root: Path = ROOT, told: "Told | None" = None, **settings: str
     ) -> None:
-        self.place = place or Place()
-        self.port, self.url, self.root = 8000 if self.place.alone else free_port(), url, root
+        self.told, self.place = told, told.place if told else Place()
+        self.port, self.url, self.root = 443 if self.place.alone else free_port(), url, root
         self.log = folder / f"machine-{self.address}.log"
         self.settings = settings
         # What its processes see beside what this one does.
         self.environ: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
+        self.front: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
@@ -96,34 +114,86 @@ class Machine:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "gunicorn", "--config", "python:microblog.gunicorn_config"]
-        options = {"BIND": self.address, "WEB_CONCURRENCY": "1", "WEB_THREADS": "8", **self.settings}
+        environ = {**environment(self.url, self.root), "BIND": self.address}
+        if self.told:
+            # Its settings are in its file, but that here its database may be on another port.
+            own = {"MICROBLOG_ENV_FILE": str(self.told.folder / _SETTINGS), "BIND": f"unix:{self._socket}"}
+            environ = {**environ, **own}
+            del environ["SECRET_KEY"]
+        else:
+            environ = {**environ, "WEB_CONCURRENCY": "1", "WEB_THREADS": "8"}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.place.command([*command, "microblog:create_app()"]),
-                env={**environment(self.url, self.root), **options, **self.environ},
-                cwd=self.root, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+            with whole():
+                self.process = subprocess.Popen(
+                    self.place.command([*command, "microblog:create_app()"]),
+                    env={**environ, **self.settings, **self.environ},
+                    cwd=self.root, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
+            if self.told and not _runs(self.front):
+                command = [program("nginx", "nginx"), "-c", str(self._site(self.told))]
+                with whole():
+                    self.front = subprocess.Popen(
+                        self.place.command(command), stdout=log, stderr=log, start_new_session=True
+                    )
         wait_until("a machine is ready", lambda: self.is_ready() or self._has_ended())
 
     def _has_ended(self) -> bool:
-        if self.process is not None and self.process.poll() is not None:
+        if not all(_runs(process) for process in (self.front, self.process) if process is not None):
             raise AssertionError(f"it has ended:\n{self.log.read_text(errors='replace')[-4000:]}")
         return False
 
+    @property
+    def _socket(self) -> Path:
+        assert self.told
+        path = self.told.folder / "run/socket/gunicorn.sock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _site(self, told: Told) -> Path:
+        """Write nginx's settings: the package's site, with what ``microblog setup`` adds to it."""
+        run = told.folder / "run"
+        site = swapped(
+            (ROOT / "debian/nginx/microblog").read_text(),
+            {
+                "/run/microblog": str(run),
+                "/etc/microblog/tls": str(told.folder / "tls"),
+                "/var/log/nginx": str(run),
+                "/usr/share/microblog": str(ROOT / "debian/nginx"),
+            },
+        )
+        (run / "nginx-tls.conf").write_text(f"listen {self.address} ssl;\n")
+        (run / "nginx-real.conf").write_text(nginx._real(Config.load(told.folder / _SETTINGS, {})))
+        (run / "site").write_text(site)
+        temporary = "".join(
+            f"{what}_temp_path {run / what};\n"
+            for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        # Not another user than who may read these folders.
+        user = "user root;\n" if os.geteuid() == 0 else ""
+        (run / "nginx.conf").write_text(
+            f"{user}daemon off;\npid {run / 'nginx.pid'};\nerror_log {run / 'nginx.log'};\n"
+            f"events {{ worker_connections 768; }}\nhttp {{\n{temporary}include {run / 'site'};\n}}\n"
+        )
+        return run / "nginx.conf"
+
     def is_ready(self) -> bool:
+        connection = connect(self.address, 5, self.told.authority if self.told else None)
         try:
-            with urllib.request.urlopen(f"http://{self.address}/readyz", timeout=5) as response:
-                return bool(response.status == 200)
-        except OSError:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            connection.close()
 
     def signal(self, number: int) -> None:
         """Freeze or thaw it."""
-        if self.process is not None and self.process.poll() is None:
-            os.killpg(self.process.pid, number)
+        for process in (self.front, self.process):
+            if process is not None and process.poll() is None:
+                os.killpg(process.pid, number)
 
     def stop(self) -> None:
-        """In order; it takes its time."""
+        """In order; it takes its time. nginx goes on, as on a machine."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
@@ -131,8 +201,13 @@ class Machine:
     def kill(self) -> None:
         """As if the power had gone."""
         self.signal(signal.SIGKILL)
-        if self.process is not None:
-            self.process.wait()
+        for process in (self.front, self.process):
+            if process is not None:
+                process.wait()
+
+
+def _runs(process: "subprocess.Popen[bytes] | None") -> bool:
+    return process is not None and process.poll() is None
 
 
 def posts(node: Node, database: str = DATABASE, but_for: str = "") -> list[str]:

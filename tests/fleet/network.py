@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from whole import whole
+
 from builder.core.command import program
 from builder.core.needs import Program
 
@@ -73,8 +75,9 @@ class Network:
         self._last = 1
 
     def make(self) -> None:
-        _ip("link", "add", self._bridge, "type", "bridge")
-        self._stack.callback(_ip, "link", "delete", self._bridge)
+        with whole():
+            _ip("link", "add", self._bridge, "type", "bridge")
+            self._stack.callback(_ip, "link", "delete", self._bridge)
         _ip("address", "add", f"{self.prefix}.1/24", "dev", self._bridge)
         _ip("link", "set", self._bridge, "up")
 
@@ -82,9 +85,10 @@ class Network:
         """A machine more."""
         self._last += 1
         namespace, outer = f"{self._bridge}-{self._last}", f"{self._bridge}v{self._last}"
-        _ip("netns", "add", namespace)
-        # Its end of the cable goes with it, and the other end with that one.
-        self._stack.callback(_ip, "netns", "delete", namespace)
+        with whole():
+            _ip("netns", "add", namespace)
+            # Its end of the cable goes with it, and the other end with that one.
+            self._stack.callback(_ip, "netns", "delete", namespace)
         _ip("link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", namespace)
         _ip("link", "set", outer, "master", self._bridge, "up")
         address = f"{self.prefix}.{self._last}"

@@ -1,7 +1,9 @@
 """Those who use a site: they read and write, note what they are told, and send again what got no answer."""
 
+import functools
 import http.client
 import re
+import ssl
 import threading
 import time
 import urllib.parse
@@ -9,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
+from pathlib import Path
 
 from checker import OK, REFUSED, UNKNOWN, Write
 
@@ -30,20 +33,40 @@ class Answer:
     location: str = ""
 
 
-class Visitor:
-    """A browser that reaches each of these addresses with the same cookies."""
+@functools.cache
+def _trusts(authority: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=authority)
+    # Who is asked by an address has a certificate of a name.
+    context.check_hostname = False
+    return context
 
-    def __init__(self, addresses: Sequence[str], patience: float = WAITS) -> None:
-        """:param patience: seconds after which what is not answered is given up."""
-        self.addresses, self._patience = addresses, patience
+
+def connect(address: str, seconds: float, authority: "Path | None") -> http.client.HTTPConnection:
+    """:param authority: the certificate of whose word is taken; without one, it is asked without TLS."""
+    if authority is None:
+        return http.client.HTTPConnection(address, timeout=seconds)
+    return http.client.HTTPSConnection(address, timeout=seconds, context=_trusts(authority))
+
+
+class Visitor:
+    """A browser that reaches each of these addresses with the same cookies.
+
+    :param authority: as :func:`connect` takes it.
+    :param patience: seconds after which what is not answered is given up.
+    """
+
+    def __init__(
+        self, addresses: Sequence[str], authority: "Path | None" = None, patience: float = WAITS
+    ) -> None:
+        self.addresses, self.authority, self._patience = addresses, authority, patience
         self.cookies: dict[str, str] = {}
 
     def ask(self, number: int, method: str, path: str, form: "dict[str, str] | None" = None) -> Answer:
         """:param number: which address, counted round and round."""
-        connection = http.client.HTTPConnection(
-            self.addresses[number % len(self.addresses)], timeout=self._patience
-        )
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        address = self.addresses[number % len(self.addresses)]
+        connection = connect(address, self._patience, self.authority)
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        headers = {"Cookie": cookies, "Referer": f"http{'s' if self.authority else ''}://{address}/"}
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         try:
@@ -92,9 +115,10 @@ class Request:
 
 
 @contextmanager
-def newcomers(address: str) -> Iterator[list[float]]:
+def newcomers(address: str, authority: "Path | None") -> Iterator[list[float]]:
     """Somebody new comes again and again, and soon gives up, until what is done meanwhile is over.
 
+    :param authority: as :func:`connect` takes it.
     :return: the moments at which they were answered.
     """
     answered: list[float] = []
@@ -102,7 +126,7 @@ def newcomers(address: str) -> Iterator[list[float]]:
 
     def come() -> None:
         while not over.is_set():
-            if Visitor([address], _HURRY).ask(0, "GET", "/login").status == 200:
+            if Visitor([address], authority, _HURRY).ask(0, "GET", "/login").status == 200:
                 answered.append(time.monotonic())
             over.wait(0.2)
 
@@ -120,6 +144,7 @@ class Mix:
     """A mix of writers and readers.
 
     :ivar names: of each session's account.
+    :ivar authority: as :func:`connect` takes it.
     :ivar writes_too: else they read, and nothing else.
     :ivar unheard: of each session's posts, every so many are sent to no avail, for all that it hears.
     :ivar again: how often what was not answered was sent again.
@@ -127,6 +152,7 @@ class Mix:
 
     addresses: Sequence[str]
     names: Sequence[str]
+    authority: "Path | None" = None
     unheard: int = 0
     writes_too: bool = True
     writes: list[Write] = field(default_factory=list)
@@ -141,7 +167,7 @@ class Mix:
 
         def one(number: int, name: str) -> None:
             try:
-                visitor = Visitor(self.addresses)
+                visitor = Visitor(self.addresses, self.authority)
                 visitor.log_in(name)
                 begun.wait(_SECONDS)
                 turn = 0

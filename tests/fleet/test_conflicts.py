@@ -12,7 +12,7 @@ import galera
 import machines
 import pymysql
 import pytest
-from fleets import NAMES, SYNC
+from fleets import NAMES
 from galera import DATABASE, Node
 from machines import Machine
 from people import Visitor
@@ -176,7 +176,7 @@ def measure(nodes: list[Node], apps: list[Machine], names: list[str], liked: lis
 def test_how_many_commits_meet(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """With each machine writing to a node of its own, and with one node that is written to."""
     names = list(NAMES)
-    with galera.cluster(SYNC) as nodes:
+    with galera.cluster() as nodes:
         machines.prepare(nodes[0], names)
         for statement in _TABLES:
             with nodes[0].connect() as connection, connection.cursor() as cursor:
@@ -216,7 +216,7 @@ def test_who_is_suspended_meanwhile_has_written_nothing(counted: bool) -> None:
     """Two nodes: a post at one, its author's suspension at the other. A row that is locked is locked at one
     node; that one has changed what the other refers to is what the cluster sees."""
     name = NAMES[0]
-    with galera.cluster(SYNC, size=2) as nodes:
+    with galera.cluster(size=2) as nodes:
         machines.prepare(nodes[0], [name])
         here, there = (node.connect() for node in nodes)
         for connection in (here, there):

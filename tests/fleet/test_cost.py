@@ -12,7 +12,7 @@ from typing import NamedTuple
 import galera
 import machines
 import pytest
-from fleets import NAMES, SYNC
+from fleets import NAMES
 from galera import Node
 from machines import Machine
 from people import Mix
@@ -79,7 +79,7 @@ def test_what_a_request_costs(
     def some() -> list[str]:
         return [names.pop() for _ in range(SESSIONS)]
 
-    with galera.cluster(SYNC, size=size) as nodes:
+    with galera.cluster(size=size) as nodes:
         machines.prepare(nodes[0], names)
         for count, spread in ((1, False),) if size == 1 else ((1, False), (2, False), (3, False), (3, True)):
             apps = [Machine(tmp_path, nodes[number if spread else 0].url()) for number in range(count)]

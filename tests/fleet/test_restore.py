@@ -1,15 +1,11 @@
 """A restore into a cluster, whose user has one database and may make no other; a node dies meanwhile."""
 
 import io
-from collections.abc import Iterator
-from pathlib import Path
 
 import galera
 import machines
 import pytest
-from balancer import Databases, running
 from fleets import Fleet
-from network import Place
 from test_fleet import everywhere, settle
 
 from microblog.config import Config
@@ -31,11 +27,11 @@ def backup(url: str) -> tuple[io.BytesIO, dict[str, object]]:
     return file, writer.close(facts)
 
 
-@pytest.fixture
-def url(fleet: Fleet, tmp_path: Path) -> Iterator[str]:
-    way = Databases(tmp_path / "way", Place(), fleet.nodes)
-    with running(way):
-        yield galera.url(way.port)
+def as_ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the application's user does on a machine is done by who runs this."""
+    monkeypatch.setattr(privileges, "ask", lambda _what, work, hear=None: work())
+    monkeypatch.setattr(privileges, "call", lambda work, hear=None: (True, work()))
+    monkeypatch.setattr(privileges, "tell", lambda _text: None)
 
 
 def test_a_backup_is_restored_while_the_site_goes_on_and_a_node_dies(
@@ -56,8 +52,7 @@ def test_a_backup_is_restored_while_the_site_goes_on_and_a_node_dies(
             fleet.nodes[0].kill()
 
     monkeypatch.setattr(rows.Loader, "keep", kept)
-    monkeypatch.setattr(privileges, "ask", lambda _what, work, hear=None: work())
-    monkeypatch.setattr(privileges, "tell", lambda _text: None)
+    as_ourselves(monkeypatch)
     beside = restore._stage(file, manifest, Config(machines.SECRET_KEY, url), lambda _: None)
     assert killed
     assert isinstance(beside, aside.Aside)

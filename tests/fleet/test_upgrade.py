@@ -1,5 +1,6 @@
 """The application's machines come to the next version one after the other, while people read and write."""
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,10 +13,11 @@ import balancer
 import galera
 import machines
 import pytest
+import told
 import versions
-from balancer import Databases
+from balancer import Balancer, Databases
 from checker import judge
-from fleets import SYNC, Fleet
+from fleets import Fleet
 from galera import Node
 from machines import Machine
 from network import Place
@@ -41,6 +43,7 @@ class Site:
 
     apps: list[Machine]
     address: str
+    authority: Path
 
     def upgrade(self, root: Path) -> None:
         """One machine after the other, as docs/fleet.md has it; who fails is the last."""
@@ -64,18 +67,28 @@ def site(folder: Path, nodes: list[Node], posts: int) -> Iterator[Site]:
     machines.prepare(nodes[0], NAMES, root, DATABASE)
     fill(nodes[0], posts)
     with ExitStack() as stack:
-        apps = []
-        for number in (1, 2):
-            way = Databases(folder / f"way{number}", Place(), nodes)
+        # A socket's path may have some 100 characters.
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="microblog-")))
+        places = {
+            "database": [node.place for node in nodes],
+            "app": [Place(), Place()],
+            "balancer": [Place()],
+        }
+        members, apps = told.tell(scratch / "told", places), []
+        for one in members["app"]:
+            way = Databases(scratch / f"way-{one.machine.name}", one, nodes)
             stack.enter_context(balancer.running(way))
-            apps.append(Machine(folder, galera.url(way.port, name=DATABASE), root, DRAIN_SECONDS="3"))
+            # The databases are another fleet's, with its authority.
+            url = galera.url(nodes[0].told, way.port, name=DATABASE)
+            apps.append(Machine(folder, url, root, one, DRAIN_SECONDS="3"))
             stack.callback(apps[-1].kill)
             apps[-1].start()
-        front = balancer.Machines(folder / "front", Place(), [app.address for app in apps])
+        (one,) = members["balancer"]
+        front = Balancer(scratch / "front", one, apps)
         stack.enter_context(balancer.running(front))
-        visitor = Visitor([front.address])
+        visitor = Visitor([front.address], one.authority)
         galera.wait_until("the site answers", lambda: visitor.ask(0, "GET", "/login").status == 200)
-        yield Site(apps, front.address)
+        yield Site(apps, front.address, one.authority)
 
 
 def fill(node: Node, posts: int) -> None:
@@ -134,7 +147,7 @@ def check(folder: Path, nodes: list[Node], posts: int) -> dict[str, object]:
     with site(folder, nodes, posts) as made:
         first, second = made.apps
         old, process = first.root, second.process
-        mix = Mix([made.address], NAMES)
+        mix = Mix([made.address], NAMES, made.authority)
         with mix.beside():
             began = time.monotonic()
             for root in (unmigrated, unwell):
@@ -189,7 +202,7 @@ def test_a_million_posts_are_migrated_under_way(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Likewise, where each statement of the migration takes its time."""
-    with galera.cluster(SYNC, "innodb-buffer-pool-size = 256M") as nodes:
+    with galera.cluster("innodb-buffer-pool-size = 256M") as nodes:
         row = check(tmp_path, nodes, MANY)
     record_property("table: rolling upgrades", row)
     # A cluster takes nothing for a table while an index of it is made. Where that is longer than the patience
