@@ -9,6 +9,9 @@ systemctl mask --quiet supervisor.service microblog-setup.service microblog-agen
     microblog-backup.timer
 # It is of this image alone, and so cannot be masked: what waits for a site waits for nothing here.
 systemctl disable --quiet site-first.service
+# Of a firewall that is to run, and does not yet, ufw takes no rule away.
+sed -i 's/^ENABLED=yes/ENABLED=no/' /etc/ufw/ufw.conf
 for port in 80 443; do
     ufw delete allow "$port/tcp" > /dev/null
 done
+sed -i 's/^ENABLED=no/ENABLED=yes/' /etc/ufw/ufw.conf

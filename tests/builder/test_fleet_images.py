@@ -333,3 +333,11 @@ def test_what_an_image_lays_itself_is_not_masked(kind):
     masked = [name for line in re.findall(r"systemctl mask (.*)", script) for name in line.split()[1:]]
     assert "supervisor.service" in masked
     assert not [name for name in masked if [*_FILES.glob(f"*/etc/systemd/system/{name}")]]
+
+
+def test_what_a_units_addition_runs_for_systemd_it_runs_as_root():
+    """MariaDB's unit is its user's, whom systemd lets change nothing: the server would be ended at once."""
+    files = [path for path in _FILES.glob("*/etc/systemd/system/*.service.d/*.conf") if path.is_file()]
+    lines = [line for path in files for line in path.read_text().splitlines() if "/systemctl " in line]
+    assert [line for line in lines if "_WSREP_NEW_CLUSTER" in line]
+    assert all("=+/bin/systemctl " in line for line in lines)
