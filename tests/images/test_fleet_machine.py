@@ -1,9 +1,12 @@
 """What a fleet's image becomes when it is told of a fleet: one machine of each kind, the others away."""
 
+import base64
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 import testinfra.host
+import yaml
 from lab import Lab
 from shell import RootShell
 
@@ -13,29 +16,30 @@ from builder.fleet.vault import Vault
 
 # What QEMU gives a machine (its "user" network), and who is not there.
 _OWN, _NOBODY = "10.0.2.15", "10.0.2.9{}"
+_LATER = (plan.Machine("database", "more1", "10.0.2.101"), plan.Machine("database", "more2", "10.0.2.102"))
+_ANOTHER = plan.Machine("app", "another", "10.0.2.103")
 
 
-def _fleet(kind: str) -> plan.Fleet:
+def _fleet(kind: str, key: str = "", more: "tuple[plan.Machine, ...]" = ()) -> plan.Fleet:
     machines = tuple(
         plan.Machine(one, one, _OWN if one == kind else _NOBODY.format(number))
         for number, one in enumerate(plan.KINDS)
     )
-    return plan.Fleet("garden.example.org", "ada@example.org", (), (), "", {}, machines)
+    return plan.Fleet("garden.example.org", "ada@example.org", (key,), (), "", {}, machines + more)
 
 
 @pytest.fixture(scope="module")
 def member(lab: Lab) -> "Iterator[testinfra.host.Host]":
-    """testinfra's view of a machine that was told of its fleet."""
+    """testinfra's view of a machine that was told what ``fleet make`` writes for it."""
     kind = lab.image.facts.target
-    fleet = _fleet(kind)
+    key = lab.work / "owner"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    fleet = _fleet(kind, key.with_suffix(".pub").read_text().strip())
     vault = Vault(lab.work)
     vault.complete(fleet)
-    files = userdata.files(fleet, fleet.find(kind), vault.known)
-    told = [
-        {"path": one.path, "content": one.content, "owner": one.owner, "permissions": one.mode}
-        for one in files
-    ]
-    with lab.boot(kind, told={"write_files": told}) as running:
+    vault.keep(())
+    told = yaml.safe_load(userdata.of_machine(fleet, fleet.find(kind), vault.known))
+    with lab.boot(kind, named=False, key=key, told=told) as running:
         with step("Booting a machine of a fleet", "It can be logged in to") as now:
             running.wait_for_ssh(now)
         running.wait_for_cloud_init()
@@ -58,6 +62,7 @@ def test_it_becomes_what_it_was_told(member: "testinfra.host.Host") -> None:
     _wait(member, "systemctl --quiet is-active fleet-machine.service")
     assert member.check_output("systemctl --failed --no-legend --plain") == ""
     assert member.file("/etc/fleet/tls/key.pem").mode == 0o600
+    assert member.check_output("hostname") == member.check_output(". /etc/fleet/self; echo $NAME")
     assert "Status: active" in member.check_output("ufw status verbose")
 
 
@@ -106,3 +111,27 @@ def test_a_balancer_tells_whether_it_reaches_an_application(member: "testinfra.h
     assert code == "503"
     assert member.file("/etc/fleet/site.pem").mode == 0o600
     assert member.service("fleet-certificate.timer").is_enabled
+
+
+@pytest.mark.app
+@pytest.mark.database
+@pytest.mark.balancer
+def test_it_is_told_of_machines_that_came_later(lab: Lab, member: "testinfra.host.Host") -> None:
+    """As README.txt of a fleet says, while it runs: after all else, for it changes the machine."""
+    kind = lab.image.facts.target
+    fleet, vault = _fleet(kind, more=(*_LATER, _ANOTHER)), Vault(lab.work)
+    vault.complete(fleet)
+    text = userdata.of_machine(fleet, fleet.find(kind), vault.known)
+    coded = base64.b64encode(text.encode()).decode()
+    member.check_output(f"echo {coded} | base64 -d | fleet-machine --told")
+    wanted = {
+        "database": ("/etc/mysql/mariadb.conf.d/90-fleet.cnf", f"gcomm://{_OWN},10.0.2.101,10.0.2.102"),
+        "app": ("/etc/haproxy/haproxy.cfg", "server more2 10.0.2.102:3306 check port 9200 backup"),
+        "balancer": ("/etc/haproxy/haproxy.cfg", "server another 10.0.2.103:443 check ssl verify required"),
+    }
+    path, line = wanted[kind]
+    assert member.file(path).contains(line)
+    if kind == "database":
+        assert "10.0.2.103" in member.check_output("ufw status")
+    assert member.check_output("systemctl --failed --no-legend --plain") == ""
+    assert not member.file("/run/fleet-told.yaml").exists
