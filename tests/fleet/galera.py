@@ -158,11 +158,15 @@ class Node:
             return ""
         name = self.folder / "recovered.err"
         name.unlink(missing_ok=True)
-        subprocess.run(
+        done = subprocess.run(
             self.place.command([*self._server(), "--wsrep-recover", f"--log-error={name}"]),
-            env={**os.environ, "TMPDIR": str(self.folder)}, check=True, capture_output=True,
+            env={**os.environ, "TMPDIR": str(self.folder)}, check=False, capture_output=True, text=True,
         )  # fmt: skip
-        found = re.findall(r"Recovered position: ([0-9a-f-]+:-?\d+)", name.read_text(errors="replace"))
+        said = name.read_text(errors="replace") if name.exists() else done.stderr
+        found = re.findall(r"Recovered position: ([0-9a-f-]+:-?\d+)", said)
+        if done.returncode or not found:
+            how = f"node {self.number} does not say where it is ({done.returncode})"
+            raise AssertionError(f"{how}:\n{said[-8000:]}")
         return str(found[-1])
 
     def may_begin(self) -> None:
