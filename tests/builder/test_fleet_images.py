@@ -183,26 +183,30 @@ def _until(done):
 
 def test_what_a_silent_machine_was_asked_is_taken_back_and_one_that_ends_may_finish(machines, tmp_path):
     apps = {name: _Application(name) for name in ("app1", "app2")}
-    first = apps["app1"]
+    first, second = apps.values()
     text = "\n".join(
         line for line in _run(machines, "lb1", "haproxy").splitlines() if "redirect scheme https" not in line
     )
     # So long it waits for who says nothing; longer than nginx and the application do for what they wait for.
     assert "    timeout check 4s\n" in text
+    # And that is so for TLS, too, which has "inter"; those who have just come are led elsewhere meanwhile.
+    often = "default-server inter 2s fastinter 500ms downinter 500ms fall 2 rise 1"
+    assert text.count(often) == 2
+    assert "backend ready\n    balance leastconn\n" in text
     text = re.sub(
         r"    server (app\d) \S+ check.*",
         lambda found: f"    server {found[1]} 127.0.9.8:{apps[found[1]].server_port} check",
-        text.replace("timeout check 4s", "timeout check 1s"),
+        text.replace("timeout check 4s", "timeout check 1s").replace("inter 2s", "inter 500ms"),
     )
-    with _balancer(text, tmp_path) as ask, ThreadPoolExecutor() as pool:
+    with _balancer(text, tmp_path) as ask, ThreadPoolExecutor(8) as pool:
 
         def caught(method):
             """Ask until the first one is asked. :return: the answer that is to come."""
             while True:
                 first.asked.clear()
+                second.asked.clear()
                 answer = pool.submit(ask, "/slow", method)
-                while not (first.asked or answer.done()):
-                    time.sleep(0.02)
+                _until(lambda: first.asked or second.asked)
                 if first.asked:
                     return answer
 
@@ -210,7 +214,7 @@ def test_what_a_silent_machine_was_asked_is_taken_back_and_one_that_ends_may_fin
             _until(lambda: {ask("/")[1].decode() for _ in range(6)} == names)
 
         told({"app1", "app2"})
-        apps["app2"].may.set()
+        second.may.set()
         slow = caught("POST")
         first.ready = False
         told({"app2"})
@@ -219,8 +223,11 @@ def test_what_a_silent_machine_was_asked_is_taken_back_and_one_that_ends_may_fin
 
         first.ready = True
         told({"app1", "app2"})
+        # Who has as many that wait is asked, too.
         first.may.clear()
+        second.may.clear()
         form, page = caught("POST"), caught("GET")
+        second.may.set()
         first.speaks.clear()
         assert page.result() == (200, b"app2")
         assert form.result()[0] == 502
