@@ -80,7 +80,7 @@ def site(folder: Path, nodes: list[Node], posts: int) -> Iterator[Site]:
             stack.enter_context(balancer.running(way))
             # The databases are another fleet's, with its authority.
             url = galera.url(nodes[0].told, way.port, name=DATABASE)
-            apps.append(Machine(folder, url, root, one, DRAIN_SECONDS="3"))
+            apps.append(Machine(folder, url, root, one))
             stack.callback(apps[-1].kill)
             apps[-1].start()
         (one,) = members["balancer"]
