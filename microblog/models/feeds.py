@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from flask import current_app
 
 from microblog.database import db, reading
-from microblog.models import audience
+from microblog.models import ahead, audience
+from microblog.models.ahead import Question
 from microblog.models.follow import Follow
 from microblog.models.hints import ByLatest, ByNumber, InOrder
 from microblog.models.latest import LatestPost
@@ -101,6 +102,28 @@ class Page:
     SIZE = 20
 
 
+# The newest part of a feed, which is what is read most.
+TOP = Cut(None, False, Page.SIZE + 1)
+
+
+def home_first(reader_id: int) -> Question | None:
+    """What the newest home page asks first, before it is known that this is who reads."""
+    window = Window(Post.id, WINDOW)
+    if reader_id in _quiet() or not window.is_known():
+        return None
+    return question(_recent(False), TOP, reader_id, reader=reader_id, end=window.end(TOP))
+
+
+def explore_first(reader_id: int) -> Question:
+    """Likewise."""
+    return question(_everybody(False), TOP, reader_id)
+
+
+def profile_first(reader_id: int, key: str) -> Question:
+    """Likewise."""
+    return question(_named(False), TOP, reader_id, key=key)
+
+
 def home_page(user: Reader | User, before: int | None = None, after: int | None = None) -> Page:
     """What somebody reads at home: their own posts, and those of whom they follow."""
     return feed(lambda at: _home(user.id, user.following_count, at), before, after)
@@ -111,9 +134,16 @@ def explore_page(before: int | None = None, after: int | None = None) -> Page:
     return feed(lambda at: read(_everybody(at.newer), at), before, after)
 
 
-def profile_page(author_id: int, before: int | None = None, after: int | None = None) -> Page:
-    """What one author writes and passes on: to whoever has muted them, too, for they have come to read it."""
-    return feed(lambda at: read(_by(at.newer), at, author=author_id), before, after, by=author_id)
+def profile_page(
+    author_id: int, before: int | None = None, after: int | None = None, key: str | None = None
+) -> Page:
+    """What one author writes and passes on: to whoever has muted them, too, for they have come to read it.
+
+    :param key: the author's ``name_key``, where that was asked for first.
+    """
+    query = _by if key is None else _named
+    whose: dict[str, Any] = {"author": author_id} if key is None else {"key": key}
+    return feed(lambda at: read(query(at.newer), at, **whose), before, after, by=author_id)
 
 
 # Likewise, next to a cut of any size: for programs.
@@ -256,12 +286,18 @@ def with_authors(first: Any) -> InOrder:
     return InOrder(first, AUTHORS, _WRITTEN)
 
 
+def question(query: Any, at: Cut, me: int, **values: Any) -> Question:
+    """What is asked by a statement that :func:`page` made.
+
+    :param me: who reads.
+    """
+    bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
+    return Question(query, {**values, "bound": bound, "limit": at.limit, "me": me})
+
+
 def read(query: Any, at: Cut, **values: Any) -> list[Found]:
     """What a statement finds that :func:`page` made."""
-    bound = at.bound if at.bound is not None else (0 if at.newer else ID_MAX)
-    values = {**values, "bound": bound, "limit": at.limit, "me": audience.reader_id()}
-    with reading() as connection:
-        text = connection.execute(query, values).scalar_one()
+    text = ahead.answer(question(query, at, audience.reader_id(), **values))
     found = [_place(*place.split("|")) for place in text.split(",")] if text else []
     return sorted(found, reverse=not at.newer)
 
@@ -382,6 +418,13 @@ def _by(newer: bool) -> Any:
     return page(_of(sa.bindparam("author", type_=sa.Integer)), POSTS.c.id, newer)
 
 
+@cache
+def _named(newer: bool) -> Any:
+    users: Any = User.__table__
+    author = sa.select(users.c.id).where(users.c.name_key == sa.bindparam("key", type_=sa.String))
+    return page(_of(author.scalar_subquery()), POSTS.c.id, newer)
+
+
 def _of(author: Any) -> Any:
     """What one author wrote, to be read by the index that has it in order."""
     hint = "FORCE INDEX (ix_posts_author_id_id)"
@@ -400,24 +443,32 @@ def _home(reader_id: int, following: int, at: Cut) -> list[Found]:
     :param following: how many the reader follows.
     """
     window, authors = Window(Post.id, WINDOW), Window(LatestPost.post_id, LATEST_AUTHORS)
-    quiet: dict[int, None] = current_app.extensions.setdefault(_QUIET, {})
+    quiet = _quiet()
     many = not at.newer and following > MANY_AUTHORS
-    looks = following > FEW_AUTHORS and reader_id not in quiet
+    looks = following > FEW_AUTHORS >= quiet.get(reader_id, 0)
     # To look up where both end would be a statement too many.
     walks = many and (not looks or (at.bound is None and window.is_known() and authors.is_known()))
     if looks:
         rows = read(_recent(at.newer), at, reader=reader_id, end=window.end(at))
         if len(rows) == at.limit:
+            quiet.pop(reader_id, None)
             return rows
     rows = _merged(reader_id, walks, at)
-    if at.bound is None and following > FEW_AUTHORS:
-        if looks:
-            if len(quiet) >= _QUIET_MOST:
+    if at.bound is None:
+        if looks or following <= FEW_AUTHORS:
+            if len(quiet) >= _QUIET_MOST and reader_id not in quiet:
                 quiet.clear()
-            quiet[reader_id] = None
+            quiet[reader_id] = following
         elif window.is_known() and len(rows) == at.limit and rows[-1].id > window.end(at):
             quiet.pop(reader_id, None)
     return rows
+
+
+def _quiet() -> dict[int, int]:
+    """For whom the latest posts are not looked through, and how many they followed: it was in vain, or these
+    were but few."""
+    quiet: dict[int, int] = current_app.extensions.setdefault(_QUIET, {})
+    return quiet
 
 
 @cache

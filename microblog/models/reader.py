@@ -1,5 +1,6 @@
 """Who reads a page: what each page needs to know of an account, at a fraction of an account's cost."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -8,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from microblog.database import reading, utc_now
-from microblog.models import sessions
+from microblog.models import ahead, sessions
+from microblog.models.ahead import Question
 from microblog.models.texts import NO, Joined, yes
 from microblog.models.user import User
 
@@ -49,15 +51,22 @@ class Reader(sessions.LoggedIn):
         return {"news": row.news, "letters": row.letters}
 
     @staticmethod
-    def from_id(text: str) -> "Reader | None":
-        """The account that ``get_id`` gave ``text`` for, if that log-in is good and it is active."""
+    def from_id(text: str, first: Callable[[int], Question | None] | None = None) -> "Reader | None":
+        """The account that ``get_id`` gave ``text`` for, if that log-in is good and it is active.
+
+        :param first: what else to ask, for who has this number (see :mod:`microblog.models.ahead`).
+        """
         number, _, secret = text.partition(".")
         if not (number.isascii() and number.isdigit() and len(number) <= 10):
             return None
         values = {"digest": sessions.digest(secret), "now": utc_now(), "number": int(number)}
+        question = (first(int(number)) if first else None) or ahead.NOTHING
         with reading() as connection:
-            found = connection.execute(_by_session(), values).scalar()
-        return parse(found, secret) if found else None
+            row = connection.execute(_by_session(question.query), {**question.values, **values}).first()
+        if row is None:
+            return None
+        ahead.note(question, row.answer)
+        return parse(row.reader, secret)
 
 
 def text(has_unread: Any) -> Any:
@@ -82,14 +91,19 @@ def parse(text: str, secret: str) -> Reader:
 
 
 @cache
-def _by_session() -> Any:
-    """Asked by every page: made once, so that SQLAlchemy knows it again without looking."""
+def _by_session(first: Any) -> Any:
+    """Asked by every page: made once, so that SQLAlchemy knows it again without looking.
+
+    :param first: what else is asked.
+    """
     from microblog.models import messages, notifications
 
     users, log_ins = User.__table__, sessions.Session.__table__
     number: Any = sa.bindparam("number")
+    unread = sa.or_(notifications.has_unread(number), messages.has_unread(number))
+    answer = first.correlate(None).scalar_subquery().label("answer")
     return (
-        sa.select(text(sa.or_(notifications.has_unread(number), messages.has_unread(number))))
+        sa.select(text(unread).label("reader"), answer)
         .select_from(sa.join(log_ins, users, log_ins.c.user_id == users.c.id))
         .where(log_ins.c.digest == sa.bindparam("digest"), log_ins.c.expires_at > sa.bindparam("now"))
         .where(users.c.id == number, users.c.suspended_at.is_(None))

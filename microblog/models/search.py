@@ -12,6 +12,7 @@ from sqlalchemy.dialects import mysql
 from microblog.database import db
 from microblog.elasticsearch import Elasticsearch, Unavailable
 from microblog.models import feeds, indexing, words
+from microblog.models.ahead import Question
 from microblog.models.feeds import PUBLIC, Found, Page, PostRow
 from microblog.models.hints import ByNumber, InOrder
 from microblog.models.marks import Marks
@@ -70,6 +71,17 @@ def search_page(text: str, before: int | None = None, after: int | None = None) 
     return page(database)
 
 
+def search_first(reader_id: int, text: str) -> Question | None:
+    """What the first page for a question asks the database first, as :func:`feeds.home_first` says."""
+    wanted = words.asked(text)
+    sqlite = db.engine.dialect.name == "sqlite"
+    known = sqlite or feeds.Window(PublicPost.post_id, WINDOW).is_known()
+    if not wanted or not known or indexing.engine() is not None:
+        return None
+    query, values = (_in_sqlite if sqlite else _in_window)(wanted, feeds.TOP)
+    return feeds.question(query, feeds.TOP, reader_id, **values)
+
+
 def _find_elsewhere(engine: Elasticsearch, wanted: list[str], at: Cut) -> list[PostRow]:
     """As many posts as are wanted, as long as there are: the engine may know some that are not to be seen."""
     return filled(
@@ -98,9 +110,15 @@ def reindex() -> int:
 _FTS = sa.table("public_posts_fts", sa.column("public_posts_fts"), sa.column("rowid", sa.BigInteger))
 
 
-def _find_sqlite(wanted: list[str], at: Cut) -> list[Found]:
+def _in_sqlite(wanted: list[str], at: Cut) -> tuple[Any, dict[str, Any]]:
+    """A statement, and its values."""
     # In quotes, a word is a word (https://www.sqlite.org/fts5.html#fts5_strings).
-    return feeds.read(_matching_sqlite(at.newer), at, match=" ".join(f'"{word}"' for word in wanted))
+    return _matching_sqlite(at.newer), {"match": " ".join(f'"{word}"' for word in wanted)}
+
+
+def _find_sqlite(wanted: list[str], at: Cut) -> list[Found]:
+    query, values = _in_sqlite(wanted, at)
+    return feeds.read(query, at, **values)
 
 
 @lru_cache
@@ -112,13 +130,19 @@ def _matching_sqlite(newer: bool) -> Any:
     return feeds.page(query.where(match, feeds.SEEN), _FTS.c.rowid, newer)
 
 
+def _in_window(wanted: list[str], at: Cut) -> tuple[Any, dict[str, Any]]:
+    """Likewise, of the latest posts."""
+    places = {f"word{place}": f" {word} " for place, word in enumerate(wanted)}
+    end = feeds.Window(PublicPost.post_id, WINDOW).end(at)
+    return _near(len(wanted), at.newer), {"end": end, **places}
+
+
 def _find_mysql(wanted: list[str], at: Cut) -> list[Found]:
     # The index gives all posts that hold a word before they can be put in order: for a word in
     # every hundredth of a million posts, that takes long. But of such a word there is a page full
     # in the latest posts, which are looked through first.
-    places = {f"word{place}": f" {word} " for place, word in enumerate(wanted)}
-    end = feeds.Window(PublicPost.post_id, WINDOW).end(at)
-    near = feeds.read(_near(len(wanted), at.newer), at, end=end, **places)
+    query, values = _in_window(wanted, at)
+    near = feeds.read(query, at, **values)
     if len(near) == at.limit:
         return near
     return feeds.read(_matching_mysql(at.newer), at, match=" ".join(f"+{word}" for word in wanted))

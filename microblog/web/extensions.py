@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from flask import abort, redirect, request, url_for
+from flask import abort, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import AnonymousUserMixin, LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
@@ -12,6 +12,7 @@ from flask_wtf.csrf import CSRFProtect
 from microblog import i18n
 from microblog.database import db
 from microblog.models import Reader, User, audience
+from microblog.models.ahead import Question
 from microblog.models.user import WHOLE
 from microblog.web import lapsed, last_seen, site_looks
 
@@ -55,6 +56,29 @@ def may_read(view: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+def asks_first(question: Callable[..., Question | None]) -> Callable[[Any], Any]:
+    """Decorates a page of a feed that asks the database for something before all else, in its newest part:
+    that is asked together with who reads (see :mod:`microblog.models.ahead`).
+
+    :param question: says for what, of the number of who reads and what else the view is called with.
+    """
+
+    def decorate(view: Any) -> Any:
+        view.asks_first = question
+        return view
+
+    return decorate
+
+
+def _first(number: int) -> Question | None:
+    """What this request asks first, if this is who reads."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    question: Callable[..., Question | None] | None = getattr(view, "asks_first", None)
+    if question is None or request.method != "GET" or request.args.keys() & {"before", "after"}:
+        return None
+    return question(number, **(request.view_args or {}))
+
+
 @login.unauthorized_handler
 def ask_to_log_in() -> ResponseReturnValue:
     """The page that was asked for comes after the log-in; what a button does cannot be asked for."""
@@ -65,7 +89,7 @@ def ask_to_log_in() -> ResponseReturnValue:
 
 @login.user_loader
 def load_user(text: str) -> Reader | None:
-    user = Reader.from_id(text)
+    user = Reader.from_id(text, _first)
     if user is not None:
         audience.reads(user)
         # A page that lies open asks by itself: nobody need be there.

@@ -4,6 +4,7 @@ import re
 import secrets
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,11 @@ import sqlalchemy as sa
 from app_client import Browser, token
 
 from microblog.database import db, utc_now
-from microblog.models import Reader, User, applications, sessions
+from microblog.models import Post, Reader, User, applications, feeds, sessions
 from microblog.models.account import suspend
 from microblog.models.feeds import home_page
 from microblog.models.post import add_post
-from microblog.web import cards, feed_pages, jinja
+from microblog.web import cards, extensions, feed_pages, jinja
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = [
@@ -48,6 +49,23 @@ def change(app, name, **values):
     """As another process would."""
     with app.app_context(), db.engine.begin() as connection:
         connection.execute(sa.update(User.__table__).where(User.__table__.c.username == name).values(values))
+
+
+@contextmanager
+def asked(app):
+    """What the database is asked meanwhile."""
+    statements = []
+
+    def note(*args):
+        statements.append(args[2])
+
+    with app.app_context():
+        engine = db.engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.mark.any_database
@@ -94,21 +112,66 @@ def test_how_often_a_post_was_liked_comes_with_it(app, browsers, path):
     browsers["susan"].submit(f"/post/{number}/like", page="/")
     for name in ("david", "susan"):
         browsers[name].get(path)
-        statements = []
-
-        def note(*args, statements=statements):
-            statements.append(args[2])
-
-        with app.app_context():
-            engine = db.engine
-        sa.event.listen(engine, "before_cursor_execute", note)
-        try:
+        with asked(app) as statements:
             page = browsers[name].get(path).text
-        finally:
-            sa.event.remove(engine, "before_cursor_execute", note)
         assert '<span class="act-count">1</span>' in page
         assert page.count('aria-pressed="true"') == (name == "susan")
         assert ["group_concat" in text for text in statements if "post_counts" in text] == [True]
+
+
+def of_pages(statements):
+    """Those that ask who reads, and for parts of feeds: others are asked now and then."""
+    return [text for text in statements if "sessions" in text or "group_concat" in text]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_what_a_page_asks_first_is_asked_with_who_reads(app, browsers, path, monkeypatch):
+    """And is what it would be by itself."""
+    monkeypatch.setattr(feeds, "_FRESH", 1e6)
+    david = browsers["david"]
+    david.submit("/user/susan/follow", page="/user/susan")
+    monkeypatch.setattr(feeds, "FEW_AUTHORS", 0)
+    if "MIDDLE" in path:
+        path = path.replace("MIDDLE", re.findall(r'id="post-(\d+)"', david.get("/explore").text)[4])
+    david.get(path)
+    with asked(app) as statements:
+        together = david.get(path).text
+    monkeypatch.setattr(extensions, "_first", lambda _number: None)
+    with asked(app) as more:
+        apart = david.get(path).text
+    assert (len(of_pages(statements)), len(of_pages(more))) == (2 if "before" in path else 1, 2)
+    shown = [re.findall(r'id="post-(\d+)"', page) for page in (together, apart)]
+    assert shown[0] == shown[1] != []
+
+
+def test_who_follows_few_is_asked_for_no_latest_posts(app, browsers, make_user, monkeypatch):
+    """Once that is known; and they are, once they follow more."""
+    make_user("mary")
+    monkeypatch.setattr(feeds, "FEW_AUTHORS", 1)
+    monkeypatch.setattr(feeds, "_FRESH", 1e6)
+    david = browsers["david"]
+    with app.app_context():
+        feeds.Window(Post.id, feeds.WINDOW).end(feeds.TOP)
+    firsts = []
+    for name in ("susan", "mary"):
+        david.submit(f"/user/{name}/follow", page=f"/user/{name}")
+        for _ in range(2):
+            with asked(app) as statements:
+                assert david.get("/").text.count("<article") == feeds.Page.SIZE
+            first, *more = of_pages(statements)
+            assert "sessions" in first
+            firsts.append(("group_concat" in first, len(more)))
+    assert firsts == [(True, 1), (False, 1), (False, 1), (True, 0)]
+
+
+def test_who_is_not_logged_in_is_told_nothing_that_was_asked_first(app, browsers):
+    susan = browsers["susan"]
+    susan.get("/explore")
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(sa.delete(sessions.Session.__table__))
+    with asked(app) as statements:
+        assert susan.get("/explore").status_code == 302
+    assert ["group_concat" in text for text in statements if "sessions" in text] == [True]
 
 
 FIELDS = ("username", "locale", "is_admin", "is_moderator", "has_barriers", "last_seen", "following_count")

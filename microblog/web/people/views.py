@@ -10,15 +10,15 @@ from markupsafe import Markup
 from microblog import units
 from microblog.database import db
 from microblog.i18n import _, _l
-from microblog.models import User, audience, barriers, preferences, reports
-from microblog.models.feeds import PostRow, one, profile_page
+from microblog.models import User, audience, barriers, feeds, preferences, reports
+from microblog.models.feeds import PostRow, one
 from microblog.models.follow import PeoplePage, find_profile, followers_page, following_page
 from microblog.models.follow import follow as start_following
 from microblog.models.follow import unfollow as stop_following
 from microblog.models.user import USERNAME, USERNAME_MAX
 from microblog.web import lapsed, limits
 from microblog.web.cursor import cursor
-from microblog.web.extensions import may_read
+from microblog.web.extensions import asks_first, may_read
 from microblog.web.feed_pages import feed_page
 from microblog.web.people import avatars
 from microblog.web.people.forms import ReportForm
@@ -28,15 +28,17 @@ blueprint = Blueprint("people", __name__)
 
 
 @blueprint.get("/user/<username>")
+@asks_first(
+    lambda number, username: feeds.profile_first(number, username.lower()) if is_name(username) else None
+)
 @may_read
 def profile(username: str) -> ResponseReturnValue:
     user, between = _profile(username)
     text = render_template("people/about.html", user=user, between=between)
     about = Markup(text)  # noqa: S704 - a template escapes
     parts = {"username": user.username, "about": about}
-    return feed_page(
-        "people/profile.html", profile_page(user.id, **cursor()), f"/user/{user.username}", parts
-    )
+    page = feeds.profile_page(user.id, **cursor(), key=username.lower())
+    return feed_page("people/profile.html", page, f"/user/{user.username}", parts)
 
 
 @blueprint.get("/user/<username>/card")

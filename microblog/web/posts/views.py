@@ -33,7 +33,7 @@ from microblog.models.versions import edit_post, may_edit, versions_of
 from microblog.translator import TranslatorError
 from microblog.web import lapsed, limits
 from microblog.web.cursor import cursor
-from microblog.web.extensions import may_read
+from microblog.web.extensions import asks_first, may_read
 from microblog.web.feed_pages import feed_page
 from microblog.web.hosts import external_url
 from microblog.web.jinja import csrf_token
@@ -45,6 +45,7 @@ from microblog.web.site_looks import is_public
 
 @blueprint.route("/", methods=["GET", "POST"])
 @units.safe_twice
+@asks_first(feeds.home_first)
 def home() -> ResponseReturnValue:
     if not current_user.is_authenticated:
         # Who wrote a post and is logged out by now gets to log in.
@@ -72,6 +73,7 @@ def home() -> ResponseReturnValue:
 
 
 @blueprint.get("/explore")
+@asks_first(feeds.explore_first)
 @may_read
 def explore() -> ResponseReturnValue:
     return feed_page("posts/explore.html", explore_page(**cursor()), "/explore")

@@ -7,18 +7,24 @@ from flask.typing import ResponseReturnValue
 from flask_login import login_required
 
 from microblog.models.post import POST_MAX, clean_body
-from microblog.models.search import search_page
+from microblog.models.search import search_first, search_page
 from microblog.web.cursor import cursor
+from microblog.web.extensions import asks_first
 from microblog.web.feed_pages import feed_page
 
 blueprint = Blueprint("search", __name__)
 
 
+def _asked() -> str:
+    # Nothing longer than a post can be found in one.
+    return clean_body(request.args.get("q", "")[: POST_MAX + 1])[:POST_MAX]
+
+
 @blueprint.get("/search")
+@asks_first(lambda number: search_first(number, _asked()))
 @login_required
 def results() -> ResponseReturnValue:
-    # Nothing longer than a post can be found in one.
-    text = clean_body(request.args.get("q", "")[: POST_MAX + 1])[:POST_MAX]
+    text = _asked()
     if not text:
         return render_template("search/results.html")
     page = search_page(text, **cursor())
