@@ -208,7 +208,7 @@ def test_a_page_of_another_site_may_ask_for_all_of_it(app, susan, monkeypatch):
         (422, script.post("/api/v1/statuses", json={"status": ""}, headers=origin)),
         (200, script.post("/api/v1/statuses", json={"status": "one"}, headers=origin)),
         (429, script.post("/api/v1/statuses", json={"status": "too many"}, headers=origin)),
-        (413, script.post("/api/v1/statuses", data=b"x" * 100_000, headers=origin)),
+        (413, script.post("/api/v1/statuses", data={"status": "x" * 100_000}, headers=origin)),
     ]
     for code, answer in errors:
         assert (answer.status_code, answer.mimetype) == (code, "application/json"), answer.text
