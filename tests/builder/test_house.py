@@ -137,9 +137,10 @@ def test_what_is_added_is_one_file(checkout):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr
 
+    # A verb installs what it needs. Before, what can be chosen is not told, for that is found by code.
+    assert "the image garden is not baked yet" in said("check", "garden")
     assert "vdi" in said("export", "--help")
     assert "garage" in said("publish", "--help")
-    assert "the image garden is not baked yet" in said("check", "garden")
     assert "debian-14" in said("images", "garden", "--base", "raspios")
 
 
