@@ -163,7 +163,7 @@ def fill_in(page: Any, home: Home, **fields: str) -> None:
     while page.locator("input[name=looked]").count():
         page.click("main form button")
     assert page.locator("input[name=snapshot]").count() == 1
-    assert "MiB · testhost" in page.locator("fieldset").inner_text()
+    assert re.search(r"\d [KM]iB · testhost", page.locator("fieldset").inner_text())
     page.click("main form button")
 
 
