@@ -384,7 +384,7 @@ def diagnose(machine: Machine) -> dict[str, dict[str, str]]:
 
 
 def diagnosed(machine: Machine, wanted: set[str]) -> dict[str, dict[str, str]]:
-    """What the doctor finds, which is this alone in the end: an application that has much to do is late for it."""
+    """What the doctor finds, this alone in the end: an application that has much to do is late for it."""
     found: dict[str, dict[str, str]] = {}
 
     def agrees() -> bool:
