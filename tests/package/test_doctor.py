@@ -229,7 +229,7 @@ UNSEEN: tuple[dict[str, tuple[str, str]], ...] = (
     group(
         (
             "disk.inodes",
-            f"mv {BACKUPS} /root/backups && mkdir -m 700 {BACKUPS}"
+            f"install -d -m 700 {BACKUPS} && mv {BACKUPS} /root/backups && mkdir -m 700 {BACKUPS}"
             f" && mount -t tmpfs -o nr_inodes=21,mode=700 tmpfs {BACKUPS} && touch $(seq -f {BACKUPS}/%g 20)",
             f"umount {BACKUPS} && rmdir {BACKUPS} && mv /root/backups {BACKUPS}",
         ),

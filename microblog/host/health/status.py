@@ -93,7 +93,7 @@ def _application(_: Config) -> Fact:
     if maintenance.FLAG.exists():
         return Fact("in maintenance", False)
     state = supervisor.program_state().lower()
-    if not supervisor.answers():
+    if not supervisor.answers(supervisor.PATIENCE):
         if supervisor.impostor():
             return Fact(f"{state}; another program answers at {layout.app_address()}", False)
         return Fact(f"{state}, does not answer", False)

@@ -16,6 +16,8 @@ from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.machine import layout, ledger, services
 
+# Seconds in which who is not ready is asked again, before somebody is told.
+PATIENCE = 10.0
 UNIT = "supervisor.service"
 # What supervisor calls the application; the Flask Mega-Tutorial has its readers call theirs so, too.
 PROGRAM = layout.USER
@@ -283,9 +285,16 @@ def wait_for_answer(say: Callable[[str], None]) -> None:
         time.sleep(0.1)
 
 
-def answers() -> bool:
-    """Whether the application answers, and its database answers it."""
-    return _health() == http.client.OK
+def answers(patience: float = 0) -> bool:
+    """Whether the application answers, and its database answers it.
+
+    :param patience: seconds in which it is asked again where it is not ready: while its database comes back,
+        or where there is much to do, one of its processes is ready before another.
+    """
+    deadline = time.monotonic() + patience
+    while (status := _health()) == http.client.SERVICE_UNAVAILABLE and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return status == http.client.OK
 
 
 def impostor() -> bool:

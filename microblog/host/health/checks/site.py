@@ -66,7 +66,7 @@ def _database(config: Config) -> Iterator[Finding]:
 
 
 def _application() -> Iterator[Finding]:
-    if maintenance.FLAG.exists() or supervisor.answers() or supervisor.switched_off():
+    if maintenance.FLAG.exists() or supervisor.answers(supervisor.PATIENCE) or supervisor.switched_off():
         return
     if supervisor.impostor():
         yield Finding(
