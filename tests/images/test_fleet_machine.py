@@ -133,7 +133,7 @@ def test_it_is_told_of_machines_that_came_later(lab: Lab, member: "testinfra.hos
         "balancer": ("/etc/haproxy/haproxy.cfg", "server another 10.0.2.103:443 check ssl verify required"),
     }
     path, line = wanted[kind]
-    _wait(member, f"grep -qF '{line}' {path}")
+    _wait(member, f'grep -qF "{line}" {path}')
     if kind == "database":
         assert "10.0.2.103" in member.check_output("ufw status")
     assert member.check_output("systemctl --failed --no-legend --plain") == ""
