@@ -46,9 +46,16 @@ def firewalld() -> bool:
 
 def dropping() -> str:
     """Whose rules drop packets that none lets in, of programs that have only rules; empty for nobody's."""
-    if _IPTABLES_DROPS.search(services.answer("iptables", "-S")):
-        return "iptables"
-    return "nftables" if any(_nft_input(services.answer("nft", "list", "ruleset"))) else ""
+    return _dropping()[0]
+
+
+def _dropping() -> tuple[str, str]:
+    """Whose, and the rules as that program lists them."""
+    rules = services.answer("iptables", "-S")
+    if _IPTABLES_DROPS.search(rules):
+        return "iptables", rules
+    rules = services.answer("nft", "list", "ruleset")
+    return ("nftables", rules) if any(_nft_input(rules)) else ("", "")
 
 
 def closed(wanted: set[int]) -> tuple[str, set[int]]:
@@ -57,12 +64,10 @@ def closed(wanted: set[int]) -> tuple[str, set[int]]:
         return "ufw", wanted - told
     if firewalld():
         return "firewalld", wanted - firewalld_open(services.answer("firewall-cmd", "--list-all-zones"))
-    whose = dropping()
-    if whose == "iptables":
-        return whose, wanted - iptables_open(services.answer("iptables", "-S"))
-    if whose == "nftables":
-        return whose, wanted - nft_open(services.answer("nft", "list", "ruleset"))
-    return "", set()
+    whose, rules = _dropping()
+    if not whose:
+        return "", set()
+    return whose, wanted - (iptables_open if whose == "iptables" else nft_open)(rules)
 
 
 def firewalld_open(said: str) -> set[int]:
