@@ -19,7 +19,7 @@ from microblog.models import User, account, passkeys, second_factor, sessions, u
 from microblog.models.paging import pieces
 from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
 from microblog.models.site import looks
-from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
+from microblog.models.user import RESERVED, USERNAME_MAX, USERNAME_MIN, is_email, is_username
 
 if TYPE_CHECKING:
     from click.decorators import FC
@@ -58,12 +58,12 @@ def password_options(command: "FC") -> "FC":
 @password_options
 def add(name: str, email: str, admin: bool, generate: bool, password_stdin: bool) -> None:
     """Make an account."""
-    if not (USERNAME.fullmatch(name) and USERNAME_MIN <= len(name) <= USERNAME_MAX):
+    if not is_username(name):
         raise HostError(
             f"{name!r} is no username",
             f"{USERNAME_MIN} to {USERNAME_MAX} letters A to Z, digits and underscores",
         )
-    if not (EMAIL.fullmatch(email) and len(email) <= EMAIL_MAX):
+    if not is_email(email):
         raise HostError(f"{email!r} is no e-mail address", "write one like susan@example.org")
     if name.lower() in RESERVED:
         raise HostError(f"the name {name} is reserved", "it would seem to speak for the site")

@@ -32,6 +32,16 @@ RESERVED = frozenset(
 )
 
 
+def is_username(text: str) -> bool:
+    """Whether somebody may be called so, reserved or not."""
+    return bool(USERNAME.fullmatch(text)) and USERNAME_MIN <= len(text) <= USERNAME_MAX
+
+
+def is_email(text: str) -> bool:
+    """Whether it can be somebody's address."""
+    return bool(EMAIL.fullmatch(text)) and len(text) <= EMAIL_MAX
+
+
 def clean_about(text: str | None) -> str:
     """A line or two about somebody: newlines as one character, and no control characters."""
     text = re.sub(r"\r\n?", "\n", text or "")

@@ -198,14 +198,14 @@ def _host(values: dict[str, str]) -> None:
 def _admin(values: dict[str, str]) -> None:
     # Before its lines go: the account itself is made when there is a database.
     from microblog.models.passwords import PASSWORD_MAX, PASSWORD_MIN, easy_to_guess
-    from microblog.models.user import EMAIL, EMAIL_MAX, RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
+    from microblog.models.user import RESERVED, USERNAME_MAX, USERNAME_MIN, is_email, is_username
 
     name, email, password = (values[f"admin {what}"] for what in ("user", "email", "password"))
-    if not (USERNAME.fullmatch(name) and USERNAME_MIN <= len(name) <= USERNAME_MAX):
+    if not is_username(name):
         raise HostError(f'"admin user" is {USERNAME_MIN} to {USERNAME_MAX} letters A to Z, digits and _')
     if name.lower() in RESERVED:
         raise HostError(f'the name {name} in "admin user" is reserved')
-    if not (EMAIL.fullmatch(email) and len(email) <= EMAIL_MAX):
+    if not is_email(email):
         raise HostError('"admin email" is no e-mail address')
     if not PASSWORD_MIN <= len(password) <= PASSWORD_MAX:
         raise HostError(f'"admin password" has to have {PASSWORD_MIN} to {PASSWORD_MAX} characters')

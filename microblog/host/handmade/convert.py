@@ -136,11 +136,10 @@ def first_posts(old: Iterable[Row]) -> dict[int, datetime]:
 
 def _names(found: list[Row]) -> dict[int, str]:
     """Each account's name here: its own where that can be, else one that resembles it."""
-    from microblog.models.user import RESERVED, USERNAME, USERNAME_MAX, USERNAME_MIN
+    from microblog.models.user import RESERVED, USERNAME_MAX, USERNAME_MIN, is_username
 
     def good(name: str) -> bool:
-        fits = USERNAME.fullmatch(name) and USERNAME_MIN <= len(name) <= USERNAME_MAX
-        return bool(fits) and name.lower() not in taken
+        return is_username(name) and name.lower() not in taken
 
     taken, names = set(RESERVED), dict[int, str]()
     # Who may keep their name keeps it, whoever comes first.
@@ -164,10 +163,10 @@ def _names(found: list[Row]) -> dict[int, str]:
 
 def _address(value: Any) -> str:
     """As the form takes it; empty if it does not."""
-    from microblog.models.user import EMAIL, EMAIL_MAX
+    from microblog.models.user import is_email
 
     text = _text(value).strip().lower()
-    return text if EMAIL.fullmatch(text) and len(text) <= EMAIL_MAX else ""
+    return text if is_email(text) else ""
 
 
 def _language(value: Any) -> str | None:
