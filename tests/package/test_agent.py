@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -913,6 +914,35 @@ def test_checks_of_arguments() -> None:
 
 
 # A certificate by a record in the DNS.
+
+
+@pytest.mark.parametrize(
+    "secret", ["S3cr3tTokenOfTheZone-abcdefghij" * 2, "short", "abcd+ef=/gh"], ids=["long", "short", "signs"]
+)
+def test_no_part_of_a_secret_is_told(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    """Where certbot's words are cut, too, and however a provider writes it."""
+    account = dns.typed(
+        "rfc2136", {"server": "192.0.2.1", "port": "53", "name": "key", "secret": secret, "algorithm": "a"}
+    )
+    for written in (secret, quote(secret, safe=""), quote(secret)):
+        said = f"Error: {'x' * (290 - len(written) // 2)} {written} is refused by 192.0.2.1"
+        done = subprocess.CompletedProcess([], 1, said)
+        monkeypatch.setattr(verbs.https.ledger, "run", lambda *_arguments, done=done: done)
+        with pytest.raises(HostError) as found:
+            verbs.https._ask(("a.example",), account.options(), "", "", account)
+        assert not any(written[:length] in found.value.message for length in range(4, len(written) + 1))
+    assert account.without_secrets("192.0.2.1 says no") == "192.0.2.1 says no"
+
+
+def test_an_error_of_another_kind_tells_no_secret(
+    unit: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def enable(*given: Any) -> None:
+        raise ValueError(f"Invalid header value {given[-1].told.split()[-1]}")
+
+    monkeypatch.setattr(verbs.https, "enable", enable)
+    request("https-dns", domains=["a.example"], provider="linode", fields={"key": "tok-" * 3}, wait=5)
+    assert finish(unit)["error"] == "ValueError: Invalid header value ***"
 
 
 def test_what_a_page_says_of_a_providers_account(

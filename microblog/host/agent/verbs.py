@@ -123,14 +123,14 @@ def _https(say: Say, domains: tuple[str, ...]) -> None:
 
 
 def _https_dns(say: Say, domains: tuple[str, ...], provider: str, fields: dict[str, str], wait: int) -> None:
+    account = dns.typed(provider, fields, None if wait == _AS_USUAL else wait)
     try:
-        https.enable(domains, "", "", say, dns.typed(provider, fields, None if wait == _AS_USUAL else wait))
+        https.enable(domains, "", "", say, account)
     except HostError as error:
-        # certbot tells what the provider has said, and some of these may say what they were told.
-        message = error.message
-        for secret in fields.values():
-            message = message.replace(secret, "***") if len(secret) > _SHORT else message
-        raise HostError(message, error.hint) from None
+        raise HostError(account.without_secrets(error.message), error.hint) from None
+    except Exception as error:
+        # Its text and its traceback would be kept, with whatever they name.
+        raise HostError(account.without_secrets(f"{type(error).__name__}: {error}")) from None
 
 
 def _https_redirect(say: Say, on: bool) -> None:
@@ -190,8 +190,6 @@ def _machine(action: str) -> Callable[[Say], None]:
     return work
 
 
-# No token is as short; an address, a port or an algorithm may be.
-_SHORT = 15
 # Seconds until a record is seen everywhere.
 _AS_USUAL = -1
 # Of one word, in which the file's own syntax has no sign.

@@ -119,7 +119,7 @@ def _ask(domains: tuple[str, ...], way: list[str], server: str, email: str, dns:
     )
     if done.returncode or not _LINEAGE.is_dir():
         raise HostError(
-            f"no certificate: {_reason(done.stdout)}",
+            f"no certificate: {_reason(dns.without_secrets(done.stdout) if dns else done.stdout)}",
             f"{_needed(domains[0], dns)}; the rest is in /var/log/letsencrypt",
         )
 
