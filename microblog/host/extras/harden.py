@@ -265,7 +265,19 @@ def _apply_sshd(say: Callable[[str], None]) -> None:
             "/etc/ssh/sshd_config does not include /etc/ssh/sshd_config.d/*.conf", "add that line at its top"
         )
     _try_sshd(main[: include.start()], main[include.start() :])
+    before = _SSHD.read_text() if _SSHD.exists() else None
     ledger.write(_COMMAND, _SSHD, _SSHD_TEXT, 0o644, then=[_RELOAD_SSHD])
+    # A file of the folder whose name comes before was not in the trial.
+    if not _sshd_closed():
+        if before is None:
+            _SSHD.unlink()
+            ledger.forget(_COMMAND, _SSHD)
+        else:
+            ledger.write(_COMMAND, _SSHD, before, 0o644, then=[_RELOAD_SSHD])
+        raise HostError(
+            f"sshd keeps to a file of {_SSHD.parent} that comes before {_SSHD.name}",
+            "take what it says of log-ins out of it; then: microblog harden",
+        )
     if services.state("ssh.service") == "active":
         services.run(*_RELOAD_SSHD)
 
