@@ -265,7 +265,7 @@ def _apply_sshd(say: Callable[[str], None]) -> None:
             "/etc/ssh/sshd_config does not include /etc/ssh/sshd_config.d/*.conf", "add that line at its top"
         )
     _try_sshd(main[: include.start()], main[include.start() :])
-    before = _SSHD.read_text() if _SSHD.exists() else None
+    before = _SSHD.read_bytes().decode() if _SSHD.exists() else None
     ledger.write(_COMMAND, _SSHD, _SSHD_TEXT, 0o644, then=[_RELOAD_SSHD])
     # A file of the folder whose name comes before was not in the trial.
     if not _sshd_closed():
