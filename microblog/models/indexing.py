@@ -265,13 +265,14 @@ class _Sender:
         self._app = weakref.ref(app)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._ended = False
         self.wake = threading.Event()
 
     def start(self) -> None:
         """Started by the process that uses it: a thread does not live through a fork, and a connection that
         it has open would be shared."""
         app = self._app()
-        if app is None or app.config.get("WARMING_UP"):
+        if app is None or self._ended or app.config.get("WARMING_UP"):
             return
         if self._thread is not None and self._thread.is_alive():
             return
@@ -280,8 +281,15 @@ class _Sender:
                 self._thread = threading.Thread(target=self._work, name="elasticsearch", daemon=True)
                 self._thread.start()
 
+    def end(self) -> None:
+        """Send nothing from now on; what is being sent is waited for: for tests, which share a database."""
+        self._ended = True
+        self.wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
     def _work(self) -> None:
-        while self._catch_up():
+        while not self._ended and self._catch_up():
             self.wake.wait(REST)
             self.wake.clear()
 

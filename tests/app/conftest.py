@@ -147,8 +147,11 @@ def make_app(database_url):
         app = create_app(Config(**{"secret_key": SECRET_KEY, "database_url": database_url, **settings}))
         app.testing = True
         app.jinja_env.bytecode_cache = Kept()
+        if sender := app.extensions.get("microblog.elasticsearch.sender"):
+            senders.append(sender)
         return app
 
+    senders = make.senders = []
     return make
 
 
@@ -163,8 +166,11 @@ def migrated(make_app):
 
 
 @pytest.fixture
-def empty_tables(migrated):
+def empty_tables(migrated, make_app):
     yield
+    # Else one that a test has left would send, or hold the lease, amid a later test.
+    while make_app.senders:
+        make_app.senders.pop().end()
     with migrated.app_context():
         for table in reversed(db.metadata.sorted_tables):
             db.session.execute(table.delete())
