@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from builder.bake import packer_release
 from builder.bake.packer_release import Plugin
 from builder.bake.packer_release import find as find
@@ -60,6 +58,9 @@ def parse(line: str) -> Line | None:
 
 def render(template: str, **values: object) -> str:
     """The text of a template under packer/ (Jinja2)."""
+    # Which method an image is baked by is asked before anything is installed.
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(paths.PACKER),
         undefined=jinja2.StrictUndefined,

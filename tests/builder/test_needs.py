@@ -386,3 +386,46 @@ def test_what_is_made_up_here_is_nothing_that_the_suite_needs():
     made_up = {"grain", "mill", "new", "no-such-package", "old", "other", "oven", "tongue"}
     needed = [need for need in needs.of_folder("tests/builder") if not need.optional]
     assert not made_up & _packages(needed)
+
+
+# Ends where something would be installed, and takes away all that is not Python's own.
+_ON_A_BARE_MACHINE = """
+import importlib.abc, sys
+from pathlib import Path
+
+class Bare(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] not in sys.stdlib_module_names | {"builder"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Bare())
+from builder import bootstrap
+from builder.core import needs
+
+def have(wanted):
+    print("WANTED")
+    sys.exit()
+
+needs.have = have
+bootstrap._whole = lambda environment: False
+bootstrap.prepare(sys.argv[1:])
+"""
+
+
+_LINES = [
+    *(f"images {file.stem}" for file in sorted((paths.ROOT / "images").glob("*.toml"))),
+    *("images", "images cloud pi", "images --base debian-12-arm64 cloud", "deb", "boot cloud", "check cloud"),
+    *("flash pi /dev/sdz", "publish cloud aws", "repo --key 1234", "export cloud --format raw", "vagrant"),
+    *("verify x", "cache", "fleet make x", "fleet try", "test app", "bench app"),
+]
+
+
+@pytest.mark.parametrize("line", _LINES)
+def test_until_it_is_installed_pythons_own_modules_do(line):
+    command = [sys.executable, "-c", _ON_A_BARE_MACHINE, *line.split()]
+    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["WANTED"]), done.stderr[-2000:]
+
+
+def test_no_verb_is_left_out_of_these():
+    assert {line.split()[0] for line in _LINES} == set(usage.verbs())
