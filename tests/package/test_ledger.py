@@ -42,6 +42,57 @@ def test_what_was_not_there_goes(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["theirs"]
 
 
+def test_folders_that_were_made_go_in_whatever_order(tmp_path: Path) -> None:
+    for first, second in (("x", "y"), ("y", "x")):
+        for command, name in (("x", "a/b/c/one"), ("y", "a/b/two")):
+            ledger.write(command, tmp_path / name, "ours", 0o644, uid=os.getuid(), gid=os.getgid())
+        back(first)
+        assert (tmp_path / "a").exists()
+        back(second)
+        assert not (tmp_path / "a").exists()
+    # One that somebody has taken away holds up no other.
+    write(tmp_path / "a/b/file", "ours")
+    (tmp_path / "a/b/file").unlink()
+    (tmp_path / "a/b").rmdir()
+    (tmp_path / "a/b").mkdir()
+    write(tmp_path / "a/b/file", "ours")
+    back()
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_file_whose_folder_is_gone_holds_up_no_other(tmp_path: Path) -> None:
+    for name in ("gone", "here"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "link").symlink_to("somewhere")
+        (tmp_path / name / "file").write_text("theirs")
+    for name in ("here/link", "here/file", "gone/link", "gone/file"):
+        ledger.put_aside("x", tmp_path / name)
+    (tmp_path / "gone").rmdir()
+    back()
+    assert (tmp_path / "here/link").readlink() == Path("somewhere")
+    assert (tmp_path / "here/file").read_text() == "theirs"
+
+
+def test_a_power_cut_leaves_neither_folders_nor_half_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a/b/password"
+    real: Callable[..., None] = files.replace
+
+    def cut(old: Path, new: Path) -> None:
+        if new == path:
+            raise PowerCut
+        real(old, new)
+
+    with monkeypatch.context() as patched, pytest.raises(PowerCut):
+        patched.setattr(files, "replace", cut)
+        write(path, "secret", 0o600)
+    assert (tmp_path / "a/b").is_dir()
+    ledger.settle()
+    assert ledger.entries() == []
+    assert not (tmp_path / "a").exists()
+
+
 def test_what_was_replaced_comes_back_with_its_mode(tmp_path: Path, folder: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"theirs \xff\n")

@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+def partial(path: Path) -> Path:
+    """What becomes the file once it is whole."""
+    return path.with_name(f".{path.name}.new")
+
+
 def write(path: Path, data: str, mode: int, uid: int = 0, gid: int = 0) -> None:
     """Write a file at once: whoever looks, even after a power cut, sees the old one or the new one.
 
@@ -14,29 +19,29 @@ def write(path: Path, data: str, mode: int, uid: int = 0, gid: int = 0) -> None:
     :param mode: the permission bits; a secret is never readable to others, not for a moment.
     :raises OSError: with the file's name, which the system's own error for a full disk lacks.
     """
-    partial = path.with_name(f".{path.name}.new")
+    new = partial(path)
     try:
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(data)
             os.fchown(descriptor, uid, gid)
             os.fchmod(descriptor, mode)
             file.flush()
             os.fsync(descriptor)
-        replace(partial, path)
+        replace(new, path)
     except OSError as error:
         with suppress(OSError):
-            partial.unlink()
+            new.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def link(path: Path, target: Path) -> None:
     """Make a symbolic link at once, in place of whatever was there."""
-    partial = path.with_name(f".{path.name}.new")
-    partial.unlink(missing_ok=True)
-    partial.symlink_to(target)
-    replace(partial, path)
+    new = partial(path)
+    new.unlink(missing_ok=True)
+    new.symlink_to(target)
+    replace(new, path)
 
 
 def replace(old: Path, new: Path) -> None:

@@ -156,6 +156,14 @@ def enable(command: str, unit: str) -> None:
     run(command, f"enable {unit}", ["systemctl", "enable", unit], ["systemctl", "disable", *now, unit])
 
 
+def undo_run(command: str, what: str) -> None:
+    """Take back what one program did, if it is noted."""
+    for entry in entries(command):
+        if (entry["kind"], entry["name"]) == ("run", what):
+            _then(entry)
+            _drop(entry)
+
+
 def noted(command: str, path: Path) -> bool:
     """Whether a file was changed by a command, and that was not taken back."""
     return any(entry["kind"] == "file" and entry["name"] == str(path) for entry in entries(command))
@@ -186,6 +194,10 @@ def settle() -> None:
             entry["after"] = earlier
             _finish(entry)
         else:
+            if entry["kind"] == "file":
+                files.partial(Path(entry["name"])).unlink(missing_ok=True)
+                if entry["before"] is None:
+                    _remove_folders(entry)
             _drop(entry)
 
 
@@ -249,6 +261,7 @@ def _begin(
     command: str, kind: str, name: str, after: Any, then: Sequence[Sequence[str]], **known: Any
 ) -> Entry:
     index = _read()
+    folders = _folders(Path(name), index) if kind == "file" else []
     for entry in index:
         if (entry["command"], entry["kind"], entry["name"]) == (command, kind, name):
             if kind == "run" or _now(entry) == entry["after"] or entry["state"] == "begun":
@@ -271,8 +284,8 @@ def _begin(
     }
     if kind in ("file", "whole"):
         path = Path(name)
-        if not path.parent.exists():
-            entry["folder"] = "made"
+        if folders:
+            entry["folders"] = folders
         source = known.get("source", path)
         entry["before"] = known["before"] if "before" in known else _look(source)
         if isinstance(entry["before"], dict) and "sha256" in entry["before"]:
@@ -324,17 +337,34 @@ def _restore(entry: Entry) -> None:
     path, before = Path(entry["name"]), entry["before"]
     if before is None:
         path.unlink(missing_ok=True)
-        if "folder" in entry:
-            with suppress(OSError):
-                path.parent.rmdir()
+        _remove_folders(entry)
+    elif not path.parent.is_dir():
+        # With the package that has it.
+        return
     elif "link" in before:
         files.link(path, Path(before["link"]))
-    elif path.parent.is_dir():
-        partial = path.with_name(f".{path.name}.new")
+    else:
+        partial = files.partial(path)
         _copy(FOLDER / entry["copy"], partial)
         os.chown(partial, before["uid"], before["gid"])
         partial.chmod(before["mode"])
         files.replace(partial, path)
+
+
+def _folders(path: Path, index: Sequence[Entry]) -> list[str]:
+    """Those that are made for a file, innermost first: with those that were made for others, which may go
+    before it."""
+    made = {folder for entry in index for folder in entry.get("folders", [])}
+    return [str(folder) for folder in path.parents if str(folder) in made or not folder.exists()]
+
+
+def _remove_folders(entry: Entry) -> None:
+    """Those that were made for a file, and have nothing else in them."""
+    earlier = [str(Path(entry["name"]).parent)] if "folder" in entry else []
+    with suppress(OSError):
+        for folder in entry.get("folders", earlier):
+            with suppress(FileNotFoundError):
+                Path(folder).rmdir()
 
 
 def _now(entry: Entry) -> Any:
