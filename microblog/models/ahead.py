@@ -15,7 +15,7 @@ _KEY = "microblog_answer"
 
 
 class Question(NamedTuple):
-    """A statement that gives one value.
+    """A statement that gives one value, or none.
 
     :ivar query: made once.
     """
@@ -38,4 +38,4 @@ def answer(question: Question) -> Any:
     if asked == question:
         return found
     with reading() as connection:
-        return connection.execute(question.query, question.values).scalar_one()
+        return connection.execute(question.query, question.values).scalar()

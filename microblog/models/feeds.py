@@ -120,8 +120,8 @@ def explore_first(reader_id: int) -> Question:
 
 
 def profile_first(reader_id: int, key: str) -> Question:
-    """Likewise."""
-    return question(_named(False), TOP, reader_id, key=key)
+    """Likewise, of a profile's feed: see :mod:`microblog.models.profiles`."""
+    return question(named(False), TOP, reader_id, key=key)
 
 
 def home_page(user: Reader | User, before: int | None = None, after: int | None = None) -> Page:
@@ -141,7 +141,7 @@ def profile_page(
 
     :param key: the author's ``name_key``, where that was asked for first.
     """
-    query = _by if key is None else _named
+    query = _by if key is None else named
     whose: dict[str, Any] = {"author": author_id} if key is None else {"key": key}
     return feed(lambda at: read(query(at.newer), at, **whose), before, after, by=author_id)
 
@@ -419,7 +419,8 @@ def _by(newer: bool) -> Any:
 
 
 @cache
-def _named(newer: bool) -> Any:
+def named(newer: bool) -> Any:
+    """What who has the name :key wrote and passed on, for :func:`read`."""
     users: Any = User.__table__
     author = sa.select(users.c.id).where(users.c.name_key == sa.bindparam("key", type_=sa.String))
     return page(_of(author.scalar_subquery()), POSTS.c.id, newer)

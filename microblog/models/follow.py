@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -196,28 +195,6 @@ def among(user_id: int, ids: list[int]) -> tuple[set[int], set[int]]:
     )
     with reading() as connection:
         return set(connection.execute(mine).scalars()), set(connection.execute(theirs).scalars())
-
-
-def find_profile(name: str, follower_id: int) -> Any:
-    """What a profile says of the account with this name, if there is one: a row, with ``is_followed`` by
-    ``follower_id`` or not."""
-    with reading() as connection:
-        return connection.execute(_profile(), {"key": name.lower(), "follower": follower_id}).first()
-
-
-@cache
-def _profile() -> Any:
-    """Asked by every profile: made once, so that SQLAlchemy knows it again without looking."""
-    from microblog.models.preferences import Preferences, last_seen
-
-    users, follows, chosen = User.__table__, Follow.__table__, Preferences.__table__
-    theirs = sa.and_(follows.c.followed_id == users.c.id, follows.c.follower_id == sa.bindparam("follower"))
-    says = (users.c.about, users.c.created_at, last_seen(users), users.c.suspended_at)
-    counts = (users.c.posts_count, users.c.followers_count, users.c.following_count)
-    is_followed = follows.c.followed_id.is_not(None).label("is_followed")
-    query = sa.select(users.c.id, users.c.username, *says, *counts, is_followed)
-    there = users.outerjoin(follows, theirs).outerjoin(chosen, chosen.c.user_id == users.c.id)
-    return query.select_from(there).where(users.c.name_key == sa.bindparam("key"))
 
 
 def followers_page(user: User, before: int | None = None, after: int | None = None) -> PeoplePage:

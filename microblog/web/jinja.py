@@ -114,11 +114,16 @@ def action(path: str, label: str, look: str = "btn btn-quiet", back: str = "") -
 
     :param back: where it leads afterwards, if not where it would by itself.
     """
+    return button(csrf_token(), path, label, look, back)
+
+
+def button(token: str, path: str, label: str, look: str = "btn btn-quiet", back: str = "") -> Markup:
+    """Likewise, with this token."""
     next_ = Markup('  <input type="hidden" name="next" value="{}">\n').format(back) if back else ""
     return Markup(
         '<form method="post" action="{}">\n  <input type="hidden" name="csrf_token" value="{}">\n{}'
         '  <button class="{}">{}</button>\n</form>'
-    ).format(path, csrf_token(), next_, look, label)
+    ).format(path, token, next_, look, label)
 
 
 def pager(page: Any, path: str) -> Markup:

@@ -16,7 +16,9 @@ from microblog.models import Post, Reader, User, applications, feeds, sessions
 from microblog.models.account import suspend
 from microblog.models.feeds import home_page
 from microblog.models.post import add_post
+from microblog.models.site import set_public
 from microblog.web import cards, extensions, feed_pages, jinja
+from microblog.web.people import views
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = [
@@ -240,6 +242,58 @@ def test_another_process_changes_who_the_reader_is(app, browsers):
     change(app, "Sue", is_admin=False, locale="ru")
     page = browsers["susan"].get("/").text
     assert ("/admin" in page, "Обзор" in page) == (False, True)
+
+
+def test_who_it_is_and_what_they_wrote_is_one_statement(app, browsers):
+    david = browsers["david"]
+    for path, more in (("/user/susan", 0), ("/user/SUSAN?before=junk", 1), ("/user/nobody", 0)):
+        david.get(path)
+        with asked(app) as statements:
+            david.get(path)
+        assert len([text for text in statements if "name_key" in text or "sessions" in text]) == 1 + more
+
+
+def test_the_top_of_a_profile_is_kept_for_whom_it_is_the_same(app, browsers, make_user, monkeypatch):
+    """And shows each reader what is theirs, with their own token; and counts as they are."""
+    now = utc_now()
+    for module in (cards, jinja):
+        monkeypatch.setattr(module, "utc_now", lambda: now)
+    for name, does in (("mary", ""), ("fan", "follow"), ("foe", "block"), ("deaf", "mute")):
+        make_user(name)
+        browsers[name] = Browser(app)
+        browsers[name].login(name)
+        if does:
+            browsers[name].submit(f"/user/susan/{does}", page="/user/susan")
+    with app.app_context():
+        set_public(True)
+        db.session.commit()
+    app.extensions["microblog.looks"].forget()
+    browsers["visitor"] = Browser(app)
+
+    def tops(name=None):
+        found = {}
+        for one in [name] if name else browsers:
+            page = browsers[one].get("/user/susan").text
+            found[one] = page.partition('<section class="profile"')[2].partition("</section>")[0]
+            assert (found[one].count('name="csrf_token"') > 0) == (one not in ("susan", "visitor"))
+            if one not in ("susan", "visitor"):
+                assert set(re.findall(r'csrf_token" value="([^"]+)"', found[one])) == {
+                    token(browsers[one].get("/"))
+                }
+        return found
+
+    # The first page of a log-in makes its token.
+    tops()
+    kept = tops()
+    for name in browsers:
+        views._kept_about.cache_clear()
+        assert tops(name)[name] == kept[name] != ""
+    views._kept_about.cache_clear()
+    for _ in range(2):
+        tops()
+    assert views._kept_about.cache_info()[:2] == (len(browsers), len(browsers))
+    change(app, "susan", followers_count=7, about="| a new | line\nand another")
+    assert {"7" in top and "| a new | line\nand another" in top for top in tops().values()} == {True}
 
 
 def test_a_profile_is_of_now(app, browsers):

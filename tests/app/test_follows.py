@@ -12,13 +12,13 @@ from microblog.models.account import delete_account, export_account, suspend, to
 from microblog.models.feeds import WINDOW, explore_page, home_page, profile_page
 from microblog.models.follow import (
     PeoplePage,
-    find_profile,
     follow,
     followers_page,
     following_page,
     unfollow,
 )
 from microblog.models.post import add_post, delete_post, find_post
+from microblog.models.profiles import find_profile
 from microblog.models.search import search_page
 from microblog.web import site_looks
 

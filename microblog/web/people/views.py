@@ -1,5 +1,6 @@
 """Profiles, and following."""
 
+from functools import lru_cache, partial
 from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, flash, redirect, render_template, request, url_for
@@ -9,36 +10,58 @@ from markupsafe import Markup
 
 from microblog import units
 from microblog.database import db
-from microblog.i18n import _, _l
+from microblog.i18n import _, _l, language
 from microblog.models import User, audience, barriers, feeds, preferences, reports
 from microblog.models.feeds import PostRow, one
-from microblog.models.follow import PeoplePage, find_profile, followers_page, following_page
+from microblog.models.follow import PeoplePage, followers_page, following_page
 from microblog.models.follow import follow as start_following
 from microblog.models.follow import unfollow as stop_following
+from microblog.models.profiles import Profile, find_profile, profile_first
 from microblog.models.user import USERNAME, USERNAME_MAX
 from microblog.web import lapsed, limits
 from microblog.web.cursor import cursor
 from microblog.web.extensions import asks_first, may_read
 from microblog.web.feed_pages import feed_page
+from microblog.web.jinja import button, csrf_token, when
 from microblog.web.people import avatars
 from microblog.web.people.forms import ReportForm
 from microblog.web.security import safe_path
 
 blueprint = Blueprint("people", __name__)
+# Stands for the token of a reader's forms.
+_TOKEN = "\0token"  # noqa: S105
 
 
 @blueprint.get("/user/<username>")
-@asks_first(
-    lambda number, username: feeds.profile_first(number, username.lower()) if is_name(username) else None
-)
+@asks_first(lambda number, username: profile_first(number, username) if is_name(username) else None)
 @may_read
 def profile(username: str) -> ResponseReturnValue:
-    user, between = _profile(username)
-    text = render_template("people/about.html", user=user, between=between)
-    about = Markup(text)  # noqa: S704 - a template escapes
-    parts = {"username": user.username, "about": about}
-    page = feeds.profile_page(user.id, **cursor(), key=username.lower())
+    at = cursor()
+    user, between = _profile(username, newest=not any(at.values()))
+    parts = {"username": user.username, "about": _about(user, between)}
+    page = feeds.profile_page(user.id, **at, key=username.lower())
     return feed_page("people/profile.html", page, f"/user/{user.username}", parts)
+
+
+def _about(user: Profile, between: barriers.Between) -> Markup:
+    """Who it is whose posts come next, and what this reader may do."""
+    # A name that stands for another object is looked up each time.
+    me = current_user._get_current_object()
+    who = "visitor" if not me.is_authenticated else "owner" if me.id == user.id else "member"
+    text = _kept_about(user, between, who, language(), when(user.last_seen) if user.last_seen else "")
+    return Markup(text.replace(_TOKEN, csrf_token()) if me.is_authenticated else text)  # noqa: S704
+
+
+# Of some 3,000 bytes each. A template escapes, and what people write has no NUL.
+@lru_cache(maxsize=512)
+def _kept_about(user: Profile, between: barriers.Between, who: str, _language: str, seen: str) -> str:
+    """But for the token of the forms, it is the same to all of whom this is so.
+
+    :param who: reads it: a ``visitor``, the profile's ``owner`` or another ``member``.
+    :param seen: how long ago they were last seen, in words.
+    """
+    template = current_app.jinja_env.get_template("people/about.html")
+    return template.render(user=user, between=between, who=who, seen=seen, action=partial(button, _TOKEN))
 
 
 @blueprint.get("/user/<username>/card")
@@ -50,8 +73,8 @@ def card(username: str) -> ResponseReturnValue:
     return render_template("people/card.html", user=user, between=between, back=back)
 
 
-def _profile(username: str) -> tuple[Any, barriers.Between]:
-    user = find_profile(username, current_user.id) if is_name(username) else None
+def _profile(username: str, newest: bool = False) -> tuple[Any, barriers.Between]:
+    user = find_profile(username, current_user.id, newest) if is_name(username) else None
     return user, _allowed(user)
 
 

@@ -12,8 +12,8 @@ from flask.typing import ResponseReturnValue
 from microblog.database import utc_text
 from microblog.models import audience
 from microblog.models.feeds import PostRow, profile_page
-from microblog.models.follow import find_profile
 from microblog.models.markup import tag_key
+from microblog.models.profiles import find_profile
 from microblog.models.tags import tag_page
 from microblog.web.hosts import base_url, external_url
 from microblog.web.posts.blueprint import blueprint
