@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microblog.errors import HostError
+from microblog.host.machine import signals
 
 if TYPE_CHECKING:
     from microblog.host.backups.places import Access, Place
@@ -54,7 +55,7 @@ def setup(boot: bool, enable: bool, dry_run: bool, daily: bool, leave: bool) -> 
             click.echo(line)
         return
     # In the middle of it the site may be away: it does not end with the terminal that it was begun in.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals.outlast(signal.SIGHUP)
     if leave:
         work.leave(_say)
     elif daily:
@@ -423,7 +424,7 @@ def _restore(file: Path, name: str, say: Callable[[str], None], check: bool, for
         if not force:
             journal.see_none("nothing is restored", otherwise="; or go on all the same: restore --force")
         # A restore does not end with the terminal that it was begun in.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signals.outlast(signal.SIGHUP)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         manifest = work.restore(file, say, force=force, name=name)
         # The pages say it themselves.
@@ -452,7 +453,7 @@ def import_(source: str, replace: bool, dry_run: bool) -> None:
             click.echo(line)
         return
     # As a restore, which it becomes.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals.outlast(signal.SIGHUP)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     taken = work.take(source, _say, replace=replace)
     if not in_the_way():

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -223,3 +224,30 @@ def test_signals_come_too_late_when_there_is_no_way_back() -> None:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+# What a program is started with then: which signals it ignores, of whose session it is, what reaches it.
+_STARTED = """
+import os, signal, subprocess, sys
+from microblog.host.backups import restore
+from microblog.host.machine import apt, ledger, services
+restore._be_deaf()
+told = f"grep SigIgn: /proc/$$/status; ps -o sid= -p $$; kill -s HUP -- -{os.getpgrp()}; echo whole"
+ask = ("sh", "-c", told)
+for run in (lambda: services.run(*ask), lambda: ledger._run(ask), lambda: apt._run(list(ask))):
+    print(run().stdout.replace("\\n", " "), os.getsid(0))
+"""
+
+
+def test_what_is_started_then_hears_signals_of_its_own_and_no_terminals() -> None:
+    """supervisor, say, and by it the application: a signal that is ignored stays so over an exec."""
+    done = subprocess.run(
+        [sys.executable, "-c", _STARTED], capture_output=True, text=True, check=True, start_new_session=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        _, ignored, session, whole, ours = line.split()
+        assert not int(ignored, 16) & sum(1 << (number - 1) for number in (1, 2, 15))
+        assert session != ours
+        assert whole == "whole"

@@ -78,3 +78,16 @@ def test_no_folder_reaches_one_above_it(path: Path) -> None:
         if rest.startswith("host."):
             other = rest.split(".")[1]
             assert other == own or RANK[other] < RANK[own], f"{path.relative_to(HOST)} imports {name}"
+
+
+def test_a_purge_has_all_that_its_program_imports() -> None:
+    """It runs when the package's files are gone, from a copy."""
+    kept = (paths.ROOT / "debian/microblog.prerm").read_text(encoding="utf-8")
+    wanted = ["microblog.host.machine.ledger"]
+    for module in wanted:
+        path = Path(*module.split(".")).with_suffix(".py")
+        assert f"{path} " in kept
+        for name in imports(paths.ROOT / path):
+            if (paths.ROOT / Path(*name.split(".")).with_suffix(".py")).exists() and name not in wanted:
+                wanted.append(name)
+    assert len(wanted) > 2

@@ -11,7 +11,6 @@ import io
 import json
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from microblog.errors import HostError
 from microblog.host.backups import archive, backup
 from microblog.host.backups.progress import Progress
 from microblog.host.database import kinds, rows, schema, staging
-from microblog.host.machine import files, layout, lock, privileges
+from microblog.host.machine import files, layout, lock, privileges, signals
 from microblog.host.site import authority, certificate, envfile, maintenance, nginx, supervisor
 
 _PARTIAL = layout.BACKUPS / ".restoring.partial"
@@ -131,9 +130,7 @@ def _restore(path: Path, say: Callable[[str], None], force: bool, name: str) -> 
 
 def _be_deaf() -> None:
     """From here on, signals come too late: what they ended now would be left half-way, the site away."""
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+    signals.outlast(signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 def put_back(path: Path, config: Config, say: Callable[[str], None]) -> None:

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 
 from microblog.errors import HostError
-from microblog.host.machine import lock
+from microblog.host.machine import lock, signals
 
 _LOCK = "DPkg::Lock::Timeout=600"
 # Ubuntu's needrestart would restart services, the site among them, or ask.
@@ -59,6 +59,7 @@ def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=signals.apart(),
         env={**os.environ, **_QUIET, "LC_ALL": "C.UTF-8"},
     )
 

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from microblog.host.machine import files
+from microblog.host.machine import files, signals
 
 FOLDER = Path("/etc/microblog/ledger")
 _INDEX = "index.json"
@@ -465,6 +465,7 @@ def _run(
             stdout=subprocess.PIPE,
             stderr=complaints,
             text=True,
+            start_new_session=signals.apart(),
             env=_ENVIRONMENT,
         )
     except FileNotFoundError:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from microblog import names
 from microblog.errors import HostError
+from microblog.host.machine import signals
 
 _PROGRAM = re.compile(r'\("([^"]+)",pid=')
 _START_SECONDS = 60
@@ -39,6 +40,7 @@ def _run(command: tuple[str, ...], complaints: int = subprocess.STDOUT) -> "subp
         text=True,
         # A unit's last words may be in any encoding.
         errors="replace",
+        start_new_session=signals.apart(),
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
     )
 
