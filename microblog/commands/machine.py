@@ -430,6 +430,7 @@ def _restore(file: Path, name: str, say: Callable[[str], None], check: bool, for
         # The pages say it themselves.
         say("All log-ins have ended, those of apps too: everybody logs in anew")
         say("Passwords, second factors, recovery codes and passkeys are those of the backup")
+        say("Invitations, rights and accounts that were withdrawn or suspended since are good again")
         set_up(say=say)
     return manifest
 

@@ -25,6 +25,7 @@ def test_a_backup_moves_between_databases_and_machines(server: Machine) -> None:
     fill(server, "bob", 3)
     said = server.run("microblog", "restore", "/root/b.tar.gz")
     assert "All log-ins have ended" in said
+    assert "suspended since are good again" in said
     assert server.answers(), said
     assert look(server) == before
     assert server.run("grep", "^SECRET_KEY=", ENV) == secret
