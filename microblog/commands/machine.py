@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microblog.errors import HostError
-from microblog.host.machine import signals
 
 if TYPE_CHECKING:
     from microblog.host.backups.places import Access, Place
@@ -47,6 +46,7 @@ def setup(boot: bool, enable: bool, dry_run: bool, daily: bool, leave: bool) -> 
     Links in sites-enabled and supervisor's conf.d that were taken away stay away, until --enable.
     """
     from microblog.host import setup as work
+    from microblog.host.machine import signals
 
     if dry_run:
         from microblog.host.plan import plan
@@ -414,6 +414,7 @@ def _way_in(address: str) -> "tuple[Place, Access]":
 
 def _restore(file: Path, name: str, say: Callable[[str], None], check: bool, force: bool) -> dict[str, Any]:
     from microblog.host.backups import restore as work
+    from microblog.host.machine import signals
     from microblog.host.setup import setup as set_up
 
     if check:
@@ -447,6 +448,7 @@ def import_(source: str, replace: bool, dry_run: bool) -> None:
     """
     from microblog.host.handmade import take as work
     from microblog.host.handmade.found import in_the_way
+    from microblog.host.machine import signals
     from microblog.host.setup import setup as set_up
 
     if dry_run:
