@@ -9,6 +9,7 @@ import click
 from microblog import beginning
 from microblog.commands import card, machine, translate
 from microblog.errors import HostError
+from microblog.printable import LINES, visible
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -22,9 +23,10 @@ def main() -> None:
         else:
             _flask()
     except HostError as error:
-        click.echo(f"microblog: {error.message}", err=True)
+        # A stranger's words may be in it, which a terminal would do.
+        click.echo(f"microblog: {visible(error.message, LINES)}", err=True)
         if error.hint:
-            click.echo(f"  {error.hint}", err=True)
+            click.echo(f"  {visible(error.hint, LINES)}", err=True)
         sys.exit(1)
 
 

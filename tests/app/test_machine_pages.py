@@ -628,6 +628,15 @@ def test_what_the_agent_refuses_is_said(confirmed, agent):
     assert "mend it" in page.text
 
 
+@pytest.mark.parametrize("when", [-(10**18), -1, 2**32 + 1, 10**18, 253402300799])
+def test_a_time_that_no_date_can_say_breaks_no_page(confirmed, agent, when):
+    agent.answers["job"] = {**JOB, "state": "done", "began": when, "ended": when}
+    agent.answers["backups"] = [{"name": NAME, "kind": "manual", "bytes": 1, "at": when}]
+    agent.answers["elsewhere"] = {**ELSEWHERE, "place": "x", "sent": when, "drilled": when}
+    for path in ("job", "backups", "backups/elsewhere"):
+        assert confirmed.get(f"/machine/{path}").status_code == 200
+
+
 def test_a_job(admin, agent):
     assert admin.get("/machine/job").headers["Location"] == "/machine"
     agent.answers["job"] = JOB

@@ -793,8 +793,23 @@ def test_disks_are_what_is_plugged_in_and_not_the_systems(monkeypatch: pytest.Mo
         places.services, "run", lambda *command: subprocess.CompletedProcess(command, 0, said)
     )
     assert places.disks() == ["BACKUP", "bare", "whole"]
-    said = "lsblk: not found"
+    # The system's own, in a partition that is encrypted.
+    deep = disk("usb", ("luks", "crypto_LUKS", None), ("OTHER", "ext4", None))
+    deep["children"][0]["children"] = [{"label": "root", "fstype": "ext4", "mountpoint": "/"}]
+    said = json.dumps({"blockdevices": [deep]})
     assert places.disks() == []
+    odd = ("lsblk: not found", "[]", "{}", "null", '{"blockdevices": 5}', '{"blockdevices": [5]}', "[" * 9999)
+    for answer in odd:
+        said = answer
+        assert places.disks() == []
+
+
+def test_a_label_that_no_disk_has_mounts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for code, said in ((2, ""), (0, ""), (0, "blkid: odd\n")):
+        done = subprocess.CompletedProcess((), code, said)
+        monkeypatch.setattr(places.services, "run", lambda *_, done=done: done)
+        with pytest.raises(HostError, match="no disk labelled X"), places.of("usb:X").opened():
+            pass
 
 
 # Logs.

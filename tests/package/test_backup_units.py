@@ -16,7 +16,7 @@ import pytest
 from microblog.commands import machine
 from microblog.errors import HostError
 from microblog.host.backups import archive, backup, restore, upgrade
-from microblog.host.machine import layout
+from microblog.host.machine import layout, privileges
 
 MEMBERS = {"config/microblog.env": b"SECRET_KEY=x\n", "database/users/000000.jsonl": b"{}\n" * 100}
 
@@ -100,6 +100,37 @@ def test_a_member_of_any_size_is_not_read(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(archive, "MEMBER_MAX", 100)
     with pytest.raises(HostError, match="nothing that a backup holds"):
         archive.verify(io.BytesIO(written()))
+
+
+def test_no_more_parts_are_read_than_a_backup_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MEMBERS_MAX", 2)
+    assert archive.verify(io.BytesIO(written()))
+    monkeypatch.setattr(archive, "MEMBERS_MAX", 1)
+    with pytest.raises(HostError, match="more parts"):
+        archive.verify(io.BytesIO(written()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"rows": rows} for rows in ([], {"users": -1}, {"users": "1"}, {"users": 10**400}, {"users": 1.5})),
+        *({"revisions": one} for one in ({}, "0001", None)),
+        *({"version": one} for one in (1, ["1"], "1" * 200, "1\x1b[2J", "1\n2")),
+        *({"created": one} for one in (5, {"a": 1}, "x" * 10_000)),
+        *({name: ["x"]} for name in ("host", "database")),
+    ],
+)
+def test_what_a_manifest_tells_is_bounded(
+    change: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privileges, "drop", lambda: None)
+    path = tmp_path / "b.tar.gz"
+    right = {"version": "1", "revisions": ["0001"], "rows": {"users": 1}}
+    path.write_bytes(written({**right}))
+    assert restore.check(path)["rows"] == {"users": 1}
+    path.write_bytes(written({**right, **change}))
+    with pytest.raises(HostError, match="lacks what belongs there"):
+        restore.check(path)
 
 
 def test_the_machines_own_settings_stay() -> None:

@@ -1,9 +1,12 @@
 """Keys, addresses, restic's complaints, the sheet, the journal: what needs neither restic nor a machine."""
 
+import json
 import os
 import re
 import sqlite3
+import subprocess
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -354,6 +357,116 @@ def test_what_ssh_said_is_not_lost(monkeypatch: pytest.MonkeyPatch, folder: Path
     error = repository._failed(1, "Fatal: unable to start the sftp session, error: EOF")
     assert "does not let this machine in" in error.message
     assert error.hint.endswith("ssh-ed25519 AAAA microblog@here")
+
+
+ID = "0123456789abcdef" * 4
+SNAPSHOT = {"id": ID, "time": "2026-01-01T03:00:00.123456789+01:00", "hostname": "one"}
+FOUND = {"snapshot": ID, "matches": [{"path": "/microblog.tar", "size": 5}]}
+ENTRY = {"path": "/microblog.tar", "size": 5}
+
+
+def lists(monkeypatch: pytest.MonkeyPatch, **said: Any) -> restic.Repository:
+    """A repository of which restic says this; what is no text, as JSON."""
+    right = {"snapshots": [SNAPSHOT], "find": [FOUND], "ls": ENTRY}
+    texts = {name: it if isinstance(it, str) else json.dumps(it) for name, it in {**right, **said}.items()}
+    monkeypatch.setattr(restic.Repository, "_run", lambda _, command, *__: texts[command])
+    return restic.Repository(PLACE, places.Opened("x"), Access("lusab-babad"))
+
+
+def test_what_restic_lists_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = lists(monkeypatch)
+    when = datetime(2026, 1, 1, 2, tzinfo=timezone.utc).timestamp()
+    assert repository.sized() == [restic.Snapshot(ID, when, "one", 5)]
+    assert repository.size(ID) == 5
+    repository = lists(
+        monkeypatch, snapshots="", find="null", ls='{"struct_type": "snapshot"}\n{"path": "/x"}\n'
+    )
+    assert repository.sized() == []
+    with pytest.raises(HostError, match="none of Microblog's"):
+        repository.size(ID)
+    # One that holds nothing of ours, and a clock that has never been set.
+    repository = lists(
+        monkeypatch,
+        find=[{"snapshot": ID, "matches": []}],
+        snapshots=[{**SNAPSHOT, "time": "1970-01-01T00:00:01Z", "hostname": "o\x1b[1mne" + "x" * 99}],
+    )
+    assert repository.sized() == []
+    assert (found := repository.snapshots()[0]).host == "o?[1mne" + "x" * 53
+    assert found.made() == "1970-01-01 00:00 UTC"
+
+
+ODD = {
+    "snapshots": [
+        *("no JSON", "[" * 100_000, "7", '{"id": 1}', "[1]", "[null]", '"x"', "\ud800"),
+        *([{**SNAPSHOT, "time": time}] for time in ("9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00Z")),
+        *([{**SNAPSHOT, "time": time}] for time in ("2106-02-08T00:00:00Z", "1969-12-31T23:59:59Z")),
+        *([{**SNAPSHOT, "time": time}] for time in ("2026-01-01T00:00:00", "", 5, None, "x\x1b[2J")),
+        *(
+            [{**SNAPSHOT, "id": one}]
+            for one in (None, "", "latest", "--repo", ID[1:], ID.upper(), [ID], "é" * 64)
+        ),
+        *([{**SNAPSHOT, "hostname": one}] for one in (None, 5, ["a"])),
+        [{name: SNAPSHOT[name] for name in ("id", "hostname")}],
+    ],
+    "find": [
+        *("no JSON", "{}x", "7", "[7]", [{**FOUND, "snapshot": "x"}], [{**FOUND, "snapshot": None}]),
+        *([{**FOUND, "matches": matches}] for matches in (None, 5, {"size": 5}, [5], [ENTRY, ENTRY])),
+        *([{**FOUND, "matches": [{"size": size}]}] for size in (-1, True, "5", 5.5, None, 2**60, [5])),
+    ],
+    "ls": [
+        *("no JSON", "[]", "7", "null", "{}\n[" + "[" * 100_000),
+        *({**ENTRY, "size": size} for size in (-1, True, "5", 5.5, None, 2**60)),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [(name, one) for name, every in ODD.items() for one in every],
+    ids=lambda one: ascii(one)[:40],
+)
+def test_what_no_restic_would_say_is_one_line(
+    command: str, said: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes to the repository has written it."""
+    repository = lists(monkeypatch, **{command: said})
+    with pytest.raises(HostError, match="holds cannot be: ") as caught:
+        repository.size(ID) if command == "ls" else repository.sized()
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 250
+    assert caught.value.hint
+
+
+def test_what_restic_says_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(restic, "_HEARD_MAX", 2**16)
+    monkeypatch.setattr(restic, "_CACHE", tmp_path)
+    repository = restic.Repository(PLACE, places.Opened("x"), Access("lusab-babad"))
+
+    def program(text: str) -> None:
+        (tmp_path / "restic").write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "restic").chmod(0o755)
+
+    real = subprocess.Popen
+    monkeypatch.setattr(
+        restic.subprocess,
+        "Popen",
+        lambda command, **given: real(
+            [str(tmp_path / "restic") if one == "restic" else one for one in command], **given
+        ),
+    )
+    program("exec yes '{}'")
+    for ask in (repository.snapshots, repository.sized, lambda: repository.size(ID)):
+        with pytest.raises(HostError, match="there is too much of it"):
+            ask()
+    # Of complaints and of a backup's progress, the last words are what counts.
+    program("yes | head -c 300000 >&2; printf 'Fatal: no\\033[2J such thing\\n' >&2; exit 1")
+    with pytest.raises(HostError, match=r"Fatal: no\?\[2J such thing"):
+        repository.snapshots()
+    summary = json.dumps({"message_type": "summary", "snapshot_id": ID[:8]})
+    program(f"cat > /dev/null; yes '[]' | head -c 300000; echo '{summary}'")
+    assert repository.save(lambda write: write(b"x")) == ID[:8]
+    program("cat > /dev/null; echo '[7]'; echo 'x'")
+    assert repository.save(lambda write: write(b"x")) == ""
 
 
 def test_a_row_that_goes_changes_few_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from microblog.errors import HostError
 from microblog.host.machine import files, services
+from microblog.printable import LINES, visible
 
 STATE = Path("/var/lib/microblog-agent")
 RUN = Path("/run/microblog-agent-job")
@@ -26,6 +27,7 @@ UNIT = "microblog-job.service"
 _END_SECONDS = 10
 _LINES = 200
 _LINE = 500
+_ERROR = 2000
 
 # id, verb, by, state (running, done, failed, interrupted), lines, answer, error, hint, began, ended.
 Job = dict[str, Any]
@@ -91,7 +93,7 @@ def run(
 
     def say(text: str) -> None:
         print(text, flush=True)
-        job["lines"] = [*job["lines"], text[:_LINE]][-_LINES:]
+        job["lines"] = [*job["lines"], visible(text[:_LINE], LINES)][-_LINES:]
         # The disk may be full; the work goes on.
         with suppress(OSError):
             _save(job)
@@ -108,6 +110,8 @@ def run(
     except Exception as error:
         traceback.print_exc()
         job.update(error=f"{type(error).__name__}: {str(error)[:200]}", hint=services.log_of(UNIT))
+    # A stranger's words may be in it.
+    job.update(error=visible(job["error"][:_ERROR]), hint=visible(job["hint"][:_ERROR]))
     job.update(state=state, ended=time.time())
     with suppress(OSError):
         _save(job)

@@ -19,6 +19,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 # What is read into memory at once; ours are smaller, a stranger's may claim anything.
 MEMBER_MAX = 64 * 2**20
+# A table's rows are in pieces of a MiB and more.
+MEMBERS_MAX = 200_000
 # Of what stands before a member, with its name, say.
 _HEADER_MAX = 64 * 2**10
 # The usual level: higher ones take several times as long for a few percent.
@@ -81,7 +83,11 @@ def members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
             gzip.GzipFile(fileobj=file, mode="rb") as unpacked,
             tarfile.open(fileobj=unpacked, mode="r|", tarinfo=_Header) as tar,
         ):
-            for member in tar:
+            for number, member in enumerate(tar):
+                # Each is remembered; a small file can hold as many empty ones as there are.
+                tar.members.clear()  # type: ignore[attr-defined]
+                if number > MEMBERS_MAX:
+                    raise _damaged("there are more parts in it than a backup has")
                 if member.isdir():
                     continue  # as somebody's own tar adds them
                 if not member.isfile() or member.size > MEMBER_MAX:
@@ -135,7 +141,7 @@ def verify(file: BinaryIO) -> dict[str, Any]:
         raise _damaged("it has no manifest: it is cut short, or something else")
     if manifest.get("format") != FORMAT:
         raise HostError(
-            f"the backup's format is {manifest.get('format')!r}, this version reads {FORMAT}",
+            f"the backup's format is {str(manifest.get('format'))[:20]!r}, this version reads {FORMAT}",
             "restore it with the version that made it, or a newer one",
         )
     expected = manifest.get("members")

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from microblog.errors import HostError
@@ -96,11 +97,12 @@ class Usb(Place):
     def opened(self) -> Iterator[Opened]:
         # Without its cache, which knows a disk for seconds after it is gone.
         found = services.run("blkid", "-c", "/dev/null", "-o", "device", "-t", f"LABEL={self.label}")
-        if found.returncode:
+        devices = [line for line in found.stdout.split() if line.startswith("/dev/")]
+        if found.returncode or not devices:
             raise HostError(f"no disk labelled {self.label} is plugged in", "plug it in, and try again")
         mount = layout.RUN / "usb"
         mount.mkdir(mode=0o700, parents=True, exist_ok=True)
-        within = ("sh", "-c", _MOUNTED, "sh", found.stdout.split()[0], str(mount))
+        within = ("sh", "-c", _MOUNTED, "sh", devices[0], str(mount))
         yield Opened(
             str(mount / "microblog"), within=("unshare", "--mount", "--propagation", "private", *within)
         )
@@ -117,12 +119,16 @@ def disks() -> list[str]:
     """The labels of USB disks that are plugged in and hold nothing of this machine's own."""
     said = services.run("lsblk", "--json", "--bytes", "--output", "NAME,LABEL,FSTYPE,TRAN,MOUNTPOINT").stdout
     try:
-        tops = json.loads(said)["blockdevices"]
-    except (ValueError, KeyError):
+        return _labels(json.loads(said)["blockdevices"])
+    # It has said something else: there is nothing to choose from.
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return []
+
+
+def _labels(tops: Any) -> list[str]:
     found: set[str] = set()
     for top in tops:
-        parts = [top, *top.get("children", [])]
+        parts = list(_parts(top))
         mounts = [part.get("mountpoint") for part in parts]
         if top.get("tran") != "usb" or any(one and not one.startswith(_PLUGGED) for one in mounts):
             # A Pi may have started from one.
@@ -130,6 +136,13 @@ def disks() -> list[str]:
         labels = [part.get("label") or "" for part in parts if part.get("fstype")]
         found |= {label for label in labels if re.fullmatch(_LABEL, label, re.ASCII)}
     return sorted(found)
+
+
+def _parts(one: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A disk, and what lies on it: partitions, and what is in these."""
+    yield one
+    for other in one.get("children") or []:
+        yield from _parts(other)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import IO, Any
 from microblog.errors import HostError
 from microblog.host.backups import places
 from microblog.host.backups.places import Access, Opened, Place
+from microblog.printable import visible
 
 _CACHE = Path("/var/cache/microblog/restic")
 _MEMBER = "microblog.tar"
@@ -34,6 +36,15 @@ _MISSING_CODE = 10
 _NO_SESSION = "unable to start the sftp session"
 # To let go of its lock.
 _END_SECONDS = 30
+# What it lists was written by whoever has written to the repository. As it names snapshots; times that every
+# form of a date can say, and a clock may have had, however wrong; more than a disk holds.
+_ID = re.compile("[0-9a-f]{64}")
+_TIME_MAX = 2**32
+_SIZE_MAX = 2**50
+_HOST_MAX = 60
+# All of an answer, and a line of it.
+_HEARD_MAX = 16 * 2**20
+_LINE_MAX = 2**16
 
 
 class Missing(HostError):
@@ -199,30 +210,49 @@ class Repository:
         output, errors = heard.all()
         if code:
             raise self._failed(code, f"{errors}\n{output.decode(errors='replace')}")
-        return str(_last(output).get("snapshot_id", ""))
+        return _stored(output)
 
     def snapshots(self) -> list[Snapshot]:
-        """Microblog's, oldest first."""
-        found = json.loads(self._run("snapshots", "--json", "--tag", _TAG) or "null") or []
-        every = [Snapshot(str(one["id"]), _when(str(one["time"])), str(one["hostname"])) for one in found]
-        return sorted(every, key=lambda one: one.when)
+        """Microblog's, oldest first.
+
+        :raises HostError: something is among them that nobody can have made.
+        """
+        with self._reading():
+            return _snapshots(self._run("snapshots", "--json", "--tag", _TAG))
 
     def sized(self) -> list[Snapshot]:
         """:meth:`snapshots`, each with its size."""
-        # One question for all of them; newer versions than those held to would know without.
-        found = json.loads(self._run("find", "--json", "--tag", _TAG, f"/{_MEMBER}") or "null") or []
-        sizes = {str(one["snapshot"]): int(one["matches"][0].get("size", 0)) for one in found}
+        with self._reading():
+            # One question for all of them; newer versions than those held to would know without.
+            sizes = _sizes(self._run("find", "--json", "--tag", _TAG, f"/{_MEMBER}"))
         return [replace(one, size=sizes[one.id]) for one in self.snapshots() if one.id in sizes]
 
     def size(self, snapshot: str) -> int:
         """How long a snapshot's content is, in bytes."""
-        for line in self._run("ls", "--json", snapshot).splitlines():
-            entry = json.loads(line)
-            if entry.get("path") == f"/{_MEMBER}":
-                return int(entry.get("size", 0))
-        raise HostError(
-            f"the snapshot {snapshot[:8]} at {self._place.address} is none of Microblog's", "take another one"
-        )
+        with self._reading():
+            size = _size(self._run("ls", "--json", snapshot))
+        if size is None:
+            raise HostError(
+                f"the snapshot {snapshot[:8]} at {self._place.address} is none of Microblog's",
+                "take another one",
+            )
+        return size
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What restic lists is read within, and is not believed.
+
+        :raises HostError: a ValueError is one.
+        """
+        try:
+            yield
+        # Brackets by the thousand are too deep for it.
+        except (ValueError, RecursionError) as error:
+            why = visible(str(error))[:100] if type(error) is ValueError else "it is no list"
+            raise HostError(
+                f"what the repository at {self._place.address} holds cannot be: {why}",
+                "take another repository; or, with its key: restic forget",
+            ) from None
 
     def load(self, snapshot: str, take: Callable[[bytes], None]) -> None:
         """Give a function all of a snapshot's content.
@@ -256,10 +286,13 @@ class Repository:
         self._run("check")
 
     def _run(self, *command: str) -> str:
+        """:raises ValueError: what it says has no end."""
         process = self._start(*command)
-        heard = _Ears(process)
+        heard = _Ears(process, whole=True)
         code = process.wait()
         output, errors = heard.all()
+        if heard.endless:
+            raise ValueError("there is too much of it")
         text = output.decode(errors="replace")
         if code:
             raise self._failed(code, f"{errors}\n{text}")
@@ -330,18 +363,29 @@ def judge(code: int, said: str, place: Place) -> HostError:
             last = next(
                 (line for line in lines if line.startswith("Fatal:")), (lines or ["it is silent"])[-1]
             )
-            return HostError(f"restic has failed at {address}: {last[:200]}", "mend that, and try again")
+            last = visible(last)[:200]
+            return HostError(f"restic has failed at {address}: {last}", "mend that, and try again")
     hint = complaint.hint.format(known=places.FOLDER / "known_hosts") or place.way_in()
     return complaint.kind(complaint.message.format(place=address, why=why), hint)
 
 
 class _Ears:
-    """Hears both of a program's voices at once: neither fills up while the other is listened to."""
+    """Hears both of a program's voices at once: neither fills up while the other is listened to. Of one that
+    says more than anybody could want to hear, its last words are kept.
 
-    def __init__(self, process: "subprocess.Popen[bytes]", *, output: bool = True) -> None:
-        self._process = process
+    :param output: listen to it; else somebody else does.
+    :param whole: its output is of use as a whole alone: one that has no end is ended.
+    :ivar endless: that was done.
+    """
+
+    endless = False
+
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", *, output: bool = True, whole: bool = False
+    ) -> None:
+        self._process, self._whole = process, whole
         voices: Iterable[IO[bytes] | None] = (process.stdout if output else None, process.stderr)
-        self._heard: list[bytes] = [b"", b""]
+        self._heard = [bytearray(), bytearray()]
         self._threads = [
             threading.Thread(target=self._hear, args=(number, voice), daemon=True)
             for number, voice in enumerate(voices)
@@ -351,29 +395,104 @@ class _Ears:
             thread.start()
 
     def _hear(self, number: int, voice: IO[bytes]) -> None:
-        for line in voice:
-            self._heard[number] += line
-            if number and _HOPELESS.search(line):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        heard = self._heard[number]
+        while line := voice.readline(_LINE_MAX):
+            heard += line
+            if len(heard) > _HEARD_MAX:
+                del heard[: _HEARD_MAX // 2]
+                self.endless = self.endless or (self._whole and not number)
+            if self.endless or (number and _HOPELESS.search(line)):
+                # It may have ended by itself.
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
 
     def all(self) -> tuple[bytes, str]:
         for thread in self._threads:
             thread.join()
-        return self._heard[0], self._heard[1].decode(errors="replace")
+        return bytes(self._heard[0]), self._heard[1].decode(errors="replace")
 
 
-def _last(output: bytes) -> Mapping[str, Any]:
-    """The summary that a backup ends with."""
+def _stored(output: bytes) -> str:
+    """The beginning of the snapshot's id, out of the summary that a backup ends with; empty without."""
     for line in reversed(output.decode(errors="replace").splitlines()):
         try:
-            entry: Mapping[str, Any] = json.loads(line)
-        except ValueError:
+            entry = _object(json.loads(line))
+        except (ValueError, RecursionError):
             continue
         if entry.get("message_type") == "summary":
-            return entry
-    return {}
+            found = entry.get("snapshot_id")
+            return found if isinstance(found, str) and re.fullmatch("[0-9a-f]{8,64}", found) else ""
+    return ""
 
 
-def _when(text: str) -> float:
-    """restic's time, whose fraction has nine digits."""
-    return datetime.fromisoformat(re.sub(r"\.\d+", "", text).replace("Z", "+00:00")).timestamp()
+def _snapshots(said: str) -> list[Snapshot]:
+    """Out of ``restic snapshots --json``, oldest first.
+
+    :raises ValueError: it cannot be so.
+    """
+    every = []
+    for one in _objects(said):
+        host = one.get("hostname", "")
+        if not isinstance(host, str):
+            raise ValueError(f"a machine named {host!r}")
+        every.append(Snapshot(_id(one.get("id")), _when(one.get("time")), visible(host)[:_HOST_MAX]))
+    return sorted(every, key=lambda one: one.when)
+
+
+def _sizes(said: str) -> dict[str, int]:
+    """Out of ``restic find --json``: of the contents, by their snapshots."""
+    sizes: dict[str, int] = {}
+    for one in _objects(said):
+        matches = one.get("matches")
+        if not isinstance(matches, list) or len(matches) > 1:
+            raise ValueError("a snapshot with more than one backup in it")
+        sizes |= {_id(one.get("snapshot")): _bytes(_object(match)) for match in matches}
+    return sizes
+
+
+def _size(said: str) -> int | None:
+    """Out of ``restic ls --json``, an object a line: of the content; None where there is none of ours."""
+    for line in said.splitlines():
+        entry = _object(json.loads(line))
+        if entry.get("path") == f"/{_MEMBER}":
+            return _bytes(entry)
+    return None
+
+
+def _objects(said: str) -> list[dict[str, Any]]:
+    found = json.loads(said or "null") or []
+    if not isinstance(found, list):
+        raise ValueError("it is no list")
+    return list(map(_object, found))
+
+
+def _object(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise ValueError("it is no list of objects")
+    return found
+
+
+def _id(found: Any) -> str:
+    if not isinstance(found, str) or not _ID.fullmatch(found):
+        raise ValueError(f"a snapshot called {str(found)[:70]}")
+    return found
+
+
+def _bytes(entry: Mapping[str, Any]) -> int:
+    # What is empty has no size.
+    size = entry.get("size", 0)
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _SIZE_MAX:
+        raise ValueError("a backup of a size that none has")
+    return size
+
+
+def _when(found: Any) -> float:
+    """restic's time, whose fraction has nine digits, in seconds since 1970."""
+    try:
+        told = datetime.fromisoformat(re.sub(r"\.\d+", "", found).replace("Z", "+00:00"))
+        when = told.timestamp() if told.tzinfo else -1.0
+    except (TypeError, ValueError, OverflowError):
+        when = -1.0
+    if not 0 <= when <= _TIME_MAX:
+        raise ValueError(f"a backup of the time {str(found)[:40]}")
+    return when

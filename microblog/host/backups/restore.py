@@ -49,6 +49,9 @@ COUNTED_POSTS = (
     ("likes", "liked_posts", "post_id"),
     ("reposts", "posts", "repost_of_id"),
 )
+# Of a table, in a manifest; and the characters of a fact about the backup there.
+_ROWS_MAX = 2**53
+_FACT_MAX = 100
 # Seconds without a piece that was loaded, after which nobody waits for a server any more.
 _PATIENCE = 120.0
 # What is this machine's own and not the site's.
@@ -71,10 +74,13 @@ def check(path: Path) -> dict[str, Any]:
 def _check(file: BinaryIO) -> dict[str, Any]:
     manifest = privileges.ask("the backup cannot be used", lambda: archive.verify(file))
     revisions, counts = manifest.get("revisions"), manifest.get("rows")
+    # These are told, on a terminal and on pages.
+    facts = [manifest.get(name, "") for name in ("version", "created", "database", "host")]
     if (
         not isinstance(revisions, list)
         or not isinstance(counts, dict)
-        or not all(isinstance(count, int) for count in counts.values())
+        or not all(isinstance(count, int) and 0 <= count <= _ROWS_MAX for count in counts.values())
+        or not all(isinstance(fact, str) and len(fact) <= _FACT_MAX and fact.isprintable() for fact in facts)
     ):
         raise HostError(
             "the backup cannot be used: its manifest lacks what belongs there", "take another one"

@@ -96,6 +96,8 @@ ACCOUNT = {
     "secret": _l("Its secret"),
     "algorithm": _l("Algorithm (as HMAC-SHA256)"),
 }
+# In seconds since 1970: all forms of a date can say it, of any zone.
+_TIME_MAX = 2**32
 KINDS = {
     "manual": _l("by hand"),
     "daily": _l("daily"),
@@ -169,8 +171,9 @@ def page(name: str, **shown: Any) -> str:
 
 
 def moment_of(seconds: float) -> datetime:
-    """A time in seconds since 1970 as pages have it: in UTC, without a zone."""
-    return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None)
+    """A time in seconds since 1970 as pages have it: in UTC, without a zone; of one that no date can say, the
+    nearest."""
+    return datetime.fromtimestamp(min(max(seconds, 0), _TIME_MAX), timezone.utc).replace(tzinfo=None)
 
 
 def begin(verb: str, **given: Any) -> ResponseReturnValue:
