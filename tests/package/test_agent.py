@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -28,8 +28,10 @@ from microblog import protocol
 from microblog.errors import HostError
 from microblog.host.agent import arguments, destinations, jobs, logs, seen, serve, spool, verbs
 from microblog.host.backups import archive, backup, elsewhere, key, places, restic
-from microblog.host.extras import dns
-from microblog.host.machine import layout
+from microblog.host.card import boot
+from microblog.host.extras import dns, postfix
+from microblog.host.machine import layout, ledger, services
+from microblog.host.site import authority, certificate, secrets
 
 ODD = [
     *(None, True, -1, 0, 10**30, 1.5, [], {}, [[]], ["x"] * 50, {"x": 1}, [None]),
@@ -847,6 +849,177 @@ def test_secrets_are_taken_out_of_logs(tmp_path: Path, monkeypatch: pytest.Monke
         assert secret not in said, said
     assert said.splitlines()[1] == "GET /reset/••• HTTP"
     assert request("log", log="web", lines=1)["answer"] == "said ?[31mred"
+
+
+TOKEN = 'S3cr3t"of/the+Zone=%'
+LINES = ("MIIEvgIBADANBgkqhkiG9w0BAQEF", "AASCBKgwggSkAgEAAoIBAQDExYz0")
+PEM = "\n".join(("-----BEGIN PRIVATE KEY-----", *LINES, "-----END PRIVATE KEY-----", ""))
+
+
+def keep_key(folder: Path) -> list[str]:
+    elsewhere._write(elsewhere.Chosen(places.of("/mnt/b"), places.Access(key.new()), True))
+    words = (folder / "etc/elsewhere/key").read_text().strip()
+    return [words, words.replace("-", " ")]
+
+
+def keep_bucket(folder: Path) -> list[str]:
+    names = places.Bucket("x").secrets
+    access = places.Access(key.new(), dict(zip(names, ("AKIAxxxxyyyy", TOKEN), strict=True)))
+    elsewhere._write(elsewhere.Chosen(places.of("s3:https://s3.example/bucket"), access, True))
+    return ["AKIAxxxxyyyy", TOKEN]
+
+
+def keep_ssh_key(folder: Path) -> list[str]:
+    places.make_ssh_key()
+    return (folder / "etc/elsewhere/ssh_key").read_text().splitlines()[1:-2]
+
+
+def keep_accounts(folder: Path) -> list[str]:
+    """Of each provider that a page may be told of, each field that opens something; and one of a file."""
+    found = []
+    for provider, names in protocol.DNS_FIELDS.items():
+        fields = {name: f"{provider}-{name}-value" for name in names}
+        with dns.typed(provider, fields).keeping():
+            pass
+        # linode's is replaced by the one below, and kept nowhere.
+        found += [fields[name] for name in names if name not in OPEN_FIELDS and provider != "linode"]
+    mine = folder / "mine.ini"
+    mine.write_text('dns_linode_key = "quoted-by-root" # a remark\ndns_linode_version = 4\n')
+    mine.chmod(0o600)
+    with dns.Dns("linode", credentials=mine).keeping():
+        pass
+    return [*found, "quoted-by-root"]
+
+
+def keep_google(folder: Path) -> list[str]:
+    (folder / "etc/dns").mkdir(parents=True)
+    account = {"type": "service_account", "private_key_id": "abcdef0123", "private_key": PEM}
+    (folder / "etc/dns/google.json").write_text(json.dumps(account))
+    return ["abcdef0123", *LINES]
+
+
+def keep_aws(folder: Path) -> list[str]:
+    secrets.AWS.write_text(f"[default]\naws_access_key_id=AKIAzzzz\naws_secret_access_key = {TOKEN}\n")
+    return ["AKIAzzzz", TOKEN]
+
+
+def keep_relay(folder: Path) -> list[str]:
+    postfix._write_password(postfix.Relay("mail.example", 587, "me", "relay:pass=word"))
+    return ["relay:pass=word"]
+
+
+def keep_relay_before(folder: Path) -> list[str]:
+    """What was in its place is kept, to be put back."""
+    secrets.RELAY.write_text("[mail.example]:587 me:the-one-before\n")
+    postfix._write_password(postfix.Relay("mail.example", 587, "me", "relay:pass=word"))
+    return ["the-one-before", "relay:pass=word"]
+
+
+def keep_tls(folder: Path) -> list[str]:
+    layout.TLS.mkdir(parents=True)
+    for name in (certificate.KEY.name, authority.KEY.name):
+        (layout.TLS / name).write_text(PEM)
+    return [*LINES]
+
+
+def keep_dkim(folder: Path) -> list[str]:
+    (secrets.DKIM / "microblog.a.example.private").write_text(PEM)
+    return [*LINES]
+
+
+def keep_admin(folder: Path) -> list[str]:
+    values = {"admin user": "adamant", "admin email": "a@b.example", "admin password": TOKEN}
+    (folder / "etc" / boot._ADMIN.name).write_text(json.dumps(values))
+    return [TOKEN]
+
+
+def keep_wifi(folder: Path) -> list[str]:
+    boot._netplan({"wifi name": "home-net", "wifi password": "a wifi\\ pass", "wifi country": "DE"})
+    boot._network_manager({"wifi name": "home-net", "wifi password": " another\\ one", "wifi country": "DE"})
+    return ["a wifi\\ pass", " another\\ one"]
+
+
+OPEN_FIELDS = ("server", "port", "name", "algorithm", "endpoint")
+KEPT = (
+    *(keep_key, keep_bucket, keep_ssh_key, keep_accounts, keep_google, keep_aws, keep_relay),
+    *(keep_relay_before, keep_tls, keep_dkim, keep_admin, keep_wifi),
+)
+
+
+@pytest.fixture
+def keeping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine's folders; what is written there is written by what writes it."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "dkim").mkdir()
+    monkeypatch.setattr(layout, "ETC", tmp_path / "etc")
+    monkeypatch.setattr(layout, "TLS", tmp_path / "etc/tls")
+    monkeypatch.setattr(places, "FOLDER", tmp_path / "etc/elsewhere")
+    monkeypatch.setattr(dns, "FOLDER", tmp_path / "etc/dns")
+    monkeypatch.setattr(ledger, "FOLDER", tmp_path / "ledger")
+    for module, name, ours in (
+        (postfix, "_PASSWORDS", "RELAY"),
+        (postfix, "_KEYS", "DKIM"),
+        (boot, "_WIFI", "WIFI"),
+        (boot, "_CONNECTION", "NETWORK_MANAGER"),
+        (None, "", "AWS"),
+    ):
+        path = {"DKIM": tmp_path / "dkim", "RELAY": tmp_path / "microblog-relay"}.get(ours, tmp_path / ours)
+        if module:
+            # One and the same place.
+            assert getattr(module, name) == getattr(secrets, ours)
+            monkeypatch.setattr(module, name, path)
+        monkeypatch.setattr(secrets, ours, path)
+    monkeypatch.setattr(boot, "_COUNTRY", tmp_path / "country")
+    run = services.run
+    done = subprocess.CompletedProcess((), 0, "")
+    monkeypatch.setattr(
+        services, "run", lambda *command: run(*command) if command[0] == "ssh-keygen" else done
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize("keep", KEPT, ids=lambda keep: keep.__name__)
+def test_each_secret_that_is_kept_is_in_no_line(keep: Callable[[Path], list[str]], keeping: Path) -> None:
+    kept = keep(keeping)
+    assert kept
+    for secret in kept:
+        quoted = (quote(secret), quote(secret, safe=""), quote_plus(secret))
+        for written in {secret, *quoted, json.dumps(secret)[1:-1]}:
+            assert secrets.clean(f"certbot: <{written}> no") == "certbot: <•••> no"
+            assert written not in str(secrets.cleaned({"told": [{"as": f"<{written}>"}]}))
+    told = "home-net of me at 192.0.2.1:53 by HMAC-SHA256 for adamant: s3.example, mail.example, a@b.example"
+    assert secrets.clean(told) == told
+    # The first lines of a key, whosever it is.
+    assert secrets.clean("-----BEGIN RSA PRIVATE KEY-----\nabc\ndef") == "-----BEGIN RSA PRIVATE KEY-----•••"
+
+
+def test_a_damaged_file_hides_no_other_secret(keeping: Path) -> None:
+    (secret,) = keep_relay(keeping)
+    (keeping / "etc/elsewhere").mkdir()
+    for odd in ("[" * 100_000, "7", "{", '{"secrets": 5}', "\0"):
+        (keeping / "etc/elsewhere/where.json").write_text(odd)
+        (keeping / "etc/first-admin.json").write_text(odd)
+        assert secrets.clean(f"<{secret}>") == "<•••>"
+
+
+def test_what_is_typed_is_in_no_line_of_its_job(
+    unit: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is kept nowhere yet; and what is kept is taken out before a line is cut."""
+
+    def choose(say: Callable[[str], None], **given: Any) -> None:
+        say(f"restic says {given['secret']} {quote(given['secret'], safe='')}")
+        say("x" * 495 + "kept-in-the-env-file")
+        raise OSError(f"{given['secret']} at {given['host']}")
+
+    (layout.env_file()).write_text("METRICS_TOKEN=kept-in-the-env-file\n")
+    entry = verbs.VERBS["backup-to"]
+    monkeypatch.setitem(verbs.VERBS, "backup-to", verbs.Verb(entry.kind, choose, entry.takes))
+    form = {"kind": "s3", "host": "s3.example", "bucket": "bucket", "access_key": "AKIA1234"}
+    request("backup-to", **form, secret="typed/and+wrong=")
+    ended = finish(unit)
+    assert ended["lines"] == ["restic says *** ***", "x" * 495 + "•••"]
+    assert ended["error"] == "OSError: *** at s3.example"
 
 
 def test_no_link_is_read_for_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

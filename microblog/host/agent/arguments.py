@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from microblog.errors import HostError
+from microblog.host.site.secrets import named
 from microblog.printable import is_printable
 
 Check = Callable[[Any], Any]
@@ -62,6 +63,15 @@ def noted(takes: Mapping[str, Argument], given: Mapping[str, Any]) -> dict[str, 
         return sorted(value) if isinstance(value, dict) else "***" if value else value
 
     return {name: hidden(value) if takes[name].secret else value for name, value in given.items()}
+
+
+def secrets(takes: Mapping[str, Argument], given: Mapping[str, Any]) -> list[str]:
+    """What was typed that nobody may read again: no log, no page."""
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if takes[name].secret:
+            found.update(value if isinstance(value, dict) else {name: value})
+    return [value for name, value in found.items() if named(name) and isinstance(value, str)]
 
 
 def text(longest: int, pattern: str = "") -> Check:

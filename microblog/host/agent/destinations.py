@@ -15,7 +15,7 @@ from microblog.host.agent.arguments import HOST, Argument, flag, number, one_of,
 from microblog.host.backups import backup, elsewhere, key, places, restore, sheet
 from microblog.host.backups import journal as noted
 from microblog.host.backups.places import Access, Bucket, Place, Ssh, Usb
-from microblog.host.site import telling
+from microblog.host.site import secrets, telling
 from microblog.host.updates import journal
 
 Say = Callable[[str], None]
@@ -116,7 +116,7 @@ def state() -> dict[str, Any]:
         "shown": bool(now and now.shown),
         "sent": known.get("sent", {}).get("when"),
         "drilled": known.get("drilled", {}).get("when"),
-        "failed": failed,
+        "failed": secrets.cleaned(failed),
         "ssh_key": ssh_key,
         "disks": places.disks(),
     }

@@ -19,7 +19,7 @@ from typing import Any
 
 from microblog.errors import HostError
 from microblog.host.machine import files, services
-from microblog.printable import LINES, visible
+from microblog.host.site.secrets import clean
 
 STATE = Path("/var/lib/microblog-agent")
 RUN = Path("/run/microblog-agent-job")
@@ -93,7 +93,8 @@ def run(
 
     def say(text: str) -> None:
         print(text, flush=True)
-        job["lines"] = [*job["lines"], visible(text[:_LINE], LINES)][-_LINES:]
+        # Before it is cut: of half a secret nobody knows that it is one.
+        job["lines"] = [*job["lines"], clean(text)[:_LINE]][-_LINES:]
         # The disk may be full; the work goes on.
         with suppress(OSError):
             _save(job)
@@ -109,9 +110,8 @@ def run(
         job.update(error="it was stopped", hint="microblog setup completes what it has begun")
     except Exception as error:
         traceback.print_exc()
-        job.update(error=f"{type(error).__name__}: {str(error)[:200]}", hint=services.log_of(UNIT))
-    # A stranger's words may be in it.
-    job.update(error=visible(job["error"][:_ERROR]), hint=visible(job["hint"][:_ERROR]))
+        job.update(error=f"{type(error).__name__}: {clean(str(error))[:200]}", hint=services.log_of(UNIT))
+    job.update({name: clean(job[name])[:_ERROR] for name in ("error", "hint")})
     job.update(state=state, ended=time.time())
     with suppress(OSError):
         _save(job)

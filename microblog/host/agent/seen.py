@@ -12,6 +12,7 @@ from microblog.host.agent import jobs
 from microblog.host.health.doctor import doctor
 from microblog.host.health.status import status
 from microblog.host.machine import files, layout
+from microblog.host.site import secrets
 
 # Asked more often, it is answered from what was seen.
 _FRESH_SECONDS = 30.0
@@ -40,6 +41,7 @@ def _look() -> dict[str, Any]:
         }
     told["findings"] = [vars(finding) for finding in doctor()]
     _, gid = layout.user_ids()
+    told = secrets.cleaned(told)
     files.write(protocol.SEEN, json.dumps(told), 0o640, os.getuid(), gid)
     return told
 

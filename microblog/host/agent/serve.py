@@ -22,6 +22,7 @@ from microblog.errors import HostError
 from microblog.host.agent import jobs, logs, verbs
 from microblog.host.agent.arguments import Refused, noted
 from microblog.host.machine import layout, privileges
+from microblog.host.site import secrets
 
 _IDLE_SECONDS = 300
 _CONNECTIONS = 12
@@ -118,7 +119,7 @@ def answer(source: BinaryIO, target: BinaryIO) -> None:
         _tell(target, {"answer": _do(entry, verb, by, found, source)})
     except HostError as error:
         note(by, str(verb)[:40], "refused", error.message, kept=False)
-        _tell(target, {"error": error.message, "hint": error.hint})
+        _tell(target, secrets.cleaned({"error": error.message, "hint": error.hint}))
     except OSError as error:
         if isinstance(error, (BrokenPipeError, ConnectionResetError, TimeoutError)):
             raise

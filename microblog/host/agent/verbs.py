@@ -18,7 +18,7 @@ from microblog.host.agent.arguments import Argument, flag, needed, number, one_o
 from microblog.host.backups import backup, drill, elsewhere, restore
 from microblog.host.extras import dns, https, postfix
 from microblog.host.machine import layout, lock, services
-from microblog.host.site import envfile, supervisor, telling
+from microblog.host.site import envfile, secrets, supervisor, telling
 from microblog.host.updates import automatic, journal, update
 
 Say = Callable[[str], None]
@@ -77,7 +77,7 @@ def _updates() -> dict[str, Any]:
     return {
         "changes": [vars(one) for one in plan.changes],
         "automatic": vars(automatic.state()),
-        "last": journal.last(),
+        "last": secrets.cleaned(journal.last()),
     }
 
 
@@ -124,13 +124,7 @@ def _https(say: Say, domains: tuple[str, ...]) -> None:
 
 def _https_dns(say: Say, domains: tuple[str, ...], provider: str, fields: dict[str, str], wait: int) -> None:
     account = dns.typed(provider, fields, None if wait == _AS_USUAL else wait)
-    try:
-        https.enable(domains, "", "", say, account)
-    except HostError as error:
-        raise HostError(account.without_secrets(error.message), error.hint) from None
-    except Exception as error:
-        # Its text and its traceback would be kept, with whatever they name.
-        raise HostError(account.without_secrets(f"{type(error).__name__}: {error}")) from None
+    https.enable(domains, "", "", say, account)
 
 
 def _https_redirect(say: Say, on: bool) -> None:
@@ -297,4 +291,17 @@ def do(verb: str, given: Mapping[str, Any], say: Say) -> Any:
     entry, found = checked(verb, dict(given))
     if entry.kind != JOB:
         raise arguments.Refused(f"{verb} is no job")
-    return entry.work(say, **found)
+    typed = arguments.secrets(entry.takes, found)
+
+    def hide(text: str) -> str:
+        return secrets.without(text, typed, "***")
+
+    try:
+        return entry.work(lambda line: say(hide(line)), **found)
+    except HostError as error:
+        raise HostError(hide(error.message), hide(error.hint)) from None
+    except Exception as error:
+        if not any(typed):
+            raise
+        # Its text and its traceback would be kept, with whatever they name.
+        raise HostError(hide(f"{type(error).__name__}: {error}")) from None

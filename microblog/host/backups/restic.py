@@ -22,6 +22,7 @@ from typing import IO, Any
 from microblog.errors import HostError
 from microblog.host.backups import places
 from microblog.host.backups.places import Access, Opened, Place
+from microblog.host.site import secrets
 from microblog.printable import visible
 
 _CACHE = Path("/var/cache/microblog/restic")
@@ -339,9 +340,8 @@ class Repository:
     def _failed(self, code: int, said: str) -> HostError:
         if _NO_SESSION in said:
             said = f"{said}\n{self._place.why()}"
-        for secret in (self._access.key, *self._access.secrets.values()):
-            said = said.replace(secret, "***")
-        return judge(code, said, self._place)
+        typed = (self._access.key, *self._access.secrets.values())
+        return judge(code, secrets.without(said, typed, "***"), self._place)
 
 
 def judge(code: int, said: str, place: Place) -> HostError:

@@ -10,16 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
 
 from microblog.errors import HostError
 from microblog.host.machine import layout, ledger
+from microblog.host.site import secrets
 from microblog.protocol import DNS_FIELDS
 
 FOLDER = layout.ETC / "dns"
 _COMMAND = "https"
-# Of what a page is told of an account, what opens nothing.
-_NO_SECRETS = {"server", "port", "name", "algorithm", "endpoint"}
 _LONGEST = 64 * 1024
 # What a provider's file has to say, as certbot's plugin for it reads it; all by the distribution's names, and
 # not all in each: Debian 12 and Ubuntu 22.04 have those without a mark, Debian 13 those with a star.
@@ -95,12 +93,8 @@ class Dns:
 
     def without_secrets(self, text: str) -> str:
         """What certbot says: it tells what the provider has said, and some say what they were told."""
-        for line in self.told.splitlines():
-            name, _, secret = line.partition(" = ")
-            if name.removeprefix(f"dns_{self.provider}_") not in _NO_SECRETS:
-                for written in (secret, quote(secret, safe=""), quote(secret)):
-                    text = text.replace(written, "***")
-        return text
+        fields = (line.partition(" = ") for line in self.told.splitlines())
+        return secrets.without(text, [value for name, _, value in fields if secrets.named(name)], "***")
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
