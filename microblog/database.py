@@ -267,7 +267,11 @@ def _sole_on_sqlite(connection: sa.engine.Connection) -> Iterator[None]:
 def _sole_on_mysql(connection: sa.engine.Connection) -> Iterator[None]:
     """A row that says whose turn it is: its statements cannot be undone together, so whoever takes over
     from a machine that died finishes what it had begun."""
-    from microblog import lease
+    from microblog import idle, lease
 
+    # It computes between statements; one that says nothing for so long has lost its turn.
+    raw: Any = connection.connection.dbapi_connection
+    with raw.cursor() as cursor:
+        cursor.execute(idle.allowed(lease.SECONDS))
     with lease.held(connection, MIGRATION_WAIT):
         yield

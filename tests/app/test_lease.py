@@ -160,3 +160,11 @@ def test_a_connection_that_is_killed_meanwhile(app, server, monkeypatch):
                     cursor.execute(f"KILL {number}")
         make(connection, "whole")
     assert tables() == {"whole"}
+
+
+def test_who_migrates_may_compute_for_as_long_as_its_turn_lasts(app):
+    """A fleet's databases end what says nothing for some seconds (packer/files/database)."""
+    with db.engine.connect() as connection, database.sole_migration(connection):
+        names = ("idle_transaction_timeout", "idle_write_transaction_timeout")
+        found = connection.exec_driver_sql(f"SELECT {', '.join(f'@@{name}' for name in names)}").one()
+        assert tuple(found) == (lease.SECONDS, lease.SECONDS)

@@ -266,6 +266,7 @@ def test_a_nodes_settings_are_its_own(machines):
         assert found["wsrep-node-name"] == name
         assert found["wsrep-cluster-address"] == '"gcomm://10.0.0.11,10.0.0.12,10.0.0.13"'
         assert found["wsrep-sst-method"] == "mariabackup"
+        assert found["idle-transaction-timeout"] == "5"
         assert "socket.ssl_ca=/etc/mysql/fleet/ca.pem;" in found["wsrep-provider-options"]
         assert {"ssl-ca", "ssl-cert", "ssl-key"} <= {*found}
         assert dict(parser["sst"]) == {"ssl-mode": "VERIFY_CA"}

@@ -14,6 +14,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from microblog import idle
 from microblog.errors import HostError
 
 if TYPE_CHECKING:
@@ -65,11 +66,12 @@ def connection(url: str, *, snapshot: bool = False) -> "Iterator[sa.engine.Conne
                 begin = ["BEGIN"] if snapshot else ["PRAGMA foreign_keys = ON", "BEGIN IMMEDIATE"]
             elif snapshot:
                 begin = [
+                    idle.allowed(0),
                     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
                     "START TRANSACTION WITH CONSISTENT SNAPSHOT",
                 ]
             else:
-                begin = ["START TRANSACTION"]
+                begin = [idle.allowed(0), "START TRANSACTION"]
             cursor = raw.cursor()
             for statement in begin:
                 cursor.execute(statement)
