@@ -1,10 +1,11 @@
 """The database: its connections, and who may migrate it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import sqlalchemy as sa
@@ -70,6 +71,62 @@ def reading() -> Iterator[Any]:
     else:
         with db.engine.connect() as connection:
             yield connection
+
+
+def first_row(query: Any, values: dict[str, Any]) -> Any:
+    """The first row of what a statement finds, if there is one. For what every page asks: SQLAlchemy takes
+    longer over a statement than the driver, so it gives but the words.
+
+    :param query: reads texts and numbers alone, as the database gives them, and was made once.
+    """
+    with reading() as connection:
+        asked = _asked(query, connection.dialect)
+        if asked is not None:
+            # What to make of an error, SQLAlchemy says, which is asked then.
+            with suppress(connection.dialect.dbapi.Error):
+                return _first(connection, asked.text, asked.parameters(values))
+        return connection.execute(query, values).first()
+
+
+def _first(connection: Any, text: str, parameters: Any) -> Any:
+    cursor = connection.connection.cursor()
+    try:
+        for listener in connection.dispatch.before_cursor_execute:
+            listener(connection, cursor, text, parameters, None, False)
+        cursor.execute(text, parameters)
+        return cursor.fetchone()
+    finally:
+        cursor.close()
+
+
+class _Asked(NamedTuple):
+    """A statement for a driver.
+
+    :ivar compiled: by SQLAlchemy.
+    :ivar processors: what makes the driver's values of some parameters, by their names.
+    """
+
+    text: str
+    compiled: Any
+    processors: dict[str, Any]
+
+    def parameters(self, values: dict[str, Any]) -> Any:
+        found = self.compiled.construct_params(values)
+        for name, process in self.processors.items():
+            found[name] = process(found[name])
+        positions = self.compiled.positiontup if self.compiled.positional else None
+        return found if positions is None else tuple(found[name] for name in positions)
+
+
+@lru_cache(maxsize=256)
+def _asked(query: Any, dialect: Any) -> _Asked | None:
+    """:return: None for a statement whose words depend on its values: a list of them."""
+    compiled = query.compile(dialect=dialect)
+    names = compiled.bind_names
+    if any(bind.expanding or bind.literal_execute for bind in names):
+        return None
+    made = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for bind, name in names.items()}
+    return _Asked(str(compiled), compiled, {name: process for name, process in made.items() if process})
 
 
 def upsert(connection: Any, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from flask import g, has_app_context
 
-from microblog.database import reading
+from microblog.database import first_row
 
 _KEY = "microblog_answer"
 
@@ -37,5 +37,5 @@ def answer(question: Question) -> Any:
     asked, found = (g.pop(_KEY, None) if has_app_context() else None) or (None, None)
     if asked == question:
         return found
-    with reading() as connection:
-        return connection.execute(question.query, question.values).scalar()
+    row = first_row(question.query, question.values)
+    return row[0] if row else None

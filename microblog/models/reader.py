@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from microblog.database import reading, utc_now
+from microblog.database import first_row, reading, utc_now
 from microblog.models import ahead, sessions
 from microblog.models.ahead import Question
 from microblog.models.texts import NO, Joined, yes
@@ -61,12 +61,12 @@ class Reader(sessions.LoggedIn):
             return None
         values = {"digest": sessions.digest(secret), "now": utc_now(), "number": int(number)}
         question = (first(int(number)) if first else None) or ahead.NOTHING
-        with reading() as connection:
-            row = connection.execute(_by_session(question.query), {**question.values, **values}).first()
+        row = first_row(_by_session(question.query), {**question.values, **values})
         if row is None:
             return None
-        ahead.note(question, row.answer)
-        return parse(row.reader, secret)
+        reader, answer = row
+        ahead.note(question, answer)
+        return parse(reader, secret)
 
 
 def text(has_unread: Any) -> Any:
@@ -90,7 +90,8 @@ def parse(text: str, secret: str) -> Reader:
     )
 
 
-@cache
+# A search has a statement for each number of words.
+@lru_cache(maxsize=128)
 def _by_session(first: Any) -> Any:
     """Asked by every page: made once, so that SQLAlchemy knows it again without looking.
 

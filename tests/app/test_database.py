@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import flask_migrate
@@ -48,6 +49,37 @@ def test_no_post_without_an_author(context):
     with pytest.raises(DBAPIError):
         db.session.flush()
     db.session.rollback()
+
+
+@pytest.mark.parametrize("session", [False, True])
+def test_a_row_is_read_as_sqlalchemy_reads_it(context, session):
+    """With values of each kind; where it cannot be asked so, and where the database finds fault, too."""
+    now = datetime(2026, 1, 2, 3, 4, 5)
+    db.session.add(User("susan", "susan@example.org", "password"))
+    db.session.execute(sa.update(User).values(last_seen=now))
+    db.session.commit()
+    db.session.remove()
+    if session:
+        db.session.add(User("david", "david@example.org", "password"))
+        db.session.flush()
+    users = User.__table__
+    read = sa.select(users.c.username, users.c.posts_count + sa.literal(7))
+    at, names, name = sa.bindparam("at"), sa.bindparam("names", expanding=True), sa.bindparam("name")
+    for query, values in (
+        (read.where(users.c.last_seen == at, users.c.username == name), {"at": now, "name": "susan"}),
+        (read.where(users.c.username == name, users.c.username != "a%b"), {"name": "david"}),
+        (read.where(users.c.username.in_(names)), {"names": ["david", "mary"]}),
+        (read.where(users.c.username.in_(names)), {"names": ["susan"]}),
+    ):
+        found = database.first_row(query, values)
+        with database.reading() as connection:
+            expected = connection.execute(query, values).first()
+        assert (found and tuple(found)) == (expected and tuple(expected))
+        assert bool(found) == (session or "susan" in str(values))
+    with pytest.raises(DBAPIError):
+        database.first_row(sa.select(sa.column("nonsense")), {})
+    db.session.rollback()
+    assert database.first_row(read.where(users.c.username == name), {"name": "susan"})[1] == 7
 
 
 def test_an_old_account_number_opens_no_new_account(context):
