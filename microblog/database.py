@@ -102,20 +102,21 @@ def _first(connection: Any, text: str, parameters: Any) -> Any:
 class _Asked(NamedTuple):
     """A statement for a driver.
 
-    :ivar compiled: by SQLAlchemy.
-    :ivar processors: what makes the driver's values of some parameters, by their names.
+    :ivar fixed: the values that are the same each time, by their names.
+    :ivar made: what makes the driver's value of another one.
+    :ivar positions: the names in their order, where the driver wants that.
     """
 
     text: str
-    compiled: Any
-    processors: dict[str, Any]
+    fixed: dict[str, Any]
+    made: dict[str, Any]
+    positions: list[str] | None
 
     def parameters(self, values: dict[str, Any]) -> Any:
-        found = self.compiled.construct_params(values)
-        for name, process in self.processors.items():
-            found[name] = process(found[name])
-        positions = self.compiled.positiontup if self.compiled.positional else None
-        return found if positions is None else tuple(found[name] for name in positions)
+        found = {**self.fixed, **values}
+        for name, make in self.made.items():
+            found[name] = make(found[name])
+        return found if self.positions is None else tuple(found[name] for name in self.positions)
 
 
 @lru_cache(maxsize=256)
@@ -125,8 +126,10 @@ def _asked(query: Any, dialect: Any) -> _Asked | None:
     names = compiled.bind_names
     if any(bind.expanding or bind.literal_execute for bind in names):
         return None
+    fixed = {name: bind.effective_value for bind, name in names.items() if not bind.required}
     made = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for bind, name in names.items()}
-    return _Asked(str(compiled), compiled, {name: process for name, process in made.items() if process})
+    made = {name: make for name, make in made.items() if make}
+    return _Asked(str(compiled), fixed, made, compiled.positiontup if compiled.positional else None)
 
 
 def upsert(connection: Any, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:

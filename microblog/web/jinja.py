@@ -92,7 +92,7 @@ def csrf_token() -> str:
     if "csrf_token" not in g and (own := session.get("csrf_token")):
         # Where Flask-WTF keeps it for a page.
         g.csrf_token = _signed(str(current_app.secret_key), own)
-    token: str = generate_csrf()
+    token: str = g.get("csrf_token") or generate_csrf()
     return token
 
 

@@ -40,7 +40,7 @@ def seen() -> dict[str, Any] | None:
 
 def strip() -> Markup:
     """The line, where there is something to say and somebody to say it to."""
-    if not (has_request_context() and current_user.is_authenticated and current_user.is_admin):
+    if not (has_request_context() and current_user.is_admin):
         return Markup("")
     found = seen()
     if found is None or not 0 <= time.time() - found["at"] < OLD:
