@@ -12,6 +12,7 @@ import socket
 import struct
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 # Where the name is that avahi has on the local network: another than the machine's where somebody
@@ -20,6 +21,8 @@ LOCAL = Path("/run/microblog/local-name")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+# Two root name servers, as examples of what is outside: nothing is sent to them.
+_OUTSIDE = ((socket.AF_INET, "198.41.0.4"), (socket.AF_INET6, "2001:503:ba3e::2:30"))
 # Flags of a route.
 _UP, _REJECT, _LOCAL = 0x1, 0x200, 0x80000000
 _LOCAL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.local")
@@ -45,8 +48,27 @@ def local_name() -> str:
 
 
 def machine_addresses() -> list[str]:
-    """Its addresses of both kinds, without the loopback's."""
-    return list(dict.fromkeys([*_ipv4_addresses(), *_ipv6_addresses()]))
+    """Its addresses of both kinds, without the loopback's: of each kind that first by which it reaches the
+    internet, before those of bridges to its own guests."""
+    first = outward_addresses()
+    found = dict.fromkeys([*_ipv4_addresses(), *_ipv6_addresses()])
+    return sorted(found, key=lambda address: (":" in address, address not in first))
+
+
+def outward_addresses() -> list[str]:
+    """Its own address of each kind by which it reaches the internet, as the kernel chooses it."""
+    found = []
+    for family, outside in _OUTSIDE:
+        # Of a datagram socket that is connected the kernel looks for the way, and sends nothing.
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((outside, 53))
+            found.append(str(asking.getsockname()[0]))
+    return found
+
+
+def links_out() -> set[str]:
+    """The interfaces through which it reaches the internet by IPv4."""
+    return {link for link, network, _ in _routes() if network.version == 4 and not network.prefixlen}
 
 
 def links() -> list[tuple[str, Network]]:

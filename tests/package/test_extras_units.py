@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 from name_server import serve
 
+from microblog import names
 from microblog.errors import HostError
 from microblog.host.extras import dns, doors, harden, mx, postfix
-from microblog.host.machine import firewall
 
 MX = {
     "one.example MX": ["20 backup.example.net", "10 mx.one.example"],
@@ -99,6 +99,42 @@ def test_each_kind_of_address_has_its_own_way_out() -> None:
     assert not postfix.behind_nat(["169.254.7.7", six])
     assert not postfix.behind_nat([four, "fd12:3456::1"])
     assert postfix.behind_nat([])
+
+
+def test_a_bridge_to_a_machines_own_guests_is_no_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel says of the way counts, and Docker's address beside it does not."""
+    four, six = KNOWN
+    monkeypatch.setattr(names, "_ipv4_addresses", lambda: ["172.17.0.1", four])
+    monkeypatch.setattr(names, "_ipv6_addresses", lambda: ["2606:2800:21f:cb07::9", six])
+    monkeypatch.setattr(names, "outward_addresses", lambda: [four, six])
+    assert names.machine_addresses() == [four, "172.17.0.1", six, "2606:2800:21f:cb07::9"]
+    monkeypatch.setattr(postfix, "_key", lambda domain: Path("/dev/null"))
+    monkeypatch.setattr(postfix.privileges, "require_root", lambda *_: None)
+    monkeypatch.setattr(postfix.Config, "load", lambda _: postfix.Config("k", "sqlite://"))
+    monkeypatch.setattr(postfix.services, "run", lambda *words: subprocess.CompletedProcess(words, 0, "k"))
+
+    def told_of_nat() -> bool:
+        return "behind NAT" in postfix.records("one.example")[-1]
+
+    for ways, told in (
+        # Public by IPv6 alone; public by IPv4; by a private address, whatever another interface has.
+        (["172.17.0.1", six], [six]),
+        (["172.17.0.1", four], [four]),
+        (["10.0.0.5", four], ["10.0.0.5"]),
+    ):
+        monkeypatch.setattr(names, "machine_addresses", lambda ways=ways: ways)
+        monkeypatch.setattr(names, "outward_addresses", lambda told=told: told)
+        assert told_of_nat() is (told == ["10.0.0.5"])
+    # Without any way out, what there is.
+    monkeypatch.setattr(names, "outward_addresses", list)
+    monkeypatch.setattr(names, "machine_addresses", lambda: ["10.0.0.5"])
+    assert told_of_nat()
+
+
+def test_the_kernel_is_asked_for_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for an address of its own, which is there without any network."""
+    monkeypatch.setattr(names, "_OUTSIDE", ((socket.AF_INET, "127.0.0.9"), (socket.AF_INET6, "fe80::1")))
+    assert names.outward_addresses() == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize(
@@ -244,11 +280,28 @@ def test_what_a_match_lets_be_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         ("ufw allow 22/tcp", {"allow"}),
         ("ufw limit 20:30/tcp comment 'as of 80'", {"limit"}),
-        ("ufw deny from 10.0.0.22 to any port 22,2222 proto tcp", {"deny"}),
+        ("ufw deny 22,2222/tcp", {"deny"}),
         ("ufw allow 22/udp", set()),
         ("ufw allow 2222", set()),
         ("ufw route allow 22", set()),
         ("ufw allow OpenSSH", set()),
+        # As 'ufw show added' of version 0.36 has others.
+        ("ufw allow from 10.0.0.0/8 to any port 22 proto tcp", {"allow"}),
+        ("ufw allow to 192.0.2.5 port 22 proto tcp", {"allow"}),
+        ("ufw allow in on eth0 to any port 22", {"allow"}),
+        ("ufw allow log 22/tcp", {"allow"}),
+        ("ufw allow to any port 22 proto udp", set()),
+        # What goes out, comes from there, or comes from this machine itself, opens nothing.
+        ("ufw allow out 22/tcp", set()),
+        ("ufw reject out 22/tcp", set()),
+        ("ufw allow from any port 22", set()),
+        ("ufw allow in on lo to any port 22", set()),
+        # One that keeps some out closes nothing; the first that is for all counts.
+        ("ufw deny from 10.0.0.22 to any port 22,2222 proto tcp", set()),
+        ("ufw deny from 203.0.113.9 to any port 22\nufw allow 22/tcp", {"allow"}),
+        ("ufw allow 22\nufw deny 22/tcp", {"allow"}),
+        ("ufw deny 22\nufw allow 22/tcp", {"deny"}),
+        ("ufw allow from 10.0.0.0/8 to any port 22 proto tcp\nufw deny 22/tcp", {"allow", "deny"}),
     ],
 )
 def test_rules_of_ufws(monkeypatch: pytest.MonkeyPatch, line: str, found: set[str]) -> None:
@@ -258,130 +311,6 @@ def test_rules_of_ufws(monkeypatch: pytest.MonkeyPatch, line: str, found: set[st
     )
     assert harden._rules(22) == found
     assert harden._rules(80) == set()
-
-
-IPTABLES = """-P INPUT DROP
--P FORWARD ACCEPT
--P OUTPUT ACCEPT
--N more
--A INPUT -i lo -j ACCEPT
--A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A INPUT -p icmp -j ACCEPT
--A INPUT -p tcp -m tcp --dport 22 -m comment --comment "-j ACCEPT" -j ACCEPT
--A INPUT -p udp -m udp --dport 80 -j ACCEPT
--A INPUT -p tcp -m tcp --dport 80 -j DROP
--A INPUT -j more
--A FORWARD -p tcp -m tcp --dport 80 -j ACCEPT
--A OUTPUT -j ACCEPT
-"""
-# As nft(8) lists it.
-NFT = """table inet filter {
-	chain input {
-		type filter hook input priority filter; policy drop;
-		iif "lo" accept
-		ct state vmap { invalid : drop, established : accept, related : accept }
-		meta l4proto ipv6-icmp accept
-		tcp dport 22 accept
-		udp dport 80 accept
-		jump more
-	}
-
-	chain more {
-RULE	}
-
-	chain output {
-		type filter hook output priority filter; policy accept;
-		accept
-	}
-}
-"""
-
-
-@pytest.mark.parametrize(
-    ("rule", "opened"),
-    [
-        ("", set()),
-        ("-p tcp -m multiport --dports 80,8000:8010 -j ACCEPT", {80}),
-        ("-p tcp -m tcp --dport 443 -j ACCEPT", {443}),
-        ("-p tcp -m tcp ! --dport 3306 -j ACCEPT", {80, 443}),
-        ("-m conntrack --ctstate NEW -j ACCEPT", {80, 443}),
-        ("-s 10.0.0.0/8 -j ACCEPT", {80, 443}),
-        ("-i eth1 -j ACCEPT", {80, 443}),
-        ("-p tcp -m set --match-set web dst -j ACCEPT", {80, 443}),
-    ],
-)
-def test_whom_iptables_lets_in(rule: str, opened: set[int]) -> None:
-    said = IPTABLES + (f"-A more {rule}\n" if rule else "")
-    assert firewall.iptables_open(said) & {80, 443} == opened
-    assert 22 in firewall.iptables_open(said)
-    assert firewall._IPTABLES_DROPS.search(said)
-    ends = said.replace("INPUT DROP", "INPUT ACCEPT")
-    assert not firewall._IPTABLES_DROPS.search(ends)
-    assert firewall._IPTABLES_DROPS.search(f"{ends}-A INPUT -j REJECT --reject-with icmp-port-unreachable\n")
-
-
-@pytest.mark.parametrize(
-    ("rule", "opened"),
-    [
-        ("", set()),
-        ("tcp dport { 80, 8000-8010 } ct state new accept", {80}),
-        ("tcp dport { 22, 25,\n\t\t\t 443 } counter packets 0 bytes 0 accept", {443}),
-        ("tcp dport != 3306 accept", {80, 443}),
-        ("tcp dport @web accept", {80, 443}),
-        ("tcp dport vmap { 80 : accept }", {80, 443}),
-        ("ct state new accept", {80, 443}),
-        ('iifname "eth1" accept', {80, 443}),
-        ("ip saddr 10.0.0.0/8 accept", {80, 443}),
-        ("tcp dport 80 drop", set()),
-    ],
-)
-def test_whom_nftables_lets_in(rule: str, opened: set[int]) -> None:
-    said = NFT.replace("RULE", f"\t\t{rule}\n" if rule else "")
-    assert firewall.nft_open(said) & {80, 443} == opened
-    assert [first for _, first in firewall._nft_input(said)] == ["input"]
-    # Tables that keep nothing out, or visitors by IPv6 alone, are no matter; one may reject at its end.
-    allowing = said.replace("policy drop", "policy accept")
-    for other in (allowing, said.replace("inet filter", "ip6 filter")):
-        assert not any(firewall._nft_input(other))
-    rejecting = allowing.replace("jump more\n", "jump more\n\t\treject with icmpx admin-prohibited\n")
-    assert firewall.nft_open(rejecting) & {80, 443} == opened
-    assert any(firewall._nft_input(rejecting))
-
-
-@pytest.mark.parametrize(
-    ("fields", "opened"),
-    [
-        ("  services: dhcpv6-client ssh\n  ports: \n", set()),
-        ("  services: ssh http\n  ports: 8443/tcp 443/udp\n", {80}),
-        ("  services: ssh\n  ports: 400-500/tcp\n", {443}),
-        ("  services: ssh\n  ports: \n  rich rules: \n\trule service name=web accept\n", {80, 443}),
-    ],
-)
-def test_whom_firewalld_lets_in(fields: str, opened: set[int]) -> None:
-    """As firewall-cmd(1) lists them; zones that are not in use let nobody in."""
-    said = f"public (active)\n  target: default\n{fields}\ntrusted\n  target: ACCEPT\n  services: \n"
-    assert firewall.firewalld_open(said) & {80, 443} == opened
-    assert firewall.firewalld_open(said.replace("trusted", "trusted (active)")) >= {80, 443}
-
-
-@pytest.mark.parametrize(
-    ("line", "opened"),
-    [
-        ("80,443/tcp (Nginx Full)     ALLOW IN    Anywhere", {80, 443}),
-        ("80/tcp on eth0             ALLOW IN    10.0.0.0/8", {80}),
-        ("10.0.0.5 443/tcp           LIMIT IN    Anywhere", {443}),
-        ("Anywhere                   ALLOW IN    10.0.0.0/8", {80, 443}),
-        ("80/udp                     ALLOW IN    Anywhere", set()),
-        ("80/tcp                     DENY IN     Anywhere", set()),
-        ("8000:8080/tcp              ALLOW IN    Anywhere", set()),
-    ],
-)
-def test_whom_ufw_lets_in(monkeypatch: pytest.MonkeyPatch, line: str, opened: set[int]) -> None:
-    said = f"Status: active\nDefault: deny (incoming), allow (outgoing)\n\nTo  Action  From\n--\n{line}\n"
-    monkeypatch.setattr(
-        firewall.services, "run", lambda *command: subprocess.CompletedProcess(command, 0, said)
-    )
-    assert (firewall.ufw_open() or set()) & {80, 443} == opened
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,15 @@ _UFW_MARK = Path("/etc/ufw/microblog")
 _UFW_CONF, _UFW_DEFAULTS = Path("/etc/ufw/ufw.conf"), Path("/etc/default/ufw")
 # Other firewalls, as packages: apt takes some of them away for ufw, and ufw would fight with the rest.
 _FIREWALLS = ("firewalld", "netfilter-persistent", "iptables-persistent", "shorewall", "ferm")
+# A rule for what comes in, as 'ufw show added' has it; and the port there that it names.
+_RULE = re.compile(
+    r"ufw (?P<does>allow|deny|reject|limit) (?:in )?(?:on (?P<link>\S+) )?(?:log(?:-all)? )?"
+    r"(?P<rest>(?!out ).*)"
+)
+_PORTS = re.compile(
+    r"(?:^|\bto \S+ port )(?P<ports>[\d:]+(?:,[\d:]+)*)"
+    r"(?:/(?P<kind>\w+))?(?: proto (?P<proto>\w+))?(?:\s|$)"
+)
 _SSH_PORT = 22
 _WEB_PORTS = (80, 443)
 # Not confirmed yet: since when, and in whose session. The timer is gone with a reboot, this is not.
@@ -316,7 +325,7 @@ def _firewall_on() -> bool:
     """Whether what nobody has allowed is kept out."""
     if _other_firewall():
         return firewall.firewalld() or bool(firewall.dropping())
-    return firewall.ufw_open() is not None
+    return firewall.ufw_on()
 
 
 def _other_firewall() -> str:
@@ -331,19 +340,26 @@ def _other_firewall() -> str:
 
 
 def _rules(port: int) -> set[str]:
-    """What ufw does with those who come to a port: of all rules that name it."""
+    """What ufw does with those who come to a port: of the rules that name it, up to the first that is for all
+    who come. One that keeps only some out is no matter."""
     found = set()
     for line in services.run("ufw", "show", "added").stdout.splitlines():
-        words = line.partition(" comment ")[0].split()
-        if words[:1] != ["ufw"] or len(words) < 3 or words[1] == "route":
+        if not (rule := _RULE.fullmatch(line.partition(" comment ")[0])) or rule["link"] == "lo":
             continue
-        for word in words[2:]:
-            ports, _, kind = word.partition("/")
-            for part in ports.split(","):
-                first, _, last = part.partition(":")
-                if first.isdigit() and int(first) <= port <= int(last or first) and kind in ("", "tcp"):
-                    found.add(words[1])
+        ports = _PORTS.search(rule["rest"])
+        if not ports or not _names(port, ports["ports"]) or "udp" in (ports["kind"], ports["proto"]):
+            continue
+        for_all = not rule["link"] and not re.search(r"\b(?:from|to) (?!any\b)", rule["rest"])
+        if for_all or rule["does"] in ("allow", "limit"):
+            found.add(rule["does"])
+        if for_all:
+            break
     return found
+
+
+def _names(port: int, ports: str) -> bool:
+    spans = (part.partition(":") for part in ports.split(","))
+    return any(int(first) <= port <= int(last or first) for first, _, last in spans)
 
 
 def _refuse_closed_ssh() -> None:
@@ -367,7 +383,10 @@ def _closing() -> list[str]:
     if _firewall_on() or _other_firewall():
         return []
     stay = set(_open_ports())
-    found = sorted({(port, program) for port, program in services.listening() if port not in stay})
+    listening = {(port, program) for port, program in services.listening() if port not in stay}
+    if apt.installed("ufw"):
+        listening = {(port, program) for port, program in listening if not _rules(port) & {"allow", "limit"}}
+    found = sorted(listening)
     if not found:
         return []
     return [
@@ -389,8 +408,19 @@ def _apply_firewall(say: Callable[[str], None]) -> None:
     if re.search(r'(?m)^DEFAULT_INPUT_POLICY="?ACCEPT', _UFW_DEFAULTS.read_text()):
         deny, allow = (["ufw", "default", policy, "incoming"] for policy in ("deny", "allow"))
         ledger.run(_COMMAND, "ufw default deny incoming", deny, allow)
-    if _firewall_on():
-        return
+    if not _firewall_on():
+        _enable_ufw()
+    # Judged by what it does now: names of services, and what is in its files, are rules, too.
+    if shut := ", ".join(map(str, sorted(firewall.closed(set(doors.ports()))))):
+        ledger.undo_run(_COMMAND, "ufw enable")
+        ledger.undo_run(_COMMAND, "ufw default deny incoming")
+        raise HostError(
+            f"nobody could log in any more: a rule of ufw's closes SSH's port {shut}",
+            "ufw show added lists them; take that one away; then: microblog harden",
+        )
+
+
+def _enable_ufw() -> None:
     done = ledger.run(_COMMAND, "ufw enable", ["ufw", "--force", "enable"], ["ufw", "--force", "disable"])
     if not _firewall_on():
         last = (done.stdout.strip().splitlines() or ["it does not say why"])[-1]

@@ -284,7 +284,7 @@ def records(domain: str) -> list[str]:
         f'_dmarc.{domain}. TXT "v=DMARC1; p=quarantine; rua=mailto:postmaster@{domain}"',
         *(
             ["(behind NAT: write the public address into SPF, as ip4:ADDRESS)"]
-            if behind_nat(addresses)
+            if behind_nat(names.outward_addresses() or addresses)
             else []
         ),
     ]
@@ -301,7 +301,10 @@ def spf(addresses: Sequence[str]) -> str:
 
 def behind_nat(addresses: Sequence[str]) -> bool:
     """Whether mail leaves from another address than the machine's own, which is not seen from here: each
-    kind, IPv4 or IPv6, has its own way out."""
+    kind, IPv4 or IPv6, has its own way out.
+
+    :param addresses: those by which it goes out.
+    """
     known = [ipaddress.ip_address(address) for address in addresses if names.is_global(address)]
     local = [ipaddress.ip_address(address) for address in addresses]
     inside = any(one.version == 4 and not one.is_link_local for one in local)

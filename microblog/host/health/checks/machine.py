@@ -222,8 +222,7 @@ def _firewall(config: Config) -> Iterator[Finding]:
     wanted = layout.open_ports(config.bind)
     if nginx.installed() and nginx.links():
         wanted |= {80, 443} if config.https else {80}
-    whose, ports = firewall.closed(wanted)
-    for port in sorted(ports):
+    for port, whose in sorted(firewall.closed(wanted).items()):
         yield Finding(
             "firewall.closed",
             "error",
