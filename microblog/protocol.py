@@ -41,6 +41,8 @@ DNS_FIELDS: dict[str, tuple[str, ...]] = {
     "rfc2136": ("server", "port", "name", "secret", "algorithm"),
     "sakuracloud": ("api_token", "api_secret"),
 }
+# Seconds for a record to be seen everywhere, in which no other job is done.
+DNS_WAIT_MAX = 600
 _LENGTH = struct.Struct("!I")
 CHUNK_MAX = 2**20
 

@@ -879,6 +879,7 @@ def keep_accounts(folder: Path) -> list[str]:
     found = []
     for provider, names in protocol.DNS_FIELDS.items():
         fields = {name: f"{provider}-{name}-value" for name in names}
+        fields.update({"server": "192.0.2.1", "port": "53"} if "port" in names else {})
         with dns.typed(provider, fields).keeping():
             pass
         # linode's is replaced by the one below, and kept nowhere.
@@ -1125,7 +1126,7 @@ def test_no_part_of_a_secret_is_told(monkeypatch: pytest.MonkeyPatch, secret: st
 def test_an_error_of_another_kind_tells_no_secret(
     unit: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def enable(*given: Any) -> None:
+    def enable(*given: Any, **_: Any) -> None:
         raise ValueError(f"Invalid header value {given[-1].told.split()[-1]}")
 
     monkeypatch.setattr(verbs.https, "enable", enable)
@@ -1138,7 +1139,8 @@ def test_what_a_page_says_of_a_providers_account(
 ) -> None:
     asked: list[Any] = []
 
-    def enable(domains: Any, server: str, email: str, _say: Any, given: dns.Dns) -> None:
+    def enable(domains: Any, server: str, email: str, _say: Any, given: dns.Dns, *, by_root: bool) -> None:
+        assert not by_root
         given.check()
         asked.append((domains, server, email, given.options(), given.told))
         raise HostError(f"no certificate: {given.told.split()[-1]} is refused", "see it")
@@ -1176,7 +1178,121 @@ def test_what_a_page_says_of_a_providers_account(
     assert len(asked) == 1
     assert set(protocol.DNS_FIELDS) == set(dns.PROVIDERS) - {"google", "route53"}
     for provider, names in protocol.DNS_FIELDS.items():
-        text = dns.typed(provider, dict.fromkeys(names, "x")).told
+        given = {**dict.fromkeys(names, "x")}
+        given.update({"server": "192.0.2.1", "port": "53"} if "port" in names else {})
+        text = dns.typed(provider, given).told
         known = dns.PROVIDERS[provider].replace(" = HMAC-SHA256", "").replace(" = ovh-eu", "")
         assert all(line.startswith(f"dns_{provider}_") for line in text.splitlines())
         assert all(name in known or name == "port" for name in names), provider
+
+
+LINODE = {"domains": ["a.example"], "provider": "linode", "fields": {"key": "token-1"}}
+RFC2136 = {"server": "192.0.2.53", "port": "53", "name": "key", "secret": "c2VjcmV0", "algorithm": "a"}
+MAILED = ("mail", "the DNS is opened by another account")
+
+
+@pytest.fixture
+def authority_asked(keeping: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """An authority that certifies whatever it is asked for; what was done, and mailed."""
+    calls: list[Any] = []
+    work = verbs.https
+    for name in ("see_shown", "see_not_shown"):
+        monkeypatch.setattr(work.certificate, name, lambda: None, raising=False)
+    monkeypatch.setattr(work.privileges, "require_root", lambda *_: None)
+    monkeypatch.setattr(work.nginx, "installed", lambda: True)
+    for name in ("mark_stale", "apply", "ensure"):
+        monkeypatch.setattr(work.nginx, name, lambda *_: None)
+    monkeypatch.setattr(work, "_certbot", lambda: work._CERTBOTS[0])
+    monkeypatch.setattr(work.apt, "installed", lambda _: True)
+    monkeypatch.setattr(work.apt, "ensure", lambda _say, *packages: calls.append(packages))
+    monkeypatch.setattr(work.lock, "sole", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(work, "WEBROOT", keeping)
+    monkeypatch.setattr(work.ledger, "run", lambda *_: None)
+    monkeypatch.setattr(work.ledger, "take_back", lambda *_: None)
+    monkeypatch.setattr(work, "_ask", lambda domains, way, *_: calls.append(way[1]))
+    for name in ("_install", "_serve_anew"):
+        monkeypatch.setattr(work, name, lambda *_: None)
+    monkeypatch.setattr(work.hsts, "days_to_wait", lambda: 0)
+    monkeypatch.setattr(work.own_authority, "read", lambda: None)
+    monkeypatch.setattr(work.envfile, "change", lambda *_: None)
+    for module, name in ((work.certificate, "ensure"), (work.hsts, "forget")):
+        monkeypatch.setattr(module, name, lambda *_, **__: None)
+    monkeypatch.setattr(verbs.telling, "tell", lambda subject, *_: calls.append(("mail", subject)))
+    layout.env_file().write_text(f"SECRET_KEY={'x' * 40}\nDATABASE_URL=sqlite:////x\nHOST_NAMES=a.example\n")
+    return calls
+
+
+def test_what_root_has_said_of_the_dns_no_page_changes(
+    unit: dict[str, str], authority_asked: list[Any], keeping: Path
+) -> None:
+    """Neither written over nor deleted, by whichever verb; of what a page has said, administrators hear."""
+    work = verbs.https
+    mine = keeping / "mine.ini"
+    mine.write_text("dns_linode_key = root's\n")
+    mine.chmod(0o600)
+    work.enable(("a.example",), "", "", print, dns.Dns("linode", mine))
+    kept = dns.Dns("linode").kept
+    asked = [
+        ("https-dns", LINODE),
+        ("https-dns", {**LINODE, "provider": "rfc2136", "fields": RFC2136}),
+        ("https", {"domains": ["a.example"]}),
+        ("https-off", {"now": True}),
+    ]
+    before = list(authority_asked)
+    for verb, given in asked:
+        request(verb, **given)
+        ended = finish(unit)
+        assert ended["error"].startswith("what opens the DNS was given on the command line")
+        assert ended["hint"].startswith("sudo microblog https")
+        assert kept.read_text() == "dns_linode_key = root's\n"
+    # Nothing was installed, asked for or mailed.
+    assert authority_asked == before
+    # The command line changes all of it; then it is the page's.
+    work.disable(print, now=True)
+    assert not kept.exists()
+    for key_ in ("token-1", "token-2"):
+        request("https-dns", **{**LINODE, "fields": {"key": key_}})
+        assert finish(unit)["state"] == "done"
+        assert kept.read_text().splitlines()[1:] == [f"dns_linode_key = {key_}"]
+    assert authority_asked.count(MAILED) == 2
+    # The same once more is no news.
+    request("https-dns", **{**LINODE, "fields": {"key": "token-2"}})
+    assert finish(unit)["state"] == "done"
+    assert authority_asked.count(MAILED) == 2
+    request("https-dns", **{**LINODE, "provider": "rfc2136", "fields": RFC2136})
+    assert finish(unit)["state"] == "done"
+    assert not kept.exists()
+    assert authority_asked.count(MAILED) == 3
+    request("https", domains=["a.example"])
+    assert finish(unit)["state"] == "done"
+    assert dns.accounts() == {}
+    assert authority_asked.count(MAILED) == 4
+    request("https-off", now=True)
+    assert finish(unit)["state"] == "done"
+    assert authority_asked.count(MAILED) == 4
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"server": one} for one in ("127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1", "::", "0.1.2.3")),
+        *({"server": one} for one in ("169.254.169.254", "fe80::1", "::ffff:169.254.1.1", "224.0.0.251")),
+        *({"server": one} for one in ("localhost", "ns.example", "192.0.2.53:22", "2130706433", "127.1")),
+        {"server": "0.0.0.0"},  # noqa: S104
+        *({"port": one} for one in ("0", "65536", "99999", "-1", "x", "5.3", "+53")),
+    ],
+    ids=lambda change: "-".join(change.values()),
+)
+def test_no_name_server_is_this_machine(change: dict[str, str], unit: dict[str, str], keeping: Path) -> None:
+    """What answers there would be told to whoever asks, as if root had asked."""
+    request("https-dns", **{**LINODE, "provider": "rfc2136", "fields": {**RFC2136, **change}})
+    assert re.search("is this machine|by its address|is no port", finish(unit)["error"])
+
+
+def test_a_record_is_not_waited_for_without_end(done: list[Any]) -> None:
+    for right in ("192.168.1.1", "2001:db8::53", "10.0.0.1"):
+        assert right in dns.typed("rfc2136", {**RFC2136, "server": right}).told
+    answer = request("https-dns", **LINODE, wait=protocol.DNS_WAIT_MAX + 1)
+    assert "the argument wait is refused" in answer["error"]
+    assert done == []
+    assert "error" not in request("https-dns", **LINODE, wait=protocol.DNS_WAIT_MAX)

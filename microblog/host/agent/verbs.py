@@ -5,7 +5,8 @@ check. The functions are those of the ``microblog`` command; what stands here on
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,12 +120,35 @@ def _settings(say: Say, values: dict[str, str]) -> None:
 
 
 def _https(say: Say, domains: tuple[str, ...]) -> None:
-    https.enable(domains, "", "", say)
+    with _dns_is_told(say):
+        https.enable(domains, "", "", say, by_root=False)
 
 
 def _https_dns(say: Say, domains: tuple[str, ...], provider: str, fields: dict[str, str], wait: int) -> None:
     account = dns.typed(provider, fields, None if wait == _AS_USUAL else wait)
-    https.enable(domains, "", "", say, account)
+    with _dns_is_told(say):
+        https.enable(domains, "", "", say, account, by_root=False)
+
+
+@contextmanager
+def _dns_is_told(say: Say) -> Iterator[None]:
+    """Nobody changes unnoticed what opens the DNS, or takes it away."""
+    before = dns.accounts()
+    try:
+        yield
+    finally:
+        after = dns.accounts()
+        if after != before:
+            now = f"by an account at {', '.join(after)}" if after else "without an account of the DNS"
+            telling.tell(
+                "the DNS is opened by another account",
+                f"The site's certificate is got {now} from now on: somebody has chosen so in the"
+                " administrators' pages.\n\n"
+                "If that was none of you: change your passwords, have your provider end what opens the"
+                " account, and choose anew on the machine itself (microblog https);"
+                " /var/log/microblog/agent.log says when, and in whose name.",
+                say,
+            )
 
 
 def _https_redirect(say: Say, on: bool) -> None:
@@ -136,7 +160,8 @@ def _https_own(say: Say) -> None:
 
 
 def _https_off(say: Say, now: bool) -> None:
-    https.disable(say, now=now)
+    with _dns_is_told(say):
+        https.disable(say, now=now, by_root=False)
 
 
 def _mail_direct(say: Say, domain: str) -> dict[str, Any]:
@@ -239,7 +264,7 @@ VERBS: dict[str, Verb] = {
                 values({name: _ACCOUNT for names in protocol.DNS_FIELDS.values() for name in names}),
                 secret=True,
             ),
-            "wait": Argument(number(_AS_USUAL, 3600), _AS_USUAL),
+            "wait": Argument(number(_AS_USUAL, protocol.DNS_WAIT_MAX), _AS_USUAL),
         },
     ),
     "https-own": Verb(JOB, _https_own),

@@ -4,7 +4,9 @@ For machines that nobody reaches on port 80: certbot puts a record into the name
 that the distribution has. What opens the provider's account is kept in a file of root's alone.
 """
 
+import ipaddress
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -36,6 +38,10 @@ PROVIDERS = {
     "route53": "",  # *
     "sakuracloud": "dns_sakuracloud_api_token = TOKEN, dns_sakuracloud_api_secret = SECRET",
 }
+# Above what was typed in a page: what root has given, pages leave alone.
+_TYPED = "# Typed in the administrators' pages.\n"
+# Addresses that mean this machine itself ("this network", RFC 1122).
+_HERE = ipaddress.ip_network("0.0.0.0/8")
 # Of these the plugin takes no file: it looks where all programs of that provider's do.
 _OWN_PLACE = {"route53": "/root/.aws/credentials"}
 
@@ -102,7 +108,7 @@ class Dns:
         if self.credentials is None and not self.told:
             yield
             return
-        text = self.told or read(self.credentials or self.kept)
+        text = f"{_TYPED}{self.told}" if self.told else read(self.credentials or self.kept)
         FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
         before = self.kept.read_text(encoding="utf-8") if self.kept.exists() else None
         ledger.write(_COMMAND, self.kept, text, 0o600)
@@ -121,15 +127,60 @@ class Dns:
 def typed(provider: str, fields: Mapping[str, str], wait: int | None = None) -> Dns:
     """A provider with what a page was told of its account: each field is checked, and of one word.
 
-    :raises HostError: it is not what this provider wants.
+    :raises HostError: it is not what this provider wants, or a place that a page has no business at.
     """
     wanted = DNS_FIELDS.get(provider)
     if wanted is None:
         raise HostError(f"{provider} is for the command line alone", "microblog https NAME --dns")
     if set(fields) != set(wanted) or not all(fields.values()):
         raise HostError(f"{provider} wants: {', '.join(wanted)}", "fill all of it in")
+    if "server" in fields:
+        _see_server(fields["server"], fields["port"])
     lines = (f"dns_{provider}_{name} = {fields[name]}\n" for name in wanted)
     return Dns(provider, wait=wait, told="".join(lines))
+
+
+def _see_server(server: str, port: str) -> None:
+    """certbot speaks to it as root: none of this machine's own programs, which trust whoever is here.
+
+    :raises HostError: it is one, or none at all.
+    """
+    try:
+        told = ipaddress.ip_address(server)
+    except ValueError:
+        raise HostError("the name server is told by its address", "as 192.0.2.53") from None
+    address = getattr(told, "ipv4_mapped", None) or told
+    local = address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast
+    if local or (address.version == 4 and address in _HERE):
+        raise HostError(
+            f"{server} is this machine, or a neighbour without an address of its own",
+            "for those the command line: microblog https NAME --dns rfc2136 --credentials FILE",
+        )
+    if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        raise HostError(f"{port[:20]} is no port", "a name server's is 53")
+
+
+def accounts() -> dict[str, str]:
+    """What opens accounts at providers, by these; empty of what cannot be read."""
+    found = {}
+    for provider in PROVIDERS:
+        path = Dns(provider).kept
+        if path.exists():
+            try:
+                found[provider] = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError):
+                found[provider] = ""
+    return found
+
+
+def see_not_roots() -> None:
+    """:raises HostError: root has given what opens an account, on the command line."""
+    # What cannot be read may be root's, as what an earlier version has kept.
+    if not all(text.startswith(_TYPED) for text in accounts().values()):
+        raise HostError(
+            "what opens the DNS was given on the command line, and is changed there alone",
+            "sudo microblog https DOMAIN, with --dns or without; or --off",
+        )
 
 
 def forget(keep: Path | None = None) -> None:

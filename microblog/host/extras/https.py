@@ -35,13 +35,20 @@ _DOMAIN = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]
 
 
 def enable(
-    domains: tuple[str, ...], server: str, email: str, say: Callable[[str], None], dns: Dns | None = None
+    domains: tuple[str, ...],
+    server: str,
+    email: str,
+    say: Callable[[str], None],
+    dns: Dns | None = None,
+    *,
+    by_root: bool = True,
 ) -> None:
     """Get a certificate for the domains and have the site use it, and answer to them.
 
     :param server: an ACME directory's URL; empty for Let's Encrypt's.
     :param email: where the authority may write; empty for the first administrator, or nobody.
     :param dns: how records are put into the domains' zones; None: the authority looks at port 80.
+    :param by_root: on the command line; a page puts nothing in the place of what root has given there.
     :raises HostError: the old certificate is then still in use.
     """
     told = [domain.strip().lower().rstrip(".") for domain in domains]
@@ -55,6 +62,8 @@ def enable(
     if not nginx.installed():
         raise HostError("https needs nginx", "apt-get install nginx; then: microblog setup")
     certificate.see_shown()
+    if not by_root:
+        providers.see_not_roots()
     if dns:
         dns.check()
     # nginx reads what certbot writes for the authority.
@@ -135,18 +144,22 @@ def deploy() -> None:
     _install()
 
 
-def disable(say: Callable[[str], None], *, now: bool = False) -> None:
+def disable(say: Callable[[str], None], *, now: bool = False, by_root: bool = True) -> None:
     """Go back to the certificate that was there before, or to one of the machine's own.
 
     Browsers that were told to insist on HTTPS would refuse it: they are told otherwise first.
 
     :param now: do not wait for those.
+    :param by_root: as for :func:`enable`.
+    :raises HostError: what opens the DNS would go, and is root's.
     """
     privileges.require_root("change the certificate", "sudo microblog https")
     with lock.sole(say):
         if own_authority.read():
             _forget_own(say)
             return
+        if not by_root:
+            providers.see_not_roots()
         days = hsts.days_to_wait()
         if days and not now:
             hsts.withdraw()
