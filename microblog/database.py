@@ -1,5 +1,6 @@
 """The database: its connections, and who may migrate it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -73,27 +74,32 @@ def reading() -> Iterator[Any]:
             yield connection
 
 
-def first_row(query: Any, values: dict[str, Any]) -> Any:
+def first_row(query: Any, values: dict[str, Any], often: bool = False) -> Any:
     """The first row of what a statement finds, if there is one. For what every page asks: SQLAlchemy takes
     longer over a statement than the driver, so it gives but the words.
 
     :param query: reads texts and numbers alone, as the database gives them, and was made once.
+    :param often: whether it is one of a few that are asked most.
     """
     with reading() as connection:
         asked = _asked(query, connection.dialect)
         if asked is not None:
             # What to make of an error, SQLAlchemy says, which is asked then.
             with suppress(connection.dialect.dbapi.Error):
-                return _first(connection, asked.text, asked.parameters(values))
+                return _first(connection, asked, asked.all(values), often)
         return connection.execute(query, values).first()
 
 
-def _first(connection: Any, text: str, parameters: Any) -> Any:
+def _first(connection: Any, asked: "_Asked", values: dict[str, Any], often: bool) -> Any:
+    in_order = tuple(values[name] for name in asked.order)
+    parameters = in_order if asked.positional else values
     cursor = connection.connection.cursor()
     try:
         for listener in connection.dispatch.before_cursor_execute:
-            listener(connection, cursor, text, parameters, None, False)
-        cursor.execute(text, parameters)
+            listener(connection, cursor, asked.text, parameters, None, False)
+        again = getattr(connection.connection.dbapi_connection, "execute_again", None) if often else None
+        if again is None or not again(cursor, asked.marked, in_order):
+            cursor.execute(asked.text, parameters)
         return cursor.fetchone()
     finally:
         cursor.close()
@@ -102,21 +108,29 @@ def _first(connection: Any, text: str, parameters: Any) -> Any:
 class _Asked(NamedTuple):
     """A statement for a driver.
 
-    :ivar fixed: the values that are the same each time, by their names.
+    :ivar positional: whether the driver takes its values in order, and not by their names.
+    :ivar marked: with question marks for the values.
+    :ivar order: the names of these, as often as they are in it.
+    :ivar fixed: the values that are the same each time.
     :ivar made: what makes the driver's value of another one.
-    :ivar positions: the names in their order, where the driver wants that.
     """
 
     text: str
+    positional: bool
+    marked: str
+    order: list[str]
     fixed: dict[str, Any]
     made: dict[str, Any]
-    positions: list[str] | None
 
-    def parameters(self, values: dict[str, Any]) -> Any:
+    def all(self, values: dict[str, Any]) -> dict[str, Any]:
         found = {**self.fixed, **values}
         for name, make in self.made.items():
             found[name] = make(found[name])
-        return found if self.positions is None else tuple(found[name] for name in self.positions)
+        return found
+
+
+# A value, or a per cent sign.
+_VALUE = re.compile(r"%\((\w+)\)s|%%")
 
 
 @lru_cache(maxsize=256)
@@ -129,7 +143,13 @@ def _asked(query: Any, dialect: Any) -> _Asked | None:
     fixed = {name: bind.effective_value for bind, name in names.items() if not bind.required}
     made = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for bind, name in names.items()}
     made = {name: make for name, make in made.items() if make}
-    return _Asked(str(compiled), fixed, made, compiled.positiontup if compiled.positional else None)
+    text = marked = str(compiled)
+    if compiled.positional:
+        order = compiled.positiontup
+    else:
+        order = [match[1] for match in _VALUE.finditer(text) if match[1]]
+        marked = _VALUE.sub(lambda match: "?" if match[1] else "%", text)
+    return _Asked(text, compiled.positional, marked, order, fixed, made)
 
 
 def upsert(connection: Any, table: Any, key: dict[str, Any], values: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ a pool would ask before each whether the server is still there: three exchanges 
 two that are asked for.
 """
 
+import hashlib
 import time
 from typing import Any
 
@@ -16,12 +17,27 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from microblog import database
 
-# Statements that need no transaction: they change nothing, or are about transactions.
-_ALONE = (b"SELECT", b"SHOW", b"SET", b"EXPLAIN", b"BEGIN", b"COMMIT", b"ROLLBACK", b"START")
+# Statements that need no transaction: they change nothing, or are about transactions. What is prepared is a
+# SELECT.
+_ALONE = (
+    b"SELECT",
+    b"SHOW",
+    b"SET",
+    b"EXPLAIN",
+    b"BEGIN",
+    b"COMMIT",
+    b"ROLLBACK",
+    b"START",
+    b"PREPARE",
+    b"EXECUTE",
+)
 # Unless they lock: FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE. If it is but a word of a text, no harm is done.
 _LOCKS = (b"UPDATE", b"SHARE")
 # A connection that was idle for longer is asked whether it still stands, in seconds.
 _IDLE = 5.0
+# Statements of which a connection knows the words, of some 230 KB each in the server: those that are asked
+# most have their place soon.
+_PREPARED_MOST = 6
 
 
 class LazyConnection(Connection):  # type: ignore[misc]
@@ -36,6 +52,9 @@ class LazyConnection(Connection):  # type: ignore[misc]
             # PyMySQL would go on in the clear.
             self.close()
             raise OperationalError(CR.CR_SSL_CONNECTION_ERROR, "the server offers no TLS")
+        # MySQL takes no values with it, but variables alone, which are a statement more.
+        self._may_prepare = "MariaDB" in self.server_version
+        self._prepared: dict[str, str] = {}
 
     @property
     def _in_transaction(self) -> bool:
@@ -45,6 +64,31 @@ class LazyConnection(Connection):  # type: ignore[misc]
         if not self._in_transaction and not _is_alone(sql):
             self.begin()
         return super().query(sql, unbuffered)
+
+    def execute_again(self, cursor: Any, text: str, values: tuple[Any, ...]) -> bool:
+        """Ask by a SELECT that is the same each time but for its values: MariaDB reads its words once for
+        each connection. That is a fifth of what a page takes of its processor.
+
+        :param text: with question marks for the values.
+        :return: False if this is not done here: it is to be sent whole.
+        """
+        if not self._may_prepare:
+            return False
+        name = self._prepared.get(text)
+        if name is None and len(self._prepared) >= _PREPARED_MOST:
+            return False
+        try:
+            if name is None:
+                # Whoever else is behind a proxy: what has this name has these words.
+                name = f"m{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
+                cursor.execute(f"PREPARE {name} FROM %s", (text,))
+                self._prepared[text] = name
+            cursor.execute(f"EXECUTE {name} USING {', '.join(['%s'] * len(values))}", values)
+        except MySQLError:
+            # Too many of all connections, or another server than the one that knew it.
+            self._may_prepare = False
+            raise
+        return True
 
     def commit(self) -> None:
         if self._in_transaction:

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from microblog import mysql
-from microblog.database import db
+from microblog.database import db, first_row
 from microblog.models import User
 
 
@@ -70,3 +70,40 @@ def test_an_idle_connection_that_died_is_replaced(context, server, monkeypatch):
         cursor.execute(f"KILL {number}")
     monkeypatch.setattr(mysql, "_IDLE", -1)
     assert db.session.execute(sa.text("SELECT CONNECTION_ID()")).scalar() != number
+
+
+def test_the_words_of_what_is_asked_most_are_sent_once(context, server, statements, monkeypatch):
+    """By MariaDB; and where that forgets them, or knows enough of them, whole."""
+    db.session.add_all(User(name, f"{name}@example.org", "password") for name in ("susan", "david"))
+    db.session.commit()
+    db.session.remove()
+    # The pool shall have one connection alone.
+    db.engine.dispose()
+    statements.clear()
+    monkeypatch.setattr(mysql, "_PREPARED_MOST", 1)
+    users, name = User.__table__, sa.bindparam("name")
+    columns = (users.c.username, sa.literal(7).label("seven"), sa.literal_column("'5%'").label("part"))
+    query = sa.select(*columns).where(users.c.username == name, users.c.name_key == name)
+    another = query.where(users.c.suspended_at.is_(None))
+
+    def ask(*asked):
+        statements.clear()
+        found = [first_row(one, {"name": name}, often=True) for one, name in asked]
+        return [row and tuple(row) for row in found], [
+            sql.split()[0] for sql in statements if sql != "SELECT 1"
+        ]
+
+    found, sent = ask((query, "susan"), (query, "david"), (query, "nobody"), (another, "susan"))
+    assert found == [("susan", 7, "5%"), ("david", 7, "5%"), None, ("susan", 7, "5%")]
+    prepares = server.name == "mariadb"
+    assert sent[-4:] == (["EXECUTE"] * 3 if prepares else ["SELECT"] * 3) + ["SELECT"]
+    assert ("PREPARE" in sent) == prepares
+    if prepares:
+        prepared = next(sql for sql in statements if sql.startswith("EXECUTE")).split()[1]
+        with db.engine.connect() as connection:
+            connection.exec_driver_sql(f"DEALLOCATE PREPARE {prepared}")
+    for _ in range(2):
+        found, sent = ask((query, "susan"))
+        assert (found, sent[-1]) == ([("susan", 7, "5%")], "SELECT")
+    assert sent == ["SELECT"]
+    db.engine.dispose()
