@@ -92,14 +92,15 @@ def first_row(query: Any, values: dict[str, Any], often: bool = False) -> Any:
 
 def _first(connection: Any, asked: "_Asked", values: dict[str, Any], often: bool) -> Any:
     in_order = tuple(values[name] for name in asked.order)
-    parameters = in_order if asked.positional else values
+    text, parameters = asked.text, in_order if asked.positional else values
     cursor = connection.connection.cursor()
     try:
+        # SQLAlchemy's, which may change it.
         for listener in connection.dispatch.before_cursor_execute:
-            listener(connection, cursor, asked.text, parameters, None, False)
-        again = getattr(connection.connection.dbapi_connection, "execute_again", None) if often else None
-        if again is None or not again(cursor, asked.marked, in_order):
-            cursor.execute(asked.text, parameters)
+            text, parameters = listener(connection, cursor, text, parameters, None, False)
+        again = getattr(connection.connection.dbapi_connection, "execute_again", None)
+        if again is None or not often or text != asked.text or not again(cursor, asked.marked, in_order):
+            cursor.execute(text, parameters)
         return cursor.fetchone()
     finally:
         cursor.close()

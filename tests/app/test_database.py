@@ -82,6 +82,22 @@ def test_a_row_is_read_as_sqlalchemy_reads_it(context, session):
     assert database.first_row(read.where(users.c.username == name), {"name": "susan"})[1] == 7
 
 
+@pytest.mark.parametrize("often", [False, True])
+def test_who_changes_statements_changes_those_too(context, often):
+    """As a restore does, which writes into tables of another name."""
+    query = sa.select(sa.literal_column("'one'")).where(sa.bindparam("x") == 1)
+
+    def change(_connection, _cursor, statement, parameters, _context, _many):
+        return statement.replace("one", "another"), parameters
+
+    sa.event.listen(db.engine, "before_cursor_execute", change, retval=True)
+    try:
+        changed = database.first_row(query, {"x": 1}, often)
+    finally:
+        sa.event.remove(db.engine, "before_cursor_execute", change)
+    assert [changed[0], database.first_row(query, {"x": 1}, often)[0]] == ["another", "one"]
+
+
 def test_an_old_account_number_opens_no_new_account(context):
     first, second = (User(name, f"{name}@example.org", "password") for name in ("susan", "david"))
     for user in (first, second):
