@@ -90,6 +90,9 @@ def started(folder: Path, tell: Callable[[str], None] = lambda _: None) -> Itera
             ways.append(Databases(scratch / f"way-{one.machine.name}", one, nodes))
             stack.enter_context(balancer.running(ways[-1]))
             apps.append(Machine(folder, ways[-1].url(), told=one))
+            if alone:
+                apps[-1].disk.mkdir()
+                disks.small(apps[-1].disk, stack)
             stack.callback(apps[-1].kill)
             apps[-1].start()
         tell("balancers")

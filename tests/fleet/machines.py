@@ -118,7 +118,7 @@ class Machine:
         if self.told:
             # Its settings are in its file, but that here its database may be on another port.
             own = {"MICROBLOG_ENV_FILE": str(self.told.folder / _SETTINGS), "BIND": f"unix:{self._socket}"}
-            environ = {**environ, **own}
+            environ = {**environ, **own, "TMPDIR": str(self.disk)}
             del environ["SECRET_KEY"]
         else:
             environ = {**environ, "WEB_CONCURRENCY": "1", "WEB_THREADS": "8"}
@@ -143,15 +143,20 @@ class Machine:
         return False
 
     @property
-    def _socket(self) -> Path:
+    def disk(self) -> Path:
+        """Where its programs write: logs, and what a visitor sends."""
         assert self.told
-        path = self.told.folder / "run/socket/gunicorn.sock"
+        return self.told.folder / "run"
+
+    @property
+    def _socket(self) -> Path:
+        path = self.disk / "socket/gunicorn.sock"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def _site(self, told: Told) -> Path:
         """Write nginx's settings: the package's site, with what ``microblog setup`` adds to it."""
-        run = told.folder / "run"
+        run = self.disk
         site = swapped(
             (ROOT / "debian/nginx/microblog").read_text(),
             {

@@ -31,6 +31,7 @@ class Answer:
     status: int
     text: str = ""
     location: str = ""
+    retry_after: str = ""
 
 
 @functools.cache
@@ -82,16 +83,18 @@ class Visitor:
         for line in response.headers.get_all("Set-Cookie") or ():
             for name, morsel in SimpleCookie(line).items():
                 self.cookies[name] = morsel.value
-        return Answer(response.status, text, response.headers.get("Location", ""))
+        headed = [response.headers.get(name, "") for name in ("Location", "Retry-After")]
+        return Answer(response.status, text, *headed)
 
     def log_in(self, name: str) -> None:
         page = self.ask(0, "GET", "/login")
-        form = {"csrf_token": _value(page, "csrf_token"), "username": name, "password": PASSWORD}
+        form = {"csrf_token": value_of(page, "csrf_token"), "username": name, "password": PASSWORD}
         answer = self.ask(0, "POST", "/login", form)
         assert (answer.status, answer.location) == (302, "/"), answer
 
 
-def _value(page: Answer, name: str) -> str:
+def value_of(page: Answer, name: str) -> str:
+    """A field's, in the page's form; empty where it has none."""
     found = re.search(rf'name="{name}"[^>]*value="([^"]*)"', page.text)
     return found[1] if found else ""
 
@@ -148,6 +151,7 @@ class Mix:
     :ivar writes_too: else they read, and nothing else.
     :ivar unheard: of each session's posts, every so many are sent to no avail, for all that it hears.
     :ivar again: how often what was not answered was sent again.
+    :ivar patience: of each, in seconds.
     """
 
     addresses: Sequence[str]
@@ -158,6 +162,7 @@ class Mix:
     writes: list[Write] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     again: int = 0
+    patience: float = WAITS
 
     @contextmanager
     def beside(self) -> Iterator[None]:
@@ -167,7 +172,7 @@ class Mix:
 
         def one(number: int, name: str) -> None:
             try:
-                visitor = Visitor(self.addresses, self.authority)
+                visitor = Visitor(self.addresses, self.authority, self.patience)
                 visitor.log_in(name)
                 begun.wait(_SECONDS)
                 turn = 0
@@ -214,7 +219,7 @@ class Mix:
         page = self._until(lambda page: page.status == 200, lambda: self._ask(visitor, turn, "GET"))
         if not self.writes_too or turn >= _POSTS or page.status != 200:
             return
-        form = {"csrf_token": _value(page, "csrf_token"), "once": _value(page, "once"), "body": body}
+        form = {"csrf_token": value_of(page, "csrf_token"), "once": value_of(page, "once"), "body": body}
         assert form["csrf_token"], page.text[:2000]
         if self.unheard and turn % self.unheard == 0:
             self._ask(visitor, turn, "POST", form)

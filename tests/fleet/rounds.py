@@ -12,6 +12,7 @@ import disks
 import galera
 from fleets import Fleet
 from network import Place
+from people import Answer, Visitor, value_of
 
 from builder.core.needs import Program
 
@@ -19,6 +20,8 @@ NEEDS = (Program("faketime", "faketime"),)
 # Seconds for which a machine is frozen: neither dead nor alive; and cut off.
 FROZEN, CUT = 30, 15
 _HOUR = 3600
+# Of somebody who wants to know, in seconds.
+_PATIENT = 60
 
 
 class Target(Protocol):
@@ -120,6 +123,12 @@ def fill_disk(number: int) -> Callable[[Fleet], None]:
     return fault
 
 
+def fill_application(fleet: Fleet) -> None:
+    filled = disks.fill(fleet.apps[1].disk)
+    time.sleep(CUT)
+    filled.unlink()
+
+
 def kill_application(fleet: Fleet) -> None:
     fleet.apps[1].kill()
     time.sleep(3)
@@ -179,13 +188,47 @@ def power_is_gone_by_hand(fleet: Fleet) -> None:
 
 def two_die(fleet: Fleet) -> None:
     """The last one does not know whether it is the last one, and serves nobody until another one is back."""
+    visitor, page = _somebody(fleet)
     for number in (0, 1):
         fleet.nodes[number].kill()
-    time.sleep(3)
+    _wait_until_all_are_told(visitor, page)
     for number in (0, 1):
         fleet.nodes[number].start(fleet.nodes)
     for number in (0, 1):
         _back(fleet, number)
+
+
+def two_are_lost(fleet: Fleet) -> None:
+    """They do not come back: the last one is told to go on, and others take their place (docs/fleet.md)."""
+    visitor, page = _somebody(fleet)
+    for number in (0, 1):
+        fleet.nodes[number].kill()
+    _wait_until_all_are_told(visitor, page)
+    last = fleet.nodes[2]
+    last.ask("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'")
+    galera.wait_until("the last one serves", last.serves)
+    galera.wait_until("the site answers", fleet.answers)
+    for number in (0, 1):
+        fleet.nodes[number].forget()
+        _back(fleet, number)
+
+
+def _somebody(fleet: Fleet) -> tuple[Visitor, Answer]:
+    """Who is logged in, and has the page with the form."""
+    visitor = Visitor([fleet.site], fleet.authority, _PATIENT)
+    visitor.log_in(*fleet.people(1))
+    return visitor, visitor.ask(0, "GET", "/")
+
+
+def _wait_until_all_are_told(visitor: Visitor, page: Answer) -> None:
+    """Who reads and who writes is told when to come again."""
+    forms = (None, {name: value_of(page, name) for name in ("csrf_token", "once")} | {"body": "lost"})
+
+    def told(form: "dict[str, str] | None") -> bool:
+        answer = visitor.ask(0, "POST" if form else "GET", "/", form)
+        return (answer.status, answer.retry_after) == (503, "10") and "<h1>Not now</h1>" in answer.text
+
+    galera.wait_until("visitors are told", lambda: all(map(told, forms)))
 
 
 @dataclass
@@ -269,6 +312,7 @@ ROUNDS = [
     Round("an application's machine is killed", kill_application, True),
     Round(f"an application's machine is frozen for {FROZEN} s", freeze("application")),
     *_cuts("application", "an application's machine"),
+    Round("an application's machine has a full disk", fill_application),
     Round("an application's way to the databases ends, and starts again", kill_way),
     Round(f"{WRITER} is killed, and rejoins (IST)", kill_node(0), True),
     Round(f"{WRITER} is killed, and comes back empty (SST)", kill_node(0, forget=True)),
@@ -285,6 +329,7 @@ ROUNDS = [
     Round(f"{STANDBY} has a full disk", fill_disk(2)),
     *_clocks(2, STANDBY),
     Round("two nodes are killed at once, and rejoin", two_die, outage=True),
+    Round("two nodes are lost for good, and the last is told to go on alone", two_are_lost, outage=True),
     Round("all nodes lose power at once, and come back together", power_is_gone, True, outage=True),
     Round("all nodes lose power at once, and are begun anew by hand", power_is_gone_by_hand, outage=True),
     Round("the balancer is killed, and starts again", kill_balancer("balancer"), True),
