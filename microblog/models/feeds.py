@@ -306,25 +306,32 @@ def _place(number: str, edited: str, original: str, marks: str) -> Found:
     return Found(int(number), edited[:_SECONDS], int(original) if original else None, parse(marks))
 
 
-def page(query: Any, number: Any, newer: bool) -> Any:
+def page(query: Any, number: Any, newer: bool, of_posts: bool = True) -> Any:
     """What is next to :bound, as much as :limit, of what ``query`` selects from, in one text: numbers, and
-    what else there is to a :class:`Found`."""
-    found = _part(query, number, newer).subquery("page")
-    # The few that are found are looked up by their numbers, each with what it passes on.
-    first = InOrder(found, _PLACES, _PLACES.c.id == found.c.id)
+    what else there is to a :class:`Found`.
+
+    :param of_posts: whether it selects from :data:`POSTS`: else these are looked up by their numbers.
+    """
+    if of_posts:
+        first = place = _part(query, number, newer, POSTS.c.edited_at, POSTS.c.repost_of_id).subquery("page")
+        found = place
+    else:
+        found, place = _part(query, number, newer).subquery("page"), _PLACES
+        first = InOrder(found, _PLACES, _PLACES.c.id == found.c.id)
+    # The few that are found, each with what it passes on.
     theirs = sa.and_(_THEIRS.c.id == _ORIGINALS.c.author_id, _THEIRS.c.suspended_at.is_(None))
-    joined = sa.outerjoin(first, _ORIGINALS, _ORIGINALS.c.id == _PLACES.c.repost_of_id)
+    joined = sa.outerjoin(first, _ORIGINALS, _ORIGINALS.c.id == place.c.repost_of_id)
     joined = sa.outerjoin(joined, _THEIRS, theirs)
-    edited = sa.func.coalesce(_ORIGINALS.c.edited_at, _PLACES.c.edited_at, NO)
+    edited = sa.func.coalesce(_ORIGINALS.c.edited_at, place.c.edited_at, NO)
     passed_on = sa.case((_THEIRS.c.id.is_not(None), _ORIGINALS.c.id), else_=constant("0"))
-    original = sa.case((_PLACES.c.repost_of_id.is_not(None), passed_on), else_=NO)
-    joined, marks = with_marks(joined, sa.func.coalesce(_ORIGINALS.c.id, _PLACES.c.id))
+    original = sa.case((place.c.repost_of_id.is_not(None), passed_on), else_=NO)
+    joined, marks = with_marks(joined, sa.func.coalesce(_ORIGINALS.c.id, found.c.id))
     text = Joined("'|'", found.c.id, edited, original, marks)
     return sa.select(sa.func.group_concat(text, type_=sa.String)).select_from(joined)
 
 
-def _part(query: Any, number: Any, newer: bool) -> Any:
-    query = query.with_only_columns(number.label("id"))
+def _part(query: Any, number: Any, newer: bool, *more: Any) -> Any:
+    query = query.with_only_columns(number.label("id"), *more)
     bound, limit = sa.bindparam("bound", type_=sa.BigInteger), sa.bindparam("limit", type_=sa.Integer)
     if newer:
         return query.where(number > bound).order_by(number).limit(limit)
@@ -600,4 +607,4 @@ def _next_of_each(count: int, newer: bool, nested: bool) -> Any:
         part = _part(_of(sa.bindparam(f"author{place}", type_=sa.Integer)), POSTS.c.id, newer)
         parts.append(sa.select(part.subquery().c.id) if nested else part)
     every = sa.union_all(*parts).subquery("every")
-    return page(sa.select(every.c.id), every.c.id, newer)
+    return page(sa.select(every.c.id), every.c.id, newer, of_posts=False)
