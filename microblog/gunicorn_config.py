@@ -14,7 +14,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from microblog import beginning, draining, ipv6, renewing
+from microblog import beginning, detection, draining, i18n, ipv6, renewing
 from microblog.config import ENV_FILE, SOCKET
 from microblog.database import db
 
@@ -89,6 +89,10 @@ def when_ready(server: Any) -> None:
     app = server.app.wsgi()
     for name in app.jinja_env.list_templates(extensions=["html"]):
         app.jinja_env.get_template(name)
+    # What each would load when it first meets a language: of its readers, and of what is written.
+    for code in i18n.LANGUAGES:
+        i18n.catalog(code)
+    detection.load()
     # What a first page loads and compiles. It has asked the database; two who share a connection take each
     # other's answers.
     app.config["WARMING_UP"] = True

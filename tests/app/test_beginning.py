@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from microblog import beginning, gunicorn_config
+from microblog import beginning, detection, gunicorn_config, i18n
 from microblog.host.database import kinds, schema
 from microblog.host.machine import privileges
 
@@ -88,6 +88,21 @@ def test_workers_come_when_there_are_tables(app, monkeypatch):
     monkeypatch.setattr("gc.freeze", lambda: None)
     gunicorn_config.when_ready(SimpleNamespace(app=SimpleNamespace(wsgi=lambda: app)))
     assert done.index("waited") == len(done) - 1 > 1
+
+
+def test_what_workers_know_of_languages_is_loaded_once_for_all(app, monkeypatch):
+    """Each would else have it for itself: 7 MB for whoever somebody writes through."""
+    monkeypatch.setattr("gc.freeze", lambda: None)
+    for kept in (detection._factory, i18n.catalog):
+        kept.cache_clear()
+    gunicorn_config.when_ready(SimpleNamespace(app=SimpleNamespace(wsgi=lambda: app)))
+    loaded = detection._factory.cache_info().misses, i18n.catalog.cache_info().misses
+    assert loaded == (1, len(i18n.LANGUAGES))
+    # As a worker does it then.
+    detection.detect("Which language is this text in, if you please?")
+    for code in i18n.LANGUAGES:
+        i18n.catalog(code)
+    assert (detection._factory.cache_info().misses, i18n.catalog.cache_info().misses) == loaded
 
 
 @pytest.mark.parametrize("new", [True, False])

@@ -1,3 +1,4 @@
+import gc
 import os
 import subprocess
 import sys
@@ -133,6 +134,22 @@ def test_sqlite_keeps_what_it_acknowledged(new_database):
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10000}
+
+
+def test_a_connection_keeps_its_latest_statements_alone(new_database):
+    """All that were ever asked would take a megabyte of each thread."""
+
+    def count():
+        return sum(type(one).__name__ == "Statement" for one in gc.get_objects())
+
+    with new_database().app_context():
+        with db.engine.connect() as connection:
+            before = count()
+            for number in range(3 * database.STATEMENTS):
+                connection.exec_driver_sql(f"SELECT {number}").fetchall()
+            kept = count() - before
+        db.engine.dispose()
+    assert database.STATEMENTS // 2 <= kept <= database.STATEMENTS
 
 
 def test_many_machines_migrate_once(new_database):
