@@ -185,6 +185,10 @@ RULE	}
         # By what it is not.
         ("ct state != invalid accept", {80, 443}),
         ('iifname != "lo" tcp dport 80 accept', {80}),
+        (
+            'tcp dport 80 log prefix "I drop " flags all accept\n\t\ttcp dport 443 log prefix "or " drop\n\t\taccept',
+            {80},
+        ),
         ("meta l4proto != udp accept", {80, 443}),
         ("meta l4proto { tcp, udp } th dport 443 accept", {443}),
         ("ct state established,related accept", set()),
@@ -208,7 +212,7 @@ RULE	}
         # The first that holds counts, whoever comes; what is said to a log is no rule.
         ("tcp dport 80 drop\n\t\taccept", {443}),
         ("ip saddr @bad drop\n\t\ttcp dport 80 accept", {80}),
-        ('log prefix "accept " level info\n\t\tcomment "accept"', set()),
+        ('log prefix "I accept " level info flags tcp sequence,options group 2\n\t\tcomment "accept"', set()),
         ('tcp dport vmap { 80 : goto closed, 443 : accept }\n\t\taccept comment "x"', {443}),
     ],
 )

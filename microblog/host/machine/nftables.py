@@ -30,7 +30,7 @@ _OTHERS = re.compile(
 _SYN = re.compile(r"\btcp flags (?:& \([^)]*\) (?P<how>[!=]=) syn\b(?! \|)|(?P<not>!= )?syn / [\w,]+)")
 _SAID = re.compile(
     r'\bcomment "[^"]*"|\bcounter(?: packets \d+ bytes \d+)?|# handle \d+'
-    r'|\blog\b(?: (?:prefix "[^"]*"|level \w+|flags [\w, ]+?|group \d+|snaplen \d+|queue-threshold \d+)\b)*'
+    r'|\blog\b(?: prefix "[^"]*"| (?:level|flags(?: tcp| ip)?|group|snaplen|queue-threshold) [\w,]+)*'
 )
 _VERDICT = re.compile(
     r"(?:^|\s)(?P<kind>accept|drop|reject|return|queue|synproxy|(?:jump|goto) \S+)(?:\s.*)?$"
