@@ -186,7 +186,8 @@ RULE	}
         ("ct state != invalid accept", {80, 443}),
         ('iifname != "lo" tcp dport 80 accept', {80}),
         (
-            'tcp dport 80 log prefix "I drop " flags all accept\n\t\ttcp dport 443 log prefix "or " drop\n\t\taccept',
+            'tcp dport 80 log prefix "I drop " flags all accept\n\t\ttcp dport 443 log prefix "or " drop'
+            "\n\t\taccept",
             {80},
         ),
         ("meta l4proto != udp accept", {80, 443}),
