@@ -5,6 +5,7 @@ port is let in, it is taken to be.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from microblog import names
@@ -51,10 +52,11 @@ def _rules() -> Iterator[tuple[Callable[[Packet], str], list[str]]]:
     """What tells whose rules are certain to drop a packet, empty for nobody's; and the links to ask for."""
     said = services.answer("iptables", "-S")
 
+    # To ask takes a while.
+    owner = cache(lambda: "ufw" if ufw_on() else "firewalld" if firewalld() else "iptables")
+
     def of_iptables(packet: Packet) -> str:
-        if not iptables.drops(said, packet):
-            return ""
-        return "ufw" if ufw_on() else "firewalld" if firewalld() else "iptables"
+        return owner() if iptables.drops(said, packet) else ""
 
     yield of_iptables, _links(iptables.links(said))
     listed = services.answer("nft", "list", "ruleset")
