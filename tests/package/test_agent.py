@@ -1290,6 +1290,8 @@ def test_no_name_server_is_this_machine(change: dict[str, str], unit: dict[str, 
 
 
 def test_a_record_is_not_waited_for_without_end(done: list[Any]) -> None:
+    # Debian 12's plugin takes what it does not know by this very name for MD5.
+    assert " = HMAC-SHA256\n" in dns.typed("rfc2136", {**RFC2136, "algorithm": "hmac-sha256"}).told
     for right in ("192.168.1.1", "2001:db8::53", "10.0.0.1"):
         assert right in dns.typed("rfc2136", {**RFC2136, "server": right}).told
     answer = request("https-dns", **LINODE, wait=protocol.DNS_WAIT_MAX + 1)

@@ -326,6 +326,32 @@ def test_each_step_of_the_night_is_done_whatever_fails(folder: Path, monkeypatch
     assert told == [print]
 
 
+def test_what_fails_night_after_night_is_mailed_once_a_day(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand again on the same day, too; the timer's next night may be a little early."""
+    began, now = time.time(), [0.0]
+    mails: list[float] = []
+
+    def fail(**_: Any) -> Any:
+        raise HostError("there is no room", "make some")
+
+    def nights(*hours: float) -> list[float]:
+        mails.clear()
+        for now[0] in hours:
+            with pytest.raises(HostError, match="no room"):
+                nightly.nightly(print)
+        return mails
+
+    monkeypatch.setattr(backup, "backup", fail)
+    monkeypatch.setattr(time, "time", lambda: began + now[0] * 3600)
+    monkeypatch.setattr(nightly.telling, "tell", lambda *_: not mails.append(now[0]))
+    assert nights(0, 1, 12, 19, 24, 25, 40, 46, 47, 60, 94, 95) == [0, 24, 46, 94]
+    # A mail that did not go is tried again.
+    monkeypatch.setattr(nightly.telling, "tell", lambda *_: bool(mails.append(now[0])))
+    assert nights(120, 121) == [120, 121]
+
+
 def test_secrets_are_in_no_representation() -> None:
     access = Access("lusab-babad", {"AWS_SECRET_ACCESS_KEY": "the-secret"})
     assert "lusab" not in repr(access)

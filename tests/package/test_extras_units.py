@@ -1,6 +1,7 @@
 """Parts of ``microblog mail`` and ``harden`` that need no machine."""
 
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -11,11 +12,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from database_servers import mirror
 from name_server import serve
 
+from builder.core import paths
 from microblog import names
 from microblog.errors import HostError
 from microblog.host.extras import dns, doors, harden, mx, postfix
+from microblog.protocol import DNS_FIELDS
 
 MX = {
     "one.example MX": ["20 backup.example.net", "10 mx.one.example"],
@@ -473,3 +477,55 @@ def test_a_relays_password_goes_with_the_relay(tmp_path: Path, monkeypatch: pyte
     before, after = postfix._settings(relay, "one.example"), postfix._settings(None, "one.example")
     assert before["smtp_tls_wrappermode"] == "yes"
     assert (after["smtp_tls_wrappermode"], after["smtp_sasl_password_maps"]) == ("no", "")
+
+
+def plugins(release: str, folder: Path) -> dict[str, str]:
+    """The code of certbot's plugins for providers of the DNS that a release of Debian's has."""
+    for name in ("lists/partial", "cache/archives/partial"):
+        (folder / name).mkdir(parents=True)
+    lines = mirror(release) or [f"deb http://deb.debian.org/debian {release} main"]
+    (folder / "sources.list").write_text("\n".join(lines))
+    settings = {
+        "Dir::Etc::sourcelist": folder / "sources.list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::State::lists": folder / "lists",
+        "Dir::Cache": folder / "cache",
+        "APT::Sandbox::User": "root",
+    }
+    options = [f"--option={name}={value}" for name, value in settings.items()]
+    subprocess.run(["apt-get", "--quiet", *options, "update"], check=True, stdout=subprocess.DEVNULL)
+    names = subprocess.run(
+        ["apt-cache", *options, "pkgnames", "python3-certbot-dns-"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    wanted = {name: dns.Dns(name).package for name in dns.PROVIDERS if dns.Dns(name).package in names}
+    download = ["apt-get", "--quiet", *options, "download", *wanted.values()]
+    subprocess.run(download, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    found = {}
+    for provider in wanted:
+        (deb,) = folder.glob(f"*-{provider}_*.deb")
+        subprocess.run(["dpkg-deb", "--extract", deb, folder / provider], check=True)
+        found[provider] = "".join(path.read_text() for path in (folder / provider).rglob("*.py"))
+    return found
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("release", "column"), [("bookworm", 1), ("trixie", 2)])
+def test_the_table_of_providers_is_that_of_the_distributions_plugins(
+    release: str, column: int, tmp_path: Path
+) -> None:
+    """Which there are, what each wants to be told, and that it reads what a page is told."""
+    table = (paths.ROOT / "docs/https.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| `(\w+)`.*\| *(\w*) *\| *(\w*) *\|$", table)
+    assert {row[0] for row in rows} == set(dns.PROVIDERS)
+    found = plugins(release, tmp_path)
+    assert set(found) == {row[0] for row in rows if row[column] == "yes"}
+    for provider in set(found) & set(DNS_FIELDS):
+        code = found[provider].replace("'", '"')
+        fields = {name.replace("_", "-") for name in DNS_FIELDS[provider]}
+        assert fields <= set(re.findall(r'conf\("([a-z-]+)"\)', code)), provider
+        asked = re.search(r"\._configure_credentials\(.*?\n {8,12}\)\n", code, re.DOTALL)
+        assert asked, provider
+        assert set(re.findall(r'"([a-z-]+)": ', asked[0])) <= fields, provider

@@ -136,6 +136,8 @@ def typed(provider: str, fields: Mapping[str, str], wait: int | None = None) -> 
         raise HostError(f"{provider} wants: {', '.join(wanted)}", "fill all of it in")
     if "server" in fields:
         _see_server(fields["server"], fields["port"])
+        # Debian 12's plugin takes one in small letters for another one.
+        fields = {**fields, "algorithm": fields["algorithm"].upper()}
     lines = (f"dns_{provider}_{name} = {fields[name]}\n" for name in wanted)
     return Dns(provider, wait=wait, told="".join(lines))
 
