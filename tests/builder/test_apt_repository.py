@@ -1,5 +1,6 @@
 """The apt repository: what it keeps, who signs it, where it is put; machines read it in tests/package."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,7 @@ from moto.server import ThreadedMotoServer
 from builder.core.errors import BuildError
 from builder.deb import package, repository
 from builder.ship import packages
+from microblog.host.updates import automatic
 
 POOL = "pool/main/m/microblog"
 LISTS = "dists/stable"
@@ -64,6 +66,9 @@ def test_versions_are_kept_to_go_back_to(home, built, tmp_path):
     ]
     assert not (folder / repository.UNSIGNED).exists()
     assert "Signed-By:\n -----BEGIN PGP" in (folder / repository.SOURCES_FILE).read_text()
+    # By which a machine, or an image that has it, takes its packages by night.
+    release = (folder / LISTS / "Release").read_text()
+    assert f"origin={re.findall('(?m)^Origin: (.*)$', release)[0]}" == automatic._ORIGIN
 
 
 def test_what_machines_are_told_of_stays_until_the_next_is_signed(home, built, tmp_path):
