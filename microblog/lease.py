@@ -20,6 +20,9 @@ from microblog.database import is_conflict, is_lost
 # Seconds that it lasts, by the server's clock, and after which it is said again.
 SECONDS, AGAIN = 60, 5.0
 _POLL = 0.5
+# In seconds: a statement that takes longer keeps others waiting, in a cluster all who write. Before the next
+# one they have so much time, more than the longest pause of a unit of work.
+LONG, OTHERS = 1.0, 1.0
 # No migration makes it: it is there before the first one.
 TABLE = "migration_lease"
 _MAKE = (
@@ -56,7 +59,8 @@ def held(connection: "sa.engine.Connection", wait: float) -> Iterator[int]:
     """
     lease = _Lease(connection.engine)
     lease.take(wait)
-    sa.event.listen(connection, "before_cursor_execute", lease.check)
+    sa.event.listen(connection, "before_cursor_execute", lease.before)
+    sa.event.listen(connection, "after_cursor_execute", lease.after)
     thread = threading.Thread(target=lease.keep, name="lease", daemon=True)
     thread.start()
     try:
@@ -64,7 +68,8 @@ def held(connection: "sa.engine.Connection", wait: float) -> Iterator[int]:
     finally:
         lease.ended.set()
         thread.join()
-        sa.event.remove(connection, "before_cursor_execute", lease.check)
+        sa.event.remove(connection, "before_cursor_execute", lease.before)
+        sa.event.remove(connection, "after_cursor_execute", lease.after)
         lease.give_back()
 
 
@@ -74,6 +79,7 @@ class _Lease:
         self._holder = secrets.token_hex(16)
         self._lock = threading.Lock()
         self._said = 0.0
+        self._began, self._took = 0.0, 0.0
         self.fence = 0
         self.ended = threading.Event()
 
@@ -96,8 +102,19 @@ class _Lease:
             self.fence, self._said = int(fence), began
         return fence is not None
 
-    def check(self, *_statement: Any) -> None:
+    def before(self, *_statement: Any) -> None:
         """Before a statement."""
+        if self._took > LONG:
+            time.sleep(OTHERS)
+        self.check()
+        self._began = time.monotonic()
+
+    def after(self, *_statement: Any) -> None:
+        """After it."""
+        self._took = time.monotonic() - self._began
+
+    def check(self) -> None:
+        """Whether it is this one's turn."""
         with self._lock:
             if time.monotonic() - self._said > AGAIN:
                 self._patiently(self._say)

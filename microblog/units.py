@@ -18,14 +18,15 @@ from sqlalchemy.exc import DBAPIError
 from microblog.database import db, is_conflict, is_lost, may_be_done
 
 # How often a unit is begun, where its database is lost, and where it meets others: as often as its patience
-# allows. In a cluster, whoever writes to a table that is being migrated meets that until it is done.
-TRIES, MEETINGS = 10, 40
+# allows.
+TRIES, MEETINGS = 10, 200
 # Seconds until it is begun again, at most: the first time, then each time twice as long; and never more.
 _CONFLICT, _LOST = (0.02, 0.5), (0.1, 2.0)
-# Seconds after which no unit is begun again.
-PATIENCE = 10.0
+# Seconds after which no unit is begun again: its database is lost; it meets others. In a cluster, whoever
+# writes to a table while an index of it is made meets that until it is done. A balancer waits for a minute.
+PATIENCE, MEETS = 10.0, 45.0
 
-# Whether this thread is in a unit.
+# Since when this thread has been in a unit.
 _running = threading.local()
 
 Result = TypeVar("Result")
@@ -54,15 +55,17 @@ def run(work: Callable[[], Result], *, twice: bool = False) -> Result:
     :param twice: whether it may be done again though it was, or may have been, done.
     :raises sqlalchemy.exc.DBAPIError: at last, as the database said it.
     """
-    inner, _running.yes = getattr(_running, "yes", False), True
+    outer: float | None = getattr(_running, "since", None)
+    # One within another has what is left of its patience.
+    _running.since = began = time.monotonic() if outer is None else outer
     try:
-        return _run(work, twice, inner)
+        return _run(work, twice, began, inner=outer is not None)
     finally:
-        _running.yes = inner
+        _running.since = outer
 
 
-def _run(work: Callable[[], Result], twice: bool, inner: bool) -> Result:
-    began, tries = time.monotonic(), 0
+def _run(work: Callable[[], Result], twice: bool, began: float, *, inner: bool) -> Result:
+    tries = 0
     while True:
         try:
             result = work()
@@ -103,8 +106,8 @@ def _note(session: Any) -> None:
 def _pause(error: DBAPIError, began: float, tries: int) -> float | None:
     """Seconds to wait before it is begun again; None: it is not."""
     now = time.monotonic()
-    most_tries = MEETINGS if is_conflict(error) else TRIES
-    if tries >= most_tries or now - began > PATIENCE or getattr(error, _IN_VAIN, False):
+    most_tries, patience = (MEETINGS, MEETS) if is_conflict(error) else (TRIES, PATIENCE)
+    if tries >= most_tries or now - began > patience or getattr(error, _IN_VAIN, False):
         return None
     if is_lost(error):
         lasted = _outage.lasted(now)

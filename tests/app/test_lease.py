@@ -168,3 +168,17 @@ def test_who_migrates_may_compute_for_as_long_as_its_turn_lasts(app):
         names = ("idle_transaction_timeout", "idle_write_transaction_timeout")
         found = connection.exec_driver_sql(f"SELECT {', '.join(f'@@{name}' for name in names)}").one()
         assert tuple(found) == (lease.SECONDS, lease.SECONDS)
+
+
+def test_others_go_on_between_two_long_statements(app, monkeypatch):
+    """In a cluster a table's index keeps all waiting who write: not all indexes of a migration at once."""
+    pauses = []
+    monkeypatch.setattr(lease.time, "sleep", pauses.append)
+    with db.engine.connect() as connection, lease.held(connection, 1):
+        pauses.clear()
+        make(connection, "quick")
+        make(connection, "quick_too")
+        assert lease.OTHERS not in pauses
+        monkeypatch.setattr(lease, "LONG", -1)
+        make(connection, "after_a_long_one")
+        assert pauses.count(lease.OTHERS) == 1

@@ -553,7 +553,27 @@ def test_its_tries_last_for_as_long_as_its_patience(site, monkeypatch):
 
     with site.app.app_context(), pytest.raises(OperationalError):
         units.run(work)
-    assert sum(pauses) > units.PATIENCE
+    assert sum(pauses) / 2 > units.MEETS
+
+
+def test_one_within_another_has_what_is_left_of_its_patience(site, monkeypatch):
+    """A balancer's minute is for all of a request."""
+    now = [1000.0]
+    monkeypatch.setattr(units.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(units.time, "sleep", lambda _seconds: None)
+    begun = []
+
+    def count():
+        begun.append(1)
+        raise error(1213)
+
+    def work():
+        now[0] += units.MEETS + 1
+        units.run(count)
+
+    with site.app.app_context(), pytest.raises(OperationalError):
+        units.run(work)
+    assert len(begun) == 1
 
 
 def test_one_within_another_leaves_the_others_work_alone(site, monkeypatch):

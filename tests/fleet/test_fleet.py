@@ -153,7 +153,7 @@ def test_two_writers_and_answers_that_are_lost(
 
 def test_without_another_try_it_would_be_seen(fleet: Fleet, tmp_path: Path) -> None:
     root = machines.broken(
-        tmp_path / "root", "microblog/units.py", "TRIES, MEETINGS = 10, 40", "TRIES, MEETINGS = 1, 1"
+        tmp_path / "root", "microblog/units.py", "TRIES, MEETINGS = 10, 200", "TRIES, MEETINGS = 1, 1"
     )
 
     def seen(mix: Mix) -> bool:
