@@ -159,6 +159,27 @@ def test_boot_to_the_first_answer(with_image, suite):
     assert _succeeds(with_image("cloud", suite).run("sh", "-euc", _BOOT)) == "200\n"
 
 
+# Likewise a fleet to look at; nothing of its network is left.
+_FLEET = """
+./build.py fleet try > said & begun=$!
+until grep -q ^https said; do kill -0 $begun; sleep 1; done
+python3 -c "
+import ssl, urllib.request
+context = ssl._create_unverified_context()
+print(urllib.request.urlopen(open('said').readline().strip() + 'login', context=context).status)
+"
+kill -INT $begun
+wait $begun
+ls /run/netns
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("suite", [BOOKWORM, TRIXIE])
+def test_a_fleet_to_look_at(bare, suite):
+    assert _succeeds(bare(suite).run("sh", "-euc", _FLEET)) == "200\n"
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("suite", [BOOKWORM, TRIXIE])
 def test_check(with_image, suite):
