@@ -69,6 +69,12 @@ OWNERS = {
         page.fill("#sftp-folder", "/srv/backups"),
         page.locator("main details").first,
     ),
+    "owner-dns": lambda page: (
+        page.goto("/machine/name/dns/cloudflare"),
+        page.fill("#api_token", "one that nobody sees"),
+        page.fill("#domains", "blog.example.org"),
+        page.locator("main form"),
+    ),
     "owner-sheet": lambda page: (
         page.goto("/machine/backups/elsewhere"),
         page.click("form[action$=sheet] button"),
