@@ -1,5 +1,6 @@
 """A backup's file, and what is kept of this machine's settings: parts that need no machine."""
 
+import ast
 import errno
 import gzip
 import io
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.core import paths
 from microblog.commands import machine
 from microblog.errors import HostError
 from microblog.host.backups import archive, backup, restore, upgrade
@@ -282,3 +284,17 @@ def test_what_is_started_then_hears_signals_of_its_own_and_no_terminals() -> Non
         assert not int(ignored, 16) & sum(1 << (number - 1) for number in (1, 2, 15))
         assert session != ours
         assert whole == "whole"
+
+
+def test_whatever_the_host_starts_may_be_out_of_a_terminals_reach() -> None:
+    """It is killed with its terminal otherwise, in the middle of what is not to be left half-way."""
+    found = 0
+    for path in (paths.ROOT / "microblog/host").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                "subprocess.run",
+                "subprocess.Popen",
+            ):
+                assert "start_new_session" in {given.arg for given in node.keywords}, path
+                found += 1
+    assert found > 7

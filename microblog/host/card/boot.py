@@ -19,7 +19,7 @@ from microblog.config import Config
 from microblog.errors import HostError
 from microblog.host.card import bootfile
 from microblog.host.database import claim
-from microblog.host.machine import files, layout, services
+from microblog.host.machine import files, layout, services, signals
 from microblog.host.site import envfile, front
 
 BOOT = Path("/boot/firmware")
@@ -92,6 +92,7 @@ def make_admin(say: Callable[[str], None], boot: Path = BOOT) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=signals.apart(),
     )
     _ADMIN.unlink()
     lines = done.stdout.strip().splitlines() or ["it says nothing"]

@@ -71,5 +71,6 @@ def installed(name: str) -> bool:
         capture_output=True,
         text=True,
         check=False,
+        start_new_session=signals.apart(),
     )
     return done.stdout == "installed"

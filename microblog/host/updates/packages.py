@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from microblog.errors import HostError
-from microblog.host.machine import files, layout
+from microblog.host.machine import files, layout, signals
 from microblog.host.updates import journal
 from microblog.host.updates.journal import Change
 
@@ -236,6 +236,7 @@ def repack(name: str, made: Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             check=False,
+            start_new_session=signals.apart(),
         )
         if done.returncode:
             raise OSError(28, done.stderr.decode(errors="replace").strip()[-200:], str(made))
