@@ -74,6 +74,10 @@ class Response(flask.Response):
         return headers
 
 
+# Seconds by which another machine's clock may be ahead of this one's: what it signs is good here, too.
+_AHEAD = 2 * 3600
+
+
 class _Signer:
     """Flask's, that reads a cookie once: the same one comes with each page, and what it says is signed.
 
@@ -91,7 +95,7 @@ class _Signer:
         except (ValueError, OverflowError, OSError):
             # itsdangerous 2.0 stumbles over the year 16536, even of a wrong signature.
             raise BadSignature("signed at no time") from None
-        if not 0 <= int(time.time()) - int(signed_at.timestamp()) <= max_age:
+        if not -_AHEAD <= int(time.time()) - int(signed_at.timestamp()) <= max_age:
             raise SignatureExpired("too old, or from times to come")
         # Flask changes the list of what a visitor is to be told, in its place.
         return copy.deepcopy(data) if any(isinstance(value, list | dict) for value in data.values()) else data
