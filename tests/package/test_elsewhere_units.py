@@ -468,7 +468,7 @@ def test_what_restic_says_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(restic, "_CACHE", tmp_path)
     repository = restic.Repository(PLACE, places.Opened("x"), Access("lusab-babad"))
 
-    def program(text: str) -> None:
+    def pretends(text: str) -> None:
         (tmp_path / "restic").write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / "restic").chmod(0o755)
 
@@ -480,18 +480,18 @@ def test_what_restic_says_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: 
             [str(tmp_path / "restic") if one == "restic" else one for one in command], **given
         ),
     )
-    program("exec yes '{}'")
+    pretends("exec yes '{}'")
     for ask in (repository.snapshots, repository.sized, lambda: repository.size(ID)):
         with pytest.raises(HostError, match="there is too much of it"):
             ask()
     # Of complaints and of a backup's progress, the last words are what counts.
-    program("yes | head -c 300000 >&2; printf 'Fatal: no\\033[2J such thing\\n' >&2; exit 1")
+    pretends("yes | head -c 300000 >&2; printf 'Fatal: no\\033[2J such thing\\n' >&2; exit 1")
     with pytest.raises(HostError, match=r"Fatal: no\?\[2J such thing"):
         repository.snapshots()
     summary = json.dumps({"message_type": "summary", "snapshot_id": ID[:8]})
-    program(f"cat > /dev/null; yes '[]' | head -c 300000; echo '{summary}'")
+    pretends(f"cat > /dev/null; yes '[]' | head -c 300000; echo '{summary}'")
     assert repository.save(lambda write: write(b"x")) == ID[:8]
-    program("cat > /dev/null; echo '[7]'; echo 'x'")
+    pretends("cat > /dev/null; echo '[7]'; echo 'x'")
     assert repository.save(lambda write: write(b"x")) == ""
 
 
