@@ -541,6 +541,12 @@ def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> No
             "sed -i 1d /etc/ssh/sshd_config",
             "sshd keeps passwordauthentication yes: a line above the Include",
         ),
+        # It sorts before ours, and sshd takes the first value.
+        (
+            "echo PasswordAuthentication yes > /etc/ssh/sshd_config.d/00-custom.conf",
+            "rm /etc/ssh/sshd_config.d/00-custom.conf",
+            "sshd keeps to a file of /etc/ssh/sshd_config.d that comes before 00-microblog.conf",
+        ),
         (
             OLDER_SSHD,
             "mv /usr/sbin/sshd.real /usr/sbin/sshd",
@@ -641,6 +647,18 @@ def test_harden_beside_what_administrators_have_made(server: Machine) -> None:
     server.run("iptables", "-P", "INPUT", "ACCEPT")
     server.run("sh", "-ec", "dpkg --purge netfilter-persistent > /dev/null")
     server.run(*apt, "ufw")
+    # Without a package: rules of somebody's own, whose end is in another chain, or at one interface.
+    flush = "iptables -F; iptables -X"
+    for rules in (
+        "iptables -N LOGDROP; iptables -A LOGDROP -j LOG; iptables -A LOGDROP -j DROP;"
+        " iptables -A INPUT ! -i lo -j LOGDROP",
+        "iptables -A INPUT -i eth0 -j DROP",
+    ):
+        server.run("sh", "-ec", rules)
+        said = server.run(*dry)
+        server.run("sh", "-ec", flush)
+        assert "Left as it is: this machine's firewall is iptables's" in said, rules
+        assert "ufw" not in said, rules
 
     # What sshd has for some, from somewhere, or by a command, counts as it has it.
     lets_in = (
@@ -686,7 +704,7 @@ def test_harden_beside_what_administrators_have_made(server: Machine) -> None:
     assert "uid=0" in server.run(*login, "sudo -n id")
 
     # Rules of ufw's that are there, and its wish to let all in.
-    rules = ("ufw limit 22/tcp", "ufw deny 80/tcp")
+    rules = ("ufw limit 22/tcp", "ufw deny 80/tcp", "ufw allow out 443/tcp")
     server.run("sh", "-ec", f"{'; '.join(rules)}; ufw default allow incoming")
     (server.root / config[1:]).write_text("Match User bob\nPasswordAuthentication yes\n")
     before = server.run("ufw", "show", "added"), server.run("cat", "/etc/default/ufw")
@@ -695,7 +713,9 @@ def test_harden_beside_what_administrators_have_made(server: Machine) -> None:
     assert f"Left as it is: {config} has for User bob: PasswordAuthentication yes" in said
     assert "Left as it is: a rule of ufw's keeps port 80 closed" in said
     assert set(rules) < set(server.run("ufw", "show", "added").splitlines())
-    assert "Default: deny (incoming)" in server.run("ufw", "status", "verbose")
+    told = server.run("ufw", "status", "verbose")
+    assert "Default: deny (incoming)" in told
+    assert re.search(r"(?m)^443/tcp +ALLOW IN", told)
     server.run("ufw", "default", "allow", "incoming")
     assert "NO   firewall" in server.run("microblog", "harden", "--check", check=False)
     server.run("microblog", "harden", "--undo")
@@ -704,6 +724,14 @@ def test_harden_beside_what_administrators_have_made(server: Machine) -> None:
     said = server.run("microblog", "harden", "--no-confirm", check=False)
     assert server.code == 1
     assert "nobody could log in any more: a rule of ufw's closes SSH's port 22" in said
+    # By a name, which only what it does then tells.
+    server.run("sh", "-ec", "ufw delete deny 22/tcp; ufw deny OpenSSH")
+    said = server.run("microblog", "harden", "--no-confirm", check=False)
+    assert server.code == 1
+    assert "nobody could log in any more: a rule of ufw's closes SSH's port 22" in said
+    assert "Status: inactive" in server.run("ufw", "status")
+    server.run("microblog", "harden", "--undo")
+    server.run("sh", "-ec", "ufw delete deny OpenSSH; ufw delete allow out 443/tcp; ufw deny 22/tcp")
 
     # A jail that watches another port than sshd's shuts nobody out.
     server.run("sh", "-ec", f"ufw delete deny 22/tcp; touch /var/log/auth.log; echo Port 2222 > {config}")
