@@ -282,9 +282,10 @@ def test_the_top_of_a_profile_is_kept_for_whom_it_is_the_same(app, browsers, mak
                 }
         return found
 
-    # The first page of a log-in makes its token.
+    # The first page of a log-in makes its token; a visitor's begins no session for one.
     tops()
     kept = tops()
+    assert "Set-Cookie" not in Browser(app).get("/user/susan").headers
     for name in browsers:
         views._kept_about.cache_clear()
         assert tops(name)[name] == kept[name] != ""
