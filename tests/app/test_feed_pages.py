@@ -17,7 +17,7 @@ from microblog.models.account import suspend
 from microblog.models.feeds import home_page
 from microblog.models.post import add_post
 from microblog.models.site import set_public
-from microblog.web import cards, extensions, feed_pages, jinja
+from microblog.web import cards, extensions, feed_pages, jinja, last_seen
 from microblog.web.people import views
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -256,7 +256,7 @@ def test_who_it_is_and_what_they_wrote_is_one_statement(app, browsers):
 def test_the_top_of_a_profile_is_kept_for_whom_it_is_the_same(app, browsers, make_user, monkeypatch):
     """And shows each reader what is theirs, with their own token; and counts as they are."""
     now = utc_now()
-    for module in (cards, jinja):
+    for module in (cards, jinja, last_seen):
         monkeypatch.setattr(module, "utc_now", lambda: now)
     for name, does in (("mary", ""), ("fan", "follow"), ("foe", "block"), ("deaf", "mute")):
         make_user(name)
