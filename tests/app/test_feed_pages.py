@@ -299,6 +299,14 @@ def test_the_top_of_a_profile_is_kept_for_whom_it_is_the_same(app, browsers, mak
     assert {"7" in top and "| a new | line\nand another" in top for top in tops().values()} == {True}
 
 
+@pytest.mark.any_database
+def test_a_card_leads_back_to_the_page_on_which_it_is(browsers):
+    for there, back in (("/explore?before=7", ["/explore?before=7"]), ("//evil.example", []), ("", [])):
+        card = browsers["david"].get("/user/susan/card", query_string={"next": there}).text
+        assert 'action="/user/susan/follow"' in card
+        assert re.findall(r'name="next" value="([^"]*)"', card) == back
+
+
 def test_a_profile_is_of_now(app, browsers):
     browsers["david"].get("/user/susan")
     change(app, "susan", about="new words", followers_count=77)
