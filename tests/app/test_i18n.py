@@ -169,7 +169,7 @@ def checkout(tmp_path):
     """A small application of the same build."""
     package = tmp_path / "microblog"
     (package / "templates").mkdir(parents=True)
-    for name in ("__init__.py", "beginning.py", "cli.py", "errors.py", "commands", "host"):
+    for name in ("__init__.py", "beginning.py", "cli.py", "errors.py", "printable.py", "commands", "host"):
         source = PACKAGE / name
         if source.is_dir():
             (package / name).mkdir()

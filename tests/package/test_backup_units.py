@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from builder.core import paths
+from microblog import cli
 from microblog.commands import machine
 from microblog.errors import HostError
 from microblog.host.backups import archive, backup, restore, upgrade
@@ -245,6 +246,20 @@ def test_nobody_has_to_listen(number: int, monkeypatch: pytest.MonkeyPatch) -> N
     machine._say("two")
     assert sys.stdout.name == os.devnull
     sys.stdout.close()
+
+
+def test_no_strangers_words_move_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(**_: object) -> None:
+        raise HostError("it says \x1b[2Jno\n\tand more", "see\x07 it")
+
+    monkeypatch.setattr(cli, "server", refused)
+    monkeypatch.setattr(refused, "commands", {"restore": None}, raising=False)
+    monkeypatch.setattr(sys, "argv", ["microblog", "restore"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == "microblog: it says ?[2Jno\n\tand more\n  see? it\n"
 
 
 def test_signals_come_too_late_when_there_is_no_way_back() -> None:
