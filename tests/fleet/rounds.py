@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -259,18 +260,65 @@ def _clock(folder: Path) -> tuple[Clock, dict[str, str]]:
     }  # fmt: skip
 
 
-def clock(number: int, seconds: int) -> "tuple[Callable[[Fleet], None], Around]":
-    """:return: the fault, and what goes around it: a node whose clock can be moved.
+# Python's own sleep fails under libfaketime.
+_SLEEP = """import select, time
+time.sleep = lambda seconds: select.select([], [], [], seconds) and None
+"""
 
-    Not an application's machine: Python does not sleep under libfaketime.
-    """
+
+def application_clock(seconds: int) -> "tuple[Callable[[Fleet], None], Around]":
+    """As :func:`clock`, of an application's machine."""
     clocks: list[Clock] = []
 
-    def fault(_fleet: Fleet) -> None:
-        clocks[-1].move(seconds)
-        time.sleep(CUT)
-        clocks[-1].move(0)
-        time.sleep(3)
+    @contextmanager
+    def around(fleet: Fleet) -> Iterator[None]:
+        app = fleet.apps[1]
+
+        def again() -> None:
+            app.stop()
+            app.start()
+
+        made, environ = _clock(app.disk)
+        (app.disk / "sitecustomize.py").write_text(_SLEEP)
+        app.environ = {**environ, "PYTHONPATH": f"{app.disk}:{app.root}"}
+        clocks.append(made)
+        try:
+            again()
+            yield
+        finally:
+            app.environ = {}
+            again()
+
+    def fault(fleet: Fleet) -> None:
+        _moved(clocks, seconds, fleet, _log_in)
+
+    return fault, around
+
+
+def _log_in(fleet: Fleet) -> None:
+    """Each page comes from the one machine or the other: both know who logged in at either."""
+    names = fleet.people(1)
+    for _ in range(8):
+        visitor = Visitor([fleet.site], fleet.authority, _PATIENT)
+        visitor.log_in(*names)
+        assert [visitor.ask(0, "GET", "/").status for _ in range(4)] == [200] * 4
+
+
+def _moved(
+    clocks: list[Clock], seconds: int, fleet: Fleet, meanwhile: Callable[[Fleet], None] = lambda _: None
+) -> None:
+    clocks[-1].move(seconds)
+    # It looks at its file once a second.
+    time.sleep(2)
+    meanwhile(fleet)
+    time.sleep(CUT - 2)
+    clocks[-1].move(0)
+    time.sleep(3)
+
+
+def clock(number: int, seconds: int) -> "tuple[Callable[[Fleet], None], Around]":
+    """:return: the fault, and what goes around it: a node whose clock can be moved."""
+    clocks: list[Clock] = []
 
     @contextmanager
     def around(fleet: Fleet) -> Iterator[None]:
@@ -289,7 +337,7 @@ def clock(number: int, seconds: int) -> "tuple[Callable[[Fleet], None], Around]"
             node.environ = {}
             again()
 
-    return fault, around
+    return partial(_moved, clocks, seconds), around
 
 
 def _cuts(what: str, name: str, everyday: bool = False) -> list[Round]:
@@ -300,9 +348,9 @@ def _cuts(what: str, name: str, everyday: bool = False) -> list[Round]:
     ]
 
 
-def _clocks(number: int, name: str) -> Iterator[Round]:
+def _clocks(number: "int | None", name: str) -> Iterator[Round]:
     for seconds, how in ((_HOUR, "goes an hour ahead"), (-_HOUR, "goes back by an hour")):
-        fault, around = clock(number, seconds)
+        fault, around = application_clock(seconds) if number is None else clock(number, seconds)
         yield Round(f"{name}'s clock {how}", fault, around=around)
 
 
@@ -313,6 +361,7 @@ ROUNDS = [
     Round(f"an application's machine is frozen for {FROZEN} s", freeze("application")),
     *_cuts("application", "an application's machine"),
     Round("an application's machine has a full disk", fill_application),
+    *_clocks(None, "an application's machine"),
     Round("an application's way to the databases ends, and starts again", kill_way),
     Round(f"{WRITER} is killed, and rejoins (IST)", kill_node(0), True),
     Round(f"{WRITER} is killed, and comes back empty (SST)", kill_node(0, forget=True)),
