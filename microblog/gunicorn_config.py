@@ -7,12 +7,14 @@ https://docs.gunicorn.org/en/stable/settings.html
 
 import ctypes
 import gc
+import importlib
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+from sqlalchemy.orm import configure_mappers
 
 from microblog import beginning, detection, draining, i18n, ipv6, renewing
 from microblog.config import ENV_FILE, SOCKET
@@ -93,6 +95,10 @@ def when_ready(server: Any) -> None:
     for code in i18n.LANGUAGES:
         i18n.catalog(code)
     detection.load()
+    # And with the first row that is read, and the first QR code.
+    configure_mappers()
+    with suppress(ImportError):
+        importlib.import_module("segno")
     # What a first page loads and compiles. It has asked the database; two who share a connection take each
     # other's answers.
     app.config["WARMING_UP"] = True

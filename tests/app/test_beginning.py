@@ -1,5 +1,6 @@
 """The first boot: the application loads while its tables are made, and waits for them."""
 
+import importlib.util
 import os
 import socket
 import subprocess
@@ -90,14 +91,19 @@ def test_workers_come_when_there_are_tables(app, monkeypatch):
     assert done.index("waited") == len(done) - 1 > 1
 
 
-def test_what_workers_know_of_languages_is_loaded_once_for_all(app, monkeypatch):
-    """Each would else have it for itself: 7 MB for whoever somebody writes through."""
+def test_what_first_requests_need_is_loaded_once_for_all_workers(app, monkeypatch):
+    """Each would else have it for itself: 7 MB for what languages are alone, at the first post."""
     monkeypatch.setattr("gc.freeze", lambda: None)
+    monkeypatch.delitem(sys.modules, "segno", raising=False)
+    done = []
+    monkeypatch.setattr(gunicorn_config, "configure_mappers", lambda: done.append("mappers"))
     for kept in (detection._factory, i18n.catalog):
         kept.cache_clear()
     gunicorn_config.when_ready(SimpleNamespace(app=SimpleNamespace(wsgi=lambda: app)))
     loaded = detection._factory.cache_info().misses, i18n.catalog.cache_info().misses
     assert loaded == (1, len(i18n.LANGUAGES))
+    assert done == ["mappers"]
+    assert ("segno" in sys.modules) == (importlib.util.find_spec("segno") is not None)
     # As a worker does it then.
     detection.detect("Which language is this text in, if you please?")
     for code in i18n.LANGUAGES:

@@ -9,13 +9,31 @@ import pytest
 from builder.core import paths
 
 
-@pytest.fixture(scope="module")
-def site():
+def benchmark(name):
     # Not by an import, that would make what it measures a need of this suite.
-    spec = importlib.util.spec_from_file_location("bench_site", paths.ROOT / "tests/bench/site.py")
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", paths.ROOT / f"tests/bench/{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def site():
+    return benchmark("site")
+
+
+def test_all_kinds_of_pages_are_visited_by_everybody_in_each_language():
+    memory = benchmark("memory")
+    people = [memory.Person(f"session={name}", "form", f"token-{name}") for name in memory._PEOPLE]
+    found = memory._requests(people, 900, memory._NEW, memory._NEW_ACTS, memory._CALLS)
+    kinds = [len(text.split()) for text in (memory._NEW, memory._NEW_ACTS, memory._CALLS)]
+    assert 900 <= len(found) < 900 + sum(kinds)
+    assert not any("{" in one.path for one in found)
+    assert {one.headers.get("Cookie") for one in found} == {person.cookie for person in people} | {None}
+    assert {one.headers.get("Accept-Language") for one in found} == {"en", "es", "ru", None}
+    assert all(one.path.startswith("/api/") == ("Authorization" in one.headers) for one in found)
+    stage = {"stage": "all", "requests": 3, "refused": 0, "pss_mb": [50.1, 49.0], "own_mb": [40.0, 39.5]}
+    assert memory.table({"stages": [stage]}).endswith("| all | 3 | 0 | 50.1 / 49.0 | 40.0 / 39.5 |")
 
 
 def test_the_packages_site_of_nginx_is_moved_as_a_whole(site, tmp_path):
