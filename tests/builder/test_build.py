@@ -64,7 +64,7 @@ def test_help_names_every_verb_and_each_has_an_example(build):
         ),
         (
             ("bench", "cake"),
-            "build.py: there is no benchmark 'cake'\n  There are: app, bake, home, pi, site\n",
+            "build.py: there is no benchmark 'cake'\n  There are: app, bake, home, memory, pi, site\n",
         ),
     ],
 )
