@@ -24,13 +24,14 @@ _FOLDERS = {
     "stranger": "tests/stranger",
     "fleet": "tests/fleet",
 }
-# The application is tested with every database and every set of libraries, on two processors.
-# A machine that boots waits more than it works.
+# The application is tested with every database and every set of libraries, on two processors. A machine that
+# boots, installs and is asked for pages waits for a third of the time and more.
 _OPTIONS = {
     "app": ["--everywhere", "-n", "2"],
     "browser": ["-n", "2"],
+    "builder": ["-n", "2", "--dist", "worksteal"],
     "stranger": ["-n", "2"],
-    "package": ["-n", "2", "--dist", "worksteal"],
+    "package": ["-n", "3", "--dist", "worksteal"],
 }
 # Databases and machines are small, made by the dozen and thrown away: waiting for a disk is most of
 # the time. In bytes, what has to be free for them.
