@@ -560,3 +560,45 @@ def test_a_firewall_of_somebodys_own_rules_is_looked_at(patient: Machine) -> Non
     finally:
         patient.run("iptables", "-F")
     is_well(patient)
+
+
+# Whole firewalls: what loads each, and which of the web's ports a visitor then comes to.
+FIREWALLS: dict[str, tuple[str, set[int]]] = {
+    "as CSF negates": (
+        "iptables -A INPUT ! -i lo -p tcp -m conntrack --ctstate NEW -m tcp --dport 80 -j ACCEPT\n"
+        "iptables -A INPUT ! -i lo -p tcp -m conntrack --ctstate NEW -j REJECT --reject-with tcp-reset",
+        {80},
+    ),
+    "by its interface": ("iptables -A INPUT -i cable -p tcp -j REJECT --reject-with tcp-reset", set()),
+    "by another interface": ("iptables -A INPUT -i eth7 -p tcp -j REJECT --reject-with tcp-reset", {80, 443}),
+    "through a chain that logs": (
+        "iptables -N LOGDROP\niptables -A LOGDROP -m limit --limit 5/min -j LOG\n"
+        "iptables -A LOGDROP -p tcp -j REJECT --reject-with tcp-reset\niptables -A LOGDROP -j DROP\n"
+        "iptables -A INPUT -p tcp -m tcp --dport 443 -j ACCEPT\niptables -A INPUT ! -i lo -j LOGDROP",
+        {443},
+    ),
+    "the first that holds": (
+        "iptables -A INPUT -p tcp -m tcp --dport 80 -j REJECT --reject-with tcp-reset\n"
+        "iptables -A INPUT -p tcp -m multiport --dports 80,443 -j ACCEPT",
+        {443},
+    ),
+}
+CLOSED = "from microblog.host.machine import firewall; print(sorted(firewall.closed({80, 443})))"
+
+
+def test_what_is_read_of_a_firewall_is_what_it_does(patient: Machine) -> None:
+    patient.run("apt-get", "install", "--yes", "--no-install-recommends", "iptables")
+    for what, (loads, opened) in FIREWALLS.items():
+        try:
+            patient.run("sh", "-ec", loads)
+            for port in (80, 443):
+                dial = ("ip", "netns", "exec", "outside", "curl", "-sk", "--max-time", "60")
+                scheme = "https" if port == 443 else "http"
+                patient.run(*dial, f"{scheme}://10.98.0.1/", check=False)
+                # 7: refused.
+                assert (patient.code != 7) == (port in opened), (what, port)
+            told = patient.run("python3", "-c", CLOSED)
+            assert told.strip() == str(sorted({80, 443} - opened)), what
+        finally:
+            patient.run("sh", "-c", "iptables -F; iptables -X")
+    is_well(patient)

@@ -350,6 +350,15 @@ def test_whether_ufw_keeps_anybody_out(monkeypatch: pytest.MonkeyPatch, said: st
     assert firewall.ufw_on() is on
 
 
+def test_without_a_way_to_the_internet_all_networks_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bridges to its own guests but for."""
+    monkeypatch.setattr(firewall.names, "links_out", set)
+    monkeypatch.setattr(firewall.names, "links", lambda: [("eth0", None), ("docker0", None)])
+    drop = "-P INPUT ACCEPT\n-A INPUT -i {} -j DROP\n"
+    assert lets_in(monkeypatch, iptables=drop.format("eth7")) == {80, 443}
+    assert lets_in(monkeypatch, iptables=drop.format("eth0")) == set()
+
+
 def test_the_way_out_is_the_default_routes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """proc(5), route: by the kernel of a machine with Docker."""
     monkeypatch.undo()

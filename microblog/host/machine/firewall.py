@@ -71,5 +71,8 @@ def _rules() -> Iterator[tuple[Callable[[Packet], str], list[str]]]:
 def _links(named: set[str]) -> list[str]:
     """The interfaces by which somebody may come from outside: those that lead there, and others of which the
     rules speak, but for the bridges to this machine's own guests."""
-    others = {link for link in named - {"lo"} if not (_LINKS / link / "bridge").exists()}
-    return sorted(names.links_out() | others) or [""]
+    out = names.links_out()
+    # Without any way to the internet, those of the networks that it is in.
+    others = named if out else named | {link for link, _ in names.links()}
+    apart = {link for link in others - {"lo"} if not (_LINKS / link / "bridge").exists()}
+    return sorted(out | apart) or [""]
