@@ -211,6 +211,8 @@ def test_old_ones_and_more_than_are_kept_go(site, monkeypatch):
         long_ago = utc_now() - timedelta(days=91)
         rows += [{**row, "user_id": maria, "created_at": long_ago} for row in rows[:5]]
         rows += [{**rows[0], "user_id": maria, "post_id": 9}]
+        # How many each has is their own number.
+        rows += [{**rows[0], "user_id": david, "actor_id": susan, "post_id": number} for number in (10, 11)]
         db.session.execute(sa.insert(Notification.__table__), rows)
         db.session.commit()
         stored.sweep()
@@ -218,4 +220,5 @@ def test_old_ones_and_more_than_are_kept_go(site, monkeypatch):
         assert [tuple(row) for row in db.session.execute(left)] == [
             *((susan, number) for number in (6, 7, 8)),
             (maria, 9),
+            *((david, number) for number in (10, 11)),
         ]
