@@ -275,10 +275,12 @@ def _mysql_options() -> dict[str, Any]:
     }
 
 
+# It undid the transaction: a deadlock, or in Galera another node's commit.
+DEADLOCK = 1213
 # The database's numbers (https://mariadb.com/kb/en/mariadb-error-code-reference/). It undid the transaction:
 # a deadlock, or in Galera another node's commit; a row was changed since the transaction began (MariaDB), or
 # another member's came first (MySQL's group replication); a lock was waited for in vain.
-_CONFLICT = {1213, 1020, 3101, 1205}
+_CONFLICT = {DEADLOCK, 1020, 3101, 1205}
 # The server has too many connections, shuts down, or ended this one; it is not, or no longer, the one that
 # takes changes; in Galera it is not part of the cluster. And PyMySQL's own: no server, or no longer.
 _LOST = {1040, 1053, 1927, 1290, 1792, 1836, 4031, 1047, 1180, 2002, 2003, 2006, 2013, 2014, 2055}

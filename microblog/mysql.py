@@ -99,8 +99,18 @@ class LazyConnection(Connection):  # type: ignore[misc]
                 raise
 
     def rollback(self) -> None:
-        if self._in_transaction:
+        if not self._in_transaction:
+            return
+        try:
             super().rollback()
+        except MySQLError as error:
+            if error.args[:1] == (database.DEADLOCK,):
+                # In a cluster another one's commit has undone it, while nothing was said here: this is how
+                # that is told. Once more, for it says no word of whether there is a transaction by now.
+                super().rollback()
+            elif self.open:
+                raise
+            # Who is gone has undone it, too.
 
 
 def _is_alone(sql: Any) -> bool:
@@ -129,7 +139,8 @@ def prepare(engine: "sa.engine.Engine") -> None:
     @sa.event.listens_for(engine, "checkout")
     def check(connection: Any, record: Any, _proxy: Any) -> None:
         """The server may have been restarted, or a firewall may have dropped an idle connection."""
-        if time.monotonic() - record.info.get("idle_since", time.monotonic()) <= _IDLE:
+        rested = time.monotonic() - record.info.get("idle_since", time.monotonic()) > _IDLE
+        if connection.open and not rested:
             return
         try:
             connection.ping(reconnect=False)

@@ -173,6 +173,16 @@ def test_a_connection_that_is_killed(site, other):
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["unheard", "unanswered"])
+def test_a_connection_that_is_lost_when_nothing_was_changed(site, before):
+    """Who unfollows whom they do not follow has locked both accounts, and no more."""
+    form = {"csrf_token": token(site.susan.get("/"))}
+    site.proxy.before, site.proxy.lose = before, b"ROLLBACK"
+    for _ in range(2):
+        assert site.susan.post("/user/david/unfollow", form).status_code == 302
+    assert site.proxy.lost == 1
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["unheard", "unanswered"])
 @pytest.mark.parametrize("body", ["only once", "😀"])
 def test_a_post_whose_commit_nobody_knows_of(site, before, body):
     page = site.susan.get("/")
