@@ -479,6 +479,29 @@ def test_a_relays_password_goes_with_the_relay(tmp_path: Path, monkeypatch: pyte
     assert (after["smtp_tls_wrappermode"], after["smtp_sasl_password_maps"]) == ("no", "")
 
 
+@pytest.mark.parametrize("ours", [False, True])
+def test_an_opendkim_at_the_usual_port_is_somebodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: bool
+) -> None:
+    """A mail server that signs by it is not changed without --force; what versions before the ledger have
+    set up is."""
+    milters = "inet:127.0.0.1:8891, inet:127.0.0.1:11332"
+    told = {
+        "-h": milters,
+        "-n": f"smtpd_milters = {milters}\nvirtual_alias_maps = hash:/etc/postfix/virtual\n",
+    }
+    monkeypatch.setattr(postfix.services, "answer", lambda *command: told[command[1]])
+    monkeypatch.setattr(postfix.apt, "installed", lambda _: True)
+    monkeypatch.setattr(dns.ledger, "FOLDER", tmp_path / "ledger")
+    monkeypatch.setattr(postfix, "_PASSWORDS", tmp_path / "relay")
+    monkeypatch.setattr(postfix, "_MASTER_SHIPPED", tmp_path / "master.cf")
+    monkeypatch.setattr(postfix, "_OPENDKIM_CONFIG", tmp_path / "opendkim.conf")
+    if ours:
+        (tmp_path / "opendkim.conf").touch()
+    named = "smtpd_milters, virtual_alias_maps"
+    assert postfix.theirs() == ("" if ours else f"postfix is somebody's mail server already: {named} are set")
+
+
 def plugins(release: str, folder: Path) -> dict[str, str]:
     """The code of certbot's plugins for providers of the DNS that a release of Debian's has."""
     for name in ("lists/partial", "cache/archives/partial"):

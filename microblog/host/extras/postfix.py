@@ -147,8 +147,10 @@ def theirs() -> str:
         owner = services.run("dpkg", "--search", str(_SENDMAIL.resolve())).stdout.partition(":")[0]
         return f"this machine's mail server is {owner or _SENDMAIL}: postfix would take its place"
     ours = {entry["name"] for entry in ledger.entries(_COMMAND) if entry["kind"] == "postconf"}
-    if _MILTER in services.answer("postconf", "-h", "smtpd_milters") or _PASSWORDS.exists():
-        return ""  # of a version before the ledger
+    # Of a version before the ledger. An opendkim of somebody's may listen there, too: it is the usual port.
+    signs = _OPENDKIM_CONFIG.exists() and _MILTER in services.answer("postconf", "-h", "smtpd_milters")
+    if signs or _PASSWORDS.exists():
+        return ""
     found: dict[str, str] = {}
     for line in services.answer("postconf", "-n").splitlines():
         name, _, value = line.partition(" =")
