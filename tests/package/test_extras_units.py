@@ -502,6 +502,36 @@ def test_an_opendkim_at_the_usual_port_is_somebodys(
     assert postfix.theirs() == ("" if ours else f"postfix is somebody's mail server already: {named} are set")
 
 
+@pytest.mark.parametrize("told", ["MAIL_PORT=587\nMAIL_USE_TLS=true\n", "MAIL_USE_SSL=true\n", ""])
+def test_the_log_in_at_another_mail_server_goes_with_it_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    """With it, and TLS by a certificate that nobody knows, the site could not send by postfix."""
+    path = tmp_path / "microblog.env"
+    before = f"SECRET_KEY={'k' * 64}\nDATABASE_URL=sqlite:////x\nMAIL_FROM=a@one.example\n"
+    before += f"{told}MAIL_USERNAME=me\nMAIL_PASSWORD='p w'\nMAIL_SERVER=smtp.example.net\n" if told else ""
+    path.write_text(before)
+    monkeypatch.setattr(dns.ledger, "FOLDER", tmp_path / "ledger")
+    monkeypatch.setattr(postfix.layout, "env_file", lambda: path)
+    written: list[str] = []
+    write = postfix.files.write
+
+    def seen(where: Path, text: str, *rest: int) -> None:
+        if where == path:
+            written.append(text)
+        write(where, text, *rest)
+
+    monkeypatch.setattr(dns.ledger.files, "write", seen)
+    postfix._tell_the_site(postfix.Config.load(path), "one.example")
+    mail = postfix.Config.load(path).mail
+    assert mail
+    assert (mail.host, mail.port, mail.username, mail.password, mail.tls) == ("localhost", 25, "", "", "")
+    # In one piece: a power cut leaves no settings that are refused.
+    assert len(written) == 1
+    dns.ledger.take_back("mail", written.append)
+    assert sorted(path.read_text().splitlines()) == sorted(before.splitlines())
+
+
 def plugins(release: str, folder: Path) -> dict[str, str]:
     """The code of certbot's plugins for providers of the DNS that a release of Debian's has."""
     for name in ("lists/partial", "cache/archives/partial"):

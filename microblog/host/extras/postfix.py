@@ -177,6 +177,11 @@ def theirs() -> str:
 
 def _tell_the_site(config: Config, domain: str) -> None:
     wanted = {"MAIL_SERVER": "localhost", "MAIL_PORT": "25"}
+    # What another server asked for: postfix knows no log-in of the site's, which could not send any more.
+    if config.mail and config.mail.username:
+        wanted |= {"MAIL_USERNAME": "", "MAIL_PASSWORD": ""}
+    if config.mail and config.mail.tls:
+        wanted["MAIL_USE_SSL" if config.mail.tls == "tls" else "MAIL_USE_TLS"] = "false"
     if config.mail_from.rpartition("@")[2] != domain:
         # The sender's domain is the one whose mail is signed.
         wanted["MAIL_FROM"] = f"{config.mail_from.rpartition('@')[0] or 'noreply'}@{domain}"

@@ -119,15 +119,16 @@ def settings(
 
 
 def lines(command: str, path: Path, wanted: Mapping[str, str]) -> None:
-    """Change lines ``NAME=...`` of a file, each on its own; the rest of it stays.
+    """Change lines ``NAME=...`` of a file, each noted on its own; the rest of it stays.
 
     :param wanted: whole lines, by their names.
     """
-    for name, line in wanted.items():
-        if _line(path, name) == line:
-            continue
-        entry = _begin(command, "line", f"{path}:{name}", line, ())
-        _set_line(path, name, line)
+    changed = {name: line for name, line in wanted.items() if _line(path, name) != line}
+    begun = [_begin(command, "line", f"{path}:{name}", line, ()) for name, line in changed.items()]
+    # All at once: some of them alone may be what nobody could start with.
+    if changed:
+        _set_lines(path, changed)
+    for entry in begun:
         _finish(entry)
 
 
@@ -332,7 +333,8 @@ def _restore(entry: Entry) -> None:
         )
         return
     if entry["kind"] == "line":
-        _set_line(*_place(entry["name"]), entry["before"])
+        path, name = _place(entry["name"])
+        _set_lines(path, {name: entry["before"]})
         return
     path, before = Path(entry["name"]), entry["before"]
     if before is None:
@@ -420,14 +422,16 @@ def _line(path: Path, name: str) -> "str | None":
     return str(found[-1]) if found else None
 
 
-def _set_line(path: Path, name: str, line: "str | None") -> None:
-    """:param line: None takes it away."""
+def _set_lines(path: Path, wanted: "Mapping[str, str | None]") -> None:
+    """:param wanted: whole lines, by their names; None takes one away."""
     if not path.exists():
         return
     status = path.stat()
-    text = re.sub(rf"(?m)^{re.escape(name)}=.*\n?", "", path.read_text(encoding="utf-8"))
-    if line is not None:
-        text = text + ("" if not text or text.endswith("\n") else "\n") + line + "\n"
+    text = path.read_text(encoding="utf-8")
+    for name, line in wanted.items():
+        text = re.sub(rf"(?m)^{re.escape(name)}=.*\n?", "", text)
+        if line is not None:
+            text = text + ("" if not text or text.endswith("\n") else "\n") + line + "\n"
     files.write(path.resolve(), text, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
 
 
