@@ -209,6 +209,31 @@ def test_a_file_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.parametrize("before", [None, "theirs, before"])
+def test_what_was_left_or_given_back_is_no_file_of_an_earlier_version(
+    tmp_path: Path, before: "str | None"
+) -> None:
+    """To undo twice takes nothing away that the first time has left."""
+    path = tmp_path / "file"
+    if before:
+        path.write_text(before)
+    write(path, "ours")
+    if not before:
+        path.write_text("ours, and theirs")
+    there = before or path.read_text()
+    for _ in range(2):
+        back()
+        assert path.read_text() == there
+        ledger.adopt("x", path)
+    assert ledger.entries() == []
+    # Of what is gone, the next one there may be ours.
+    write(tmp_path / "other", "ours")
+    back()
+    (tmp_path / "other").write_text("ours, without a note")
+    ledger.adopt("x", tmp_path / "other")
+    assert ledger.noted("x", tmp_path / "other")
+
+
 def test_a_line_comes_back_and_the_others_stay(tmp_path: Path) -> None:
     path = tmp_path / "env"
     path.write_text("A=1\n# mine\nB=2\nB=3")

@@ -26,6 +26,8 @@ from microblog.host.machine import files, signals
 
 FOLDER = Path("/etc/microblog/ledger")
 _INDEX = "index.json"
+# Beside the folder: files that are somebody's, though they have a name of ours; left, or given back.
+_THEIRS = "theirs.json"
 _MAIN = Path("/etc/postfix/main.cf")
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
@@ -89,7 +91,7 @@ def adopt_aside(command: str, path: Path, kept: Path) -> None:
 
 def adopt(command: str, path: Path, then: Sequence[Sequence[str]] = ()) -> None:
     """Note a file that an earlier version of this package has made, without a note."""
-    if noted(command, path) or not os.path.lexists(path):
+    if noted(command, path) or not os.path.lexists(path) or str(path) in _theirs():
         return
     entry = _begin(command, "file", str(path), _known(_look(path)), then, before=None)
     _finish(entry)
@@ -223,6 +225,10 @@ def take_back(command: str, say: Callable[[str], None]) -> bool:
                 kept.rename(kept.with_name(f"kept-{kept.name}"))
                 aside = f"; what was there before is in {kept.with_name(f'kept-{kept.name}')}"
             say(f"{entry['name']} was changed since: it stays as it is{aside}")
+        if entry["kind"] == "file" and os.path.lexists(entry["name"]):
+            # Before the note goes: it is none of an earlier version, which had no notes.
+            text = json.dumps(sorted({*_theirs(), entry["name"]})) + "\n"
+            files.write(FOLDER.with_name(_THEIRS), text, 0o600, os.getuid(), os.getgid())
         _drop(entry)
     for step in afterwards:
         _run(step)
@@ -452,6 +458,13 @@ def _read() -> list[Entry]:
     except ValueError:
         raise OSError(errno.EIO, "it is damaged", str(FOLDER / _INDEX)) from None
     return found
+
+
+def _theirs() -> set[str]:
+    try:
+        return set(json.loads(FOLDER.with_name(_THEIRS).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return set()
 
 
 def _write(index: list[Entry]) -> None:
