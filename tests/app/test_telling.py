@@ -81,3 +81,12 @@ def test_a_log_line_in_it_holds_no_secret(sink):
     ((_, _, text),) = told(sink)
     assert text.strip() == "because: key •••"
     assert secrets.clean("GET /reset/abc HTTP") == "GET /reset/••• HTTP"
+
+
+def test_no_page_whose_address_is_a_secret_is_in_a_log(app):
+    rules = [rule for rule in app.url_map.iter_rules() if rule.arguments & {"token", "secret"}]
+    assert len(rules) >= len(secrets.LINKS)
+    for rule in rules:
+        (name,) = rule.arguments
+        address = rule.rule.replace(f"<{name}>", "a.secret-one")
+        assert "secret-one" not in secrets.clean(f'"GET {address}?x=1 HTTP/1.1"'), address

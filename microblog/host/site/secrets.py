@@ -30,10 +30,13 @@ _NAMED = re.compile(r"(?i)key|secret|token|password|words|psk")
 _LONGEST = 64 * 1024
 # A short one would take words out of everything.
 _LEAST = 4
-# Addresses that are secrets until they are used; passwords in URLs, headers and settings.
+# Pages whose addresses are secrets, by what stands before these.
+LINKS = ("reset", "confirm", "join", "unsubscribe", "seen")
+# And passwords in URLs, headers and settings.
 _PATTERNS = (
-    re.compile(r"(?<=/reset/)[^\s\"/?]+|(?<=/confirm/)[^\s\"/?]+|(?<=/join/)[^\s\"/?]+"),
-    re.compile(r"(?<=://)[^\s/@]+:[^\s/]+(?=@)"),
+    re.compile("|".join(rf"(?<=/{page}/)[^\s\"/?]+" for page in LINKS)),
+    # A user without a colon: what visitors have written into a log is read in one go.
+    re.compile(r"(?<=://)[^\s/@:]*:[^\s/]+(?=@)"),
     re.compile(r"(?i)(?<=authorization: )\S.*|(?<=cookie: )\S.*"),
     re.compile(r"(?i)(?<=password=)[^\s&]+|(?<=secret_key=)\S+|(?<=token=)[^\s&]+|(?<=secret=)[^\s&]+"),
     *(re.compile(f"(?<=BEGIN {kind}PRIVATE KEY-----)[^-]+") for kind in ("", "RSA ", "EC ", "OPENSSH ")),
