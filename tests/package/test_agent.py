@@ -710,6 +710,40 @@ def test_who_was_told_so_far_hears_that_others_are(
     request("settings", values={"SITE_NAME": "x"})
     assert finish(unit)["state"] == "done"
     assert mails == [["a@example.org"], ["a@example.org", "b@example.org"]]
+    # Without any, its administrators are told.
+    monkeypatch.setattr(verbs.telling, "_known", lambda _: ("", ["a@example.org", "b@example.org"]))
+    (tmp_path / "env").write_text(f"SECRET_KEY={'x' * 40}\nDATABASE_URL=sqlite:////x\n")
+    mails.clear()
+    for admins in ("", "a@example.org,b@example.org", "b@example.org,c@example.org"):
+        request("settings", values={"ADMINS": admins})
+        assert finish(unit)["state"] == "done"
+    assert mails == [["a@example.org"]]
+
+
+def test_that_mail_goes_another_way_is_told_by_the_old_one(
+    unit: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    queues = iter(['{"queue_name": "active", "queue_id": "A"}\n', '{"queue_name": "deferred"}\n'] * 3)
+    monkeypatch.setattr(verbs.telling, "tell", lambda subject, *_: calls.append(subject) or True)
+    monkeypatch.setattr(services, "answer", lambda *command: calls.append(command[0]) or next(queues))
+    for name in ("set_up", "disable"):
+        monkeypatch.setattr(postfix, name, lambda *_, name=name: calls.append(name))
+    for verb, given, does in (
+        ("mail-relay", {"host": "mail.attacker.example"}, "set_up"),
+        ("mail-direct", {}, "set_up"),
+        ("mail-off", {}, "disable"),
+    ):
+        calls.clear()
+        request(verb, **given)
+        assert finish(unit)["state"] == "done"
+        assert calls == ["mail goes another way", "postqueue", "postqueue", does]
+    # Where none can be sent, nothing is waited for.
+    calls.clear()
+    monkeypatch.setattr(verbs.telling, "tell", lambda *_: False)
+    request("mail-off")
+    assert finish(unit)["state"] == "done"
+    assert calls == ["disable"]
 
 
 def test_who_has_typed_a_key_has_it(unit: dict[str, str], root: list[tuple[Any, ...]]) -> None:

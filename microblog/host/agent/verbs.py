@@ -107,14 +107,15 @@ def _update_automatic(say: Say, what: str) -> None:
 
 def _settings(say: Say, values: dict[str, str]) -> None:
     # Read as the application will: what it would refuse is not written.
-    told = Config.load(layout.env_file(), {**os.environ, **values}).admins
-    before = Config.load(layout.env_file()).admins
+    now, before = Config.load(layout.env_file(), {**os.environ, **values}), Config.load(layout.env_file())
     with lock.sole(say):
         envfile.change(layout.env_file(), values)
     say(f"Set {', '.join(values)}")
-    if gone := set(before) - set(told):
+    others = now.admins != before.admins
+    # Without ADMINS, its administrators have been told.
+    if others and (gone := set(telling.readers(before)) - set(telling.readers(now))):
         # Who takes a site over would have nobody hear of it.
-        text = f"Mail about this machine goes to {', '.join(told) or 'its administrators'} from now on."
+        text = f"Mail about this machine goes to {', '.join(now.admins) or 'its administrators'} from now on."
         telling.tell("others are told of this machine", text, say, to=sorted(gone))
     whole.setup(say=say)
 
@@ -164,17 +165,32 @@ def _https_off(say: Say, now: bool) -> None:
         https.disable(say, now=now, by_root=False)
 
 
+def _mail_is_told(say: Say, how: str) -> None:
+    """By the way that mail takes so far: who takes a site over would let none out on the next."""
+    if telling.tell(
+        "mail goes another way",
+        f"This machine's mail is to go {how}: somebody has chosen so in the administrators' pages.\n\n"
+        "If that was none of you: change your passwords, and choose anew on the machine itself"
+        " (microblog mail); /var/log/microblog/agent.log says when, and in whose name.",
+        say,
+    ):
+        postfix.let_out()
+
+
 def _mail_direct(say: Say, domain: str) -> dict[str, Any]:
+    _mail_is_told(say, "directly to its recipients")
     return {"records": postfix.set_up(domain, None, say)}
 
 
 def _mail_relay(say: Say, domain: str, host: str, port: int, user: str, password: str) -> dict[str, Any]:
     if bool(user) != bool(password):
         raise HostError("a name and a password belong together", "give both or neither")
+    _mail_is_told(say, f"through {host}, port {port}")
     return {"records": postfix.set_up(domain, postfix.Relay(host, port, user, password), say)}
 
 
 def _mail_off(say: Say) -> None:
+    _mail_is_told(say, "as it did before it was set up, or nowhere")
     postfix.disable(say)
 
 

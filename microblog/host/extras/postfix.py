@@ -38,6 +38,9 @@ _PASSWORDS = Path("/etc/postfix/microblog-relay")
 _SEND_SECONDS = 30
 # How long a test waits for another server to take it.
 _DELIVER_SECONDS = 60
+_OUT_SECONDS = 20
+# As 'postqueue -j' has it, of what is on its way; what is put off is in another queue.
+_WAITING = re.compile(r'"queue_name": "(maildrop|incoming|active)"')
 _COMMAND = "mail"
 _MAIN, _MASTER = Path("/etc/postfix/main.cf"), Path("/etc/postfix/master.cf")
 _MASTER_SHIPPED = Path("/usr/share/postfix/master.cf.dist")
@@ -137,6 +140,16 @@ def disable(say: Callable[[str], None]) -> None:
         supervisor.restart()
         supervisor.wait_for_answer(say)
     say("The mail server is as it was before 'microblog mail'")
+
+
+def let_out() -> None:
+    """Wait, no longer than a while, until what was just handed to this machine's mail server is out, or put
+    off: what waits there goes by the settings of the day when it goes."""
+
+    def is_out() -> bool:
+        return not _WAITING.search(services.answer("postqueue", "-j"))
+
+    services.wait_for(is_out, _OUT_SECONDS)
 
 
 def theirs() -> str:

@@ -39,6 +39,11 @@ def tell(subject: str, text: str, say: Callable[[str], None], *, to: Iterable[st
     return sent
 
 
+def readers(config: Config) -> tuple[str, ...]:
+    """Who is told, by these settings."""
+    return config.admins or tuple(_known(config)[1])
+
+
 def _known(config: Config) -> tuple[str, list[str]]:
     """What the database has: the name that the site was given in a browser, and its administrators'
     addresses. Empty where it does not answer."""
