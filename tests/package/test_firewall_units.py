@@ -139,6 +139,15 @@ OPEN = "-P INPUT ACCEPT\n-N LOGDROP\n-A LOGDROP -m limit --limit 5/min -j LOG\n-
         ("-A INPUT -m conntrack --ctstate INVALID -j LOGDROP", ""),
         ("-A INPUT -s 100.64.0.0/10 ! -i tailscale0 -j DROP", ""),
         ("-A FORWARD -j DROP", ""),
+        # Who is on a list is let in by any port, and nobody else; or, within a limit, everybody is.
+        ("-A INPUT -s 10.0.0.0/8 -j ACCEPT\n-A INPUT -j DROP", "iptables"),
+        ("-A INPUT -m set --match-set good src -j ACCEPT\n-A INPUT -j REJECT", "iptables"),
+        ("-A INPUT ! -s 10.0.0.0/8 -i eth0 -m mac --mac-source 02:00:00:00:00:01 -j DROP", ""),
+        ("-N flood\n-A INPUT -j flood\n-A flood -m limit --limit 9/sec -j RETURN\n-A flood -j DROP", ""),
+        ("-A INPUT -m hashlimit --hashlimit-above 9/sec --hashlimit-name x -j DROP", ""),
+        ("-A INPUT -p tcp -m connlimit --connlimit-above 9 --connlimit-mask 32 -j DROP", ""),
+        ("-A INPUT -p tcp -m connlimit --connlimit-upto 9 -j ACCEPT\n-A INPUT -j DROP", ""),
+        ("-A INPUT -p tcp -m recent --rcheck --name scan -j DROP", ""),
     ],
 )
 def test_what_is_somebodys_firewall(monkeypatch: pytest.MonkeyPatch, rules: str, whose: str) -> None:
@@ -243,6 +252,10 @@ def test_whom_nftables_lets_in(monkeypatch: pytest.MonkeyPatch, rule: str, opene
         ('iifname vmap { "lo" : accept, "eth0" : jump logdrop }', "nftables"),
         ("tcp flags syn / fin,syn,rst,ack reject with tcp reset", "nftables"),
         ("tcp dport != { 22, 80 } drop", "nftables"),
+        ("ip saddr 10.0.0.0/8 accept\n\t\tdrop", "nftables"),
+        ("tcp dport @web accept\n\t\tip saddr @good accept\n\t\tdrop", "nftables"),
+        ("limit rate 9/second burst 5 packets accept\n\t\tdrop", ""),
+        ("limit rate over 9/second drop", ""),
         ("ct state invalid drop", ""),
         ("ip saddr @bad drop", ""),
         ("tcp dport 3306 drop", ""),
@@ -256,6 +269,45 @@ def test_what_is_somebodys_nftables_firewall(monkeypatch: pytest.MonkeyPatch, ru
     )
     lets_in(monkeypatch, nft=said)
     assert firewall.dropping() == whose
+
+
+# As nft(8) lists them.
+SETS = """	set web {
+		type inet_service
+		flags interval
+		comment "elements = { 1 }"
+		elements = { 25, 80 comment "the web",
+				8000-8010 }
+	}
+
+	set outside {
+		type ifname
+		elements = { "eth1" }
+	}
+
+	set good {
+		type ipv4_addr
+		elements = { 192.0.2.1 }
+	}
+
+"""
+
+
+def test_sets_that_have_a_name_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the rule's own table."""
+    for rule, opened in (
+        ("tcp dport @web accept", {80}),
+        ("tcp dport != @web accept", {443}),
+        ("iifname @outside tcp dport 443 accept", {443}),
+        ("iifname != @outside tcp dport @web accept", {80}),
+        ("ip saddr @good accept", {80, 443}),
+        ("tcp dport @webs accept", {80, 443}),
+    ):
+        said = NFT.replace("RULE", f"\t\t{rule}\n").replace("inet filter {\n", "inet filter {\n" + SETS)
+        assert lets_in(monkeypatch, nft=said) == opened, rule
+        assert firewall.dropping() == ("" if "!= @web" in rule else "nftables"), rule
+    other = NFT.replace("RULE", "\t\ttcp dport @web accept\n")
+    assert lets_in(monkeypatch, nft=f"table ip other {{\n{SETS}}}\n{other}") == {80, 443}
 
 
 def test_firewalld_is_asked_for_what_it_does(monkeypatch: pytest.MonkeyPatch) -> None:

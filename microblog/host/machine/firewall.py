@@ -29,10 +29,11 @@ def firewalld() -> bool:
 
 
 def dropping() -> str:
-    """Whose rules drop packets that none lets in; empty for nobody's."""
+    """Whose rules drop a stranger's packets that none lets in; empty for nobody's."""
     for whose, links in _rules():
         for link in links:
-            if found := next(filter(None, (whose(Packet(port, link)) for port in _UNNAMED)), ""):
+            packets = [Packet(port, link, stranger=True) for port in _UNNAMED]
+            if found := next(filter(None, map(whose, packets)), ""):
                 return found
     return ""
 

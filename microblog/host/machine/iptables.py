@@ -15,6 +15,8 @@ _ENDS = {
 }
 # Matches that say nothing by themselves: their options do.
 _PLAIN = {"tcp", "comment", "multiport", "conntrack", "state", "addrtype", "pkttype"}
+# What holds for who keeps within them.
+_LIMIT = re.compile(r"(?:-m )?(?:--)?(?:limit|hashlimit|connlimit)(?!-above)(?:-\S+)?")
 
 
 def links(said: str) -> set[str]:
@@ -39,8 +41,10 @@ def _rule(text: str, chains: set[str], packet: Packet) -> "Rule | None":
         if option in ("-j", "-g"):
             how = "goto" if option == "-g" else "jump"
             verdict = f"{how} {values[0]}" if values[0] in chains else _ENDS.get(values[0])
-            return (packets.every(conditions), verdict) if verdict else None
+            return (packets.every(conditions, packet), verdict) if verdict else None
         if option == "--comment" or (option == "-m" and values[0] in _PLAIN):
+            continue
+        if packet.stranger and _LIMIT.fullmatch(f"-m {values[0]}" if option == "-m" else option):
             continue
         holds = _holds(option, values, packet)
         conditions.append(packets.opposite(holds) if negated else holds)

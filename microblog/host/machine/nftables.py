@@ -28,6 +28,8 @@ _OTHERS = re.compile(
 )
 # Of the beginning of a connection: in the words of older versions, and of newer ones.
 _SYN = re.compile(r"\btcp flags (?:& \([^)]*\) (?P<how>[!=]=) syn\b(?! \|)|(?P<not>!= )?syn / [\w,]+)")
+# What holds for who keeps within it.
+_LIMIT = re.compile(r"\blimit rate (?!over )\S+(?: burst \d+ \w+)?")
 _SAID = re.compile(
     r'\bcomment "[^"]*"|\bcounter(?: packets \d+ bytes \d+)?|# handle \d+'
     r'|\blog\b(?: prefix "[^"]*"| (?:level|flags(?: tcp| ip)?|group|snaplen|queue-threshold) [\w,]+)*'
@@ -39,9 +41,17 @@ _MAP = re.compile(r"(?P<asked>.*?)\bvmap (?P<map>\{[^}]*\}|@\S+)")
 _ENDS = {"reject": "drop", "queue": "accept", "synproxy": "accept"}
 
 
+# A set, of ports, interfaces or protocols, that has a name. One of addresses may be long, and tells nothing.
+_SET = re.compile(
+    r"(?m)^\s*set (?P<name>\S+) \{\n"
+    r"\s*(?:type (?:inet_service|inet_proto|ifname)|typeof (?:tcp|th|meta) \S+)\n"
+    r"(?:(?!\s*(?:elements|\})).*\n)*\s*elements = (?P<values>\{[^}]*\})"
+)
+
+
 def links(said: str) -> set[str]:
     """The interfaces that rules for what comes in name."""
-    found = re.findall(r'\biif(?:name)? (?:!= |vmap )?(\{[^}]*\}|"[^"]*"|\S+)', _joined(said))
+    found = re.findall(r'\biif(?:name)? (?:!= |vmap )?(\{[^}]*\}|"[^"]*"|\S+)', "".join(_tables(said)))
     return {name.rstrip("*") for text in found for name in re.findall(r'"([^"]+)"', text)}
 
 
@@ -54,14 +64,17 @@ def drops(said: str, packet: Packet) -> str:
     return ""
 
 
-def _joined(said: str) -> str:
-    """A long set goes on in the next line."""
-    return re.sub(r",\n\s+", ", ", said)
+def _tables(said: str) -> Iterator[str]:
+    """Each, from its family on, with the values of sets in the place of their names."""
+    # A long set goes on in the next line.
+    for text in re.split(r"(?m)^table ", re.sub(r",\n\s+", ", ", said))[1:]:
+        known = {found["name"]: found["values"] for found in _SET.finditer(text)}
+        yield re.sub(r"@([\w.-]+)", lambda found, known=known: known.get(found[1], found[0]), text)
 
 
 def _inputs(said: str) -> Iterator[tuple[str, list[tuple[str, list[str]]], str, str]]:
     """Where IPv4 comes in: the table, the lines of its chains, the chain that it begins with, its policy."""
-    for text in re.split(r"(?m)^table ", _joined(said))[1:]:
+    for text in _tables(said):
         family, table = text.split()[:2]
         if family not in ("ip", "inet"):
             continue
@@ -80,7 +93,7 @@ def _rules(line: str, packet: Packet) -> Iterator[Rule]:
     text = _SAID.sub("", line)
     if found := _MAP.search(text):
         if found["map"].startswith("@"):
-            yield None, "accept"
+            yield packets.every([None], packet), "accept"
         for entry in _values(found["map"]):
             key, _, verdict = entry.rpartition(" : ")
             if verdict != "continue":
@@ -92,7 +105,9 @@ def _rules(line: str, packet: Packet) -> Iterator[Rule]:
 def _holds(text: str, packet: Packet) -> "bool | None":
     # Several fields at once, as one.
     if " . " in text:
-        return None
+        return packets.every([None], packet)
+    if packet.stranger:
+        text = _LIMIT.sub("", text)
     conditions: list[bool | None] = []
     for found in _SYN.finditer(text):
         conditions.append(found["how"] != "!=" and not found["not"])
@@ -110,7 +125,7 @@ def _holds(text: str, packet: Packet) -> "bool | None":
     # What is not read may be so or not.
     if _OTHERS.sub("", text).strip():
         conditions.append(None)
-    return packets.every(conditions)
+    return packets.every(conditions, packet)
 
 
 def _values(text: str) -> list[str]:

@@ -16,10 +16,13 @@ class Packet:
     """The first of a connection by TCP and IPv4, to this machine.
 
     :ivar link: the interface by which it comes; empty for one that nobody names.
+    :ivar stranger: whether it is of somebody who is on no list, and keeps within limits: what is not known
+        does not hold for them. Else of anybody.
     """
 
     port: int
     link: str
+    stranger: bool = False
 
 
 def ends(chains: Mapping[str, Sequence[Rule]], first: str, policy: str) -> set[str]:
@@ -53,10 +56,11 @@ def ends(chains: Mapping[str, Sequence[Rule]], first: str, policy: str) -> set[s
     return {policy if end == "return" else end for end in walk(first)}
 
 
-def every(conditions: Iterable["bool | None"]) -> "bool | None":
-    """Whether all hold."""
+def every(conditions: Iterable["bool | None"], packet: Packet) -> "bool | None":
+    """Whether all hold for a packet."""
     found = set(conditions)
-    return False if False in found else None if None in found else True
+    unknown = False if packet.stranger else None
+    return False if False in found else unknown if None in found else True
 
 
 def some(conditions: Iterable["bool | None"]) -> "bool | None":
