@@ -1,6 +1,7 @@
 """The ledger: what was changed is taken back exactly, and only if it is still ours."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -232,6 +233,36 @@ def test_what_was_left_or_given_back_is_no_file_of_an_earlier_version(
     (tmp_path / "other").write_text("ours, without a note")
     ledger.adopt("x", tmp_path / "other")
     assert ledger.noted("x", tmp_path / "other")
+
+
+def test_a_purge_keeps_what_was_somebodys_and_found_its_place_taken(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The package's postrm deletes the ledger's folder after that."""
+    kept = tmp_path / "kept"
+    monkeypatch.setattr(ledger, "KEPT", kept)
+    ledger.main()
+    (tmp_path / "fine").write_text("theirs")
+    write(tmp_path / "fine", "ours")
+    ledger.main()
+    assert (tmp_path / "fine").read_text() == "theirs"
+    assert not kept.exists()
+    for number in (1, 2):
+        (tmp_path / "site").write_text(f"theirs {number}")
+        write(tmp_path / "site", "ours")
+        (tmp_path / "site").write_text("theirs, later")
+        ledger.main()
+        shutil.rmtree(folder)
+    assert {path.name: path.read_text() for path in kept.iterdir()} == {
+        "kept-0001-site": "theirs 1",
+        "kept-0001-site.2": "theirs 2",
+    }
+    assert f"is kept as {kept / 'kept-0001-site.2'}" in capsys.readouterr().err
+    # Where the notes cannot be read, nothing comes back; nothing is lost either.
+    write(tmp_path / "fine", "ours")
+    (folder / "index.json").write_text("")
+    ledger.main()
+    assert (kept / "0001-fine").read_text() == "theirs"
 
 
 def test_a_line_comes_back_and_the_others_stay(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ FOLDER = Path("/etc/microblog/ledger")
 _INDEX = "index.json"
 # Beside the folder: files that are somebody's, though they have a name of ours; left, or given back.
 _THEIRS = "theirs.json"
+# Where, at purge, what was somebody's goes that found its place taken.
+KEPT = Path("/var/backups/microblog-kept")
 _MAIN = Path("/etc/postfix/main.cf")
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
@@ -493,12 +495,29 @@ def _run(
 
 
 def main() -> None:
-    """Take everything back: the package's postrm, at purge."""
+    """Take everything back: the package's postrm, at purge, before it deletes the folder."""
+
+    def say(text: str) -> None:
+        print(f"microblog: {text}", file=sys.stderr)
+
     if not FOLDER.is_dir():
         return
-    for command in dict.fromkeys(entry["command"] for entry in reversed(entries())):
-        with suppress(OSError):
-            take_back(command, lambda text: print(f"microblog: {text}", file=sys.stderr))
+    try:
+        for command in dict.fromkeys(entry["command"] for entry in reversed(entries())):
+            with suppress(OSError):
+                take_back(command, say)
+    except OSError as error:
+        say(str(error))
+    # What was somebody's, and found no place to come back to, outlasts the folder.
+    for path in sorted(FOLDER.iterdir()):
+        if re.match(r"(kept-)?\d+-", path.name):
+            KEPT.mkdir(mode=0o700, parents=True, exist_ok=True)
+            places = (
+                KEPT / f"{path.name}{end}" for end in ("", *(f".{number}" for number in range(2, 1000)))
+            )
+            place = next(place for place in places if not place.exists())
+            _copy(path, place)
+            say(f"{path} is somebody's: it is kept as {place}")
 
 
 if __name__ == "__main__":
