@@ -590,6 +590,39 @@ def test_browsers_insist_on_https_for_longer_the_longer_it_is_there(days: float,
     assert hsts.seconds(days * 86400) == told
 
 
+def test_a_renewed_certificate_withdraws_no_withdrawal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``https --off`` waits for up to a year, and certbot renews every two months."""
+    told: list[str] = []
+    monkeypatch.setattr(hsts, "_SINCE", tmp_path / "trusted")
+    monkeypatch.setattr(hsts.certificate, "ours", lambda: False)
+    monkeypatch.setattr(hsts.nginx, "put", lambda _, text: told.append(text) or len(set(told[-2:])) > 1)
+    monkeypatch.setattr(hsts.files, "write", lambda path, text, _: path.write_text(text))
+    monkeypatch.setattr(https, "_LINEAGE", tmp_path)
+    monkeypatch.setattr(https.privileges, "require_root", lambda *_: None)
+    monkeypatch.setattr(https.nginx, "mark_stale", lambda: None)
+    monkeypatch.setattr(https.nginx, "apply", lambda: None)
+    monkeypatch.setattr(https.certificate, "put", lambda *_: None)
+    monkeypatch.setattr(https.certificate, "CERTIFICATE", tmp_path / "cert.pem")
+    for name in ("fullchain.pem", "privkey.pem"):
+        (tmp_path / name).write_text(name)
+    https.deploy()
+    assert told.pop() == 'https "max-age=300";\n'
+    long_ago = hsts.time.time() - 100 * 86400
+    os.utime(tmp_path / "trusted", (long_ago, long_ago))
+    assert hsts.days_to_wait() == 365
+    hsts.withdraw()
+    os.utime(tmp_path / "trusted", (long_ago, long_ago))
+    https.deploy()
+    assert told[-2:] == ['https "max-age=0";\n'] * 2
+    assert hsts.days_to_wait() == 265
+    # Whoever asks for it again has it.
+    assert hsts.resume()
+    assert told[-1] == 'https "max-age=300";\n'
+    assert not hsts.resume()
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [

@@ -93,6 +93,8 @@ def enable(
         # What renewed the one before, of another provider's, or before the authority looked at port 80.
         providers.forget(keep=dns.kept if dns else None)
         _install()
+        if hsts.resume():
+            nginx.apply()
         known = [*domains, *(name for name in config.host_names if name not in domains)]
         at_home = not config.https or authority.CERTIFICATE.exists()
         if not config.https:

@@ -19,10 +19,19 @@ _STEPS = ((0, 5 * 60), (_DAY, _DAY), (8 * _DAY, 7 * _DAY), (38 * _DAY, 365 * _DA
 
 
 def begin() -> None:
-    """The site has an authority's certificate from now on; where it has one already, nothing changes."""
-    if not _SINCE.exists() or _withdrawn():
+    """The site has an authority's certificate from now on; where it has one already, a renewed one, nothing
+    changes: what was withdrawn stays so, or nobody would ever have waited long enough.
+    """
+    if not _SINCE.exists():
         files.write(_SINCE, "", 0o644)
     write()
+
+
+def resume() -> bool:
+    """The certificate is wanted again. :return: whether browsers are told something else than before."""
+    if _withdrawn():
+        files.write(_SINCE, "", 0o644)
+    return write()
 
 
 def withdraw() -> None:
