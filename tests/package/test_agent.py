@@ -1028,6 +1028,24 @@ def test_each_secret_that_is_kept_is_in_no_line(keep: Callable[[Path], list[str]
     assert secrets.clean("-----BEGIN RSA PRIVATE KEY-----\nabc\ndef") == "-----BEGIN RSA PRIVATE KEY-----•••"
 
 
+def test_no_word_is_tried_for_a_secret_by_who_does_not_know_it(
+    keeping: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is taken out tells which word is one: not of those that the application says."""
+    (secret,) = keep_relay(keeping)
+    layout.env_file().write_text("METRICS_TOKEN=kept-in-the-env-file\n")
+    log = keeping / "log"
+    log.write_text(f"GET /?{secret} kept-in-the-env-file\n")
+    monkeypatch.setattr(logs, "AUDIT", log)
+    for name in ("application", "web", "agent", "job"):
+        if name != "agent":
+            monkeypatch.setitem(logs.SOURCES, name, logs._file(log))
+        tried = "•••" if name == "job" else secret
+        assert request("log", log=name, lines=9) == {"answer": f"GET /?{tried} •••"}
+    assert secret[:30] in request(secret)["error"]
+    assert secret[:30] in request("look", **{secret: 1})["error"]
+
+
 def test_a_damaged_file_hides_no_other_secret(keeping: Path) -> None:
     (secret,) = keep_relay(keeping)
     (keeping / "etc/elsewhere").mkdir()

@@ -119,7 +119,9 @@ def answer(source: BinaryIO, target: BinaryIO) -> None:
         _tell(target, {"answer": _do(entry, verb, by, found, source)})
     except HostError as error:
         note(by, str(verb)[:40], "refused", error.message, kept=False)
-        _tell(target, secrets.cleaned({"error": error.message, "hint": error.hint}))
+        said = {"error": error.message, "hint": error.hint}
+        # What is refused is told in the words of who asked, who could try there which are a secret.
+        _tell(target, said if isinstance(error, Refused) else secrets.cleaned(said))
     except OSError as error:
         if isinstance(error, (BrokenPipeError, ConnectionResetError, TimeoutError)):
             raise

@@ -48,6 +48,12 @@ def clean(text: str) -> str:
     return _clean(text, _known())
 
 
+def clean_of_settings(text: str) -> str:
+    """The same of what the application, or a visitor, may have written: of the secrets that are kept, those
+    that the application knows. Of others it could try there whether a word is one, by what is taken out."""
+    return _clean(text, set(_settings()))
+
+
 def cleaned(found: Any) -> Any:
     """All texts in what JSON can hold, each as :func:`clean` has it; names stay."""
     known = _known()
