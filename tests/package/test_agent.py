@@ -746,6 +746,30 @@ def test_that_mail_goes_another_way_is_told_by_the_old_one(
     assert calls == ["disable"]
 
 
+def test_a_restore_is_told_before_its_settings_name_others(
+    unit: dict[str, str], root: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = restic.Snapshot("a" * 64, 0.0, "host")
+    fetched = contextlib.nullcontext((Path("/fetched"), taken, ""))
+    monkeypatch.setattr(elsewhere, "fetched", lambda *_, **__: fetched)
+    monkeypatch.setattr(verbs.downloads, "find", lambda _: Path("/listed"))
+    monkeypatch.setattr(spool, "whole", lambda: Path("/uploaded"))
+    monkeypatch.setattr(verbs.whole, "setup", lambda say: None)
+    monkeypatch.setattr(
+        verbs.restore, "restore", lambda path, *_, **__: root.append(("restored", str(path))) or {"rows": {}}
+    )
+    listed = "microblog-20260101T000000Z-manual.tar.gz"
+    for verb, given, path in (
+        ("restore", {"backup": listed}, "/listed"),
+        ("restore", {"backup": ""}, "/uploaded"),
+        ("restore-from", {**S3, "words": key.new().replace("-", " "), "go_on": False}, "/fetched"),
+    ):
+        root.clear()
+        request(verb, **given)
+        assert finish(unit)["state"] == "done"
+        assert root == [("mail", "a backup is restored"), ("restored", path)]
+
+
 def test_who_has_typed_a_key_has_it(unit: dict[str, str], root: list[tuple[Any, ...]]) -> None:
     request("backup-to", **S3, words=key.new().replace("-", " "))
     assert finish(unit)["answer"] == {"sheet": False}

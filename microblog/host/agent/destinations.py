@@ -153,6 +153,18 @@ def _tell(what: str, say: Say) -> None:
     )
 
 
+def tell_of_restore(what: str, say: Say) -> None:
+    """Before it is done: in a backup's settings may be other administrators, and another way of mail."""
+    telling.tell(
+        "a backup is restored",
+        f"{what} is to be put in the place of what is on the site, its settings too: somebody has chosen so"
+        " in the administrators' pages.\n\n"
+        "If that was none of you: what is there now is kept first, in /var/backups/microblog;"
+        " /var/log/microblog/agent.log says when, and in whose name.",
+        say,
+    )
+
+
 def show_sheet() -> dict[str, Any]:
     """What is on the recovery sheet: ``place``, its ``fields``, ``words``, ``code`` (a picture, empty
     without segno).
@@ -208,6 +220,7 @@ def fetch(say: Say, go_on: bool, snapshot: str, **given: Any) -> dict[str, Any]:
     words, secrets = key.read(given["words"]), _secrets(where, given)
     access = Access(words, secrets)
     with elsewhere.fetched(where, access, say, snapshot=snapshot) as (path, taken, _):
+        tell_of_restore(f"The backup of {taken.made()} at {where.address}", say)
         manifest = restore.restore(path, say, name=f"{where.address}, {taken.made()}")
     whole.setup(say=say)
     answer = {"created": manifest.get("created"), "rows": sum(manifest["rows"].values())}

@@ -61,6 +61,7 @@ def _restore(say: Say, backup: str) -> dict[str, Any]:
     """:param backup: the name of one that is listed; empty for the uploaded one."""
     journal.see_none("nothing is restored")
     path = downloads.find(backup) if backup else spool.whole()
+    destinations.tell_of_restore(f"The backup {backup}" if backup else "A backup that was uploaded", say)
     manifest = restore.restore(path, say)
     if not backup:
         spool.discard()
