@@ -36,7 +36,7 @@ def offered(user_id: int) -> list[Any]:
 def ask_new(user: User) -> dict[str, Any]:
     """What a browser makes one by (Web Authentication, 5.4)."""
     return {
-        "challenge": _ask(),
+        "challenge": _ask([]),
         "rp": {"id": bare(request.host), "name": site_name()},
         "user": {"id": passkeys.handle(user.id), "name": user.username, "displayName": user.username},
         "pubKeyCredParams": [{"type": "public-key", "alg": one} for one in webauthn.ALGORITHMS],
@@ -54,7 +54,7 @@ def ask_one(user: User) -> dict[str, Any] | None:
     if not found:
         return None
     return {
-        "challenge": _ask(),
+        "challenge": _ask(found),
         "rpId": bare(request.host),
         "allowCredentials": _described(found),
         "userVerification": "discouraged",
@@ -82,15 +82,19 @@ def shown(user: User, answer: str) -> bool:
     return passkeys.accept(user.id, asked, at, *parts)
 
 
-def _ask() -> str:
+def _ask(of: list[Any]) -> str:
+    """:param of: the passkeys of which one may be shown."""
     challenge = secrets.token_urlsafe(32)
-    session[_ASKED] = [challenge, int(time.time() * 1000)]
+    # After all that they have answered: another machine, whose clock is ahead, may have asked for that.
+    at = max([int(time.time() * 1000), *(one.asked_ms + 1 for one in of)])
+    session[_ASKED] = [challenge, at]
     return challenge
 
 
 def _asked() -> tuple[Asked, int]:
     challenge, at = session.get(_ASKED, ("", 0))
-    if not challenge or not 0 <= time.time() - at / 1000 < _SECONDS:
+    # By a clock that is ahead, it may not be time yet.
+    if not challenge or time.time() - at / 1000 >= _SECONDS:
         raise webauthn.Wrong("nothing was asked for")
     return Asked(bare(request.host), f"{request.scheme}://{request.host}", challenge), at
 

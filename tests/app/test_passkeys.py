@@ -234,6 +234,29 @@ def test_an_old_question_is_none(device, half_way, clock):
     assert "was not taken" in show(half_way, device.show(options)).text
 
 
+def test_machines_need_not_have_one_time(app, device, half_way, clock):
+    """One that is an hour ahead asks, another gets the answer; and asks the next time. Each counts once."""
+    clock[0] += 3600
+    half_way.login()
+    options = question(half_way, clock)
+    clock[0] -= 3600
+    assert show(half_way, device.show(options)).status_code == 302
+    assert half_way.logged_in()
+    for _ in range(2):
+        half_way.logout()
+        half_way.login()
+        options = question(half_way, clock)
+        with half_way.client.session_transaction(**half_way.options) as session:
+            copied = dict(session)
+        answer = device.show(options)
+        assert show(half_way, answer).status_code == 302
+        assert half_way.logged_in()
+        thief = Browser(app)
+        with thief.client.session_transaction(**thief.options) as session:
+            session.update(copied)
+        assert "was not taken" in show(thief, answer).text
+
+
 @pytest.mark.any_database
 def test_guessing_is_limited(device, half_way, clock):
     answers = [show(half_way, Device().show(question(half_way, clock))).status_code for _ in range(12)]
