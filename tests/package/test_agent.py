@@ -974,6 +974,14 @@ def keep_relay_before(folder: Path) -> list[str]:
     return ["the-one-before", "relay:pass=word"]
 
 
+def keep_log_in_before(folder: Path) -> list[str]:
+    """At the mail server that ours came in the place of."""
+    env = folder / "env"
+    env.write_text("MAIL_USERNAME=me\nMAIL_PASSWORD='at p w'\n")
+    ledger.lines("mail", env, {"MAIL_PASSWORD": "MAIL_PASSWORD=''"})
+    return ["at p w"]
+
+
 def keep_tls(folder: Path) -> list[str]:
     layout.TLS.mkdir(parents=True)
     for name in (certificate.KEY.name, authority.KEY.name):
@@ -1001,7 +1009,7 @@ def keep_wifi(folder: Path) -> list[str]:
 OPEN_FIELDS = ("server", "port", "name", "algorithm", "endpoint")
 KEPT = (
     *(keep_key, keep_bucket, keep_ssh_key, keep_accounts, keep_google, keep_aws, keep_relay),
-    *(keep_relay_before, keep_tls, keep_dkim, keep_admin, keep_wifi),
+    *(keep_relay_before, keep_log_in_before, keep_tls, keep_dkim, keep_admin, keep_wifi),
 )
 
 

@@ -3,6 +3,7 @@
 They are those that are kept on this machine, in whichever file; and what looks like one.
 """
 
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -98,6 +99,8 @@ def _forms(secret: str) -> set[str]:
 def _known() -> set[str]:
     """All that is kept on this machine."""
     found = set(_settings())
+    with suppress(OSError, KeyError, TypeError):
+        found.update(_lines_before())
     for path, read in _places():
         # And what was in its place before ('microblog mail', 'https').
         for one in (path, *ledger.FOLDER.glob(f"*-{path.name}")):
@@ -117,6 +120,14 @@ def _settings() -> Iterator[str]:
     for name in _URLS:
         with suppress(ValueError):
             yield urlsplit(values.get(name) or "").password or ""
+
+
+def _lines_before() -> Iterator[str]:
+    """Of settings that are to be put back ('microblog mail')."""
+    for entry in ledger.entries():
+        if entry["kind"] == "line":
+            values = dotenv_values(stream=io.StringIO(entry["before"] or ""), interpolate=False)
+            yield from (value or "" for name, value in values.items() if name in _SETTINGS)
 
 
 def _places() -> "Iterator[tuple[Path, Callable[[str], Iterable[str]]]]":
