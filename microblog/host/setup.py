@@ -108,7 +108,7 @@ def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
         # One that does not run, and perhaps cannot, is started when all else is done.
         if not boot and services.state(nginx.UNIT) == "active" and nginx.stale():
             nginx.apply()
-    changed |= identity.follow(say)
+    changed |= identity.follow(say, _mail_by_hand)
     if supervisor.ensure():
         changed = True
         say("Made the application known to supervisor")
@@ -156,6 +156,12 @@ def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
             if changed and (new := claim.line(config)):
                 say(new)
     say("The site is set up" if changed else "Nothing was missing")
+
+
+def _mail_by_hand() -> bool:
+    from microblog.host.extras import postfix
+
+    return postfix.set_up_by_hand()
 
 
 def _see(config: Config, say: Callable[[str], None]) -> None:

@@ -19,6 +19,7 @@ from builder.core import paths
 from microblog import names
 from microblog.errors import HostError
 from microblog.host.extras import dns, doors, harden, mx, postfix
+from microblog.host.site import identity
 from microblog.protocol import DNS_FIELDS
 
 MX = {
@@ -530,6 +531,32 @@ def test_the_log_in_at_another_mail_server_goes_with_it_and_comes_back(
     assert len(written) == 1
     dns.ledger.take_back("mail", written.append)
     assert sorted(path.read_text().splitlines()) == sorted(before.splitlines())
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_mail_server_of_somebody_keeps_its_names_when_the_machine_has_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: bool
+) -> None:
+    """Mail comes to these: under another one it would be turned away."""
+    (tmp_path / "name").write_text("mail.one.example\n")
+    (tmp_path / "mailname").write_text("mail.one.example\n")
+    for name, path in (("_LAST", "name"), ("_MAILNAME", "mailname"), ("_POSTCONF", "name")):
+        monkeypatch.setattr(identity, name, tmp_path / path)
+    monkeypatch.setattr(identity.names, "machine_names", lambda: ["box1.one.example"])
+    monkeypatch.setattr(identity.files, "write", lambda path, text, _: path.write_text(text))
+    monkeypatch.setattr(identity.services, "answer", lambda *_: "mail.one.example, one.example\n")
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(
+        identity.services, "run", lambda *step: ran.append(step) or subprocess.CompletedProcess(step, 0, "")
+    )
+    said: list[str] = []
+    assert identity.follow(said.append, lambda: by_hand) is not by_hand
+    assert bool(ran) is not by_hand
+    assert ("mail." in (tmp_path / "mailname").read_text()) is by_hand
+    assert ("somebody has set postfix up" in said[0]) is by_hand
+    # Said once.
+    assert not identity.follow(said.append, lambda: by_hand)
+    assert len(said) == 1
 
 
 def plugins(release: str, folder: Path) -> dict[str, str]:

@@ -93,9 +93,15 @@ def set_up(
         raise HostError(
             whose, "MAIL_SERVER=localhost in the settings uses it as it is; microblog mail --force changes it"
         )
+    fresh = not apt.installed("postfix")
     apt.ensure(say, *_packages(relay), may_remove=force)
     with lock.sole(say):
         ledger.settle()
+        if fresh:
+            # The distribution's takes mail from the whole network. Where there was none before, taken back
+            # there is none that runs.
+            services.run("systemctl", "disable", "--now", _POSTFIX)
+        ledger.enable(_COMMAND, _POSTFIX)
         _postconf(**_settings(relay, domain))
         if relay and relay.user:
             _write_password(relay)
@@ -159,18 +165,9 @@ def theirs() -> str:
             return ""
         owner = services.run("dpkg", "--search", str(_SENDMAIL.resolve())).stdout.partition(":")[0]
         return f"this machine's mail server is {owner or _SENDMAIL}: postfix would take its place"
-    ours = {entry["name"] for entry in ledger.entries(_COMMAND) if entry["kind"] == "postconf"}
-    # Of a version before the ledger. An opendkim of somebody's may listen there, too: it is the usual port.
-    signs = _OPENDKIM_CONFIG.exists() and _MILTER in services.answer("postconf", "-h", "smtpd_milters")
-    if signs or _PASSWORDS.exists():
+    more, found = _more()
+    if found is None:
         return ""
-    found: dict[str, str] = {}
-    for line in services.answer("postconf", "-n").splitlines():
-        name, _, value = line.partition(" =")
-        found[name] = value.strip()
-    more = sorted(name for name in set(found) - ours if name and not _PLAIN.fullmatch(name))
-    if found.get("relayhost") and "relayhost" not in ours:
-        more.append("relayhost")
     local = {
         *names.machine_names(),
         "localhost",
@@ -183,9 +180,32 @@ def theirs() -> str:
     domains = set(found.get("mydestination", "").replace(",", " ").split()) - local
     if domains - {Path("/etc/mailname").read_text().strip() if Path("/etc/mailname").exists() else ""}:
         more.append("mydestination")
+    return f"postfix is somebody's mail server already: {', '.join(sorted(more)[:4])} are set" if more else ""
+
+
+def set_up_by_hand() -> bool:
+    """Whether somebody has set postfix up, whatever the names that it has for this machine."""
+    return apt.installed("postfix") and bool(_more()[0])
+
+
+def _more() -> "tuple[list[str], dict[str, str] | None]":
+    """What somebody has set, beside Debian and 'microblog mail'; and what main.cf sets, None where that is a
+    version's before the ledger."""
+    ours = {entry["name"] for entry in ledger.entries(_COMMAND) if entry["kind"] == "postconf"}
+    # An opendkim of somebody's may listen there, too: it is the usual port.
+    signs = _OPENDKIM_CONFIG.exists() and _MILTER in services.answer("postconf", "-h", "smtpd_milters")
+    if signs or _PASSWORDS.exists():
+        return [], None
+    found: dict[str, str] = {}
+    for line in services.answer("postconf", "-n").splitlines():
+        name, _, value = line.partition(" =")
+        found[name] = value.strip()
+    more = sorted(name for name in set(found) - ours if name and not _PLAIN.fullmatch(name))
+    if found.get("relayhost") and "relayhost" not in ours:
+        more.append("relayhost")
     if _MASTER_SHIPPED.exists() and _MASTER.exists() and _MASTER.read_bytes() != _MASTER_SHIPPED.read_bytes():
         more.append("master.cf")
-    return f"postfix is somebody's mail server already: {', '.join(sorted(more)[:4])} are set" if more else ""
+    return more, found
 
 
 def _tell_the_site(config: Config, domain: str) -> None:

@@ -17,9 +17,10 @@ _MAILNAME = Path("/etc/mailname")
 _POSTCONF = Path("/usr/sbin/postconf")
 
 
-def follow(say: Callable[[str], None]) -> bool:
+def follow(say: Callable[[str], None], by_hand: Callable[[], bool]) -> bool:
     """Have postfix use the machine's present name, where it used the last one.
 
+    :param by_hand: whether somebody has set postfix up: then mail comes to the names that it has.
     :return: whether anything was changed.
     """
     now = (names.machine_names() or ["localhost"])[0]
@@ -31,6 +32,9 @@ def follow(say: Callable[[str], None]) -> bool:
         return False
     files.write(_LAST, f"{now}\n", 0o644)
     if not last or not _POSTCONF.exists():
+        return False
+    if by_hand():
+        say(f"Mail goes by the names that it had, not by {now}: somebody has set postfix up")
         return False
     changed = False
     for setting in ("myhostname", "mydestination"):
