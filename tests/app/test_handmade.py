@@ -152,6 +152,12 @@ def test_what_the_forms_would_not_take_is_named(old, taken_over):
         db.engine.dispose()
 
 
+def test_a_time_of_no_year_is_none():
+    assert convert._moment("2020-01-01 02:00:00+02:00") == convert._moment("2020-01-01 00:00:00")
+    assert convert._moment("0001-01-01 00:00:00+14:00") is None
+    assert convert._moment("9999-12-31 23:59:59-01:00") is None
+
+
 def test_a_database_beside_theirs_has_a_password_that_careful_servers_take(server):
     """By the first question of mysql_secure_installation, many ask for letters, digits and signs."""
     if server is None:

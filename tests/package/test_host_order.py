@@ -31,6 +31,7 @@ OUTSIDE = {
     "database",
     "errors",
     "host",
+    "idle",
     "ipv6",
     "mailer",
     "models",

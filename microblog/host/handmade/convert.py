@@ -185,7 +185,11 @@ def _moment(value: Any) -> datetime | None:
     if not isinstance(value, datetime):
         return None
     moment: datetime = value
-    return moment.astimezone(timezone.utc).replace(tzinfo=None) if moment.tzinfo else moment
+    try:
+        return moment.astimezone(timezone.utc).replace(tzinfo=None) if moment.tzinfo else moment
+    except OverflowError:
+        # In the first or the last of all years, somewhere.
+        return None
 
 
 def _text(value: Any) -> str:
