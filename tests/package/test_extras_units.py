@@ -345,6 +345,27 @@ def test_a_key_that_opens_is_one_for_a_shell(
 
 
 @pytest.mark.parametrize(
+    ("patterns", "opens"),
+    [
+        ("192.0.2.7", True),
+        ("198.51.100.1,192.0.2.0/24", True),
+        ("192.0.2.*", True),
+        ("*,!192.0.2.8", True),
+        ("*.one.example", True),
+        ("198.51.100.1", False),
+        ("198.51.100.*,2001:db8::/32", False),
+        ("*,!192.0.2.0/24", False),
+        ("!192.0.2.8", False),
+    ],
+)
+def test_a_key_for_other_places_opens_nothing_to_who_comes_from_here(patterns: str, opens: bool) -> None:
+    line = f'no-x11-forwarding,from="{patterns}" ssh-ed25519 AAAAC3Nz ci@elsewhere\n'
+    assert doors._opened_by(line, set(), "192.0.2.7") is opens
+    # At the machine itself nobody knows from where they will come.
+    assert doors._opened_by(line, set())
+
+
+@pytest.mark.parametrize(
     ("said", "may"),
     [
         ("    (ALL : ALL) ALL\n", True),

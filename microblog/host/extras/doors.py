@@ -2,6 +2,7 @@
 
 import fnmatch
 import grp
+import ipaddress
 import os
 import pwd
 import re
@@ -204,12 +205,15 @@ def _comes_in(user: pwd.struct_passwd, through: Connection) -> bool:
         return False
     if "allowgroups" in said and not _listed(said, "allowgroups", groups):
         return False
+    # Whoever sits at the machine itself may come from anywhere else.
+    peer = through.peer if session() else ""
     strict = first.get("strictmodes", "yes") == "yes"
     algorithms = first.get("pubkeyacceptedalgorithms", first.get("pubkeyacceptedkeytypes", ""))
     taken = set(filter(None, algorithms.split(",")))
     return any(
-        _opens(path, user, strict, taken) for path in _key_files(first.get("authorizedkeysfile", ""), user)
-    ) or _opened_by(_told_by_command(first, user), taken)
+        _opens(path, user, strict, taken, peer)
+        for path in _key_files(first.get("authorizedkeysfile", ""), user)
+    ) or _opened_by(_told_by_command(first, user), taken, peer)
 
 
 def _told_by_command(first: dict[str, str], user: pwd.struct_passwd) -> str:
@@ -241,7 +245,7 @@ def _key_files(setting: str, user: pwd.struct_passwd) -> Iterator[Path]:
         yield Path(user.pw_dir, path.replace("%%", "%"))
 
 
-def _opens(path: Path, user: pwd.struct_passwd, strict: bool, taken: set[str]) -> bool:
+def _opens(path: Path, user: pwd.struct_passwd, strict: bool, taken: set[str], peer: str = "") -> bool:
     """Whether a file has a key that sshd takes."""
     home = Path(user.pw_dir)
     try:
@@ -253,13 +257,14 @@ def _opens(path: Path, user: pwd.struct_passwd, strict: bool, taken: set[str]) -
             return False
     except OSError:
         return False
-    return _opened_by(text, taken)
+    return _opened_by(text, taken, peer)
 
 
-def _opened_by(text: str, taken: set[str]) -> bool:
+def _opened_by(text: str, taken: set[str], peer: str = "") -> bool:
     """Whether lines of authorized_keys(5) have a key for a shell and not for one command.
 
     :param taken: the algorithms that sshd takes; none: any.
+    :param peer: the address from which somebody comes who will do so again; empty where that is not known.
     """
     for line in text.splitlines():
         match = None if line.lstrip().startswith("#") else _KEY.match(line.strip())
@@ -269,9 +274,31 @@ def _opened_by(text: str, taken: set[str]) -> bool:
             signs
             and (not taken or signs & taken)
             and not re.search(r"(?:^|,)\s*(?:command=|expiry-time=|cert-authority|no-pty|restrict)", options)
+            and (not (places := re.search(r'(?:^|,)\s*from="([^"]*)"', options)) or _from(places[1], peer))
         ):
             return True
     return False
+
+
+def _from(patterns: str, peer: str) -> bool:
+    """Whether a key with ``from=`` lets somebody in who comes from an address (ssh_config(5), PATTERNS).
+
+    Names are not looked up, and may be theirs.
+    """
+    found = not peer
+    for pattern in filter(None, re.split(r"[,\s]+", patterns)):
+        place = pattern.removeprefix("!")
+        try:
+            holds = not peer or ipaddress.ip_address(peer) in ipaddress.ip_network(place, strict=False)
+        except ValueError:
+            named = bool(re.search(r"[g-z]", place))
+            holds = named or fnmatch.fnmatchcase(peer.lower(), place)
+            if named and place != pattern:
+                continue
+        if holds and place != pattern and peer:
+            return False
+        found |= holds
+    return found
 
 
 def _safe(path: Path, user: pwd.struct_passwd) -> bool:
