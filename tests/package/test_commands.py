@@ -359,6 +359,16 @@ def test_a_mail_server_of_somebody_is_left_alone(server: Machine) -> None:
     assert "this machine's mail server is exim4-daemon-light: postfix would take its place" in said
     assert "installed" in server.run("dpkg-query", "-W", "-f", "${Status}", "exim4-daemon-light")
 
+    # Where there was no mail server, there is none afterwards that the network comes to.
+    server.run("sh", "-ec", "apt-get purge --yes 'exim4*' postfix; rm -rf /etc/postfix")
+    assert ":25 " not in server.run("ss", "-Hltn")
+    server.run("microblog", "mail", "--domain", DOMAIN)
+    assert "127.0.0.1:25 " in server.run("ss", "-Hltn")
+    assert server.run("systemctl", "is-enabled", "postfix").strip() == "enabled"
+    server.run("microblog", "mail", "--off")
+    assert ":25 " not in server.run("ss", "-Hltn")
+    assert server.run("systemctl", "is-enabled", "postfix", check=False).strip() == "disabled"
+
 
 # Who takes mail at the address that the name server gives, and keeps it.
 SINK = "smtp-sink -u nobody -d /tmp/taken.%M 127.0.0.2:25 100"
