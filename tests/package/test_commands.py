@@ -368,6 +368,12 @@ def test_a_mail_server_of_somebody_is_left_alone(server: Machine) -> None:
     server.run("microblog", "mail", "--off")
     assert ":25 " not in server.run("ss", "-Hltn")
     assert server.run("systemctl", "is-enabled", "postfix", check=False).strip() == "disabled"
+    # But for one that has been made somebody's since.
+    server.run("microblog", "mail", "--domain", DOMAIN)
+    server.run("postconf", "-e", "virtual_alias_domains=theirs.example")
+    server.run("microblog", "mail", "--off")
+    assert "0.0.0.0:25 " in server.run("ss", "-Hltn")
+    assert server.run("systemctl", "is-enabled", "postfix").strip() == "enabled"
 
 
 # Who takes mail at the address that the name server gives, and keeps it.
@@ -534,7 +540,9 @@ def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> No
     server.run("microblog", "harden", "--undo")
     wait_until("all is as it was", lambda: as_it_was(server, before))
 
-    # Unconfirmed, it does not outlive a boot.
+    # Unconfirmed, it does not outlive a boot. Its timer is set where an undoing has failed before, too.
+    server.run("systemd-run", "--wait", "--unit=microblog-harden-undo", "false", check=False)
+    assert server.run("systemctl", "is-failed", "microblog-harden-undo").strip() == "failed"
     said = server.run("microblog", "harden")
     assert "In 5 minutes all of it is undone" in said
     assert "passwordauthentication no" in server.run("sshd", "-T").lower()

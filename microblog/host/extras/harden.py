@@ -192,6 +192,8 @@ def _await_confirmation(say: Callable[[str], None]) -> None:
     note = {"since": time.time(), "session": doors.session()}
     files.write(_PENDING, json.dumps(note), 0o600)
     services.run("systemctl", "stop", f"{_TIMER}.timer")
+    # One that has failed would keep its name.
+    services.run("systemctl", "reset-failed", f"{_TIMER}.service")
     done = services.run(
         *(
             "systemd-run",

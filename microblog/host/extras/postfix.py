@@ -5,6 +5,7 @@ records that make others believe it (SPF, RFC 7208; DKIM, RFC 6376; DMARC, RFC 7
 for only the domain's owner can publish them. A relay signs by itself.
 """
 
+import hashlib
 import ipaddress
 import os
 import re
@@ -101,7 +102,7 @@ def set_up(
             # The distribution's takes mail from the whole network. Where there was none before, taken back
             # there is none that runs.
             services.run("systemctl", "disable", "--now", _POSTFIX)
-        ledger.enable(_COMMAND, _POSTFIX)
+        _start_at_boots()
         _postconf(**_settings(relay, domain))
         if relay and relay.user:
             _write_password(relay)
@@ -181,6 +182,18 @@ def theirs() -> str:
     if domains - {Path("/etc/mailname").read_text().strip() if Path("/etc/mailname").exists() else ""}:
         more.append("mydestination")
     return f"postfix is somebody's mail server already: {', '.join(sorted(more)[:4])} are set" if more else ""
+
+
+def _start_at_boots() -> None:
+    """Taken back, postfix is off as it was; but for one that somebody has made theirs since, by a change of
+    its main.cf: mail comes to that."""
+    if services.run("systemctl", "is-enabled", _POSTFIX).stdout.strip() == "enabled":
+        return
+    now = "" if services.state(_POSTFIX) == "active" else "--now "
+    digest = hashlib.sha256(_MAIN.read_bytes() if _MAIN.exists() else b"").hexdigest()
+    unchanged = f"echo '{digest}  {_MAIN}' | sha256sum --check --status"
+    undo = ["sh", "-c", f"{unchanged} && systemctl disable {now}{_POSTFIX}"]
+    ledger.run(_COMMAND, f"enable {_POSTFIX}", ["systemctl", "enable", _POSTFIX], undo)
 
 
 def set_up_by_hand() -> bool:
