@@ -32,6 +32,7 @@ from microblog.host.card import boot
 from microblog.host.extras import dns, postfix
 from microblog.host.machine import layout, ledger, services
 from microblog.host.site import authority, certificate, secrets
+from microblog.host.updates import automatic
 
 ODD = [
     *(None, True, -1, 0, 10**30, 1.5, [], {}, [[]], ["x"] * 50, {"x": 1}, [None]),
@@ -768,6 +769,19 @@ def test_a_restore_is_told_before_its_settings_name_others(
         request(verb, **given)
         assert finish(unit)["state"] == "done"
         assert root == [("mail", "a backup is restored"), ("restored", path)]
+
+
+def test_less_that_is_updated_by_night_is_told(
+    unit: dict[str, str], root: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [automatic.Automatic(True, True)]
+    monkeypatch.setattr(automatic, "state", lambda: now[0])
+    monkeypatch.setattr(automatic, "switch", lambda wanted, _say: now.__setitem__(0, wanted))
+    for what, mails in (("all", 0), ("site", 1), ("security", 1), ("all", 0), ("none", 1), ("none", 0)):
+        root.clear()
+        request("update-automatic", what=what)
+        assert finish(unit)["state"] == "done"
+        assert root == [("mail", "less is updated by night")] * mails
 
 
 def test_who_has_typed_a_key_has_it(unit: dict[str, str], root: list[tuple[Any, ...]]) -> None:

@@ -103,7 +103,18 @@ def _update(say: Say) -> None:
 
 
 def _update_automatic(say: Say, what: str) -> None:
-    automatic.switch(automatic.Automatic(what in ("security", "all"), what in ("site", "all")), say)
+    before = automatic.state()
+    now = automatic.Automatic(what in ("security", "all"), what in ("site", "all"))
+    automatic.switch(now, say)
+    if (before.security and not now.security) or (before.site and not now.site):
+        telling.tell(
+            "less is updated by night",
+            f"By night this machine updates {now.text()} from now on, and no longer {before.text()}: somebody"
+            " has chosen so in the administrators' pages.\n\n"
+            "If that was none of you: change your passwords, and choose anew on the machine itself"
+            " (microblog update --automatic); /var/log/microblog/agent.log says when, and in whose name.",
+            say,
+        )
 
 
 def _settings(say: Say, values: dict[str, str]) -> None:
