@@ -264,7 +264,7 @@ def test_what_the_database_undid_or_lost_is_done_again(app, susan, monkeypatch, 
 def test_a_post_survives_a_busy_database(app, susan, monkeypatch, arguments):
     monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
     monkeypatch.setattr(app, "testing", False)
-    monkeypatch.setattr(views, "add_post_once", failing(99, *arguments))
+    monkeypatch.setattr(views, "add_post_once", failing(units.MEETINGS, *arguments))
     monkeypatch.setattr(units.time, "sleep", lambda _seconds: None)
     page = susan.get("/")
     once = re.search(r'name="once" value="([^"]+)"', page.text)[1]
@@ -284,7 +284,7 @@ def test_what_is_kept_is_offered_with_its_own_token_until_it_is_saved(app, susan
     page = susan.get("/")
     form = {"csrf_token": token(page), "once": "of this page", "body": "not now"}
     with monkeypatch.context() as patch:
-        patch.setattr(views, "add_post_once", failing(99, 1213, "Deadlock"))
+        patch.setattr(views, "add_post_once", failing(units.MEETINGS, 1213, "Deadlock"))
         assert susan.post("/", form).status_code == 503
     assert (
         susan.post("/", {"csrf_token": token(page), "once": "another", "body": "x" * 141}).status_code == 200
@@ -293,7 +293,7 @@ def test_what_is_kept_is_offered_with_its_own_token_until_it_is_saved(app, susan
     assert draft(home) == "not now"
     assert 'name="once" value="of this page"' in home.text
     with monkeypatch.context() as patch:
-        patch.setattr(views, "add_post_once", failing(99, 1213, "Deadlock"))
+        patch.setattr(views, "add_post_once", failing(units.MEETINGS, 1213, "Deadlock"))
         assert susan.post("/", form).status_code == 503
     # Back, and once more.
     assert susan.post("/", form).status_code == 302
