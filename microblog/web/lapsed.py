@@ -12,12 +12,13 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from microblog.i18n import _
+from microblog.models import User
 from microblog.models.post import POST_MAX, clean_body
 from microblog.models.reports import COMMENT_MAX
 from microblog.web.security import safe_path
 
-# A text, and its form's token: it may have been saved all the same; and where it belongs.
-_DRAFT, _TOKEN, _FOR = "draft", "draft_once", "draft_for"
+# A text, and its form's token: it may have been saved all the same; where it belongs; and whose it is.
+_DRAFT, _TOKEN, _FOR, _BY = "draft", "draft_once", "draft_for", "draft_by"
 _TOKEN_MAX, _FOR_MAX = 64, 120
 # What is kept goes into a cookie, which has 4 KB.
 _DRAFT_MAX = max(POST_MAX * 3, COMMENT_MAX)
@@ -56,8 +57,10 @@ def is_own_page() -> bool:
 
 def ask_again() -> ResponseReturnValue:
     """Back to the page with the button, by way of the log-in where that is due."""
+    # First: of one whom the browser but remembers, it is known by that who it was.
+    knows = current_user.is_authenticated
     keep_text()
-    if current_user.is_authenticated:
+    if knows:
         flash(_("This page was open for too long. Please try again."))
         return redirect(where_from())
     return redirect(url_for("auth.login", next=where_from()))
@@ -97,6 +100,8 @@ def keep_text() -> None:
         session[_DRAFT] = text
         session[_TOKEN] = (request.form.get("once") or g.get("once", ""))[:_TOKEN_MAX]
         session[_FOR] = _here()
+        # Of a log-in that is over, this browser still has whose it was; where it was closed, nobody knows.
+        session[_BY] = _number(session.get("_user_id"))
 
 
 def _here() -> str:
@@ -128,8 +133,18 @@ def forget_text(token: str = "") -> None:
         session.pop(_DRAFT, None)
 
 
-def renew_session() -> None:
-    """Forget the session but for that text: nothing that somebody else may have planted lives on."""
-    kept = {name: session[name] for name in (_DRAFT, _TOKEN, _FOR) if name in session}
+def renew_session(user: User) -> None:
+    """Forget the session but for that text: nothing that somebody else may have planted lives on, and nobody
+    is shown what somebody else wrote in this browser.
+
+    :param user: who logs in.
+    """
+    kept = {name: session[name] for name in (_DRAFT, _TOKEN, _FOR, _BY) if name in session}
     session.clear()
-    session.update(kept)
+    if kept.get(_BY, "") in ("", _number(user.get_id())):
+        session.update(kept)
+
+
+def _number(name: object) -> str:
+    """An account's number, of what Flask-Login keeps of it."""
+    return str(name or "").partition(".")[0]

@@ -100,6 +100,38 @@ def test_no_written_text_is_lost(app, susan, endpoint, again):
     assert "almost lost" not in susan.get(page).text
 
 
+@pytest.mark.parametrize("remembered", [False, True])
+@pytest.mark.parametrize("endpoint", ["posts.home", "messages.conversation"])
+def test_nobody_else_is_shown_it(app, susan, make_user, endpoint, remembered):
+    """Who logs in next in that browser; whoever wrote it is, though."""
+    posts = two_posts(app)
+    make_user("maria")
+    page, path, name = (part.format(**posts) for part in WRITTEN[endpoint])
+    if remembered:
+        susan.logout()
+        susan.login(remember_me="y")
+    susan.get(page)
+    if remembered:
+        # The browser was closed: of its cookies, one is left.
+        with susan.client.session_transaction(**susan.options) as session:
+            session.clear()
+    with app.app_context():
+        User.find("susan").set_password("another horse")
+        db.session.commit()
+    susan.post(path, {"csrf_token": "x", name: "for nobody else"})
+    with susan.client.session_transaction(**susan.options) as session:
+        assert session["draft"] == "for nobody else"
+        copied = dict(session)
+    for who, password, seen in (("maria", PASSWORD, False), ("susan", "another horse", True)):
+        kept = Browser(app)
+        with kept.client.session_transaction(**kept.options) as session:
+            session.update(copied)
+        kept.login(who, password)
+        with kept.client.session_transaction(**kept.options) as session:
+            assert ("for nobody else" in str(dict(session))) == seen
+        assert not seen or "for nobody else" in kept.get(page).text
+
+
 def test_no_form_for_a_text_is_forgotten(app, susan):
     """Whatever page has a field for several lines."""
     posts = two_posts(app)

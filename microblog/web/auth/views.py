@@ -175,7 +175,7 @@ def start_session(user: User, remember: bool) -> None:
     """Log somebody in here, and commit that with all that was done before."""
     user.start_session(request.user_agent.string, remember)
     db.session.commit()
-    lapsed.renew_session()
+    lapsed.renew_session(user)
     # A page that this request answers with asks of them what it asks of every reader.
     login_user(Reader.from_id(user.get_id()) or user, remember=remember)
     i18n.use(None)
