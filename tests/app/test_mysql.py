@@ -1,9 +1,11 @@
 """Connections to MySQL and MariaDB: when they begin a transaction, and when one is dead."""
 
+import pymysql
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
-from microblog import mysql
+from microblog import database, mysql
 from microblog.database import db, first_row
 from microblog.models import User
 
@@ -107,3 +109,29 @@ def test_the_words_of_what_is_asked_most_are_sent_once(context, server, statemen
         assert (found, sent[-1]) == ([("susan", 7, "5%")], "SELECT")
     assert sent == ["SELECT"]
     db.engine.dispose()
+
+
+@pytest.mark.parametrize("how", ["ended", "cut off"])
+def test_what_is_asked_most_loses_its_connection_as_all_else(context, server, monkeypatch, how):
+    """It is told so, and nobody has that connection again: neither ended, nor to a server that is cut off."""
+    monkeypatch.setattr(mysql, "_IDLE", 1e9)
+    db.session.remove()
+    db.engine.dispose()
+    query = sa.select(sa.func.connection_id(), sa.bindparam("x", type_=sa.Integer))
+    number, one = first_row(query, {"x": 1}, often=True)
+    assert one == 1
+
+    def cut_off(*_arguments, **_options):
+        raise pymysql.err.OperationalError(1047, "WSREP has not yet prepared node for application use")
+
+    with monkeypatch.context() as patch:
+        if how == "ended":
+            with server.connect() as connection, connection.cursor() as cursor:
+                cursor.execute(f"KILL {number}")
+        else:
+            patch.setattr(mysql.LazyConnection, "query", cut_off)
+        with pytest.raises(DBAPIError) as told:
+            first_row(query, {"x": 2}, often=True)
+    assert database.is_lost(told.value)
+    another, two = first_row(query, {"x": 2}, often=True)
+    assert (another != number, two) == (True, 2)
