@@ -364,3 +364,29 @@ def test_a_command_that_fails_the_second_time_is_still_undone(tmp_path: Path) ->
         ledger.run("x", "it", [act], ["touch", str(tmp_path / "undone")])
     back()
     assert (tmp_path / "undone").exists()
+
+
+def test_a_power_cut_in_the_second_time_takes_the_first_not_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate for one more name: the one that is there is still renewed."""
+    path = tmp_path / "made"
+    act, undo = ["touch", str(path)], ["rm", "-f", str(path)]
+    ledger.run("x", "it", act, undo)
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger, "_finish", cut_off)
+        with pytest.raises(PowerCut):
+            ledger.run("x", "it", act, undo)
+        with pytest.raises(PowerCut):
+            ledger.run("x", "other", act, ["rm", "-f", f"{path}.other"])
+    (tmp_path / "made.other").touch()
+    ledger.settle()
+    assert path.exists()
+    assert not (tmp_path / "made.other").exists()
+    assert [(entry["name"], entry["state"]) for entry in ledger.entries()] == [("it", "done")]
+    back()
+    assert not path.exists()
+
+
+def cut_off(_: object) -> None:
+    raise PowerCut

@@ -190,9 +190,12 @@ def settle() -> None:
             # What it is once changed is not known.
             _drop(entry)
         elif entry["kind"] == "run":
-            # Whether it came to pass is not known: taken back, it is certain.
-            _then(entry)
-            _drop(entry)
+            # Whether it came to pass is not known: taken back, it is certain. What was before stays.
+            if entry.get("earlier") is None:
+                _then(entry)
+                _drop(entry)
+            else:
+                _finish(entry)
         elif _now(entry) == entry["after"]:
             _finish(entry)
         elif (earlier := entry.get("earlier")) is not None and _now(entry) == earlier:
