@@ -336,6 +336,18 @@ def find_message(user_id: int, number: int) -> MessageRow | None:
     return MessageRow._make(row) if row else None
 
 
+def other_side(user_id: int, number: int) -> int | None:
+    """Whom somebody has the conversation with that this message is in, as long as they have it."""
+    both = _CONVERSATIONS.c.low_id + _CONVERSATIONS.c.high_id
+    query = (
+        sa.select(both - user_id)
+        .select_from(_MESSAGES.join(_CONVERSATIONS, _CONVERSATIONS.c.id == _MESSAGES.c.conversation_id))
+        .join(_SIDES, _SIDES.c.conversation_id == _CONVERSATIONS.c.id)
+        .where(_MESSAGES.c.id == number, _SIDES.c.user_id == user_id, _MESSAGES.c.id > _SIDES.c.gone_to)
+    )
+    return db.session.execute(query).scalar() if 0 < number <= ID_MAX else None
+
+
 def delete_conversation(user_id: int, other_id: int, up_to: int) -> None:
     """Let somebody no longer have what was written up to this message; it commits.
 

@@ -934,9 +934,56 @@ def test_messages(app, people, scripts):
     assert scripts("david").delete(path).status_code == 404
     assert david.conversations() == []
     assert susan.conversations()[0]["last_status"]["id"] == message["id"]
-    # It is no post: nobody finds it.
+    # It is no post: nobody else finds it, nor who has deleted it.
+    assert susan.status(message["id"])["content"] == message["content"]
     for reader in (susan, david, people("maria")):
         assert reader.timeline_public() == []
-        with pytest.raises(mastodon.MastodonNotFoundError):
-            reader.status(message["id"])
+        if reader is not susan:
+            with pytest.raises(mastodon.MastodonNotFoundError):
+                reader.status(message["id"])
     assert people("maria").conversations() == []
+
+
+def test_a_conversation_is_read_message_by_message(app, people, scripts):
+    """As programs do it: the last one, and what is around it."""
+    susan, david, maria = people("susan"), people("david"), people("maria")
+    me, other = number(susan), number(david)
+    susan.account_follow(other)
+    david.account_follow(me)
+    one = susan.status_post("@david one", visibility="direct")
+    two = david.status_post("@susan two", visibility="direct", in_reply_to_id=one["id"])
+    three = susan.status_post("@david three", visibility="direct", in_reply_to_id=two["id"])
+    for reader, script in ((susan, scripts("susan")), (david, scripts("david"))):
+        assert [str(row["account"]["id"]) for row in map(reader.status, (one["id"], two["id"]))] == [
+            str(me),
+            str(other),
+        ]
+        around = reader.status_context(two["id"])
+        assert [row["id"] for row in around["ancestors"]] == [one["id"]]
+        assert [row["id"] for row in around["descendants"]] == [three["id"]]
+        assert {row["visibility"] for rows in around.values() for row in rows} == {"direct"}
+        check("Context", script.get(f"/api/v1/statuses/{two['id']}/context").json)
+        check("Status", script.get(f"/api/v1/statuses/{two['id']}").json)
+    # Whoever else asks, and what else is asked, there is nothing.
+    for path in ("", "/context"):
+        missing = scripts("maria").get(f"/api/v1/statuses/{2**62 + 10**6}{path}")
+        answer = scripts("maria").get(f"/api/v1/statuses/{one['id']}{path}")
+        assert (answer.status_code, answer.text) == (404, missing.text)
+        for edge in (2**62, 2**63 - 1, 2**63, 2**64):
+            assert scripts("david").get(f"/api/v1/statuses/{edge}{path}").status_code == 404
+    for act in ("favourite", "reblog", "bookmark"):
+        assert scripts("david").post(f"/api/v1/statuses/{one['id']}/{act}").status_code == 404
+    assert scripts("susan").delete(f"/api/v1/statuses/{one['id']}").status_code == 404
+    assert maria.conversations() == []
+    # What one has deleted is gone for them alone; who blocks is nobody.
+    assert scripts("david").delete(f"/api/v1/conversations/{me}").json == {}
+    assert scripts("david").get(f"/api/v1/statuses/{two['id']}").status_code == 404
+    four = susan.status_post("@david four", visibility="direct")
+    around = david.status_context(four["id"])
+    assert around["ancestors"] == around["descendants"] == []
+    assert [row["id"] for row in susan.status_context(four["id"])["ancestors"]] == [
+        row["id"] for row in (one, two, three)
+    ]
+    david.account_block(me)
+    assert scripts("susan").get(f"/api/v1/statuses/{four['id']}").status_code == 404
+    assert scripts("susan").get(f"/api/v1/statuses/{four['id']}/context").status_code == 404

@@ -1,5 +1,6 @@
 """Private messages between two people, as Mastodon's programs know them: posts for one person alone."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import abort, jsonify
@@ -11,6 +12,7 @@ from microblog.i18n import _
 from microblog.models import PostRow, Reader, audience, markup, messages
 from microblog.models.marks import NO_MARKS
 from microblog.models.mentions import Mentioned
+from microblog.models.messages import MessageRow
 from microblog.models.people import PersonRow, people, person, person_named
 from microblog.web import limits
 from microblog.web.api import access, seen, sent
@@ -85,6 +87,49 @@ def delete_conversation(number: int) -> ResponseReturnValue:
         abort(404)
     messages.delete_conversation(reader.id, other.id, mine.last_id)
     return {}
+
+
+def is_message(number: int) -> bool:
+    """Whether a post with this number would be a message."""
+    return number > FIRST
+
+
+def one(reader: Reader, number: int) -> dict[str, Any]:
+    """A message of one of the reader's conversations, by the number that it has as a post."""
+    _, telling = _conversation(reader, number - FIRST)
+    message = messages.find_message(reader.id, number - FIRST)
+    if message is None:
+        abort(404)
+    return telling(message)
+
+
+def context(reader: Reader, number: int) -> dict[str, Any]:
+    """What was written in its conversation shortly before a message, and after it."""
+    this = number - FIRST
+    mine, telling = _conversation(reader, this)
+    # As they were written; the last page is a whole one, and may have what came before.
+    above = reversed(messages.messages_page(mine, before=this).rows)
+    below = reversed(messages.messages_page(mine, after=this).rows)
+    return {
+        "ancestors": [telling(row) for row in above],
+        "descendants": [telling(row) for row in below if row.id > this],
+    }
+
+
+def _conversation(
+    reader: Reader, number: int
+) -> tuple[messages.Side, Callable[[MessageRow], dict[str, Any]]]:
+    """The conversation that this message is in, and how its messages are told."""
+    whose, me = messages.other_side(reader.id, number), person(reader.id)
+    if whose is None or me is None:
+        abort(404)
+    other = seen.somebody(whose)
+
+    def telling(row: MessageRow) -> dict[str, Any]:
+        sender, to = (me, other) if row.sender_id == me.id else (other, me)
+        return told(row.id, row.body, row.created_at, sender, to)
+
+    return messages.side(reader.id, other.id), telling
 
 
 def write(reader: Reader, body: str) -> dict[str, Any]:

@@ -80,6 +80,8 @@ def _language(body: str) -> str | None:
 @blueprint.get("/api/v1/statuses/<int:number>")
 def get_status(number: int) -> ResponseReturnValue:
     reader = access.reader("read:statuses")
+    if conversations.is_message(number):
+        return conversations.one(reader, number)
     return status(found(number), reader)
 
 
@@ -125,6 +127,8 @@ def delete_status(number: int) -> ResponseReturnValue:
 @blueprint.get("/api/v1/statuses/<int:number>/context")
 def context(number: int) -> ResponseReturnValue:
     reader = access.reader("read:statuses")
+    if conversations.is_message(number):
+        return conversations.context(reader, number)
     post = found(number).shown
     above: list[PostRow] = []
     last = post
