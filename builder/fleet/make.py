@@ -56,6 +56,11 @@ def _write(
     if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
     vault = Vault(folder, identity)
+    if not vault.known and (folder / AUTHORITY).exists():
+        raise BuildError(
+            f"{folder} is a fleet's, and its secrets are not there",
+            "Put secrets.json or secrets.age back: new ones are another fleet's, which wants another folder",
+        )
     if settings:
         vault.take_key(settings)
     vault.complete(fleet)

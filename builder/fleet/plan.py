@@ -112,10 +112,14 @@ def with_machine(path: Path, kind: str, name: str, address: str) -> str:
     :raises BuildError: there is one of that name, or it can't be.
     """
     text = _text(path)
-    if any(machine.name == name for machine in read(text, path).machines):
+    before = read(text, path).machines
+    if any(machine.name == name for machine in before):
         raise BuildError(f"the fleet has a machine {name!r} already", "Give the new one another name")
     lines = text.splitlines()
-    start = next(number for number, line in enumerate(lines) if _is(rf"\s*\[\s*{kind}\s*\].*", line))
+    head = rf"\s*\[\s*{kind}\s*\].*"
+    start = next((number for number, line in enumerate(lines) if _is(head, line)), None)
+    if start is None:
+        raise _unreadable(path, kind)
     end = next(
         (number for number, line in enumerate(lines) if number > start and line.lstrip().startswith("[")),
         len(lines),
@@ -123,9 +127,7 @@ def with_machine(path: Path, kind: str, name: str, address: str) -> str:
     while not lines[end - 1].strip():
         end -= 1
     lines.insert(end, f'{name} = "{address}"')
-    new = "\n".join(lines) + "\n"
-    read(new, path)
-    return new
+    return _changed(path, lines, kind, {*before, Machine(kind, name, address)})
 
 
 def without_machine(path: Path, name: str) -> str:
@@ -134,11 +136,29 @@ def without_machine(path: Path, name: str) -> str:
     :raises BuildError: there is none of that name, or the others can't be without it.
     """
     text = _text(path)
-    read(text, path).find(name)
-    lines = [line for line in text.splitlines() if not _is(rf"\s*[\"']?{name}[\"']?\s*=.*", line)]
-    new = "\n".join(lines) + "\n"
-    read(new, path)
-    return new
+    fleet = read(text, path)
+    gone = fleet.find(name)
+    # Any machine may have the name of a field: the line is the one in its own table.
+    lines, table = [], ""
+    for line in text.splitlines():
+        if found := re.match(r"\s*\[\s*([^\]]*?)\s*\]", line):
+            table = found[1]
+        if table != gone.kind or not _is(rf"\s*[\"']?{name}[\"']?\s*=.*", line):
+            lines.append(line)
+    return _changed(path, lines, gone.kind, {*fleet.machines} - {gone})
+
+
+def _changed(path: Path, lines: list[str], kind: str, wanted: set[Machine]) -> str:
+    """The text of these lines. :raises BuildError: it can't be, or has others than these machines."""
+    text = "\n".join(lines) + "\n"
+    if {*read(text, path).machines} != wanted:
+        raise _unreadable(path, kind)
+    return text
+
+
+def _unreadable(path: Path, kind: str) -> BuildError:
+    hint = f"Change it by hand, then: ./build.py fleet make {path}"
+    return _wrong(path, f"the machines of [{kind}] are not written a line each", hint)
 
 
 def _text(path: Path) -> str:

@@ -11,6 +11,7 @@ import secrets
 import string
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ class Vault:
         :param seal_to: for whom they are encrypted; for nobody if empty.
         """
         path, other = (self._sealed, self._clear) if seal_to else (self._clear, self._sealed)
+        # Kept with them: whom to encrypt them for may change, and what is encrypted does not say.
+        self.known["sealed_to"] = list(seal_to)
         if not path.exists() or other.exists() or json.dumps(self.known) != self._kept:
             text = (json.dumps(self.known, indent=1) + "\n").encode()
             write(path, _sealed(text, seal_to) if seal_to else text)
@@ -113,14 +116,24 @@ def write(path: Path, content: bytes) -> None:
 
 
 def _parsed(text: str, path: Path) -> dict[str, Any]:
-    try:
+    known: dict[str, Any] = {}
+    with suppress(ValueError):
         known = json.loads(text)
-    except ValueError:
-        known = None
-    if not isinstance(known, dict):
+    if not _is_whole(known):
         # What is in it is in no message.
         raise BuildError(f"{path} is damaged", "Take it from a copy: new secrets are another fleet's")
     return known
+
+
+def _is_whole(known: Any) -> bool:
+    """Whether what would be missed most is there. What a later version wants more is made."""
+    if not isinstance(known, dict) or not isinstance(known.get("machines"), dict):
+        return False
+    pairs = [known.get("authority"), *known["machines"].values()]
+    return all(
+        isinstance(pair, dict) and isinstance(pair.get("key"), str) and isinstance(pair.get("cert"), str)
+        for pair in pairs
+    ) and all(isinstance(known.get(name), str) for name in _LENGTHS)
 
 
 def _sealed(text: bytes, seal_to: tuple[str, ...]) -> bytes:

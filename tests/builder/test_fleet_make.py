@@ -223,8 +223,16 @@ def test_the_secrets_can_be_sealed_and_opened_by_ones_ssh_key(garden, tmp_path, 
     with pytest.raises(BuildError, match="the secrets are not opened or sealed") as error:
         make.make(garden, folder, tmp_path / "no such key")
     assert "--identity" in error.value.hint
+    # Whom they are encrypted for has changed: they are encrypted anew, and opened by the other one.
+    other = tmp_path / "other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    garden.write_text(f'seal_to = ["{other.with_suffix(".pub").read_text().strip()}"]\n{FLEET}')
+    assert make.make(garden, folder, key) == []
+    assert make.make(garden, folder, other) == []
+    with pytest.raises(BuildError, match="the secrets are not opened or sealed"):
+        make.make(garden, folder, key)
     garden.write_text(FLEET)
-    make.make(garden, folder, key)
+    make.make(garden, folder, other)
     assert not (folder / "secrets.age").exists()
     assert (folder / "secrets.json").stat().st_mode & 0o777 == 0o600
 
@@ -251,13 +259,40 @@ def test_a_site_that_grows_into_a_fleet_keeps_its_key(garden, build, tmp_path):
     assert _contents(folder) == before
 
 
-def test_damaged_secrets_are_never_made_anew(garden):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:-10],
+        lambda _text: "",
+        lambda _text: "{}",
+        lambda text: text.replace('"authority"', '"authorit"'),
+        lambda text: text.replace('"app1"', '"app1": 1, "app0"'),
+        lambda text: text.replace('"secret_key"', '"key"'),
+    ],
+)
+def test_damaged_secrets_are_never_made_anew(garden, damage):
     folder = garden.with_suffix("")
-    text = (folder / "secrets.json").read_text()[:-10]
+    text = damage((folder / "secrets.json").read_text())
     (folder / "secrets.json").write_text(text)
-    with pytest.raises(BuildError, match="is damaged"):
+    before = _contents(folder)
+    with pytest.raises(BuildError, match="is damaged") as error:
         make.make(garden, folder)
-    assert (folder / "secrets.json").read_text() == text
+    assert error.value.hint
+    assert _contents(folder) == before
+
+
+def test_lost_secrets_are_never_made_anew(garden):
+    """Machines that are made with others would be strangers to those that run."""
+    folder = garden.with_suffix("")
+    (folder / "secrets.json").rename(garden.parent / "kept")
+    before = _contents(folder)
+    with pytest.raises(BuildError, match="its secrets are not there") as error:
+        make.add(garden, folder, plan.Machine("app", "app3", "10.0.0.23"))
+    assert "secrets.json" in error.value.hint
+    assert _contents(folder) == before
+    assert garden.read_text() == FLEET
+    (garden.parent / "kept").rename(folder / "secrets.json")
+    assert make.make(garden, folder) == []
 
 
 @pytest.mark.parametrize(
@@ -304,3 +339,32 @@ def test_a_change_that_cannot_be_changes_nothing(tmp_path: Path, change, told):
     with pytest.raises(BuildError, match=told):
         change(path)
     assert path.read_text() == FLEET
+
+
+_INLINE = FLEET.replace(
+    '[app]  # Each has a HAProxy of its own.\napp1 = "10.0.0.21"\napp2 = "10.0.0.22"\n', ""
+)
+_INLINE = _INLINE.replace("\n[database]", 'app = {app1 = "10.0.0.21", app2 = "10.0.0.22"}\n\n[database]')
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: plan.with_machine(path, "app", "app9", "10.0.0.99"),
+        lambda path: plan.without_machine(path, "app2"),
+    ],
+)
+def test_machines_that_are_not_a_line_each_are_its_owners_to_change(tmp_path, change):
+    path = tmp_path / "fleet.toml"
+    path.write_text(_INLINE)
+    assert len(plan.load(path).of("app")) == 2
+    with pytest.raises(BuildError, match=r"machines of \[app\] are not written a line each") as error:
+        change(path)
+    assert error.value.hint
+    assert path.read_text() == _INLINE
+
+
+def test_a_machine_with_the_name_of_a_field_goes_alone(tmp_path):
+    path = tmp_path / "fleet.toml"
+    path.write_text(FLEET.replace("app2", "site"))
+    assert plan.without_machine(path, "site") == FLEET.replace('app2 = "10.0.0.22"\n', "")
