@@ -20,4 +20,5 @@ def note() -> None:
 def confirmed() -> bool:
     """Whether it has, in the last ten minutes."""
     digest, _, at = str(session.get(_KEY, "")).partition(" ")
-    return digest == current_user.session_digest and at.isdigit() and 0 <= time.time() - int(at) < SECONDS
+    # Where it was given, the clock may be ahead: of several machines no two agree to the second.
+    return digest == current_user.session_digest and at.isdigit() and abs(time.time() - int(at)) < SECONDS
