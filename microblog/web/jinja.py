@@ -15,6 +15,7 @@ from wtforms import Field
 from microblog.database import utc_now, utc_text
 from microblog.i18n import _, _l, language
 from microblog.models.post import POST_MAX
+from microblog.web import meant
 from microblog.web.compiled import Compiled
 from microblog.web.strip import strip
 from microblog.web.text import linked
@@ -109,21 +110,34 @@ def notices() -> Markup:
     return strip() + Markup("").join(line.format(message) for message in get_flashed_messages())
 
 
-def action(path: str, label: str, look: str = "btn btn-quiet", back: str = "") -> Markup:
+def action(
+    path: str, label: str, look: str = "btn btn-quiet", back: str = "", account: int | None = None
+) -> Markup:
     """A button that changes something, as a form of its own.
 
     :param back: where it leads afterwards, if not where it would by itself.
+    :param account: the number of whom it is about, where its path has the name alone.
     """
-    return button(csrf_token(), path, label, look, back)
+    return button(csrf_token(), path, label, look, back, account)
 
 
-def button(token: str, path: str, label: str, look: str = "btn btn-quiet", back: str = "") -> Markup:
+def button(
+    token: str,
+    path: str,
+    label: str,
+    look: str = "btn btn-quiet",
+    back: str = "",
+    account: int | None = None,
+) -> Markup:
     """Likewise, with this token."""
-    next_ = Markup('  <input type="hidden" name="next" value="{}">\n').format(back) if back else ""
+    line = Markup('  <input type="hidden" name="{}" value="{}">\n')
+    more = line.format("next", back) if back else Markup("")
+    if account is not None:
+        more += line.format(meant.FIELD, account)
     return Markup(
         '<form method="post" action="{}">\n  <input type="hidden" name="csrf_token" value="{}">\n{}'
         '  <button class="{}">{}</button>\n</form>'
-    ).format(path, token, next_, look, label)
+    ).format(path, token, more, look, label)
 
 
 def pager(page: Any, path: str) -> Markup:

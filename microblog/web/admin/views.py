@@ -31,6 +31,7 @@ from microblog.web import housekeeping, letters, site_looks
 from microblog.web.admin.forms import DeleteAccountForm, InvitationForm, RulesForm
 from microblog.web.extensions import login
 from microblog.web.hosts import external_url
+from microblog.web.meant import is_meant
 from microblog.web.security import safe_path
 
 ID_MAX = 2**31 - 1
@@ -150,6 +151,7 @@ def delete_account(username: str) -> ResponseReturnValue:
         fields=[form.password],
         text=_("All posts and messages of this account go with it. This cannot be undone."),
         danger=True,
+        account=user.id,
     )
 
 
@@ -248,7 +250,7 @@ def _invitations(
 
 def _find(username: str) -> User:
     user = User.find(username) if "@" not in username else None
-    if user is None:
+    if user is None or not is_meant(user.id):
         abort(404)
     return user
 

@@ -23,6 +23,7 @@ from microblog.web.cursor import cursor
 from microblog.web.extensions import asks_first, may_read
 from microblog.web.feed_pages import feed_page
 from microblog.web.jinja import button, csrf_token, when
+from microblog.web.meant import is_meant
 from microblog.web.people import avatars
 from microblog.web.people.forms import ReportForm
 from microblog.web.security import safe_path
@@ -116,7 +117,7 @@ def follow(username: str) -> ResponseReturnValue:
 @login_required
 def unfollow(username: str) -> ResponseReturnValue:
     # Who is suspended can be left as well.
-    user = User.find(username) if is_name(username) else None
+    user = _named(username)
     if user is None:
         abort(404)
     limits.check(limits.FOLLOW.key(current_user.id))
@@ -146,7 +147,7 @@ _BARRIERS = {
 @units.safe_twice
 @login_required
 def keep_away(username: str, what: str) -> ResponseReturnValue:
-    user: Any = User.find(username) if is_name(username) else None
+    user: Any = _named(username)
     if user is None or not audience.can_undo(what, user.id):
         user = visible(user)
     limits.check(limits.FOLLOW.key(current_user.id))
@@ -197,7 +198,7 @@ def _report(user: User, post: PostRow | None = None) -> ResponseReturnValue:
         return redirect(url_for("people.profile", username=name))
     if not form.is_submitted():
         form.comment.data = lapsed.kept_text()
-    return render_template("people/report.html", form=form, name=name, post=post)
+    return render_template("people/report.html", form=form, name=name, account=user.id, post=post)
 
 
 @blueprint.get("/avatar/<username>.svg")
@@ -242,8 +243,13 @@ def find(username: str) -> User:
     One that is suspended is there for administrators alone.
     """
     # Only a name: User.find would find an e-mail address too, and tell whose it is.
-    user: User = visible(User.find(username) if is_name(username) else None)
+    user: User = visible(_named(username))
     return user
+
+
+def _named(username: str) -> Any:
+    user = User.find(username) if is_name(username) else None
+    return user if user is not None and is_meant(user.id) else None
 
 
 def visible(user: Any) -> Any:
