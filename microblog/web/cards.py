@@ -54,7 +54,7 @@ def thread_cards(thread: Thread) -> Markup:
             known.add(row.reply_to_id)
             pieces.append(_gone(language(), row.reply_to_id))
         pieces.append(piece)
-    return _filled(pieces)
+    return _filled(pieces, f"/post/{thread.id}")
 
 
 def _pieces(posts: list[PostRow], known: dict[int, Marks] | None = None) -> list[str]:
@@ -76,22 +76,23 @@ def _pieces(posts: list[PostRow], known: dict[int, Marks] | None = None) -> list
     return pieces
 
 
-def _filled(pieces: list[str]) -> Markup:
+def _filled(pieces: list[str], page: str = "/") -> Markup:
+    """:param page: where the visitor is, if a form was sent from there, and this is the answer."""
     text = "".join(pieces)
     if not current_user.is_authenticated:
         # Nobody whose session would have to begin for that: a visitor's page has no buttons.
         return Markup(text)  # noqa: S704
-    hidden = _hidden()
+    hidden = _hidden(request.full_path if request.method == "GET" else page)
     form = f'<form id="acts" method="post" hidden>{hidden}</form>\n'
     # Made by templates, which escape.
     return Markup(form + text.replace(_HIDDEN, hidden))  # noqa: S704
 
 
-def _hidden() -> str:
+def _hidden(back: str) -> str:
     """The fields of this reader's forms: the token, and where they lead back to."""
     return (
         f'<input type="hidden" name="csrf_token" value="{csrf_token()}">'
-        f'<input type="hidden" name="next" value="{escape(request.full_path)}">'
+        f'<input type="hidden" name="next" value="{escape(back)}">'
     )
 
 

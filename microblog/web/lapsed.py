@@ -75,8 +75,11 @@ def where_from() -> str:
         return safe_path(request.full_path) or url_for("posts.home")
     if request.endpoint in _OWN:
         return safe_path(request.path) or url_for("posts.home")
-    page = _of_this_site(request.referrer or "")
-    return safe_path(page) or url_for("posts.home")
+    page = safe_path(_of_this_site(request.referrer or ""))
+    if page is None and request.endpoint == "posts.reply":
+        # What was too long was answered at the form's own address.
+        return url_for("posts.show", **(request.view_args or {}))
+    return page or url_for("posts.home")
 
 
 def _of_this_site(url: str) -> str | None:

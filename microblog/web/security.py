@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, has_request_context, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from microblog import names
@@ -116,7 +117,8 @@ class ProxiesOnly:
 
 
 def safe_path(target: str | None) -> str | None:
-    """``target`` if it is a path on this site, else None: for redirects to where a visitor came from."""
+    """``target`` if it is a path on this site, and no button's alone, else None: for redirects to where a
+    visitor came from."""
     if not target or not target.startswith("/") or not target.isprintable():
         return None
     # Browsers take //host and /\host for another site.
@@ -126,4 +128,28 @@ def safe_path(target: str | None) -> str | None:
         parts = urlsplit(target)
     except ValueError:
         return None
-    return None if parts.scheme or parts.netloc else target
+    return None if parts.scheme or parts.netloc or _is_buttons(parts.path) else target
+
+
+def _is_buttons(path: str) -> bool:
+    """Whether only forms are sent there: an answer to one may be a page, and that has buttons, too."""
+    adapter = current_app.create_url_adapter(request) if has_request_context() else None
+    try:
+        if adapter is not None:
+            adapter.match(path, method="GET")
+    except MethodNotAllowed:
+        return True
+    except HTTPException:
+        # It is nowhere, or another one's.
+        pass
+    return False
+
+
+def path_without(target: str | None, gone: str) -> str | None:
+    """Likewise, unless that is what is gone by now, or below it.
+
+    :param gone: a path.
+    """
+    path = safe_path(target)
+    there = path and urlsplit(path).path.rstrip("/")
+    return None if there and f"{there}/".startswith(f"{gone}/") else path

@@ -170,6 +170,17 @@ def test_an_edit_that_comes_too_late_is_there_to_be_copied(app, susan):
     assert susan.get(page).status_code == 302
 
 
+def test_an_answer_that_was_too_long_at_first_stays_an_answer(app, susan):
+    """The page that said so is at its form's own address, where there is nothing to be read."""
+    susan.write("hello")
+    page = re.search(r'href="(/post/\d+)"', susan.get("/").text)[1]
+    sent = {"csrf_token": token(susan.get(page)), "once": "a", "body": "short enough"}
+    susan.client = app.test_client()
+    answer = susan.post(f"{page}/reply", sent, headers={"Referer": f"http://localhost{page}/reply"})
+    back = susan.login(path=answer.headers["Location"]).headers["Location"]
+    assert (back, draft(susan.get(back))) == (page, "short enough")
+
+
 def test_what_was_saved_in_the_end_is_not_offered_again(app, susan, monkeypatch):
     monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
     monkeypatch.setattr(app, "testing", False)

@@ -224,3 +224,41 @@ def test_counts_are_of_now_however_long_a_card_is_kept(app, people):
         delete_post(find_post(number))
         db.session.commit()
     assert "<article" not in people["susan"].get("/").text
+
+
+def hidden(page, name):
+    return re.search(f'name="{name}" value="([^"]*)"', page.text)[1]
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+@pytest.mark.parametrize("moderates", [False, True])
+def test_nobody_is_led_to_what_they_have_deleted(app, people, make_user, moderates, answers):
+    number = number_of(app, "a #question")
+    who = people["david" if moderates else "susan"]
+    with app.app_context():
+        User.find("david").is_moderator = moderates
+        for _ in range(answers):
+            add_post(User.find("maria"), "an answer", reply_to=find_post(number))
+        db.session.commit()
+    page = who.get(f"/post/{number}")
+    sent = {"csrf_token": token(page), "next": hidden(page, "next")}
+    answer = who.post(f"{'/admin' if moderates else ''}/post/{number}/delete", sent)
+    assert answer.headers["Location"] == ("/moderation" if moderates else "/")
+    # From elsewhere, back to there: a number that begins likewise is another one.
+    number = people["maria"].write("mine") and number_of(app, "mine")
+    answer = do(people["maria"], f"/post/{number}/delete", next=f"/post/{number}0?after=1")
+    assert answer.headers["Location"] == f"/post/{number}0?after=1"
+
+
+def test_the_buttons_of_a_page_that_refuses_a_text_lead_back_to_its_post(app, people):
+    number = number_of(app, "a #question")
+    david = people["david"]
+    page = do(david, f"/post/{number}/reply", f"/post/{number}", body="x" * 141)
+    sent = {"csrf_token": token(page), "next": hidden(page, "next")}
+    assert david.post(f"/post/{number}/like", sent).headers["Location"] == f"/post/{number}#post-{number}"
+    # Nor does any other way back lead to where only forms are sent.
+    sent["next"] = f"/post/{number}/reply?x"
+    assert david.post(f"/post/{number}/unlike", sent).headers["Location"] == f"/post/{number}#post-{number}"
+    david.write("of mine")
+    page = do(david, "/", "/", body="x" * 141)
+    assert hidden(page, "next") == "/"

@@ -32,7 +32,7 @@ from microblog.web.admin.forms import DeleteAccountForm, InvitationForm, RulesFo
 from microblog.web.extensions import login
 from microblog.web.hosts import external_url
 from microblog.web.meant import is_meant
-from microblog.web.security import safe_path
+from microblog.web.security import path_without, safe_path
 
 ID_MAX = 2**31 - 1
 
@@ -128,7 +128,7 @@ def delete_post(post_id: int) -> ResponseReturnValue:
         # Another moderator was faster.
         db.session.rollback()
         return _back()
-    return _done("deleted", subject, _("The post is deleted."), about=about)
+    return _done("deleted", subject, _("The post is deleted."), about=about, gone=f"/post/{post_id}")
 
 
 @blueprint.route("/user/<username>/delete", methods=["GET", "POST"])
@@ -152,6 +152,7 @@ def delete_account(username: str) -> ResponseReturnValue:
         text=_("All posts and messages of this account go with it. This cannot be undone."),
         danger=True,
         account=user.id,
+        name=name,
     )
 
 
@@ -256,16 +257,25 @@ def _find(username: str) -> User:
 
 
 def _done(
-    action: str, subject: str, message: str, page: str = "admin.overview", about: Any = None
+    action: str,
+    subject: str,
+    message: str,
+    page: str = "admin.overview",
+    about: Any = None,
+    gone: str = "",
 ) -> ResponseReturnValue:
-    """:param about: what the moderators' log says of it, if there is more than the subject's name."""
+    """
+    :param about: what the moderators' log says of it, if there is more than the subject's name.
+    :param gone: the path of a page that there is no more.
+    """
     moderation.note(current_user, action, **(about or {"subject": subject[:USERNAME_MAX]}))
     db.session.commit()
     housekeeping.end_what_began()
     who = "administrator" if current_user.is_admin else "moderator"
     current_app.logger.info("%s %s %s %s", who, current_user.username, action, subject)
     flash(message)
-    return redirect(safe_path(request.form.get("next")) or url_for(_page(page)))
+    back = request.form.get("next")
+    return redirect((path_without(back, gone) if gone else safe_path(back)) or url_for(_page(page)))
 
 
 def _back() -> ResponseReturnValue:

@@ -39,7 +39,7 @@ from microblog.web.hosts import external_url
 from microblog.web.jinja import csrf_token
 from microblog.web.posts.blueprint import blueprint
 from microblog.web.posts.forms import PostForm
-from microblog.web.security import safe_path
+from microblog.web.security import path_without, safe_path
 from microblog.web.site_looks import is_public
 
 
@@ -248,7 +248,7 @@ def delete(number: int) -> ResponseReturnValue:
     delete_post(post)
     db.session.commit()
     flash(_("Your post is deleted."))
-    return redirect(safe_path(request.form.get("next")) or url_for("posts.home"))
+    return redirect(path_without(request.form.get("next"), f"/post/{number}") or url_for("posts.home"))
 
 
 @blueprint.post("/post/<int:number>/translate")
