@@ -623,9 +623,12 @@ def fleet(
         raise click.UsageError(f"{what} takes no --env.")
     folder = out or path.with_suffix("")
     if what == "status":
-        answers = status.ask(plan.load(path), folder, through)
+        asked = plan.load(path)
+        answers = status.ask(asked, folder, through)
         told = json.dumps([vars(one) for one in answers], indent=2) if as_json else status.table(answers)
         click.echo(told)
+        if status.has_begun(asked, answers):
+            progress.say(f"The databases run together: write begun = true into {path}, see docs/fleet.md")
         if bad := [one.name for one in answers if not one.good]:
             raise BuildError(f"not good: {', '.join(bad)}", "What they answered is above; docs/fleet.md")
         return

@@ -10,7 +10,9 @@ files have secrets in them: once the machines run, delete them; ./build.py fleet
 Keep FLEET.toml and the file secrets.* at two places: new secrets are another fleet's.
 
 Begin the databases first, the first one alone: it makes the cluster when it reaches no other node. When it
-answers (./build.py fleet status), the others, then the applications, then the balancers. Lead {site} to
+answers (./build.py fleet status), the others. Then write into FLEET.toml, before its tables: begun = true,
+and have this made again: from then on a database that is made anew begins no cluster, which would be an empty
+one. Then the applications, then the balancers. Lead {site} to
 {public}; the balancers ask Let's Encrypt for its certificate by themselves, every half hour until
 they have it. Who opens https://{site}/ first is asked for the code CLAIM_CODE: on an application's
 machine, in /etc/microblog/microblog.env.

@@ -53,6 +53,8 @@ class Fleet:
     settings: dict[str, str]
     """More of the application's, by name."""
     machines: tuple[Machine, ...]
+    begun: bool = False
+    """Whether its databases have run together: from then on none begins a cluster of its own."""
 
     def of(self, kind: str) -> list[Machine]:
         """The machines of a kind, as they are written."""
@@ -84,7 +86,7 @@ def read(text: str, path: Path) -> Fleet:
     except tomllib.TOMLDecodeError as error:
         raise BuildError(f"{path} is not TOML: {error}", "Mend that line") from error
     for name in values:
-        if name not in (*_TEXTS, *_LISTS, *KINDS, "settings"):
+        if name not in (*_TEXTS, *_LISTS, *KINDS, "settings", "begun"):
             raise _wrong(path, f"there is no field {name!r}", "See docs/fleet.md for those there are")
     texts = {name: values.get(name, "") for name in _TEXTS}
     for name, value in texts.items():
@@ -96,8 +98,11 @@ def read(text: str, path: Path) -> Fleet:
             raise _wrong(path, f"{name} is no list of keys", f'Write: {name} = ["ssh-ed25519 AAAA..."]')
     if not lists["ssh_keys"]:
         raise _wrong(path, "ssh_keys is missing", "Without one nobody can log in to a machine")
+    begun = values.get("begun", False)
+    if not isinstance(begun, bool):
+        raise _wrong(path, f"begun can't be {begun!r}", "Write true, or leave that line out")
     fleet = Fleet(
-        site=texts["site"], owner=texts["owner"], shared=texts["shared"],
+        site=texts["site"], owner=texts["owner"], shared=texts["shared"], begun=begun,
         ssh_keys=tuple(lists["ssh_keys"]), seal_to=tuple(lists["seal_to"]),
         settings=_settings(path, values.get("settings", {})),
         machines=tuple(one for kind in KINDS for one in _machines(path, kind, values.get(kind, {}))),

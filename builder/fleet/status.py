@@ -53,6 +53,12 @@ def ask(fleet: Fleet, folder: Path, through: str = "") -> list[Answer]:
         return list(pool.map(one, fleet.machines))
 
 
+def has_begun(fleet: Fleet, answers: list[Answer]) -> bool:
+    """Whether it is time to write down that the databases have run together."""
+    databases = [one for one in answers if one.kind == "database"]
+    return not fleet.begun and len(databases) > 1 and all(one.good for one in databases)
+
+
 def table(answers: list[Answer]) -> str:
     """A line each."""
     return "\n".join(

@@ -71,8 +71,16 @@ def _self(fleet: Fleet, machine: Machine) -> str:
         "SITE": fleet.site,
         "OWNER": f"'{fleet.owner}'",
         "SHARED": fleet.shared,
+        "BEGINS": "yes" if _begins(fleet, machine) else "",
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def _begins(fleet: Fleet, machine: Machine) -> bool:
+    """Whether it may begin the databases' cluster: the first of them, once. One that was made anew, and
+    did so while it reached no other, would have an empty one: the others would get that."""
+    databases = fleet.of("database")
+    return machine == databases[0] and (not fleet.begun or len(databases) == 1)
 
 
 def _settings(fleet: Fleet, known: dict[str, Any]) -> str:

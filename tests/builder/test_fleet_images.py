@@ -20,7 +20,7 @@ from builder.core import paths
 from builder.core.command import program
 from builder.core.needs import Program
 from builder.defs import definition
-from builder.fleet import make, plan
+from builder.fleet import make, plan, userdata
 from tests.builder.test_fleet_make import FLEET
 
 NEEDS = (Program("haproxy", "haproxy"), Program("keepalived", "keepalived"))
@@ -300,6 +300,61 @@ def test_a_node_that_listens_is_reached(machines, tmp_path, there):
             env={**os.environ, "FLEET": str(tmp_path)}, check=False,
         )  # fmt: skip
     assert (done.returncode == 0) is there
+
+
+_NO_CLUSTER, _A_CLUSTER = "00000000-0000-0000-0000-000000000000", "5981f182-a8c6-11f0-9f8e-3b1c8a0e2f51"
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "cluster", "there", "begins"),
+    [
+        ("db1", "three", "", False, True),
+        ("db1", "three", "", True, False),
+        ("db1", "three", _NO_CLUSTER, False, True),
+        ("db1", "three", _A_CLUSTER, False, False),
+        ("db2", "three", "", False, False),
+        # It was made anew, while the others are off or do not know its address yet: they have all data.
+        ("db1", "three that have begun", "", False, False),
+        # There are no others.
+        ("db1", "one that has begun", "", False, True),
+    ],
+)
+def test_one_database_begins_the_cluster_once(tmp_path, name, of, cluster, there, begins):
+    """What the script asks systemd for, with the folders of a machine that is made up.
+
+    :param cluster: of which it is, by its own files. :param there: whether it reaches another node.
+    """
+    written = FLEET if "three" in of else re.sub("db[23].*\n", "", FLEET)
+    fleet = plan.read(f"begun = {'true' if 'begun' in of else 'false'}\n{written}", tmp_path)
+    own = {"cert": "", "key": ""}
+    known = {"machines": {name: own}, "authority": own, "database_password": "", "copy_password": ""}
+    for folder in ("etc/tls", "lib", "bin", "data"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in userdata.files(fleet, fleet.find(name), known):
+        (tmp_path / file.path.replace("/etc/fleet/", "etc/")).write_text(file.content)
+    (tmp_path / "data/grastate.dat").write_text(f"# GALERA saved state\nuuid:    {cluster}\n")
+    for path, text in {
+        "bin/install": "",
+        "bin/systemctl": 'echo "$@" >> ../asked\n',
+        "lib/put": "cat > /dev/null\n",
+        "lib/settings": "",
+        "lib/reached": f"exit {0 if there else 1}\n",
+    }.items():
+        (tmp_path / path).write_text(f"#!/bin/sh\n{text}")
+        (tmp_path / path).chmod(0o755)
+    (tmp_path / "asked").touch()
+    script = (_FILES / "database/usr/local/lib/fleet/become").read_text()
+    # By its first line it goes to the first of them.
+    for its, here in (
+        ("/usr/local/lib/fleet", "lib"),
+        ("/etc/fleet", "../etc"),
+        ("/var/lib/mysql", "../data"),
+    ):
+        script = script.replace(its, here)
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    subprocess.run(["sh", "-c", script], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
+    asked = "set-environment _WSREP_NEW_CLUSTER=--wsrep-new-cluster\n" if begins else ""
+    assert (tmp_path / "asked").read_text() == asked
 
 
 def test_a_file_is_put_whole_and_told_when_it_changed(tmp_path):

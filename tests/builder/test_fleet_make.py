@@ -312,6 +312,7 @@ def test_lost_secrets_are_never_made_anew(garden):
         ("[app]", "[ap]", "there is no field 'ap'"),
         ("SITE_NAME", "SECRET_KEY", "SECRET_KEY follows from the fleet"),
         ("[app]", "[app", "is not TOML"),
+        ("shared =", 'begun = "yes"\nshared =', "begun can't be 'yes'"),
     ],
 )
 def test_what_cannot_be_is_told_in_a_line(tmp_path, old, new, told):

@@ -47,10 +47,10 @@ def garden(tmp_path, monkeypatch):
     make.make(path, tmp_path / "fleet")
     running = []
 
-    def serve(kind, code=200, text=b"it serves\n", authority=None):
+    def serve(kind, code=200, text=b"it serves\n", authority=None, at=None):
         handler = type("Handler", (_Answers,), {"code": code, "text": text})
         machine = plan.load(path).of(kind)[0]
-        server = http.server.ThreadingHTTPServer((machine.address, 0), handler)
+        server = http.server.ThreadingHTTPServer((at or machine.address, 0), handler)
         if kind == "app":
             own = (authority or Vault(tmp_path / "fleet").known["machines"])[machine.name]
             pem = tmp_path / "pem"
@@ -88,6 +88,15 @@ def test_all_are_well(garden):
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [
         ["yes", "database"], ["yes", "app"], ["yes", "balancer"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", ["begun = true", ""])
+def test_whoever_has_not_written_that_the_databases_have_begun_is_told(garden, written):
+    path, serve = garden
+    path.write_text(f"{written}\n{FLEET}".replace("[app]", 'db2 = "127.0.9.4"\ndb3 = "127.0.9.5"\n[app]'))
+    serve("database", at="0.0.0.0")  # noqa: S104 - all three addresses
+    done = CliRunner().invoke(build.main, ["fleet", "status", str(path)])
+    assert ("write begun = true into" in done.stderr) is not bool(written)
 
 
 def test_what_is_wrong_is_told_of_each(garden):
