@@ -357,6 +357,65 @@ def test_one_database_begins_the_cluster_once(tmp_path, name, of, cluster, there
     assert (tmp_path / "asked").read_text() == asked
 
 
+def _stubs(folder, **scripts):
+    """Programs that are made up. :return: the environment in which they are found first."""
+    (folder / "bin").mkdir()
+    for name, text in scripts.items():
+        path = folder / "bin" / name.replace("_", "-")
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("serves", "held"), [("10.0.0.11", True), ("10.0.0.12", True), ("10.0.0.13", False), ("none", False)]
+)
+def test_the_only_node_that_serves_is_copied_and_not_held_back(machines, tmp_path, serves, held):
+    """Two are gone, and the last was told to go on alone: balancers would have nobody left."""
+    stubs = _stubs(
+        tmp_path,
+        mariadb='echo "$@" >> asked',
+        mariabackup="echo copy",
+        curl=f'for url; do :; done; [ "$url" = http://{serves}:9200/ ]',
+    )
+    script = (_FILES / "database/usr/local/sbin/fleet-backup").read_text()
+    for its, here in (("/etc/fleet", f"'{machines}'/db3"), ("/var/backups/fleet", "copies")):
+        script = script.replace(its, here)
+    # One that was broken off has left its mark: this one is good.
+    (tmp_path / "copies").mkdir()
+    (tmp_path / "copies/.new.bad").touch()
+    subprocess.run(["sh", "-c", script], cwd=tmp_path, env=stubs, check=True)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    desync = "-e SET GLOBAL wsrep_desync = "
+    assert asked == [*([f"{desync}ON"] if held else []), f"{desync}OFF"]
+    assert len([*tmp_path.glob("copies/*.xbstream.gz")]) == 1
+
+
+@pytest.mark.parametrize("known", ["", "db1"])
+@pytest.mark.parametrize(
+    ("told", "taken"),
+    [("hostname: db1\n", True), ("hostname: db2\n", False), ("", False), ("#cloud-config\n# db1\n", False)],
+)
+def test_a_machine_is_told_of_itself_alone(tmp_path, known, told, taken):
+    """Whoever mistypes one of seven lines would have two machines of one name."""
+    stubs = _stubs(tmp_path, cloud_init='cp "$2" taken', ufw="")
+    (tmp_path / "etc").mkdir()
+    if known:
+        (tmp_path / "etc/self").write_text("NAME=db1\n")
+    script = (_FILES / "fleet/usr/local/sbin/fleet-machine").read_text()
+    script = script.partition("# Who may reach")[0].replace("/run/", "./").replace(". /etc/fleet/self\n", "")
+    script = script.replace("/etc/fleet", "./etc")
+    done = subprocess.run(
+        ["sh", "-c", script, "fleet-machine", "--told"], cwd=tmp_path, env=stubs,
+        input=told, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    taken = taken or (told == "hostname: db2\n" and not known)
+    assert (tmp_path / "taken").exists() is taken
+    assert done.returncode == (0 if taken else 1)
+    assert len(done.stderr.splitlines()) == (0 if taken else 2)
+    assert not (tmp_path / "fleet-told.yaml").exists()
+
+
 def test_a_file_is_put_whole_and_told_when_it_changed(tmp_path):
     put = _FILES / "fleet/usr/local/lib/fleet/put"
     who = f"{os.getuid()}:{os.getgid()}"
