@@ -127,6 +127,8 @@ def _setup(boot: bool, say: Callable[[str], None], enable: bool) -> None:
             raise
         # nginx, and every other site of the machine, wait for this; the database may take its time.
         say(f"{error.message}: it is tried again in the background")
+        # One that has failed would keep its name.
+        services.run("systemctl", "reset-failed", f"{layout.LATER}.service")
         services.run(
             *("systemd-run", "--no-block", f"--unit={layout.LATER}"),
             *(f"--property=OnFailure=microblog-failed@{layout.LATER}.service", "/usr/bin/microblog", "setup"),

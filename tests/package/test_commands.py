@@ -566,6 +566,11 @@ def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> No
             "sshd keeps to a file of /etc/ssh/sshd_config.d that comes before 00-microblog.conf",
         ),
         (
+            "mkdir /etc/ssh/aside; mv /etc/ssh/ssh_host_[re][sd]* /etc/ssh/aside",
+            "mv /etc/ssh/aside/* /etc/ssh; rmdir /etc/ssh/aside",
+            "nobody could log in any more: sshd has an ECDSA host key alone",
+        ),
+        (
             OLDER_SSHD,
             "mv /usr/sbin/sshd.real /usr/sbin/sshd",
             "sshd does not accept it: line 7: Bad SSH2 KexAlgorithms",

@@ -94,6 +94,17 @@ def settings(
     return found
 
 
+def host_key_kinds() -> set[str]:
+    """Of what sshd has to show that it is itself, and is there: ``ED25519``, ``RSA``, ``ECDSA``."""
+    found = set()
+    for path in settings().get("hostkey", []):
+        told = services.run("ssh-keygen", "-l", "-f", path)
+        # 256 SHA256:2fXK... root@shelf (ED25519)
+        if told.returncode == 0 and (kind := re.search(r"\((\S+)\)\s*\Z", told.stdout)):
+            found.add(kind[1])
+    return found
+
+
 def exceptions() -> list[str]:
     """What administrators have let be, for some users or from some places: sshd's Match blocks."""
     found = []

@@ -275,6 +275,11 @@ def _apply_sshd(say: Callable[[str], None]) -> None:
         raise HostError(
             "/etc/ssh/sshd_config does not include /etc/ssh/sshd_config.d/*.conf", "add that line at its top"
         )
+    if doors.host_key_kinds() == {"ECDSA"}:
+        raise HostError(
+            "nobody could log in any more: sshd has an ECDSA host key alone, a kind that harden switches off",
+            "ssh-keygen -A; then: microblog harden",
+        )
     _try_sshd(main[: include.start()], main[include.start() :])
     before = _SSHD.read_bytes().decode() if _SSHD.exists() else None
     ledger.write(_COMMAND, _SSHD, _SSHD_TEXT, 0o644, then=[_RELOAD_SSHD])
