@@ -248,35 +248,18 @@ def images(
     """Bake, boot and check images: the cloud's and the Pi's, or those named."""
     from builder import make as conductor
     from builder import report
-    from builder.bake import method
-    from builder.bake import overlay as laid
-    from builder.bases import snapshot as archive
+    from builder.bake import wishes
     from builder.core.request import Request
-    from builder.deb import repository as apt
     from builder.defs import definition
     from builder.results import sign
 
-    if bool(repository) != bool(key):
-        raise BuildError("--repository and --key go together", "A repository is believed by its key alone")
-    sources = apt.known_by(repository, key) if repository and key else ""
-    if given and not insist:
-        raise BuildError("--base-file needs --base", f"There are: {', '.join(definition.downloaded())}")
+    wanted = names or tuple(definition.usual())
+    sources = wishes.look_at(
+        wanted, base=insist, base_file=given, laid=overlay, packages=packages, url=repository, key=key,
+        day=snapshot,
+    )  # fmt: skip
     if signer:
         sign.require(signer)
-    if overlay:
-        laid.require(overlay)
-    if snapshot:
-        archive.moment(snapshot)
-    wanted = names or tuple(definition.usual())
-    # Before the first of them takes its time.
-    for name in wanted:
-        image = definition.with_packages(definition.load_image(name), packages)
-        if insist and given:
-            definition.must_be_downloaded(definition.load_base_for(image, insist))
-        elif insist:
-            definition.load_base_for(image, insist)
-    if len(wanted) == 1:
-        method.require(wanted[0])
     asked = Request(
         insist=insist,
         given=given,
@@ -656,7 +639,7 @@ def fleet_try() -> None:
 
 
 @main.command(epilog="Example: ./build.py bench bake --json")
-@click.argument("benchmark", metavar="[app|bake|home|pi|site]")
+@click.argument("benchmark", metavar="app|bake|home|memory|pi|site")
 @_json
 def bench(benchmark: str, as_json: bool) -> None:
     """Run a benchmark of tests/bench/ and print its table."""

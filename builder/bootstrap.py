@@ -28,6 +28,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 }
 _DEFAULT_EXTRAS = ("build",)
 _OLDEST_PYTHON = (3, 10)
+# The verbs whose first word is an image that is there.
+_OF_AN_IMAGE = ("boot", "check", "flash", "vagrant", "export")
 _WHOLE = "whole"
 # What an environment takes, in bytes: 120 to 160 MB, and the tests' 690.
 _ROOM = {False: 1 << 28, True: 1 << 30}
@@ -65,8 +67,7 @@ def prepare(arguments: list[str]) -> None:
             sys.exit(0 if asks else 2)
         wanted = []
     else:
-        if verb == "images":
-            _look_at(usage.given(verb, arguments))
+        _look_at(verb, arguments)
         wanted = packer_release.settle(needs.of_verb(verb, word), arguments)
     if not _whole(_place(extras)):
         wanted += _VENV
@@ -83,22 +84,43 @@ def prepare(arguments: list[str]) -> None:
     os.execv(python, [str(python), str(paths.ROOT / "build.py"), *arguments])  # noqa: S606
 
 
-def _look_at(images: list[str]) -> None:
-    """Say of what can't be baked that it can't, before anything is installed for it.
+def _look_at(verb: str, arguments: list[str]) -> None:
+    """Say of what can't be made, or is not there, that it is so, before anything is installed for it.
 
-    :raises BuildError: there is no such image, or the only one takes root.
+    :raises BuildError: as the verb itself would have it.
     """
     try:
-        from builder.bake import method
+        from builder.bake import wishes
         from builder.defs import definition
+        from builder.dev import benchmarks
+        from builder.results import library
     except ModuleNotFoundError:
         # Python 3.10 has nothing yet to read a definition with.
         return
-    for name in images:
-        if len(images) == 1:
-            method.require(name)
-        else:
-            definition.load_image(name)
+    words = usage.given(verb, arguments)
+
+    def last(option: str) -> str | None:
+        return next(reversed(usage.values(verb, arguments, option)), None)
+
+    def file(option: str) -> Path | None:
+        named = last(option)
+        return Path(named) if named else None
+
+    if verb == "images":
+        wishes.look_at(
+            words or definition.usual(),
+            base=last("--base"),
+            base_file=file("--base-file"),
+            laid=file("--overlay"),
+            packages=usage.values(verb, arguments, "--package"),
+            url=last("--repository"),
+            key=file("--key"),
+            day=last("--snapshot") or "",
+        )
+    elif verb in _OF_AN_IMAGE:
+        library.place(words[0] if words else "cloud")
+    elif verb == "bench":
+        benchmarks.find(words[0])
 
 
 def _inside_one_with(extras: tuple[str, ...]) -> bool:

@@ -29,8 +29,12 @@ def wanted(asked: Request) -> bool:
 def require(directory: Path) -> None:
     """Look at a directory before anything is made for it.
 
-    :raises BuildError: there is something in it that is no file, folder or link, or that can't be read.
+    :raises BuildError: there is none, or in it something that is no file, folder or link, or can't be read.
     """
+    if not directory.is_dir():
+        raise BuildError(
+            f"the directory {directory} does not exist", "Name the one whose files are to be laid"
+        )
     for name, path in _below(directory):
         if not (path.is_symlink() or path.is_file() or path.is_dir()):
             raise BuildError(f"{path} is no file, folder or link", "Take it out of the overlay")

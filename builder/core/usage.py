@@ -36,7 +36,7 @@ def wrong(verb: str, arguments: Sequence[str]) -> str:
     :param arguments: of build.py, the verb among them.
     """
     function = _functions()[verb]
-    given, mistake = _read(verb, arguments)
+    given, options, mistake = _read(verb, arguments)
     if mistake:
         return mistake
     takes = _calls(function, "argument")
@@ -44,6 +44,14 @@ def wrong(verb: str, arguments: Sequence[str]) -> str:
         return f"{verb} needs more: {' '.join(_arguments(function))}"
     if len(given) > len(takes) and not any(_takes_any(call) for call in takes):
         return f"{verb} takes no more than {len(takes)} arguments"
+    chosen = [*zip(takes, given, strict=False)]
+    chosen += [
+        (call, word) for call in _calls(function, "option") for word in options.get(_names(call)[0], [])
+    ]
+    for call, word in chosen:
+        choices = _choices(call)
+        if choices and word not in choices.split("|"):
+            return f"{word!r} is none of {choices}"
     return ""
 
 
@@ -52,25 +60,35 @@ def given(verb: str, arguments: Sequence[str]) -> list[str]:
     return _read(verb, arguments)[0]
 
 
-def _read(verb: str, arguments: Sequence[str]) -> tuple[list[str], str]:
+def values(verb: str, arguments: Sequence[str], option: str) -> list[str]:
+    """What an option is given, each time that it is named. Arguments as of :func:`wrong`."""
+    return _read(verb, arguments)[1].get(option, [])
+
+
+def _read(verb: str, arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]], str]:
+    """The words, the options' values, and what is wrong."""
     known = {"--debug": False}
     found: list[str] | None = None
+    options: dict[str, list[str]] = {}
     words = iter(arguments)
     for word in words:
-        name, equals, _ = word.partition("=")
+        name, equals, value = word.partition("=")
         if found is None and word == verb:
             found = []
-            options = _calls(_functions()[verb], "option")
-            known = {_names(call)[0]: not _named(call, "is_flag") for call in options}
+            calls = _calls(_functions()[verb], "option")
+            known = {_names(call)[0]: not _named(call, "is_flag") for call in calls}
         elif word == "--":
             found = [*(found or []), *words]
         elif not word.startswith("-") or word == "-":
             found = [*(found or []), word]
         elif name not in known:
-            return found or [], f"there is no option {name}"
-        elif known[name] and not equals and next(words, None) is None:
-            return found or [], f"{name} needs a value"
-    return found or [], ""
+            return found or [], options, f"there is no option {name}"
+        elif known[name]:
+            taken = value if equals else next(words, None)
+            if taken is None:
+                return found or [], options, f"{name} needs a value"
+            options.setdefault(name, []).append(taken)
+    return found or [], options, ""
 
 
 def _functions() -> dict[str, ast.FunctionDef]:

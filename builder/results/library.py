@@ -29,28 +29,34 @@ def log_directory(image: Path) -> Path:
     return directory
 
 
-def find(image: str) -> Result:
-    """A baked image, by its path or by its definition's name (then the newest).
+def place(image: str) -> Path:
+    """Where a baked image is, by its path or by its definition's name (then the newest).
 
-    :raises BuildError: there is none, or it is not what its manifest says.
+    :raises BuildError: there is none.
     """
     path = Path(image)
     if media.is_image(image):
         if not path.is_file():
             raise BuildError(f"there is no {path}", "Bake one with: ./build.py images")
-    else:
-        definition.load_image(image)
-        baked = {
-            file: facts
-            for file in paths.OUT.glob(f"*{manifest.SUFFIX}")
-            if (facts := manifest.read(file)) and facts.target == image
-        }
-        if not baked:
-            raise BuildError(
-                f"the image {image} is not baked yet", f"Bake it with: ./build.py images {image}"
-            )
-        newest = max(baked, key=lambda found: found.stat().st_mtime)
-        path = newest.with_name(baked[newest].image.name)
+        return path
+    definition.load_image(image)
+    baked = {
+        file: facts
+        for file in paths.OUT.glob(f"*{manifest.SUFFIX}")
+        if (facts := manifest.read(file)) and facts.target == image
+    }
+    if not baked:
+        raise BuildError(f"the image {image} is not baked yet", f"Bake it with: ./build.py images {image}")
+    newest = max(baked, key=lambda found: found.stat().st_mtime)
+    return newest.with_name(baked[newest].image.name)
+
+
+def find(image: str) -> Result:
+    """A baked image, named as for :func:`place`.
+
+    :raises BuildError: there is none, or it is not what its manifest says.
+    """
+    path = place(image)
     facts = manifest.load(manifest.path_for(path))
     if not facts.intact(path.parent):
         raise BuildError(
