@@ -85,10 +85,11 @@ def prepare(arguments: list[str]) -> None:
 
 
 def _look_at(verb: str, arguments: list[str]) -> None:
-    """Say of what can't be made, or is not there, that it is so, before anything is installed for it.
+    """Say of what can't be made, is not there or says nothing that it is so, before anything is installed.
 
     :raises BuildError: as the verb itself would have it.
     """
+    usage.refuse_what_says_nothing(verb, arguments)
     try:
         from builder.bake import wishes
         from builder.defs import definition

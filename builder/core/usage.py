@@ -4,6 +4,32 @@ import ast
 from collections.abc import Sequence
 
 from builder.core import paths
+from builder.core.errors import BuildError
+
+# Options that say nothing without another one of their verb,
+_NEEDS = {
+    ("cache", "--yes"): "--clear",
+    ("test", "--seed"): "--mutate",
+    ("test", "--within"): "--mutate",
+    ("test", "--json"): "--mutate",
+}
+# those beside which others say nothing,
+_ALONE = {
+    ("check", "--board"): ("--thorough", "--keep-failed", "--sign", "--accel"),
+    ("repo", "--prepare"): ("--url",),
+    ("repo", "--finish"): ("--key", "--keep"),
+    ("test", "--mutate"): ("--thorough",),
+}
+# and those that are for some of their verb's first words alone.
+_CHANGES = ("make", "add", "remove")
+_OF_WORDS = {
+    ("fleet", "--kind"): ("add",),
+    ("fleet", "--address"): ("add",),
+    ("fleet", "--through"): ("status",),
+    ("fleet", "--identity"): _CHANGES,
+    ("fleet", "--out"): (*_CHANGES, "status"),
+    ("fleet", "--json"): (*_CHANGES, "status"),
+}
 
 
 def text(verb: str) -> str:
@@ -55,6 +81,24 @@ def wrong(verb: str, arguments: Sequence[str]) -> str:
     return ""
 
 
+def refuse_what_says_nothing(verb: str, arguments: Sequence[str]) -> None:
+    """See that no option would be ignored. Arguments as of :func:`wrong`.
+
+    :raises BuildError: one would.
+    """
+    words, options, _ = _read(verb, arguments)
+    for option in options:
+        other = _NEEDS.get((verb, option))
+        if other and other not in options:
+            raise BuildError(f"{option} says nothing without {other}", f"Leave it out, or add {other}")
+        for beside in _ALONE.get((verb, option), ()):
+            if beside in options:
+                raise BuildError(f"{option} and {beside} mean nothing together", "Leave one of them out")
+        word = words[0] if words else ""
+        if word not in _OF_WORDS.get((verb, option), (word,)):
+            raise BuildError(f"{verb} {word} takes no {option}", "Leave it out")
+
+
 def given(verb: str, arguments: Sequence[str]) -> list[str]:
     """What a verb is given that is no option and no option's value. Arguments as of :func:`wrong`."""
     return _read(verb, arguments)[0]
@@ -83,7 +127,9 @@ def _read(verb: str, arguments: Sequence[str]) -> tuple[list[str], dict[str, lis
             found = [*(found or []), word]
         elif name not in known:
             return found or [], options, f"there is no option {name}"
-        elif known[name]:
+        elif not known[name]:
+            options.setdefault(name, [])
+        else:
             taken = value if equals else next(words, None)
             if taken is None:
                 return found or [], options, f"{name} needs a value"

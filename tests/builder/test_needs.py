@@ -124,6 +124,17 @@ def test_what_is_typed_right_is_not_taken_for_a_mistake():
         words = shlex.split(line, comments=True)
         for verb in [word for word in words if word in usage.verbs()][:1]:
             assert usage.wrong(verb, words) == "", line
+            usage.refuse_what_says_nothing(verb, words)
+
+
+def test_options_that_say_nothing_are_options():
+    """Of the tables of those: a name that changes here changes there."""
+    for table in (usage._NEEDS, usage._ALONE, usage._OF_WORDS):
+        for (verb, option), others in table.items():
+            text = usage.text(verb)
+            named = [others] if isinstance(others, str) else others
+            for name in (option, *named):
+                assert re.search(rf"(?<![\w-]){name}(?![\w-])", text), (verb, name)
 
 
 def test_whatever_is_run_is_declared():
@@ -458,6 +469,17 @@ def test_until_it_is_installed_pythons_own_modules_do(line, tmp_path):
         ("export clod --format raw", "there is no image 'clod'"),
         ("bench ap", "there is no benchmark 'ap'"),
         ("fleet mak x", "'mak' is none of make|add|remove|status|try"),
+        ("check CARD --board --sign 1234", "--board and --sign mean nothing together"),
+        ("check CARD --thorough --board", "--board and --thorough mean nothing together"),
+        ("repo --prepare --url https://a.example", "--prepare and --url mean nothing together"),
+        ("repo --finish --key=1234", "--finish and --key mean nothing together"),
+        ("cache bases --yes", "--yes says nothing without --clear"),
+        ("test app --seed 4", "--seed says nothing without --mutate"),
+        ("test app --json", "--json says nothing without --mutate"),
+        ("test app --mutate 4 --thorough", "--mutate and --thorough mean nothing together"),
+        ("fleet make x --kind app", "fleet make takes no --kind"),
+        ("fleet remove x y --through z", "fleet remove takes no --through"),
+        ("fleet try --out x", "fleet try takes no --out"),
         ("fleet add x y --kind ap", "'ap' is none of database|app|balancer"),
     ],
 )
