@@ -1,6 +1,7 @@
 """Accounts."""
 
 import re
+import unicodedata
 from functools import cache
 from typing import Any
 
@@ -43,9 +44,11 @@ def is_email(text: str) -> bool:
 
 
 def clean_about(text: str | None) -> str:
-    """A line or two about somebody: newlines as one character, and no control characters."""
+    """A line or two about somebody: newlines as one character, no control characters, and each letter as the
+    one character it is."""
     text = re.sub(r"\r\n?", "\n", text or "")
-    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text).strip()
+    text = re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text)
+    return unicodedata.normalize("NFC", text).strip()
 
 
 # What a page needs only where it is about an account; and how to read it at once.

@@ -283,10 +283,13 @@ def test_profile_checks(client, make_user, app, data):
         assert (User.find("susan").about, User.find("susan").locale) == ("", None)
 
 
-def test_about_counts_characters(client, make_user):
+@pytest.mark.parametrize(("about", "kept"), [("😀" * 280, "😀" * 280), ("e\u0301" * 280, "é" * 280)])
+def test_about_counts_characters(client, make_user, app, about, kept):
     make_user("susan")
     client.login()
-    assert client.submit("/settings", {"about": "😀" * 280, "locale": ""}).status_code == 302
+    assert client.submit("/settings", {"about": about, "locale": ""}).status_code == 302
+    with app.app_context():
+        assert User.find("susan").about == kept
 
 
 def test_a_new_password_ends_other_sessions(mailing, susan, post):
