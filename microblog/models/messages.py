@@ -318,11 +318,26 @@ def messages_page(mine: Side, before: int | None = None, after: int | None = Non
 
 def read(user_id: int, other_id: int, mine: Side, number: int) -> None:
     """Somebody has read a conversation up to this message; the caller commits."""
-    # What came since is unread as before.
-    unread = sa.case((_SIDES.c.last_id <= number, 0), else_=_SIDES.c.unread)
+    # Who writes meanwhile comes before or after.
+    lock_accounts(user_id, other_id)
     this = sa.and_(_SIDES.c.conversation_id == mine.conversation_id, _SIDES.c.user_id == user_id)
+    unread = _unread_past(mine.conversation_id, other_id, number)
     db.session.execute(sa.update(_SIDES).where(this).values(read_to=number, unread=unread))
-    withdraw("message", other_id, user_id)
+    # Of what came since they are yet to hear.
+    if not db.session.execute(sa.select(_SIDES.c.unread).where(this)).scalar():
+        withdraw("message", other_id, user_id)
+
+
+def _unread_past(conversation_id: int, other_id: int, number: int) -> Any:
+    """What is left of the messages that somebody has not read: of those that came after this one."""
+    later = sa.select(sa.func.count()).where(
+        _MESSAGES.c.conversation_id == conversation_id,
+        _MESSAGES.c.id > number,
+        _MESSAGES.c.sender_id == other_id,
+    )
+    left = later.scalar_subquery()
+    # What was written while they had muted the other one does not count.
+    return sa.case((_SIDES.c.unread > left, left), else_=_SIDES.c.unread)
 
 
 def find_message(user_id: int, number: int) -> MessageRow | None:
@@ -365,9 +380,11 @@ def delete_conversation(user_id: int, other_id: int, up_to: int) -> None:
             break
         db.session.commit()
     this = sa.and_(_SIDES.c.conversation_id == mine.conversation_id, _SIDES.c.user_id == user_id)
-    rest = {"last_id": 0, "unread": 0} if up_to == mine.last_id else {}
+    is_all = up_to == mine.last_id
+    unread = 0 if is_all else _unread_past(mine.conversation_id, other_id, up_to)
+    rest = {"unread": unread, **({"last_id": 0} if is_all else {})}
     db.session.execute(sa.update(_SIDES).where(this).values(gone_to=up_to, **rest))
-    if rest:
+    if is_all:
         withdraw("message", other_id, user_id)
     db.session.commit()
 

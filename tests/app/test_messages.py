@@ -190,6 +190,32 @@ def test_each_deletes_for_themselves(app, browsers, monkeypatch):
     assert (answer.status_code, count(app, Message)) == (302, 1)
 
 
+@pytest.mark.parametrize("what", ["read", "deleted", "nothing"])
+def test_what_came_since_the_page_was_made_is_all_that_is_unread(app, browsers, what):
+    with app.app_context():
+        susan, david = User.find("susan").id, User.find("david")
+        seen = [messages.send(david, susan, str(n), "hello") for n in range(3)][-1]
+        mine = messages.side(susan, david.id)
+        messages.send(david, susan, "later", "and this")
+        db.session.commit()
+        if what == "read":
+            messages.read(susan, david.id, mine, seen)
+            db.session.commit()
+        elif what == "deleted":
+            messages.delete_conversation(susan, david.id, seen)
+        assert messages.side(susan, david.id).unread == (4 if what == "nothing" else 1)
+        # And they hear of it.
+        kinds = db.session.execute(sa.select(Notification.kind)).scalars().all()
+        assert kinds == ["message"]
+        # What is read twice, on two pages, is read once.
+        messages.read(susan, david.id, mine, messages.side(susan, david.id).last_id)
+        db.session.commit()
+        messages.read(susan, david.id, mine, seen)
+        db.session.commit()
+        assert messages.side(susan, david.id).unread == 0
+        assert not db.session.execute(sa.select(Notification.kind)).scalars().all()
+
+
 def test_a_message_is_found_by_the_two_alone(app, browsers):
     write(browsers, "susan", "david", "hello")
     with app.app_context():
