@@ -70,12 +70,15 @@ def good() -> list[Any]:
     return list(db.session.execute(query).scalars())
 
 
-def withdraw(number: int) -> bool:
-    """Nobody can use it any more; the caller commits. :return: whether there was one."""
-    done = db.session.execute(
-        sa.delete(Invitation).where(Invitation.id == number).execution_options(synchronize_session=False)
-    )
-    return bool(done.rowcount == 1)
+def withdraw(digest: str) -> int | None:
+    """Nobody can use it any more; the caller commits. By its digest: SQLite gives its number again.
+
+    :return: its number, if there was one.
+    """
+    this = Invitation.digest == digest
+    number: int | None = db.session.execute(sa.select(Invitation.id).where(this)).scalar()
+    done = db.session.execute(sa.delete(Invitation).where(this).execution_options(synchronize_session=False))
+    return number if done.rowcount == 1 else None
 
 
 def sweep() -> None:

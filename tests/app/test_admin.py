@@ -187,13 +187,17 @@ def test_an_invitation_ends(app, admin):
 def test_an_invitation_is_withdrawn(app, admin):
     rules(admin, "invited")
     path = invite(admin)
-    with app.app_context():
-        number = db.session.query(Invitation.id).scalar()
-    admin.submit(f"/admin/invitations/{number}/withdraw", page="/admin/registration")
+    button = re.search('action="(/admin/invitations/[^"]*/withdraw)"', admin.get("/admin/registration").text)[
+        1
+    ]
+    admin.submit(button, page="/admin/registration")
     assert not join(app, path, "one")
-    again = admin.submit(f"/admin/invitations/{number}/withdraw", page="/admin/registration")
-    assert again.status_code == 404
-    assert admin.submit(f"/admin/invitations/{10**30}/withdraw", page="/admin").status_code == 404
+    # The page is stale by now: its button is not about the next one.
+    path = invite(admin)
+    assert admin.submit(button, page="/admin/registration").status_code == 404
+    for other in (10**30, "é" * 64, "0" * 64):
+        assert admin.submit(f"/admin/invitations/{other}/withdraw", page="/admin").status_code == 404
+    assert join(app, path, "one")
 
 
 def test_while_nobody_may_register_no_invitation_is_good(app, admin):
@@ -326,8 +330,8 @@ def test_no_more_invitations_than_the_page_shows(app, admin, monkeypatch):
     assert "There are 2 invitations already." in page
     assert page.count("/withdraw") == 2
     with app.app_context():
-        number = invitations.good()[0].id
-    admin.submit(f"/admin/invitations/{number}/withdraw", page="/admin/registration")
+        digest = invitations.good()[0].digest
+    admin.submit(f"/admin/invitations/{digest}/withdraw", page="/admin/registration")
     assert invite(admin)
 
 

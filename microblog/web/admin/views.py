@@ -1,6 +1,7 @@
 """The administrators' page, and what its buttons do. Each action leaves a line in the log, and in the
 moderators' own. Some are moderators' as well."""
 
+import re
 from typing import Any
 
 from flask import (
@@ -35,6 +36,8 @@ from microblog.web.meant import is_meant
 from microblog.web.security import path_without, safe_path
 
 ID_MAX = 2**31 - 1
+# Of a secret: what is none is looked up nowhere.
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 # What is not administrators' alone.
 _MODERATORS = {"admin.suspend", "admin.unsuspend", "admin.delete_post", "admin.delete_account"}
@@ -226,9 +229,10 @@ def invite() -> ResponseReturnValue:
     return response
 
 
-@blueprint.post("/invitations/<int:number>/withdraw")
-def withdraw(number: int) -> ResponseReturnValue:
-    if number > ID_MAX or not invitations.withdraw(number):
+@blueprint.post("/invitations/<digest>/withdraw")
+def withdraw(digest: str) -> ResponseReturnValue:
+    number = invitations.withdraw(digest) if _DIGEST.fullmatch(digest) else None
+    if number is None:
         abort(404)
     return _done(
         "withdrew", f"invitation {number}", _("The invitation is withdrawn."), "admin.registration_rules"
