@@ -267,6 +267,15 @@ def test_feeds_for_programs(app, public):
         assert visitor.get(path).status_code == 404
 
 
+def test_no_post_spoils_a_feed_for_programs(app, public):
+    """A single one with a character that XML has not would have kept all others from being read."""
+    public["david"].write("an end \uffff of #bread")
+    public["susan"].write("more \ufffe\x1b #bread")
+    feed = ElementTree.fromstring(Browser(app).get("/tag/bread/feed.atom").data)
+    texts = [entry.findtext(f"{ATOM}content") for entry in feed.findall(f"{ATOM}entry")]
+    assert texts == ["more \ufffd  #bread", "an end \ufffd of #bread"]
+
+
 def test_another_process_learns_that_a_site_is_public(app, people, monkeypatch):
     monkeypatch.setattr(site_looks, "EVERY", 0.0)
     with app.app_context():

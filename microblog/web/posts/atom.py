@@ -2,6 +2,7 @@
 is public, for these have no account."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from xml.etree import ElementTree
@@ -23,6 +24,8 @@ _ATOM = "http://www.w3.org/2005/Atom"
 # A title is a line.
 _TITLE = 60
 _NEVER = datetime(1970, 1, 1)
+# What no XML may hold, written in whichever way: https://www.w3.org/TR/xml/#charsets
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @blueprint.get("/user/<username>/feed.atom")
@@ -58,7 +61,9 @@ def _feed(title: str, page: str, posts: Iterable[PostRow]) -> ResponseReturnValu
     feed = ElementTree.Element(f"{{{_ATOM}}}feed")
 
     def add(parent: ElementTree.Element, name: str, text: str | None = None, **attributes: str) -> None:
-        ElementTree.SubElement(parent, f"{{{_ATOM}}}{name}", attributes).text = text
+        ElementTree.SubElement(parent, f"{{{_ATOM}}}{name}", attributes).text = text and _NO_XML.sub(
+            "\ufffd", text
+        )
 
     posts = list(posts)
     add(feed, "id", base_url() + page)
