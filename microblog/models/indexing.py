@@ -221,10 +221,14 @@ def _send_changes(found: Elasticsearch) -> bool:
 
     :return: whether there were any.
     """
-    changes = _rows(sa.select(Change.id, Change.post_id).order_by(Change.id).limit(CHUNK))
+    changes = _rows(sa.select(Change.id, Change.post_id, Change.created_at).order_by(Change.id).limit(CHUNK))
     if changes:
         _send(found, sorted({change.post_id for change in changes}))
-        done = sa.delete(Change.__table__).where(Change.id.in_([change.id for change in changes]))
+        sent = Change.id.in_([change.id for change in changes])
+        # By their times, too: where another process has sent these meanwhile, for this one was asleep, SQLite
+        # has given their numbers again.
+        latest = max(change.created_at for change in changes)
+        done = sa.delete(Change.__table__).where(sent, Change.created_at <= latest)
         with db.engine.begin() as connection:
             connection.execute(done)
     return bool(changes)

@@ -193,6 +193,28 @@ def test_one_process_sends(susan, double):
     assert indexing.catch_up()
 
 
+def test_what_another_process_was_told_meanwhile_is_not_taken_for_sent(susan, double, monkeypatch):
+    """This one slept for longer than its lease, and SQLite has given the number of what it sent again."""
+    (post,) = write(susan, "gone soon")
+    send, began = indexing._send, []
+
+    def slowly(engine, ids):
+        send(engine, ids)
+        if not began:
+            began.append(True)
+            db.session.execute(sa.delete(Change))
+            db.session.commit()
+            delete_post(find_post(post.id))
+            db.session.commit()
+
+    indexing.changed(post.id)
+    db.session.execute(sa.update(Change).values(created_at=utc_now() - indexing._LEASE))
+    db.session.commit()
+    monkeypatch.setattr(indexing, "_send", slowly)
+    indexing.settle()
+    assert began and double.indices["posts"] == {}
+
+
 def test_the_thread_sends_by_itself(app, make_app, double):
     with make_app(elasticsearch_url=double.url).app_context():
         db.session.add(User("susan", "susan@example.org", "password"))
