@@ -322,6 +322,21 @@ def test_where_no_program_can_be(app, uri):
 
 
 @pytest.mark.any_database
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("A\u202e ppa\u2066", "A ppa"),
+        (" Tusky\n2 ", "Tusky 2"),
+        ("e\u0301" * 100, "é" * 100),
+        ("\u200b\u3164", None),
+    ],
+)
+def test_the_name_of_a_program_is_read_as_it_is_written(app, name, told):
+    answer = Script(app).post("/api/v1/apps", data={"client_name": name, "redirect_uris": OOB})
+    assert (answer.status_code, answer.json.get("name")) == ((200, told) if told else (422, None))
+
+
+@pytest.mark.any_database
 def test_a_form_from_elsewhere_lets_nobody_in(app, susan):
     program = make_program(app)
     path = f"/oauth/authorize?{urlencode({'client_id': program['client_id'], 'redirect_uri': OOB})}"

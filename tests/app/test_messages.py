@@ -216,6 +216,16 @@ def test_what_came_since_the_page_was_made_is_all_that_is_unread(app, browsers, 
         assert not db.session.execute(sa.select(Notification.kind)).scalars().all()
 
 
+def test_what_stands_before_a_message_does_not_turn_its_direction(app, browsers):
+    """The first letter of it decides; of what has a direction of its own, none counts."""
+    write(browsers, "susan", "david", "שלום, world")
+    line = re.search(r'<p class="post-body"[^>]*>.*?</p>', browsers["susan"].get("/messages").text)[0]
+    assert (
+        line
+        == '<p class="post-body" dir="auto"><span class="post-time" dir="auto">You:</span> שלום, world</p>'
+    )
+
+
 def test_a_message_is_found_by_the_two_alone(app, browsers):
     write(browsers, "susan", "david", "hello")
     with app.app_context():

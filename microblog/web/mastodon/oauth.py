@@ -18,6 +18,7 @@ from flask_login import current_user, logout_user
 
 from microblog.database import db, utc_now
 from microblog.models import applications, sessions
+from microblog.models.post import clean_body
 from microblog.web import limits
 from microblog.web.api import access, sent
 from microblog.web.api.errors import Refused
@@ -29,6 +30,8 @@ from microblog.web.security import CONTENT_SECURITY_POLICY
 page = Blueprint("oauth", __name__)
 
 OUT_OF_BAND = "urn:ietf:wg:oauth:2.0:oob"
+# What turns the direction in which a text around it is read.
+_TURNING = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
 # Of what a browser would run, or read from its own disk.
 _NO_SCHEMES = {"javascript", "data", "vbscript", "file", "blob", "about", "view-source"}
@@ -73,7 +76,8 @@ def application(client: Any) -> dict[str, Any]:
 
 @blueprint.post("/api/v1/apps")
 def create_app() -> ResponseReturnValue:
-    name = " ".join(sent.text("client_name").split())
+    # Who is asked to let it in reads a sentence with it, all of it in the order in which it is written.
+    name = " ".join(_TURNING.sub("", clean_body(sent.text("client_name"))).split())
     uris = [uri for text in sent.texts("redirect_uris") for uri in text.split()]
     scopes = applications.scopes(sent.text("scopes") or "read")
     website = sent.text("website")
