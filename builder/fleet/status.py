@@ -15,7 +15,7 @@ from builder.fleet.plan import Fleet, Machine
 
 _SECONDS = 5
 _ASKED = {
-    "database": "http://{}:9200/",
+    "database": "http://{}:9200/all",
     "app": "https://{}/readyz",
     "balancer": "http://{}/balancer",
 }

@@ -7,8 +7,10 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import threading
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -379,7 +381,11 @@ def test_the_only_node_that_serves_is_copied_and_not_held_back(machines, tmp_pat
         curl=f'for url; do :; done; [ "$url" = http://{serves}:9200/ ]',
     )
     script = (_FILES / "database/usr/local/sbin/fleet-backup").read_text()
-    for its, here in (("/etc/fleet", f"'{machines}'/db3"), ("/var/backups/fleet", "copies")):
+    for its, here in (
+        ("/etc/fleet", f"'{machines}'/db3"),
+        ("/var/backups/fleet", "copies"),
+        ("/var/lib/fleet", "."),
+    ):
         script = script.replace(its, here)
     # One that was broken off has left its mark: this one is good.
     (tmp_path / "copies").mkdir()
@@ -389,6 +395,40 @@ def test_the_only_node_that_serves_is_copied_and_not_held_back(machines, tmp_pat
     desync = "-e SET GLOBAL wsrep_desync = "
     assert asked == [*([f"{desync}ON"] if held else []), f"{desync}OFF"]
     assert len([*tmp_path.glob("copies/*.xbstream.gz")]) == 1
+    assert (tmp_path / "copied").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "copied", "overdue"),
+    [
+        ("db3", 9, 1, ""),
+        ("db3", 9, 3, "all databases were not copied since 2026-11-23: systemctl status fleet-backup"),
+        ("db3", 1, None, ""),
+        ("db3", 4, None, "all databases were not copied since 2026-11-22: systemctl status fleet-backup"),
+        # It is not this one's turn.
+        ("db2", 9, 8, ""),
+        ("lb1", 9, None, ""),
+    ],
+)
+def test_whoever_asks_how_a_fleet_is_is_told_that_it_is_not_copied(
+    machines, tmp_path, monkeypatch, name, told, copied, overdue
+):
+    """:param told: days since it was told of its fleet. :param copied: and since the last copy."""
+    now = 1795651200  # 2026-11-26
+    monkeypatch.setitem(sys.modules, "pymysql", types.ModuleType("pymysql"))
+    health = types.ModuleType("health")
+    script = _FILES / "database/usr/local/sbin/fleet-health"
+    # Nothing is to be left beside the script, which is laid into images.
+    exec(compile(script.read_bytes(), script, "exec"), health.__dict__)  # noqa: S102
+    own, mark = tmp_path / "self", tmp_path / "copied"
+    own.write_text((machines / name / "self").read_text())
+    os.utime(own, (0, now - told * 86400))
+    if copied is not None:
+        mark.touch()
+        os.utime(mark, (0, now - copied * 86400))
+    monkeypatch.setattr(health.time, "time", lambda: now)
+    assert health.overdue(str(machines / name / "machines"), str(mark), str(own)) == overdue
+    assert health.overdue("none", "none", "none") == ""
 
 
 @pytest.mark.parametrize("known", ["", "db1"])

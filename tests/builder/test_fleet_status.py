@@ -135,7 +135,7 @@ def test_from_another_machine_it_is_asked_by_ssh(tmp_path, monkeypatch):
         "ssh": '#!/bin/sh\nwhile [ "$1" = -o ]; do shift 2; done\n[ "$1" = lb1 ] || exit 255\n'
         'exec sh -c "$2"\n',
         "curl": "#!/bin/sh\nfor url; do :; done\ncase $url in\n*readyz) printf 'ready\\n200' ;;\n"
-        "*9200*) printf 'held back\\n503' ;;\n*) echo 'curl: no route' >&2; exit 7 ;;\nesac\n",
+        "*9200/all) printf 'held back\\n503' ;;\n*) echo 'curl: no route' >&2; exit 7 ;;\nesac\n",
     }.items():
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
