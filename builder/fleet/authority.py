@@ -17,11 +17,16 @@ def make(site: str) -> dict[str, str]:
         key, certificate = Path(name) / "key", Path(name) / "cert"
         output([
             _openssl(), "req", "-x509", *_NEW_KEY, "-days", _DAYS, "-keyout", key, "-out", certificate,
-            "-subj", f"/CN={site[:50]} (fleet)",
+            "-subj", f"/CN={named(site)}",
             "-addext", "basicConstraints=critical,CA:TRUE,pathlen:0",
             "-addext", "keyUsage=critical,keyCertSign,cRLSign",
         ])  # fmt: skip
         return {"key": key.read_text(), "cert": certificate.read_text()}
+
+
+def named(site: str) -> str:
+    """What the authority of a site's fleet calls itself."""
+    return f"{site[:50]} (fleet)"
 
 
 def names(fleet: Fleet, machine: Machine) -> str:

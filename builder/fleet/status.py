@@ -10,10 +10,14 @@ from pathlib import Path
 
 from builder.core.command import program
 from builder.core.errors import BuildError
+from builder.fleet.authority import named
 from builder.fleet.make import AUTHORITY
 from builder.fleet.plan import Fleet, Machine
 
 _SECONDS = 5
+_HTTPS = 443
+# certbot renews a certificate thirty days before its end, and its authority tells nobody where that fails.
+_SOON = 14
 _ASKED = {
     "database": "http://{}:9200/all",
     "app": "https://{}/readyz",
@@ -47,6 +51,9 @@ def ask(fleet: Fleet, folder: Path, through: str = "") -> list[Answer]:
     def one(machine: Machine) -> Answer:
         url = _ASKED[machine.kind].format(machine.address)
         good, told = _through(through, url) if through else _from_here(url, authority)
+        if good and machine.kind == "balancer":
+            wrong = _certificate(through, machine, fleet.site)
+            good, told = not wrong, wrong or told
         return Answer(machine.name, machine.kind, machine.address, good, told)
 
     with ThreadPoolExecutor(max_workers=16) as pool:
@@ -83,13 +90,39 @@ def _from_here(url: str, authority: Path) -> tuple[bool, str]:
         return False, f"no answer: {error}"
 
 
+def _certificate(through: str, machine: Machine, site: str) -> str:
+    """What is wrong with the certificate that visitors are shown; empty where nothing is."""
+    command = (
+        f"timeout {_SECONDS} {program('openssl', 'openssl') if not through else 'openssl'} s_client"
+        f" -connect {machine.address}:{_HTTPS} -servername {site} < /dev/null 2> /dev/null |"
+        f" openssl x509 -noout -issuer -enddate -checkend {_SOON * 86400}"
+    )
+    done = subprocess.run(
+        [*_ssh(through), command] if through else ["sh", "-c", command],
+        stdin=subprocess.DEVNULL, capture_output=True, check=False,
+    )  # fmt: skip
+    found = dict(line.partition("=")[::2] for line in done.stdout.decode(errors="replace").splitlines())
+    if "notAfter" not in found:
+        return "it shows visitors no certificate"
+    if named(site) in found.get("issuer", ""):
+        return (
+            "its certificate is the fleet's own yet, of which browsers warn: journalctl -u fleet-certificate"
+        )
+    if done.returncode:
+        return f"its certificate ends on {found['notAfter']}: journalctl -u certbot"
+    return ""
+
+
+def _ssh(host: str) -> list[str]:
+    options = ("-o", "BatchMode=yes", "-o", f"ConnectTimeout={_SECONDS}")
+    return [program("ssh", "openssh-client"), *options, host]
+
+
 def _through(host: str, url: str) -> tuple[bool, str]:
     """By curl there, which every machine of the fleet has."""
     curl = f"curl -sS --noproxy '*' --cacert /etc/fleet/tls/ca.pem -m {_SECONDS} -w '\\n%{{http_code}}' {url}"
-    options = ("-o", "BatchMode=yes", "-o", f"ConnectTimeout={_SECONDS}")
     done = subprocess.run(
-        [program("ssh", "openssh-client"), *options, host, curl],
-        stdin=subprocess.DEVNULL, capture_output=True, check=False,
+        [*_ssh(host), curl], stdin=subprocess.DEVNULL, capture_output=True, check=False
     )  # fmt: skip
     if done.returncode:
         return False, f"no answer: {_first_line(done.stderr) or f'exit {done.returncode}'}"

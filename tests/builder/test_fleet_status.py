@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 import build
 from builder.core.needs import Program
+from builder.fleet import authority as authority_
 from builder.fleet import make, plan, status
 from builder.fleet.vault import Vault
 
@@ -47,19 +48,34 @@ def garden(tmp_path, monkeypatch):
     make.make(path, tmp_path / "fleet")
     running = []
 
-    def serve(kind, code=200, text=b"it serves\n", authority=None, at=None):
+    def begin(server):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        running.append(server)
+
+    def certified(socket, own):
+        pem = tmp_path / "pem"
+        pem.write_text(own["key"] + own["cert"])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        return context.wrap_socket(socket, server_side=True)
+
+    def show(own):
+        """Visitors this certificate, at the balancer."""
+        server = http.server.ThreadingHTTPServer((plan.load(path).of("balancer")[0].address, 0), _Answers)
+        server.socket = certified(server.socket, own)
+        begin(server)
+        monkeypatch.setattr(status, "_HTTPS", server.server_port)
+
+    def serve(kind, code=200, text=b"it serves\n", authority=None, at=None, shown=None):
         handler = type("Handler", (_Answers,), {"code": code, "text": text})
         machine = plan.load(path).of(kind)[0]
         server = http.server.ThreadingHTTPServer((at or machine.address, 0), handler)
+        if kind == "balancer":
+            show(shown or authority_.make("Let's Encrypt"))
         if kind == "app":
             own = (authority or Vault(tmp_path / "fleet").known["machines"])[machine.name]
-            pem = tmp_path / "pem"
-            pem.write_text(own["key"] + own["cert"])
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(pem)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        running.append(server)
+            server.socket = certified(server.socket, own)
+        begin(server)
         url = f"http{'s' if kind == 'app' else ''}://{{}}:{server.server_port}/"
         monkeypatch.setitem(status._ASKED, kind, url)
 
@@ -112,6 +128,27 @@ def test_what_is_wrong_is_told_of_each(garden):
     assert told["app1"][0] is False
     assert "certificate verify failed" in told["app1"][1]
     assert told["lb1"] == (True, "?[31mred")
+
+
+def test_the_certificate_that_visitors_are_shown_is_looked_at(garden, monkeypatch):
+    path, serve = garden
+    own = Vault(path.with_suffix("")).known
+    serve("balancer", shown=own["machines"]["lb1"])
+    good, told = _told(path)["lb1"]
+    assert not good
+    assert "is the fleet's own yet" in told
+    # Twenty years are no less than thirty.
+    other = authority_.make("Let's Encrypt")
+    serve("balancer", shown=other)
+    monkeypatch.setattr(status, "_SOON", 365 * 30)
+    good, told = _told(path)["lb1"]
+    assert not good
+    assert told.startswith("its certificate ends on ")
+    monkeypatch.setattr(status, "_SOON", 14)
+    assert _told(path)["lb1"] == (True, "it serves")
+    # Nobody listens there.
+    monkeypatch.setattr(status, "_HTTPS", 1)
+    assert _told(path)["lb1"] == (False, "it shows visitors no certificate")
 
 
 def test_the_verb_says_which_do_not_answer(tmp_path, build):
