@@ -266,7 +266,7 @@ UNSEEN: tuple[dict[str, tuple[str, str]], ...] = (
     group(
         (
             "backup.place",
-            f"mv {BACKUPS} /root/backups && ln -s /nowhere {BACKUPS}",
+            f"install -d -m 700 {BACKUPS} && mv {BACKUPS} /root/backups && ln -s /nowhere {BACKUPS}",
             f"rm {BACKUPS} && mv /root/backups {BACKUPS}",
         ),
         (
