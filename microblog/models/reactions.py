@@ -242,7 +242,9 @@ def reposters(post_id: int) -> Callable[[Cut], list[Who]]:
 
 
 def _who(query: Any, number: Any, user_id: Any) -> Callable[[Cut], list[Who]]:
-    query = audience.listed(query, user_id)
+    query = query.join(_USERS, _USERS.c.id == user_id).where(_USERS.c.suspended_at.is_(None))
+    # In the order of the list, which is where its index begins: not all accounts, and then a sort.
+    query = audience.listed(query.prefix_with("STRAIGHT_JOIN", dialect="mysql"), user_id)
 
     def fetch(at: Cut) -> list[Who]:
         with reading() as connection:

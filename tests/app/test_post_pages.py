@@ -10,6 +10,7 @@ from microblog.database import db
 from microblog.models import Like, Page, Post, User, reactions, versions
 from microblog.models.account import suspend
 from microblog.models.barriers import block
+from microblog.models.paging import Cut
 from microblog.models.post import add_post, delete_post, find_post
 from microblog.models.reactions import like
 
@@ -224,6 +225,22 @@ def test_counts_are_of_now_however_long_a_card_is_kept(app, people):
         delete_post(find_post(number))
         db.session.commit()
     assert "<article" not in people["susan"].get("/").text
+
+
+def test_who_likes_a_post_and_is_suspended_takes_nobodys_place(app, people):
+    number = number_of(app, "a #question")
+    with app.app_context():
+        for name in ("david", "maria"):
+            like(User.find(name), find_post(number))
+            reactions.repost(User.find(name), find_post(number))
+        db.session.commit()
+        ids = [User.find(name).id for name in ("maria", "david")]
+        for listed in (reactions.likers, reactions.reposters):
+            assert [row.user_id for row in listed(number)(Cut(None, False, 2))] == ids
+        suspend(User.find("maria"))
+        db.session.commit()
+        for listed in (reactions.likers, reactions.reposters):
+            assert [row.user_id for row in listed(number)(Cut(None, False, 1))] == ids[1:]
 
 
 def hidden(page, name):
