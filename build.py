@@ -56,6 +56,9 @@ def _answered() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except OSError as error:
+        if error.filename is not None:
+            # Another file's.
+            raise
         # It has no place to go: a full disk, or nobody who reads it. Python would try again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if isinstance(error, BrokenPipeError):
@@ -72,6 +75,8 @@ if __name__ == "__main__":
             bootstrap.prepare(sys.argv[1:])
     except BuildError as error:
         _fail(error)
+    except OSError as error:
+        _fail(BuildError(str(error), "Is the disk full, or the cache a place that can't be written to?"))
     except KeyboardInterrupt:
         _interrupted()
 

@@ -69,6 +69,8 @@ def prepare(arguments: list[str]) -> None:
     else:
         _look_at(verb, arguments)
         wanted = packer_release.settle(needs.of_verb(verb, word), arguments)
+        if needs.missing(wanted) or not _whole(_place(extras)):
+            _look_for(verb, usage.given(verb, arguments))
     if not _whole(_place(extras)):
         wanted += _VENV
     if verb == "test" and not asks and not mistake:
@@ -85,20 +87,19 @@ def prepare(arguments: list[str]) -> None:
 
 
 def _look_at(verb: str, arguments: list[str]) -> None:
-    """Say of what can't be made, is not there or says nothing that it is so, before anything is installed.
+    """Say of what can't be made, or says nothing, that it is so, before anything is installed for it.
 
     :raises BuildError: as the verb itself would have it.
     """
     usage.refuse_what_says_nothing(verb, arguments)
+    if verb != "images":
+        return
     try:
         from builder.bake import wishes
         from builder.defs import definition
-        from builder.dev import benchmarks
-        from builder.results import library
     except ModuleNotFoundError:
         # Python 3.10 has nothing yet to read a definition with.
         return
-    words = usage.given(verb, arguments)
 
     def last(option: str) -> str | None:
         return next(reversed(usage.values(verb, arguments, option)), None)
@@ -107,18 +108,29 @@ def _look_at(verb: str, arguments: list[str]) -> None:
         named = last(option)
         return Path(named) if named else None
 
-    if verb == "images":
-        wishes.look_at(
-            words or definition.usual(),
-            base=last("--base"),
-            base_file=file("--base-file"),
-            laid=file("--overlay"),
-            packages=usage.values(verb, arguments, "--package"),
-            url=last("--repository"),
-            key=file("--key"),
-            day=last("--snapshot") or "",
-        )
-    elif verb in _OF_AN_IMAGE:
+    wishes.look_at(
+        usage.given(verb, arguments) or definition.usual(),
+        base=last("--base"),
+        base_file=file("--base-file"),
+        laid=file("--overlay"),
+        packages=usage.values(verb, arguments, "--package"),
+        url=last("--repository"),
+        key=file("--key"),
+        day=last("--snapshot") or "",
+    )
+
+
+def _look_for(verb: str, words: list[str]) -> None:
+    """See that what a verb is to work on is there: where it is not, nothing is installed for it.
+
+    :raises BuildError: as the verb itself would have it.
+    """
+    try:
+        from builder.dev import benchmarks
+        from builder.results import library
+    except ModuleNotFoundError:
+        return
+    if verb in _OF_AN_IMAGE:
         library.place(words[0] if words else "cloud")
     elif verb == "bench":
         benchmarks.find(words[0])

@@ -186,9 +186,13 @@ def _read(kind: str, name: str) -> tuple[Path, dict[str, Any]]:
     there = [path for top in _directories(kind) if (path := top / f"{name}.toml").is_file()]
     if len(there) > 1:
         raise BuildError(f"{name} is defined twice: {there[0]} and {there[1]}", "Give yours another name")
+    if not there:
+        raise BuildError(f"{name}.toml is no file", "It is a folder, or a link that leads nowhere: remove it")
     path = there[0]
     try:
         return path, tomllib.loads(path.read_text())
+    except OSError as error:
+        raise BuildError(f"{path} can't be read: {error.strerror}", "Give yourself the right to") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BuildError(f"{path} is not TOML: {error}", "Mend that line") from error
 

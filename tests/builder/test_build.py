@@ -159,6 +159,15 @@ def test_a_careful_python_and_a_full_disk_are_no_tracebacks(build, prepared, tmp
     assert (done.returncode, done.stderr) == (1, "")
 
 
+def test_what_is_wrong_before_anything_is_printed_is_not_said_of_stdout(build):
+    """The cache can be made nowhere in there, though root may write there."""
+    done = build("verify", "x", env={**os.environ, "MICROBLOG_CACHE": "/proc"})
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 2
+    assert "/proc/venv-build" in done.stderr
+    assert "stdout" not in done.stderr
+
+
 def test_an_image_that_is_not_baked_yet(definitions):
     with pytest.raises(BuildError, match="is not baked yet") as error:
         library.find("cloud")

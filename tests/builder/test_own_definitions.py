@@ -56,6 +56,20 @@ def test_a_name_that_is_taken_is_refused(mine, name, load):
     assert error.value.hint == "Give yours another name"
 
 
+@pytest.mark.parametrize("kind", ["folder", "link", "unreadable"])
+def test_a_definition_that_can_not_be_read_is_named(mine, kind, build):
+    (mine / "club.toml").unlink()
+    if kind == "folder":
+        (mine / "club.toml").mkdir()
+    else:
+        (mine / "club.toml").symlink_to("nowhere" if kind == "link" else "/proc/self/mem")
+    done = build("images", "club")
+    assert done.returncode == 1
+    said = {"unreadable": "club.toml can't be read: Input/output error"}.get(kind, "club.toml is no file")
+    assert said in done.stderr.splitlines()[0]
+    assert len(done.stderr.splitlines()) == 2
+
+
 def test_a_script_that_is_nowhere_is_named(mine):
     (mine / "provision/club.sh").unlink()
     with pytest.raises(BuildError, match=r"club\.toml names club\.sh, which is not there"):
