@@ -248,6 +248,9 @@ def test_a_new_account_by_the_rules_of_the_page(app, make_user):
         refused(script.post("/api/users", json={**who, missing: None}), 400)
     for wrong in ({"username": "a b"}, {"email": "nowhere"}, {"password": "short"}, {"username": "admin"}):
         refused(script.post("/api/users", json={**who, **wrong}), 400)
+    # Composed, this is of twice as many characters.
+    longer = {"username": "maria", "email": "maria@example.org", "about_me": "\u0958" * 280}
+    assert script.post("/api/users", json={**who, **longer}).json["about_me"] == "\u0915\u093c" * 140
     answer = script.post("/api/users", json={**who, "about_me": "hello"})
     assert answer.status_code == 201
     assert answer.headers["Location"] == f"/api/users/{answer.json['id']}"

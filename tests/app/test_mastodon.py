@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
@@ -920,6 +921,26 @@ def test_a_report(app, people, scripts):
     with app.app_context():
         (row,) = db.session.execute(sa.select(Report)).scalars()
         assert (row.subject_id, row.comment) == (david, "rude")
+
+
+def test_a_report_of_many_posts_is_as_many_reports(app, people, scripts, monkeypatch):
+    monkeypatch.setattr(limits, "REPORT", replace(limits.REPORT, most=3))
+    david = int(number(people("david")))
+    with app.app_context():
+        ids = [str(add_post(db.session.get(User, david), f"number {n}").id) for n in range(4)]
+        db.session.commit()
+    script = scripts("susan")
+    about = {"account_id": str(david), "comment": "e\u0301\x1b" * 600}
+    assert script.post("/api/v1/reports", json={**about, "status_ids": ids}).status_code == 429
+    with app.app_context():
+        assert db.session.execute(sa.select(Report)).first() is None
+    monkeypatch.setattr(limits, "REPORT", replace(limits.REPORT, most=7))
+    answer = script.post("/api/v1/reports", json={**about, "status_ids": ids[:3]})
+    check("Report", answer.json)
+    with app.app_context():
+        comments = db.session.execute(sa.select(Report.comment)).scalars().all()
+        # As on the page: letters are the one character that they are, and nothing else.
+        assert comments == ["é " * 250] * 3
 
 
 def test_messages(app, people, scripts):

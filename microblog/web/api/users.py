@@ -99,7 +99,7 @@ def create_user() -> ResponseReturnValue:
         raise Refused(403, _("This invitation is no longer good.")) from None
     if user is None:
         raise Refused(400, next(str(texts[0]) for texts in form.errors.values() if texts))
-    user.about = clean_about(sent.text("about_me", ABOUT_MAX))
+    user.about = clean_about(sent.text("about_me"))[:ABOUT_MAX]
     number, email, name = user.id, user.email, user.username
     db.session.commit()
     if not waits and letters.mailer() is not None:

@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from microblog.database import db, utc_now
 from microblog.models import User, feeds, reports
+from microblog.models.user import clean_about
 from microblog.web import limits
 from microblog.web.api import access, seen, sent
 from microblog.web.api.errors import Refused
@@ -31,8 +32,10 @@ def create_report() -> ResponseReturnValue:
         for post in feeds.posts(numbers, muted=False)
         if post.author_id == row.id and not post.repost_of_id
     ]
-    limits.check(limits.REPORT.key(reader.id))
-    comment = sent.text("comment", reports.COMMENT_MAX)
+    # Each of them is one to be looked at.
+    for _one in range(max(1, len(posts))):
+        limits.check(limits.REPORT.key(reader.id))
+    comment = clean_about(sent.text("comment"))[: reports.COMMENT_MAX]
     for post in posts:
         reports.report(reader, user, comment, post)
     if not posts:
