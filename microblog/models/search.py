@@ -17,7 +17,7 @@ from microblog.models.feeds import PUBLIC, Found, Page, PostRow
 from microblog.models.hints import ByNumber, InOrder
 from microblog.models.marks import Marks
 from microblog.models.paging import Cut, cut, filled
-from microblog.models.post import PublicPost
+from microblog.models.post import POST_MAX, PublicPost, clean_body
 
 # MySQL's and MariaDB's search looks through this many of the latest posts before it asks the index.
 WINDOW = 5_000
@@ -43,6 +43,12 @@ class SearchPage(Page):
     """
 
     fallback: bool = False
+
+
+def question(text: str) -> str:
+    """What somebody asks, as a page keeps it: nothing longer than a post can be in one."""
+    # Letters may be sent in their parts, of which Unicode has four at most for one that posts are counted by.
+    return clean_body(text[: POST_MAX * 4])[:POST_MAX]
 
 
 def search_page(text: str, before: int | None = None, after: int | None = None) -> SearchPage:

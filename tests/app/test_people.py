@@ -168,6 +168,11 @@ def test_the_search_page(susan, write):
     assert "quick brown" in page
     assert "Something else" not in page
     assert 'value="fox"' in page
+    # Whole, also as some keyboards write it: of twice as many characters.
+    write("david", f"{'é' * 100} {'ñ' * 30}")
+    asked = "e\u0301" * 100 + " " + "n\u0303" * 30
+    found = susan.get("/search", query_string={"q": asked}).text
+    assert found.count("<article") == 1
     assert "No post has these words" in susan.get("/search?q=%22%3Cb%3E").text
     assert "Find posts" in susan.get("/search?q=+%00").text
     assert susan.get(f"/search?q={'x' * 60_000}").status_code == 200

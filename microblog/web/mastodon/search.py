@@ -7,8 +7,7 @@ from flask import abort
 from flask.typing import ResponseReturnValue
 
 from microblog.models import markup
-from microblog.models.post import POST_MAX, clean_body
-from microblog.models.search import search_page
+from microblog.models.search import question, search_page
 from microblog.web.api import access, sent
 from microblog.web.mastodon.accounts import found
 from microblog.web.mastodon.blueprint import blueprint
@@ -19,7 +18,7 @@ from microblog.web.mastodon.site import address
 @blueprint.get("/api/v2/search")
 def search() -> ResponseReturnValue:
     reader = access.reader("read:search")
-    text = clean_body(sent.text("q", POST_MAX))
+    text = question(sent.text("q"))
     kind, first = sent.text("type"), not sent.number("offset")
     answer: dict[str, list[Any]] = {"accounts": [], "statuses": [], "hashtags": []}
     if not text or not first:

@@ -6,8 +6,7 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_login import login_required
 
-from microblog.models.post import POST_MAX, clean_body
-from microblog.models.search import search_first, search_page
+from microblog.models.search import question, search_first, search_page
 from microblog.web.cursor import cursor
 from microblog.web.extensions import asks_first
 from microblog.web.feed_pages import feed_page
@@ -16,8 +15,7 @@ blueprint = Blueprint("search", __name__)
 
 
 def _asked() -> str:
-    # Nothing longer than a post can be found in one.
-    return clean_body(request.args.get("q", "")[: POST_MAX + 1])[:POST_MAX]
+    return question(request.args.get("q", ""))
 
 
 @blueprint.get("/search")
