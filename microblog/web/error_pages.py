@@ -107,6 +107,8 @@ def too_many_requests(error: TooManyRequests) -> ResponseReturnValue:
         )
     if errors.is_program():
         return errors.answer(429, text, headers=response.headers)
+    # Who waits as they are told has it still.
+    lapsed.keep_text()
     response.set_data(page(429, title, text))
     return response
 

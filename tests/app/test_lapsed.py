@@ -8,12 +8,14 @@ import pytest
 import sqlalchemy as sa
 from app_client import PASSWORD, Browser, token
 from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import TooManyRequests
 
 from microblog import units
 from microblog.database import db, utc_now
 from microblog.models import Post, PublicPost, User, preferences
 from microblog.models.account import delete_account, suspend
 from microblog.models.post import add_post
+from microblog.web import limits
 from microblog.web.posts import views
 
 pytestmark = pytest.mark.any_database
@@ -168,6 +170,19 @@ def test_an_edit_that_comes_too_late_is_there_to_be_copied(app, susan):
     page = susan.login(path=answer.headers["Location"]).headers["Location"]
     assert draft(susan.get(page)) == "almost lost"
     assert susan.get(page).status_code == 302
+
+
+@pytest.mark.parametrize("endpoint", [name for name in WRITTEN if name != "account.settings"])
+def test_what_was_one_too_many_is_not_lost(app, susan, monkeypatch, endpoint):
+    def full(*_keys):
+        raise TooManyRequests(retry_after=60)
+
+    monkeypatch.setattr(limits, "check", full)
+    posts = two_posts(app)
+    page, path, field = (text.format(**posts) for text in WRITTEN[endpoint])
+    sent = {"csrf_token": token(susan.get(page)), field: "not now"}
+    assert susan.post(path, sent).status_code == 429
+    assert draft(susan.get(page)) == "not now"
 
 
 def test_an_answer_that_was_too_long_at_first_stays_an_answer(app, susan):
