@@ -185,6 +185,16 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
 
 
+def shared_now() -> datetime:
+    """Likewise, by the clock that all machines share: a database server's. For what is removed when it is
+    over, and for what is good for minutes: one machine's clock may be wrong, by a year too."""
+    if db.engine.dialect.name == "sqlite":
+        return utc_now()
+    with reading() as connection:
+        now: datetime = connection.execute(sa.text("SELECT UTC_TIMESTAMP()")).scalar_one()
+    return now
+
+
 def utc_text(moment: datetime) -> str:
     """A moment of those that are stored, as programs read it (RFC 3339)."""
     return f"{moment.isoformat()}Z"

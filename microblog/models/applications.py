@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from flask import current_app
 
-from microblog.database import TABLE_OPTIONS, db, field, reading, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, reading, shared_now, utc_now
 from microblog.models import reader
 from microblog.models.reader import Reader
 from microblog.models.user import User
@@ -216,7 +216,7 @@ def allow(client: Any, user_id: int, redirect_uri: str, asked: str, challenge: s
             redirect_uri=redirect_uri,
             scopes=asked,
             challenge=challenge,
-            expires_at=utc_now() + _CODE,
+            expires_at=shared_now() + _CODE,
         )
     )
     return code
@@ -230,7 +230,7 @@ def redeem(client: Any, code: str, redirect_uri: str, verifier: str) -> tuple[st
     :param verifier: of PKCE; empty if there is none.
     :return: the token and its scopes; None: the code is not, or no longer, good for this.
     """
-    query = sa.select(Grant).where(Grant.digest == digest(code), Grant.expires_at > utc_now())
+    query = sa.select(Grant).where(Grant.digest == digest(code), Grant.expires_at > shared_now())
     grant = db.session.execute(query).scalar_one_or_none()
     if grant is None:
         revoke_secret(_token_of(code), client.id)
@@ -387,7 +387,7 @@ def digest(secret: str) -> str:
 
 def sweep() -> None:
     """Remove what has expired, and programs that nobody has let in."""
-    now = utc_now()
+    now = shared_now()
     tokens = sa.select(_TOKENS.c.client_id).where(_TOKENS.c.client_id == _CLIENTS.c.id)
     grants = sa.select(_GRANTS.c.client_id).where(_GRANTS.c.client_id == _CLIENTS.c.id)
     unused = sa.and_(_CLIENTS.c.created_at <= now - _CLIENT_UNUSED, ~tokens.exists(), ~grants.exists())

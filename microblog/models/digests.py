@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from microblog.database import db, utc_now
+from microblog.database import db, shared_now
 from microblog.models.notifications import Notification
 from microblog.models.post import Post
 from microblog.models.preferences import Preferences
@@ -45,7 +45,7 @@ def due(most: int) -> list[int]:
 
 
 def _is_due() -> Any:
-    return sa.or_(_CHOSEN.c.mailed_at.is_(None), _CHOSEN.c.mailed_at <= utc_now() - EVERY)
+    return sa.or_(_CHOSEN.c.mailed_at.is_(None), _CHOSEN.c.mailed_at <= shared_now() - EVERY)
 
 
 def take(user_id: int) -> Digest | None:
@@ -55,8 +55,9 @@ def take(user_id: int) -> Digest | None:
         is to be.
     """
     this = sa.and_(_CHOSEN.c.user_id == user_id, _CHOSEN.c.by_mail.is_(True), _is_due())
+    taken = sa.update(_CHOSEN).where(this).values(mailed_at=shared_now())
     with db.engine.begin() as connection:
-        if not connection.execute(sa.update(_CHOSEN).where(this).values(mailed_at=utc_now())).rowcount:
+        if not connection.execute(taken).rowcount:
             return None
         columns = (_USERS.c.username, _USERS.c.email, _USERS.c.locale, _USERS.c.created_at)
         seen = (_CHOSEN.c.read_to, _CHOSEN.c.mailed_to)

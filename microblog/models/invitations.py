@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, field, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, shared_now, utc_now
 
 NOTE_MAX = 60
 USES_MAX = 1000
@@ -84,7 +84,7 @@ def withdraw(digest: str) -> int | None:
 def sweep() -> None:
     """Remove what has expired, or is used up."""
     invitations = Invitation.__table__
-    over = sa.or_(invitations.c.expires_at <= utc_now(), invitations.c.uses_left <= 0)
+    over = sa.or_(invitations.c.expires_at <= shared_now(), invitations.c.uses_left <= 0)
     with db.engine.begin() as connection:
         connection.execute(sa.delete(invitations).where(over))
 

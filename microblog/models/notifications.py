@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, field, utc_now, utc_text
+from microblog.database import TABLE_OPTIONS, db, field, shared_now, utc_now, utc_text
 from microblog.models import barriers, preferences
 from microblog.models.paging import Cut, cut, filled, pieces
 from microblog.models.post import BigId, Post
@@ -320,7 +320,7 @@ def _remove(query: Any, most: int) -> bool:
 def sweep() -> None:
     """Forget what is old, and of whom many things are told, all but the latest: some at a time."""
     table = _NOTIFICATIONS
-    old = sa.select(table.c.id).where(table.c.created_at <= utc_now() - _AGE)
+    old = sa.select(table.c.id).where(table.c.created_at <= shared_now() - _AGE)
     _remove_all(old)
     latest = sa.select(table.c.user_id).order_by(table.c.id.desc()).limit(_SWEPT).subquery("latest")
     told = sa.select(latest.c.user_id).group_by(latest.c.user_id).order_by(sa.func.count().desc())

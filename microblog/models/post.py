@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, field, upsert, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, shared_now, upsert, utc_now
 from microblog.models import indexing, latest, words
 from microblog.models.paging import ID_MAX
 from microblog.models.reader import Reader
@@ -198,7 +198,7 @@ def add_post_once(
 def sweep() -> None:
     """Forget the forms that were sent long ago."""
     sent = SentForm.__table__
-    old = sent.c.created_at <= utc_now() - _SENT
+    old = sent.c.created_at <= shared_now() - _SENT
     while True:
         with db.engine.connect() as connection:
             digests = sorted(connection.execute(sa.select(sent.c.digest).where(old).limit(_CHUNK)).scalars())

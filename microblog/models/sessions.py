@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask_login import UserMixin
 
-from microblog.database import TABLE_OPTIONS, db, field, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, shared_now, utc_now
 
 # As long as the remember-me cookie; and without it, as long as Flask takes a session's cookie.
 REMEMBERED = timedelta(days=90)
@@ -88,8 +88,9 @@ def end(user_id: int, digest_: str | None = None) -> None:
 
 def sweep() -> None:
     """Remove what has expired."""
+    over = Session.__table__.c.expires_at <= shared_now()
     with db.engine.begin() as connection:
-        connection.execute(sa.delete(Session.__table__).where(Session.__table__.c.expires_at <= utc_now()))
+        connection.execute(sa.delete(Session.__table__).where(over))
 
 
 def touch(digest_: str, now: datetime) -> Any:

@@ -17,7 +17,7 @@ from flask import current_app, g
 from sqlalchemy.dialects import mysql, sqlite
 
 from microblog import units
-from microblog.database import TABLE_OPTIONS, db, field, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, shared_now, utc_now
 
 # Rows that are removed in one statement.
 _CHUNK = 500
@@ -143,7 +143,7 @@ def _upsert(dialect: str, key: Key, now: datetime) -> Any:
 
 def sweep() -> None:
     """Remove what has expired. Whoever looks at the table later learns nothing of attempts long past."""
-    now = utc_now()
+    now = shared_now()
     expired = sa.select(Attempts.digest).where(Attempts.expires_at <= now).limit(_CHUNK)
     while True:
         with db.engine.connect() as connection:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from microblog.database import TABLE_OPTIONS, db, field, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, shared_now
 from microblog.models.user import EMAIL_MAX, User
 
 LIFETIME = timedelta(minutes=10)
@@ -42,7 +42,7 @@ def issue(user: User, purpose: str, email: str | None = None) -> str:
     :param purpose: ``RESET`` or ``NEW_EMAIL``.
     :param email: the new address that it confirms.
     """
-    db.session.execute(sa.delete(Token).where(Token.expires_at <= utc_now()))
+    db.session.execute(sa.delete(Token).where(Token.expires_at <= shared_now()))
     secret = secrets.token_urlsafe(32)
     db.session.add(
         Token(
@@ -51,7 +51,7 @@ def issue(user: User, purpose: str, email: str | None = None) -> str:
             purpose=purpose,
             email=email,
             bound_to=_bound_to(user),
-            expires_at=utc_now() + LIFETIME,
+            expires_at=shared_now() + LIFETIME,
         )
     )
     return secret
@@ -59,15 +59,16 @@ def issue(user: User, purpose: str, email: str | None = None) -> str:
 
 def sweep() -> None:
     """Remove what has expired."""
+    over = Token.__table__.c.expires_at <= shared_now()
     with db.engine.begin() as connection:
-        connection.execute(sa.delete(Token.__table__).where(Token.__table__.c.expires_at <= utc_now()))
+        connection.execute(sa.delete(Token.__table__).where(over))
 
 
 def find(secret: str, purpose: str) -> tuple[User, Token] | None:
     """Whose token that is, and the token, if it is still good for that purpose."""
     query = sa.select(User, Token).join(Token, Token.user_id == User.id)
     query = query.where(Token.digest == _digest(secret), Token.purpose == purpose)
-    found = db.session.execute(query.where(Token.expires_at > utc_now())).first()
+    found = db.session.execute(query.where(Token.expires_at > shared_now())).first()
     if found is None or not hmac.compare_digest(found[1].bound_to, _bound_to(found[0])):
         return None
     return found[0], found[1]

@@ -135,7 +135,7 @@ def test_a_link_ends(visitor, post, make_user, monkeypatch):
     ask(visitor)
     path = post.link()
     assert visitor.get(path).status_code == 200
-    monkeypatch.setattr(tokens, "utc_now", lambda: utc_now() + LIFETIME)
+    monkeypatch.setattr(tokens, "shared_now", lambda: utc_now() + LIFETIME)
     assert visitor.get(path).headers["Location"] == "/reset"
 
 

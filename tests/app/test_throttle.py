@@ -27,7 +27,8 @@ def clock(monkeypatch):
             self.now += timedelta(**delta)
 
     clock = Clock()
-    monkeypatch.setattr(throttle, "utc_now", lambda: clock.now)
+    for name in ("utc_now", "shared_now"):
+        monkeypatch.setattr(throttle, name, lambda: clock.now)
     return clock
 
 

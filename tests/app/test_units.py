@@ -1,6 +1,7 @@
 """Units of work on a real server: conflicts, connections that are killed, answers that are lost."""
 
 import re
+import sys
 import threading
 import time
 from datetime import datetime, timedelta
@@ -16,15 +17,28 @@ from elasticsearch_double import Double
 from pymysql.err import OperationalError as ServerError
 from sqlalchemy.exc import OperationalError
 
-from microblog import create_app, units
+from microblog import create_app, database, units
 from microblog.config import Config
 from microblog.database import db, utc_now
-from microblog.models import Post, User, account, indexing, post, second_factor, throttle, unfinished
+from microblog.models import (
+    Post,
+    User,
+    account,
+    indexing,
+    invitations,
+    notifications,
+    post,
+    second_factor,
+    throttle,
+    tokens,
+    unfinished,
+)
 from microblog.models.follow import Follow
-from microblog.models.post import add_post
+from microblog.models.post import add_post, add_post_once
 from microblog.models.sessions import Session
+from microblog.models.throttle import Limit
 from microblog.mysql import LazyConnection
-from microblog.web import letters, limits
+from microblog.web import housekeeping, letters, limits
 
 NEEDS = database_servers.NEEDS
 # It has a server of its own.
@@ -450,6 +464,45 @@ def test_a_machine_whose_clock_is_wrong_hides_no_change_from_the_search_engine(s
             assert double.indices["posts"] == {}
     finally:
         double.close()
+
+
+def test_a_machine_whose_clock_is_wrong_removes_nothing_of_the_others(site, monkeypatch):
+    """By its own, all are logged out, and no link in a mail is good; and its own would be good for a year."""
+    ahead = timedelta(days=400)
+    modules = [module for name, module in sys.modules.items() if name.startswith("microblog.")]
+
+    def wrong(patch):
+        for module in modules:
+            if hasattr(module, "utc_now") and module is not database:
+                patch.setattr(module, "utc_now", lambda: utc_now() + ahead)
+
+    def rows():
+        with db.engine.connect() as connection:
+            return {
+                table.name: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar()
+                for table in db.metadata.sorted_tables
+            }
+
+    with site.app.app_context():
+        susan, david = User.find("susan"), User.find("david")
+        link = tokens.issue(susan, tokens.RESET)
+        invitations.issue("a friend", 3, 7)
+        throttle.attempt(Limit("test", 3, 600).key("susan"))
+        add_post_once(susan, "a form's", "hello")
+        notifications.notify("follow", david.id, [susan.id])
+        db.session.commit()
+        before = rows()
+        filled = {"sessions", "tokens", "invitations", "attempts", "sent_forms", "notifications"}
+        assert {name for name in filled if before[name]} == filled
+        with monkeypatch.context() as patch:
+            wrong(patch)
+            housekeeping.clean(site.app)
+            other = tokens.issue(User.find("david"), tokens.RESET)
+            db.session.commit()
+            assert tokens.find(link, tokens.RESET)
+        assert rows() == {**before, "tokens": before["tokens"] + 1}
+        _david, token = tokens.find(other, tokens.RESET)
+        assert token.expires_at <= utc_now() + tokens.LIFETIME + timedelta(seconds=1)
 
 
 def test_two_clicks_are_one_post(site):
