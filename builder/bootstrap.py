@@ -69,7 +69,7 @@ def prepare(arguments: list[str]) -> None:
     else:
         _look_at(verb, arguments)
         wanted = packer_release.settle(needs.of_verb(verb, word), arguments)
-        if needs.missing(wanted) or not _whole(_place(extras)):
+        if needs.missing(wanted) or not (_inside_one_with(extras) or _whole(_place(extras))):
             _look_for(verb, usage.given(verb, arguments))
     if not _whole(_place(extras)):
         wanted += _VENV
