@@ -3,7 +3,9 @@ https://learn.microsoft.com/azure/ai-services/translator/text-translation/refere
 """
 
 import json
+import re
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,6 +16,7 @@ from microblog import translator
 from microblog.database import db
 from microblog.models import User
 from microblog.models.post import add_post
+from microblog.web import limits
 
 pytestmark = pytest.mark.any_database
 
@@ -125,6 +128,33 @@ def test_in_place_and_as_a_page(susan, post, service):
     assert headers["Ocp-Apim-Subscription-Region"] == "westeurope"
     russian = {**AS_SCRIPT, "Accept-Language": "ru"}
     assert ask(susan, path, headers=russian).get_json()["text"].startswith("[ru]")
+
+
+@pytest.mark.parametrize("whose", ["TRANSLATION", "TRANSLATIONS"])
+def test_nobody_has_the_site_pay_without_end(susan, post, service, make_user, monkeypatch, whose):
+    monkeypatch.setattr(limits, whose, replace(getattr(limits, whose), most=2))
+    paths = [post(body) for body in ("uno", "dos", "tres")]
+    codes = [ask(susan, path).status_code for path in (*paths[:2], *paths[:2], paths[2], *paths[:2])]
+    # What is kept costs nothing, and is there for everybody all the while.
+    assert codes == [200, 200, 200, 200, 429, 200, 200]
+    make_user("david")
+    david = Browser(susan.client.application)
+    david.login("david")
+    assert ask(david, paths[2]).status_code == (200 if whose == "TRANSLATION" else 429)
+    assert len(service.requests) == (3 if whose == "TRANSLATION" else 2)
+
+
+@pytest.mark.parametrize(
+    "before", ["/explore", "/explore?before=999", "/user/susan", "/tag/hola", "https://evil.example/", ""]
+)
+def test_a_translations_page_leads_back_to_where_its_button_was(susan, post, before):
+    path = post("Hola #hola")
+    answer = susan.post(path, {"csrf_token": token(susan.get("/explore")), "next": before})
+    back = before if before.startswith("/") else "/explore"
+    assert f'<a href="{back}">Go back</a>' in answer.text
+    if before.startswith("/"):
+        # And it says where that is.
+        assert re.search(f'name="next" value="{re.escape(before)}[?]?"', susan.get(before).text)
 
 
 @pytest.mark.parametrize(
