@@ -9,7 +9,19 @@ from sqlalchemy import func, select
 
 from microblog.config import Config
 from microblog.database import db, utc_now
-from microblog.models import Attempts, Post, Session, Token, User, throttle, tokens
+from microblog.models import (
+    Attempts,
+    Barrier,
+    Post,
+    Session,
+    Token,
+    User,
+    applications,
+    preferences,
+    throttle,
+    tokens,
+)
+from microblog.models.post import add_post
 from microblog.models.throttle import Limit, address, attempt, forgive
 from microblog.web import build_app, housekeeping, limits
 
@@ -236,6 +248,50 @@ def test_nobody_posts_or_follows_without_end(app, client, make_user, tight):
     assert codes == [302, 302, 429, 429]
     with app.app_context():
         assert db.session.query(Post).count() == 2
+
+
+# Whatever somebody may do to others: its limit, and how it is done on a page, and by a program.
+DONE = [
+    *(("POST", "/post/{post}/reply", {"body": "x"}), ("POST", "/post/{post}/edit", {"body": "x"})),
+    *(("REACTION", f"/post/{{post}}/{act}", {}) for act in ("like", "unlike", "repost", "bookmark")),
+    *(("FOLLOW", f"/user/david/{act}", {}) for act in ("block", "unblock", "mute", "unmute")),
+    ("MESSAGE", "/messages/david", {"body": "x"}),
+    *(("REPORT", "/user/david/report", {}), ("REPORT", "/post/{theirs}/report", {})),
+    *(("POST", "/api/posts", {"body": "x"}), ("POST", "/api/v1/statuses", {"status": "x"})),
+    *(("REACTION", f"/api/v1/statuses/{{post}}/{act}", {}) for act in ("favourite", "reblog", "bookmark")),
+    *(("FOLLOW", f"/api/v1/accounts/{{david}}/{act}", {}) for act in ("follow", "unfollow", "block", "mute")),
+    ("MESSAGE", "/api/v1/statuses", {"status": "@david x", "visibility": "direct"}),
+    ("REPORT", "/api/v1/reports", {"account_id": "{david}"}),
+]
+
+
+@pytest.mark.any_database
+def test_there_is_no_cheap_way_round_a_limit(app, client, make_user, monkeypatch):
+    for name in ("susan", "david"):
+        make_user(name)
+    client.login()
+    with app.app_context():
+        susan, david = User.find("susan"), User.find("david")
+        preferences.change(david.id, messages_from_all=True)
+        known = {"post": add_post(susan, "a").id, "theirs": add_post(david, "b").id, "david": david.id}
+        secret = applications.issue(susan.id, None, "read write follow")
+        db.session.commit()
+    page = client.get("/settings")
+    program = {"Authorization": f"Bearer {secret}"}
+    for limit, path, data in DONE:
+        path = path.format(**known)
+        data = {name: value.format(**known) for name, value in data.items()}
+        sent = {"headers": program} if path.startswith("/api/") else {}
+        codes = []
+        for most in (1000, 0):
+            monkeypatch.setattr(limits, limit, Limit(f"{limit} {path}", most, 600))
+            codes.append(client.post(path, {**data, "csrf_token": token(page)}, **sent).status_code)
+        assert codes[0] in (200, 201, 302) and codes[1] == 429, (path, codes)
+        # As it was, for the next one.
+        with app.app_context():
+            db.session.execute(sqlalchemy.delete(Barrier))
+            db.session.execute(sqlalchemy.update(User).values(has_barriers=False))
+            db.session.commit()
 
 
 @pytest.mark.any_database
