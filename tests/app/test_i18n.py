@@ -12,7 +12,8 @@ import microblog
 from microblog import i18n
 from microblog.commands import translate
 from microblog.database import db
-from microblog.models import User
+from microblog.models import User, preferences
+from microblog.models.post import add_post
 
 pytestmark = pytest.mark.any_database
 
@@ -247,10 +248,21 @@ def test_no_english_on_spanish_pages(client, make_user):
         assert re.search(r"<h1>(.*?)</h1>", text)[1] in ("Aquí no hay nada", "Eso no ha funcionado")
 
 
-def test_no_browser_cuts_an_emoji(client, make_user):
+def test_no_browser_cuts_an_emoji(app, client, make_user):
     """By maxlength, browsers count it twice."""
-    make_user("susan")
+    for name in ("susan", "david"):
+        make_user(name)
     pages = [client.get(path).text for path in ("/login", "/register")]
     client.login()
-    pages += [client.get(path).text for path in ("/", "/search?q=x", "/settings", "/settings/password")]
+    with app.app_context():
+        User.find("susan").is_admin = True
+        number = add_post(User.find("susan"), "hello").id
+        preferences.change(User.find("david").id, messages_from_all=True)
+        db.session.commit()
+    paths = [
+        *("/", "/search?q=x", "/settings", "/settings/password", "/settings/email", "/admin/registration"),
+        *(f"/post/{number}", f"/post/{number}/edit", "/messages/david", "/user/david/report"),
+    ]
+    pages += [client.get(path).text for path in paths]
+    assert all("<textarea" in page or "<input" in page for page in pages)
     assert not [page for page in pages if "maxlength" in page]
