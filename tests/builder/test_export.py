@@ -79,10 +79,13 @@ def test_an_ova_describes_the_machine_first(baked):
     assert len(set(ids)) == len(ids)
 
 
-def test_what_is_no_form_is_told(build, baked):
+def test_what_is_no_form_is_a_mistake(build):
     done = build("export", "cloud", "--format", "vdi")
     assert done.returncode == 2
     assert "vhd" in done.stderr
+
+
+def test_what_is_no_form_is_told(baked):
     with pytest.raises(BuildError, match="there is no format 'vdi'"):
         export.export("cloud", "vdi")
 
