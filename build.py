@@ -2,6 +2,7 @@
 """Microblog's image builder: one command per verb. What they do is in builder/."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -132,7 +133,8 @@ class _Group(click.Group):
         except OSError as error:
             if context.params.get("debug"):
                 raise
-            _fail(BuildError(str(error), "With --debug before the verb there is a traceback"))
+            full = "Free some space there; what is done stays" if error.errno == errno.ENOSPC else ""
+            _fail(BuildError(str(error), full or "With --debug before the verb there is a traceback"))
         finally:
             paths.hand_over()
         return None

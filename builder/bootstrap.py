@@ -70,7 +70,7 @@ def prepare(arguments: list[str]) -> None:
         _look_at(verb, arguments)
         wanted = packer_release.settle(needs.of_verb(verb, word), arguments)
         if needs.missing(wanted) or not (_inside_one_with(extras) or _whole(_place(extras))):
-            _look_for(verb, usage.given(verb, arguments))
+            _look_for(verb, arguments)
     if not _whole(_place(extras)):
         wanted += _VENV
     if verb == "test" and not asks and not mistake:
@@ -120,15 +120,20 @@ def _look_at(verb: str, arguments: list[str]) -> None:
     )
 
 
-def _look_for(verb: str, words: list[str]) -> None:
+def _look_for(verb: str, arguments: list[str]) -> None:
     """See that what a verb is to work on is there: where it is not, nothing is installed for it.
 
     :raises BuildError: as the verb itself would have it.
     """
     try:
         from builder.dev import benchmarks
+        from builder.disk import format as formats
         from builder.results import library
     except ModuleNotFoundError:
+        return
+    words = usage.given(verb, arguments)
+    if not {*usage.values(verb, arguments, "--format")} <= {*formats.names()}:
+        # A mistake, which the verb itself tells, with those that there are.
         return
     if verb in _OF_AN_IMAGE:
         library.place(words[0] if words else "cloud")

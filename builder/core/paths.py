@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import tempfile
 from pathlib import Path
 
 from builder.core.errors import BuildError
@@ -122,6 +123,22 @@ def make_own(directory: Path) -> Path:
             if there == directory and ROOT.stat().st_uid == os.geteuid()
             else "Clone the repository for yourself, and work there",
         )
+    return directory
+
+
+def make_named(directory: Path, option: str, mode: int = 0o777) -> Path:
+    """A directory that somebody named by an option, made if missing.
+
+    :raises BuildError: it can't be made, or nothing can be made in it.
+    """
+    try:
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    except OSError as error:
+        known = isinstance(error, FileExistsError)
+        reason = "it is no directory" if known else error.strerror
+        hint = f"Name another directory with {option}"
+        raise BuildError(f"{directory} can't be written to: {reason}", hint) from error
     return directory
 
 

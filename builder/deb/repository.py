@@ -51,8 +51,8 @@ def make(
     """
     if key is not None:
         _require(key)
+    folder = _folder(folder)
     deb = package.build()
-    folder = (folder or paths.DIST / "repository").absolute()
     environment = dict(os.environ)
     if key is None:
         environment["GNUPGHOME"] = str(_own_keyring())
@@ -71,12 +71,21 @@ def prepare(folder: Path | None = None, keep: int = KEPT) -> Path:
     :return: the file to sign, where the key is.
     :raises BuildError: a tool is missing or fails.
     """
-    folder = (folder or paths.DIST / "repository").absolute()
+    folder = _folder(folder)
     lists = _prepared(folder, package.build(), keep)
     say(f"Sign {lists / _RELEASE} where the key is, and put what comes beside it:")
     say(f"  gpg --local-user KEY --clearsign --output {_SIGNED} {_RELEASE}")
     say(f"  gpg --armor --export KEY > {KEY_FILE}")
     return lists / _RELEASE
+
+
+def _folder(named: Path | None) -> Path:
+    """Where a repository is to be, before the package takes its time.
+
+    :raises BuildError: it was named, and nothing can be made there.
+    """
+    usual = paths.DIST / "repository"
+    return (paths.make_named(named, "--output") if named else usual).absolute()
 
 
 def finish(folder: Path | None = None, url: str | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from builder.core import paths
 from builder.core.errors import BuildError
 from builder.fleet import guide, plan, userdata
 from builder.fleet.vault import Vault, write
@@ -52,7 +53,7 @@ def _change(path: Path, text: str, folder: Path, identity: Path | None) -> list[
 def _write(
     fleet: plan.Fleet, folder: Path, identity: Path | None, settings: Path | None = None
 ) -> list[Path]:  # fmt: skip
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    paths.make_named(folder, "--out", 0o700)
     if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
     vault = Vault(folder, identity)

@@ -86,5 +86,5 @@ def _note_image(directory: Path, checksum: str) -> None:
             f"the disk in {directory} was made with another image, and can't be used with this one",
             "Take another directory; the disk there is of use with its own image alone",
         )
-    directory.mkdir(parents=True, exist_ok=True)
+    paths.make_named(directory, "--keep")
     cache.write_text(note, f"{checksum}\n")

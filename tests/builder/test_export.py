@@ -104,6 +104,40 @@ def test_a_failure_leaves_what_was_there_before(baked, monkeypatch):
     assert len([*made.parent.iterdir()]) == 2
 
 
+def test_the_image_itself_is_not_written_over(baked):
+    """Packed anew it would be another file than its manifest, the list of sums and who signs it tell of."""
+    image = next(paths.OUT.glob("*.qcow2"))
+    before = sha256_file(image)
+    for place in (paths.OUT, paths.OUT / "../out"):
+        with pytest.raises(BuildError, match="is the baked image itself") as error:
+            export.export("cloud", "qcow2", place)
+        assert error.value.hint == "Name another directory with --output"
+    assert sha256_file(image) == before
+    assert export.export(str(image), "raw", paths.OUT)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("file", "it is no directory"), ("file/x", "Not a directory"), ("/proc/x", "No such file or directory")],
+)
+def test_a_place_that_can_not_be_written_to_is_named(baked, build, tmp_path, monkeypatch, place, said):
+    # What it runs in is there already.
+    monkeypatch.delenv("MICROBLOG_CACHE")
+    (tmp_path / "file").touch()
+    lines = [
+        ("export", str(next(paths.OUT.glob("*.qcow2"))), "--format", "raw", "--output"),
+        ("boot", str(next(paths.OUT.glob("*.qcow2"))), "--keep"),
+        ("repo", "--output"),
+    ]
+    for line in lines:
+        done = build(*line, str(tmp_path / place))
+        assert done.returncode == 1
+        assert done.stderr.splitlines() == [
+            f"build.py: {tmp_path / place} can't be written to: {said}",
+            f"  Name another directory with {line[-1]}",
+        ]
+
+
 def test_another_directory_is_made(baked, tmp_path):
     made, _ = export.export("cloud", "raw.gz", tmp_path / "of mine")
     assert made.parent == tmp_path / "of mine"
