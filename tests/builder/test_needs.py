@@ -418,7 +418,7 @@ def have(wanted):
     sys.exit()
 
 needs.have = have
-bootstrap._whole = lambda environment: False
+bootstrap._whole = bootstrap._inside_one_with = lambda _: False
 bootstrap.prepare(sys.argv[1:])
 """
 
