@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from name_server import serve
 from builder.core import paths
 from microblog import names
 from microblog.errors import HostError
-from microblog.host.extras import dns, doors, harden, mx, postfix
+from microblog.host.extras import dns, doors, harden, https, mx, postfix
 from microblog.host.site import identity
 from microblog.protocol import DNS_FIELDS
 
@@ -262,6 +263,46 @@ def test_a_command_of_sshds_is_asked_for_keys(
     told = doors._told_by_command(first, ada)  # type: ignore[arg-type]
     assert told == ("ssh-ed25519 AAAAC3Nz\n" if asked else "")
     assert ran == (["timeout", "10", "runuser", "-u", "nobody", "--", *asked] if asked else [])
+
+
+@pytest.mark.parametrize(
+    ("conf", "theirs"),
+    [
+        ("[renewalparams]\nauthenticator = nginx\n", True),
+        ("[renewalparams]\nrenew_hook = systemctl reload apache2\n", True),
+        ("[renewalparams]\nrenew_hook = /usr/bin/microblog https --deploy\n", False),
+        (None, False),
+    ],
+)
+def test_somebodys_certificate_of_our_name_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conf: str | None, theirs: bool
+) -> None:
+    monkeypatch.setattr(https, "_LINEAGE", tmp_path)
+    monkeypatch.setattr(https, "_RENEWAL", tmp_path / "microblog.conf")
+    if conf is not None:
+        (tmp_path / "microblog.conf").write_text(conf)
+    monkeypatch.setattr(https.privileges, "require_root", lambda *_: None)
+    monkeypatch.setattr(https.nginx, "installed", lambda: True)
+    monkeypatch.setattr(https.certificate, "see_shown", lambda: None)
+
+    def goes_on() -> None:
+        raise HostError("it goes on", "")
+
+    monkeypatch.setattr(https.providers, "see_not_roots", goes_on)
+    with pytest.raises(HostError) as caught:
+        https.enable(("blog.example.org",), "", "", print, by_root=False)
+    assert ("somebody's" in caught.value.message) == theirs
+    assert (caught.value.message == "it goes on") != theirs
+    # And 'https --off' takes away its own alone.
+    ran: list[object] = []
+    monkeypatch.setattr(https.lock, "sole", lambda _say: nullcontext())
+    monkeypatch.setattr(https.own_authority, "read", lambda: None)
+    monkeypatch.setattr(https.hsts, "days_to_wait", lambda: 0)
+    monkeypatch.setattr(https.ledger, "run", lambda *words: ran.append(words))
+    monkeypatch.setattr(https.nginx, "mark_stale", goes_on)
+    with pytest.raises(HostError):
+        https.disable(print)
+    assert bool(ran) != theirs
 
 
 def test_what_a_match_lets_be_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,12 @@ def enable(
     if not nginx.installed():
         raise HostError("https needs nginx", "apt-get install nginx; then: microblog setup")
     certificate.see_shown()
+    if _somebodys():
+        raise HostError(
+            "certbot has a certificate called microblog that is somebody's: it is not brought to this site",
+            "get theirs anew under another --cert-name, then: certbot delete --cert-name microblog; if it is"
+            f" for this site: certbot renew --cert-name microblog --force-renewal --deploy-hook '{_HOOK}'",
+        )
     if not by_root:
         providers.see_not_roots()
     if dns:
@@ -110,6 +116,11 @@ def enable(
                 envfile.change(layout.env_file(), {"HOST_NAMES": wanted})
             _serve_anew(say)
     say(f"https://{told[0]} has its certificate; certbot renews it")
+
+
+def _somebodys() -> bool:
+    """Whether certbot's certificate of our name is another site's: what is ours comes here by our hook."""
+    return _LINEAGE.is_dir() and _RENEWAL.exists() and _HOOK not in _RENEWAL.read_text()
 
 
 def _ask(domains: tuple[str, ...], way: list[str], server: str, email: str, dns: Dns | None) -> None:
@@ -172,7 +183,7 @@ def disable(say: Callable[[str], None], *, now: bool = False, by_root: bool = Tr
             )
             say(f"In {days} days: microblog https --off again. At once, locking them out: --off --now")
             return
-        if _LINEAGE.is_dir():
+        if _LINEAGE.is_dir() and not _somebodys():
             ledger.run(_COMMAND, "certbot's certificate microblog", ["true"], _delete())
         nginx.mark_stale()
         if not ledger.entries(_COMMAND) or not _noted():
@@ -180,7 +191,7 @@ def disable(say: Callable[[str], None], *, now: bool = False, by_root: bool = Tr
             certificate.CERTIFICATE.unlink(missing_ok=True)
         providers.forget()
         ledger.take_back(_COMMAND, say)
-        if _LINEAGE.is_dir():
+        if _LINEAGE.is_dir() and not _somebodys():
             raise HostError("certbot keeps its certificate microblog", "see /var/log/letsencrypt")
         hsts.forget()
         config = Config.load(layout.env_file())
