@@ -399,6 +399,57 @@ def test_the_only_node_that_serves_is_copied_and_not_held_back(machines, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("there", "broken", "left", "began"),
+    [
+        # It is told whether the server starts with what the copy has, and then with what was there.
+        ("", "", {"data": "copy", "data.before": "now"}, 1),
+        ("", "galera-new-cluster", {"data": "now"}, 2),
+        ("", "mariabackup", {"data": "now"}, 0),
+        ("", "mbstream", {"data": "now"}, 0),
+        ("", "reached", {"data": "now"}, 0),
+        # Once before: what was kept is nobody's to throw away but its owner's.
+        ("data.before", "", {"data": "now", "data.before": "kept"}, 0),
+        # The power went between two names, and what was half unpacked is there.
+        ("data.new", "", {"data": "copy", "data.before": "now"}, 1),
+    ],
+)
+def test_a_copy_is_restored_whole_or_not_at_all(machines, tmp_path, there, broken, left, began):
+    """With real programs: tests/fleet/test_copied.py."""
+    work = {"galera-new-cluster": "echo began >> asked", "mbstream": 'cat > "$3/file"'}
+    work |= {"mariabackup": "", "systemctl": "echo active", "gzip": 'cat "$2"'}
+    # That one says by an error that nobody is there.
+    work["reached"] = f"exit {0 if broken == 'reached' else 1}"
+    if broken != "reached":
+        work[broken] = work.get(broken, "") + "\nexit 1"
+    stubs = _stubs(tmp_path, **{name.replace("-", "_"): text for name, text in work.items() if name})
+    (tmp_path / "bin/galera-new-cluster").rename(tmp_path / "bin/galera_new_cluster")
+    copy = tmp_path / "copy.xbstream.gz"
+    for folder, text in (("data.before" if there == "data.new" else "data", "now"), (there, "kept")):
+        if folder:
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "file").write_text(text)
+    copy.write_text("copy")
+    script = (_FILES / "database/usr/local/sbin/fleet-restore").read_text()
+    for its, here in (
+        ("/etc/fleet", f"'{machines}'/db3"),
+        ("/var/lib/mysql", "./data"),
+        ("/usr/local/lib/fleet/reached", "bin/reached"),
+    ):
+        assert its in script
+        script = script.replace(its, here)
+    done = subprocess.run(
+        ["sh", "-c", script, "fleet-restore", copy], cwd=tmp_path, env=stubs,
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    good = left["data"] == "copy"
+    assert done.returncode == (0 if good else 1), done.stderr
+    assert len(done.stderr.splitlines()) == (0 if good else 2), done.stderr
+    assert {path.name: (path / "file").read_text() for path in tmp_path.glob("data*")} == left
+    asked = tmp_path / "asked"
+    assert (asked.read_text().splitlines() if asked.exists() else []) == ["began"] * began
+
+
+@pytest.mark.parametrize(
     ("name", "told", "copied", "overdue"),
     [
         ("db3", 9, 1, ""),
