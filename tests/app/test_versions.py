@@ -26,7 +26,10 @@ PACKAGES = (
     "python3-aiosmtpd,python3-babel,python3-hypothesis,python3-mastodon,python3-pytest,python3-setuptools,git,openssl"
 )
 # What a run reads of the checkout.
-TESTS = ("tests/app", "tests/conftest.py", "tests/database_servers.py", "tests/handmade.py")
+TESTS = (
+    *("tests/app", "tests/conftest.py", "tests/database_servers.py", "tests/handmade.py"),
+    "tests/versions.py",
+)
 NEEDED = ("builder", "microblog", *TESTS, "setup.cfg")
 COMMAND = [
     *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"),
