@@ -66,14 +66,20 @@ def fields(page, path):
     return {name[1]: value[1] for name, value in named if name and value}
 
 
+def met(before):
+    """Who is called david now, with what was between him and susan."""
+    david = User.find("david")
+    preferences.change(david.id, messages_from_all=True)
+    if before:
+        before(User.find("susan"), david)
+    db.session.commit()
+    return david
+
+
 @pytest.mark.parametrize(("before", "page", "path", "more"), STALE)
 def test_a_stale_page_is_about_whom_it_shows(app, susan, make_user, before, page, path, more):
     with app.app_context():
-        david = User.find("david")
-        preferences.change(david.id, messages_from_all=True)
-        if before:
-            before(User.find("susan"), david)
-        db.session.commit()
+        met(before)
     sent = {**fields(susan.get(page).text, path), **more}
     with app.app_context():
         assert sent["account"] == str(User.find("david").id)
@@ -81,13 +87,8 @@ def test_a_stale_page_is_about_whom_it_shows(app, susan, make_user, before, page
         db.session.commit()
     make_user("david")
     with app.app_context():
-        david = User.find("david")
-        preferences.change(david.id, messages_from_all=True)
-        if before:
-            before(User.find("susan"), david)
-        db.session.commit()
+        number = met(before).id
         then = state()
-        number = david.id
     assert susan.post(path, sent).status_code == 404
     with app.app_context():
         assert state() == then

@@ -67,12 +67,8 @@ def read_conversation(number: int) -> ResponseReturnValue:
     messages.read(reader.id, other.id, mine, mine.last_id)
     db.session.commit()
     message = messages.find_message(reader.id, mine.last_id)
-    both = people([reader.id, other.id])
-    last = None
-    if message is not None and len(both) == 2:
-        sender = both[message.sender_id]
-        to = both[reader.id if sender.id == other.id else other.id]
-        last = told(message.id, message.body, message.created_at, sender, to)
+    me = person(reader.id)
+    last = _telling(me, other)(message) if message is not None and me is not None else None
     return jsonify(id=str(other.id), unread=False, accounts=[account(other)], last_status=last)
 
 
@@ -124,12 +120,17 @@ def _conversation(
     if whose is None or me is None:
         abort(404)
     other = seen.somebody(whose)
+    return messages.side(reader.id, other.id), _telling(me, other)
+
+
+def _telling(me: PersonRow, other: PersonRow) -> Callable[[MessageRow], dict[str, Any]]:
+    """How the messages between these two are told."""
 
     def telling(row: MessageRow) -> dict[str, Any]:
         sender, to = (me, other) if row.sender_id == me.id else (other, me)
         return told(row.id, row.body, row.created_at, sender, to)
 
-    return messages.side(reader.id, other.id), telling
+    return telling
 
 
 def write(reader: Reader, body: str) -> dict[str, Any]:
@@ -146,4 +147,4 @@ def write(reader: Reader, body: str) -> dict[str, Any]:
     me = person(reader.id)
     if message is None or me is None:
         raise Refused(422, _("You cannot write to them."))
-    return told(message.id, message.body, message.created_at, me, other)
+    return _telling(me, other)(message)
