@@ -26,10 +26,7 @@ PACKAGES = (
     "python3-aiosmtpd,python3-babel,python3-hypothesis,python3-mastodon,python3-pytest,python3-setuptools,git,openssl"
 )
 # What a run reads of the checkout.
-TESTS = (
-    *("tests/app", "tests/conftest.py", "tests/database_servers.py", "tests/handmade.py"),
-    "tests/versions.py",
-)
+TESTS = ("tests/app", *(f"tests/{file.name}" for file in ROOT.glob("tests/*.py")))
 NEEDED = ("builder", "microblog", *TESTS, "setup.cfg")
 COMMAND = [
     *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore"),
