@@ -1,8 +1,8 @@
 """The database: its connections, and who may migrate it."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -188,10 +188,18 @@ def utc_now() -> datetime:
 def shared_now() -> datetime:
     """Likewise, by the clock that all machines share: a database server's. For what is removed when it is
     over, and for what is good for minutes: one machine's clock may be wrong, by a year too."""
+    return shared_clock(reading).replace(microsecond=0)
+
+
+def shared_clock(connected: Callable[[], AbstractContextManager[Any]]) -> datetime:
+    """Likewise, to the millisecond, as the database has it.
+
+    :param connected: where to ask, if that is a server.
+    """
     if db.engine.dialect.name == "sqlite":
-        return utc_now()
-    with reading() as connection:
-        now: datetime = connection.execute(sa.text("SELECT UTC_TIMESTAMP()")).scalar_one()
+        return datetime.now(timezone.utc).replace(tzinfo=None)
+    with connected() as connection:
+        now: datetime = connection.execute(sa.text("SELECT UTC_TIMESTAMP(3)")).scalar_one()
     return now
 
 

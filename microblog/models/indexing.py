@@ -8,14 +8,14 @@ import hashlib
 import threading
 import time
 import weakref
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from flask import Flask, current_app
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from microblog.database import TABLE_OPTIONS, db, field, utc_now
+from microblog.database import TABLE_OPTIONS, db, field, shared_clock, utc_now
 from microblog.elasticsearch import REST, Elasticsearch, Unavailable
 from microblog.models.paging import pieces
 
@@ -160,13 +160,7 @@ def _rows(query: Any) -> list[Any]:
 
 
 def _clock() -> datetime:
-    """Now, in UTC: by the database's clock, if that is a server's, for one of the machines may have a wrong
-    one."""
-    if db.engine.dialect.name == "sqlite":
-        return datetime.now(timezone.utc).replace(tzinfo=None)
-    (row,) = _rows(sa.text("SELECT UTC_TIMESTAMP(3) AS now"))
-    now: datetime = row.now
-    return now
+    return shared_clock(db.engine.connect)
 
 
 def _save(**values: Any) -> None:
