@@ -303,8 +303,19 @@ def test_a_damaged_repository_is_told_and_the_local_backup_stays(here: Here) -> 
     assert "no repository" in journal.read()["failed"]["send"]["message"]
 
 
-def test_half_a_backup_is_never_stored(here: Here) -> None:
-    """Neither where the local file breaks off, nor where whoever sends it is killed."""
+@pytest.mark.parametrize(
+    "leash",
+    [
+        pytest.param(restic._LEASH, id="ends with us", marks=pytest.mark.thorough),
+        pytest.param((), id="hears late of our end"),
+    ],
+)
+def test_half_a_backup_is_never_stored(
+    here: Here, leash: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where the local file breaks off, nor where whoever sends it is killed: its input ends before
+    it is told so."""
+    monkeypatch.setattr(restic, "_LEASH", leash)
     now = here.choose(str(here.folder / "repository"))
     path, manifest = here.backup(mib=4)
     path.write_bytes(path.read_bytes()[: 2 * 2**20])
@@ -326,10 +337,11 @@ def test_half_a_backup_is_never_stored(here: Here) -> None:
             finally:
                 os._exit(1)
         assert os.read(told, 1) == b"x"
+        number = running(str(here.folder))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        # Were it stored, its lock would be let go of; it is not there to do that.
-        wait_until("restic has ended", lambda: not running(str(here.folder)))
+        # Were it stored, its lock would be let go of; as it is, that is good until its process is nowhere.
+        wait_until("restic has ended", lambda: not Path("/proc", number).exists())
         assert repository.snapshots() == []
         # And what it has left is in nobody's way.
         here.send()
@@ -506,6 +518,7 @@ def test_what_rclone_knows_takes_it(here: Here, monkeypatch: pytest.MonkeyPatch)
     here.choose(f"rclone:store:{here.folder}/repository")
     here.send()
     assert here.back()
+    elsewhere.seen()
     refused(lambda: here.choose("rclone:other:folder"), "rclone:other:folder")
 
 

@@ -37,6 +37,20 @@ _MISSING_CODE = 10
 _NO_SESSION = "unable to start the sftp session"
 # To let go of its lock.
 _END_SECONDS = 30
+# Were we to end, it would go on alone.
+_LEASH = ("setpriv", "--pdeathsig", "KILL")
+# Ours are closed before it hears of our end: it may have stored half a backup by then, whose input has ended
+# as a whole one's does. So that does not end with us, but with somebody who has it open, too, and waits for
+# a word: without it, all here are killed first.
+_KEEPER = """
+(
+    trap '' HUP INT TERM
+    read -r _ <&{0} || kill -KILL 0
+) > /dev/null 2>&1 &
+exec {0}<&- {1}>&-
+exec "$@"
+"""
+_WHOLE = b"whole\n"
 # What it lists was written by whoever has written to the repository. As it names snapshots; times that every
 # form of a date can say, and a clock may have had, however wrong; more than a disk holds.
 _ID = re.compile("[0-9a-f]{64}")
@@ -190,24 +204,36 @@ class Repository:
         :raises HostError: as told by restic.
         """
         command = ("backup", "--json", "--tag", _TAG, "--stdin", "--stdin-filename", _MEMBER)
-        process = self._start(*command, stdin=subprocess.PIPE)
-        assert process.stdin  # noqa: S101
-        heard = _Ears(process)
-        try:
-            feed(process.stdin.write)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended, and says why
-        except BaseException:
-            # Were its input merely to end, it would store half a backup as a whole one.
-            os.killpg(process.pid, signal.SIGINT)
+        data, fed = os.pipe()
+        told, tell = os.pipe()
+        with os.fdopen(tell, "wb", buffering=0) as telling:
+            # That it breaks may come with its closing.
+            feeding = os.fdopen(fed, "wb")
             try:
-                process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            raise
-        code = process.wait()
+                process = self._start(*command, stdin=data, kept=(told, fed))
+            finally:
+                os.close(data)
+                os.close(told)
+            heard = _Ears(process)
+            try:
+                feed(feeding.write)
+                feeding.flush()
+                telling.write(_WHOLE)
+            except BrokenPipeError:
+                pass  # it has ended, and says why
+            except BaseException:
+                # Were its input merely to end, it would store half a backup as a whole one.
+                os.killpg(process.pid, signal.SIGINT)
+                try:
+                    process.wait(_END_SECONDS)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                raise
+            finally:
+                with suppress(BrokenPipeError):
+                    feeding.close()
+            code = process.wait()
         output, errors = heard.all()
         if code:
             raise self._failed(code, f"{errors}\n{output.decode(errors='replace')}")
@@ -299,10 +325,12 @@ class Repository:
             raise self._failed(code, f"{errors}\n{text}")
         return text
 
-    def _start(self, *command: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+    def _start(
+        self, *command: str, stdin: int = subprocess.DEVNULL, kept: "tuple[int, int] | None" = None
+    ) -> "subprocess.Popen[bytes]":
+        """:param kept: as the pipes of :data:`_KEEPER`."""
         _CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Were we to end, its input would, too: it would store half a backup as a whole one.
-        leash, within = ("setpriv", "--pdeathsig", "KILL"), self._opened.within
+        within = self._opened.within
         options = [part for option in self._opened.options for part in ("-o", option)]
         environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
@@ -319,9 +347,10 @@ class Repository:
         try:
             return subprocess.Popen(
                 [
-                    *(leash if within else ()),
+                    *(("bash", "-c", _KEEPER.format(*kept), "bash") if kept else ()),
+                    *(_LEASH if within else ()),
                     *within,
-                    *leash,
+                    *_LEASH,
                     "restic",
                     "--cleanup-cache",
                     *options,
@@ -330,6 +359,7 @@ class Repository:
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                pass_fds=kept or (),
                 env=environment,
                 # Ctrl-C is ours to hear: it lets go of its lock when it is told to end.
                 start_new_session=True,
