@@ -37,10 +37,10 @@ _MENTIONS: Any = Mention.__table__
 _USERS: Any = User.__table__
 
 
-def note(post_id: int, text: str) -> list[int]:
+def note(post_id: int, text: str) -> tuple[list[int], list[int]]:
     """Keep whom a post names by now, and no one else; the caller commits.
 
-    :return: the accounts that it did not name before.
+    :return: the accounts that it did not name before, and those that it names no more.
     """
     names = markup.names(text)
     users: list[int] = []
@@ -49,13 +49,14 @@ def note(post_id: int, text: str) -> list[int]:
         users = sorted(db.session.execute(found).scalars())
     mine = _MENTIONS.c.post_id == post_id
     before = set(db.session.execute(sa.select(_MENTIONS.c.user_id).where(mine)).scalars())
-    if gone := sorted(before.difference(users)):
+    gone = sorted(before.difference(users))
+    if gone:
         db.session.execute(sa.delete(_MENTIONS).where(mine, _MENTIONS.c.user_id.in_(gone)))
     new = [number for number in users if number not in before]
     insert_new(
         db.session.connection(), _MENTIONS, [{"post_id": post_id, "user_id": number} for number in new]
     )
-    return new
+    return new, gone
 
 
 def mentioned(post_ids: list[int]) -> dict[int, list[Mentioned]]:

@@ -141,7 +141,7 @@ def add_post(author: Reader | User, body: str, language: str | None = None, repl
     db.session.add(post)
     db.session.flush()
     tags.note([(post.id, body)])
-    named = mentions.note(post.id, body)
+    named, _gone = mentions.note(post.id, body)
     if post.reply_to_id is not None:
         reactions.count(post.reply_to_id, "replies", 1)
     indexing.changed(post.id)

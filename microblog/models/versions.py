@@ -46,7 +46,8 @@ def may_edit(reader: Reader | User, post: Post | PostRow) -> bool:
 
 
 def edit_post(author: Reader | User, post: Post, body: str, language: str | None = None) -> bool:
-    """Change a post's text; the caller commits. Whom it names now and did not before is told.
+    """Change a post's text; the caller commits. Whom it names now and did not before is told; who is
+    named no more is no longer told so.
 
     :param body: as :func:`clean_body` gives it.
     :param language: its ISO 639-1 code, if it is known.
@@ -71,12 +72,14 @@ def edit_post(author: Reader | User, post: Post, body: str, language: str | None
     db.session.flush()
     tags.forget([post_id])
     tags.note([(post_id, body)])
-    named = mentions.note(post_id, body)
+    named, gone = mentions.note(post_id, body)
     indexing.changed(post_id)
     if found.reply_to_id is not None:
         # Who is answered was told so when it was written.
         asked = db.session.execute(sa.select(Post.author_id).where(Post.id == found.reply_to_id)).scalar()
         named = [number for number in named if number != asked]
+    for number in gone:
+        notifications.withdraw("mention", author.id, number, post_id)
     notifications.notify("mention", author.id, named, post_id)
     return True
 

@@ -20,6 +20,7 @@ from microblog.models import (
     PublicPost,
     User,
     audience,
+    notifications,
     reactions,
     unfinished,
     versions,
@@ -329,7 +330,8 @@ def test_an_edit(people):
     assert old[0].created_at == before.created_at
     assert (len(tag_page("ice").posts), len(tag_page("snow").posts)) == (1, 0)
     assert [one.username for one in mentioned([post.id])[post.id]] == ["maria"]
-    assert (told(david), told(maria)) == (["mention"], ["mention"])
+    # Who is no longer named is no longer told so.
+    assert (told(david), told(maria)) == ([], ["mention"])
     assert (len(search_page("hola").posts), len(search_page("hello").posts)) == (1, 0)
 
 
@@ -339,6 +341,23 @@ def test_who_is_answered_and_then_named_is_told_once(people):
     assert edit_post(david, answer, "yes @susan @maria")
     db.session.commit()
     assert (told(susan), told(maria)) == (["reply"], ["mention"])
+
+
+def test_who_is_named_no_more_is_told_so_no_more(people):
+    susan, david, maria = people
+    post, other = write(susan, "hello @david @maria"), write(susan, "and @david")
+    answer = write(maria, "yes @susan @david", reply_to=post)
+    assert edit_post(susan, post, "hello @maria") and edit_post(maria, answer, "yes")
+    db.session.commit()
+    # Of another post they are told all the same, and who is answered is answered still.
+    rows = notifications.page(david.id).rows
+    assert [(row.kind, row.post_id) for row in rows] == [("mention", other.id)]
+    assert (told(susan), told(maria)) == (["reply"], ["mention"])
+    # Named again, it is news.
+    notifications.seen(david.id, rows[0].id)
+    assert edit_post(susan, post, "hello @david")
+    db.session.commit()
+    assert db.session.execute(sa.select(notifications.unread(david.id))).scalar() == 1
 
 
 def test_an_edit_is_seen_by_every_process(people, make_app):
