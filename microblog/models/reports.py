@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from microblog.database import TABLE_OPTIONS, db, field, utc_now, utc_text
 from microblog.models.feeds import PostRow
 from microblog.models.paging import Cut, cut, pieces
-from microblog.models.post import POST_MAX
+from microblog.models.post import POST_MAX, Post
 from microblog.models.reader import Reader
 from microblog.models.user import User, lock_accounts
 
@@ -49,7 +49,8 @@ _REPORTS: Any = Report.__table__
 class ReportsPage(NamedTuple):
     """Part of the queue.
 
-    :ivar reports: rows of a report with the names of its reporter, its subject and who closed it.
+    :ivar reports: rows of a report with the names of its reporter, its subject and who closed it, and whether
+        its post is ``there``.
     :ivar newer: the number after which the page before this one begins, if there is one.
     :ivar older: the number before which the next page begins, if there is one.
     """
@@ -78,6 +79,7 @@ def reports_page(closed: bool = False, before: int | None = None, after: int | N
     """What is to be looked at, or what was, newest first."""
     reporters, closers = User.__table__.alias("reporters"), User.__table__.alias("closers")
     subjects: Any = User.__table__
+    posts: Any = Post.__table__
     columns = [column for column in _REPORTS.c if not column.name.endswith("_by_id")]
     query = (
         sa.select(
@@ -88,11 +90,13 @@ def reports_page(closed: bool = False, before: int | None = None, after: int | N
             subjects.c.is_admin,
             subjects.c.is_moderator,
             closers.c.username.label("closed_by"),
+            posts.c.id.label("there"),
         )
         .select_from(_REPORTS)
         .join(subjects, subjects.c.id == _REPORTS.c.subject_id)
         .outerjoin(reporters, reporters.c.id == _REPORTS.c.reporter_id)
         .outerjoin(closers, closers.c.id == _REPORTS.c.closed_by_id)
+        .outerjoin(posts, posts.c.id == _REPORTS.c.post_id)
         .where(_REPORTS.c.closed_at.is_not(None) if closed else _REPORTS.c.closed_at.is_(None))
     )
 

@@ -162,7 +162,6 @@ def test_what_a_moderator_may(app, people):
     assert f"/admin/post/{number}/delete" in mod1.get("/explore").text
     answer = mod1.submit(f"/admin/post/{number}/delete", page="/explore")
     assert answer.headers["Location"] == "/moderation"
-    assert mod1.submit(f"/admin/post/{number}/delete", page="/explore").status_code == 404
     mod1.submit("/admin/user/david/suspend", page="/moderation")
     assert not david.logged_in()
     assert "Let back in" not in people["susan"].get("/explore").text
@@ -177,6 +176,43 @@ def test_what_a_moderator_may(app, people):
         assert mod1.get(path).status_code == 403
     for path in ("/admin/user/david/moderator", "/admin/user/mod2/moderator/end", "/admin/invitations"):
         assert mod1.submit(path, page="/").status_code == 403
+
+
+def test_a_button_for_what_is_gone_meanwhile(app, people):
+    """Its author, or another moderator, was faster than who looks at the queue."""
+    mod1, david = people["mod1"], people["david"]
+    david.write("Something bad")
+    number = number_of(app, "Something bad")
+    people["susan"].submit(f"/post/{number}/report", {"comment": "look"})
+    button = f'action="/admin/post/{number}/delete"'
+    assert button in mod1.get("/moderation").text
+    david.submit(f"/post/{number}/delete", page="/")
+    for path, data, back in (
+        (f"/admin/post/{number}/delete", {"next": "/moderation"}, "/moderation"),
+        (f"/admin/post/{number}/delete", {"next": f"/post/{number}?after=1"}, "/moderation"),
+        (f"/admin/post/{2**63}/delete", {}, "/moderation"),
+    ):
+        assert mod1.submit(path, data, page="/moderation").headers["Location"] == back
+        assert notice(mod1, "/moderation") == ["The post is gone already."]
+    # It is not offered any more, and the report is closed as others are.
+    page = mod1.get("/moderation").text
+    assert button not in page and page.count("The post is gone already.") == 1
+    with app.app_context():
+        report = db.session.execute(sa.select(Report.id)).scalar_one()
+    mod1.submit(f"/moderation/report/{report}/close", page="/moderation")
+    assert "The post is gone" not in people["mod2"].get("/moderation/closed").text
+    assert acts(app) == [("mod1", "closed a report", "david", "")]
+
+
+def test_a_report_that_went_with_whom_it_was_about(app, people):
+    people["susan"].submit("/user/david/report", {"comment": "x"})
+    with app.app_context():
+        report = db.session.execute(sa.select(Report.id)).scalar_one()
+    people["david"].submit("/settings/delete", {"password": PASSWORD})
+    answer = people["mod1"].submit(f"/moderation/report/{report}/close", page="/moderation")
+    assert answer.headers["Location"] == "/moderation"
+    assert notice(people["mod1"], "/moderation") == ["The report is gone already."]
+    assert acts(app) == []
 
 
 @pytest.mark.parametrize("name", ["root1", "mod2", "mod1"])

@@ -123,14 +123,14 @@ def refuse(username: str) -> ResponseReturnValue:
 def delete_post(post_id: int) -> ResponseReturnValue:
     post = find_post(post_id)
     if post is None:
-        abort(404)
+        return _gone(post_id)
     subject = f"post {post.id} of account {post.author_id}"
     author = db.session.get(User, post.author_id)
     about = {"subject": author.username if author else "", "post_id": post.id, "text": post.body}
     if not remove(post):
         # Another moderator was faster.
         db.session.rollback()
-        return _back()
+        return _gone(post_id)
     return _done("deleted", subject, _("The post is deleted."), about=about, gone=f"/post/{post_id}")
 
 
@@ -280,6 +280,13 @@ def _done(
     flash(message)
     back = request.form.get("next")
     return redirect((path_without(back, gone) if gone else safe_path(back)) or url_for(_page(page)))
+
+
+def _gone(post_id: int) -> ResponseReturnValue:
+    """To where the button was, as if it had been pressed in time; the post's own page is no more."""
+    flash(_("The post is gone already."))
+    back = path_without(request.form.get("next"), f"/post/{post_id}")
+    return redirect(back or url_for(_page("admin.overview")))
 
 
 def _back() -> ResponseReturnValue:

@@ -63,7 +63,9 @@ def _queue(closed: bool) -> ResponseReturnValue:
 def close(number: int) -> ResponseReturnValue:
     report = reports.find_report(number) if number <= ID_MAX else None
     if report is None:
-        abort(404)
+        # With whom it was about.
+        flash(_("The report is gone already."))
+        return redirect(url_for("moderation.queue"))
     subject, about = reports.subject(report), report.post_id
     if reports.close(number, current_user):
         moderation.note(current_user, "closed a report", subject, about)
