@@ -9,7 +9,8 @@ from app_client import Browser
 from test_api import Script
 
 from microblog.database import db, utc_now
-from microblog.models import Page, Post, User, applications, barriers
+from microblog.models import Follow, Page, Post, User, applications, barriers, unfinished
+from microblog.models.account import suspend
 from microblog.models.post import add_post
 from microblog.web import site_looks
 
@@ -121,6 +122,42 @@ def test_so_they_can_by_a_program(app, people):
         assert script.post(f"{path}/{undo}").status_code == 200
         assert script.post(f"{path}/{undo}").status_code == 404
         assert script.get("/api/v1/accounts/relationships", query_string=told).json == []
+
+
+def test_who_is_suspended_can_be_left(app, people):
+    """On the pages, and by a program."""
+    for name in ("david", "maria"):
+        people["susan"].submit(f"/user/{name}/follow", page=f"/user/{name}")
+        people[name].submit("/user/susan/follow", page="/user/susan")
+    for what, name in (("block", "maria"), ("mute", "root1")):
+        keep(app, what, "susan", name)
+    with app.app_context():
+        script = Script(app, applications.issue(User.find("susan").id, None, "read write"))
+        numbers = {name: User.find(name).id for name in ("david", "maria", "root1")}
+        for name in numbers:
+            suspend(User.find(name))
+        db.session.commit()
+        unfinished.work_off()
+    path = f"/api/v1/accounts/{numbers['david']}"
+    for what in ("follow", "block", "mute", "unblock", "unmute"):
+        assert script.post(f"{path}/{what}").status_code == 404, what
+    for what, said in (("unfollow", "following"), ("remove_from_followers", "followed_by")):
+        for _again in range(2):
+            answer = script.post(f"{path}/{what}")
+            assert (answer.status_code, answer.json["id"], answer.json[said]) == (
+                200,
+                str(numbers["david"]),
+                False,
+            )
+    for what, name, said in (("unblock", "maria", "blocking"), ("unmute", "root1", "muting")):
+        answer = script.post(f"/api/v1/accounts/{numbers[name]}/{what}")
+        assert (answer.status_code, answer.json[said]) == (200, False)
+    for nobody in (numbers["root1"] + 1000, 0, 2**63, 2**31):
+        assert script.post(f"/api/v1/accounts/{nobody}/unfollow").status_code == 404
+    with app.app_context():
+        assert db.session.execute(sa.select(Follow.follower_id)).first() is None
+        susan = User.find("susan")
+        assert (susan.following_count, susan.followers_count, susan.has_barriers) == (0, 0, False)
 
 
 def test_a_moderator_has_letters_of_who_has_blocked_them(app, people):

@@ -12,6 +12,7 @@ from microblog.database import db
 from microblog.i18n import LANGUAGES, _
 from microblog.models import Reader, User, audience, barriers, follow
 from microblog.models.follow import Person, followed_by, followers_of
+from microblog.models.paging import ID_MAX
 from microblog.models.people import PersonRow, named_like, people, person, person_named
 from microblog.models.user import ABOUT_MAX, USERNAME_MAX, WHOLE, clean_about
 from microblog.web import limits
@@ -142,22 +143,32 @@ def accounts(numbers: Any) -> list[dict[str, Any]]:
 def _change(number: int, what: str, scope: str, change: Callable[[Any, Any], bool]) -> dict[str, Any]:
     """Something between who calls and somebody else; done twice, it is done once."""
     reader = access.reader(scope)
-    row = person(number)
-    if row is None or not audience.can_undo(what, row.id):
-        row = seen.visible(row)
-    if row.id == reader.id:
+    user = _whom(number, what)
+    if number == reader.id:
         raise Refused(403, _("This is not yours to see or to change."))
-    if what == "follow" and audience.apart(row.id):
+    if what == "follow" and audience.apart(number):
         abort(404)
     limits.check(limits.FOLLOW.key(reader.id))
-    user = db.session.get(User, row.id)
     me = db.session.get(User, reader.id)
-    if user is None or me is None:
+    if me is None:
         abort(404)
     if change(me, user):
         db.session.commit()
     reader_now = access.renewed()
-    return relationships(reader_now, [row.id])[0]
+    return relationships(reader_now, [number])[0]
+
+
+def _whom(number: int, what: str) -> User:
+    """With whom something is to begin or to end, if they are there for who calls; who is suspended can be left
+    as well."""
+    user: User | None = db.session.get(User, number) if 0 < number <= ID_MAX else None
+    if user is None:
+        abort(404)
+    if not audience.can_undo(what, number):
+        gone = not user.is_active and what not in ("unfollow", "remove_from_followers")
+        if gone or audience.strangers([number]):
+            abort(404)
+    return user
 
 
 # What somebody may begin or end between themselves and somebody else: by what name, with which scope.
