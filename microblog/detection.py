@@ -24,7 +24,7 @@ SCRIPTS = {
 # Neighbours that share a script, or are so like the one that is known that they pass for it, by letters
 # and words of their own; None: not one that we could name.
 NEIGHBOURS: dict[str, list[tuple[str | None, re.Pattern[str]]]] = {
-    # Only Japanese has syllables beside Chinese characters.
+    # Only Japanese has syllables beside Chinese characters; without any, _of_characters decides.
     "zh": [("ja", re.compile("[\u3040-\u30ff]"))],
     "ar": [("ur", re.compile("[ٹڈڑںےۓھہ]")), ("fa", re.compile("[پچژگیک]"))],
     "ru": [("sr", re.compile("[ђћ]", re.IGNORECASE)), (None, re.compile("[јљњџѓќѕўіїєґ]", re.IGNORECASE))],
@@ -81,7 +81,31 @@ def _neighbour(code: str, words: str) -> str | None:
     for other, marks in NEIGHBOURS.get(code, ()):
         if marks.search(words):
             return other
-    return code
+    return _of_characters("".join(SCRIPTS["zh"].findall(words))) if code == "zh" else code
+
+
+def _of_characters(text: str) -> str | None:
+    """Chinese or Japanese, by which country's characters it can be written with: 学 is one of Japan's and the
+    mainland's, 東 of Japan's and Taiwan's, both in one text are Japanese. Their old character sets know.
+
+    What more than one of them writes is not known: 北京大学, 東京.
+    """
+    if not _can_write("cp932", text):
+        return "zh"
+    if not _can_write("gb2312", text) and not _can_write("big5", text):
+        return "ja"
+    # Past the first half of Japan's set are those that it hardly writes any more, as 國 and 學, or never did,
+    # as 很: a byte tells (JIS X 0208, level 1).
+    usual = all(b"\xb0" <= one.encode("euc_jp", "replace") < b"\xd0" for one in text)
+    return None if usual else "zh"
+
+
+def _can_write(encoding: str, text: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @cache
