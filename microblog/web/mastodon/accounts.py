@@ -159,8 +159,10 @@ def _change(number: int, what: str, scope: str, change: Callable[[Any, Any], boo
 
 
 def _whom(number: int, what: str) -> User:
-    """With whom something is to begin or to end, if they are there for who calls; who is suspended can be left
-    as well."""
+    """With whom something is to begin or to end, if they are there for who calls.
+
+    Who is suspended can be left as well.
+    """
     user: User | None = db.session.get(User, number) if 0 < number <= ID_MAX else None
     if user is None:
         abort(404)
