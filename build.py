@@ -193,6 +193,8 @@ def repo(
     from builder.deb import repository
     from builder.ship import packages
 
+    repository.look_at(url)
+    packages.look_at(where)
     if prepare and (finish or where or key):
         raise click.UsageError("--prepare goes with none of --finish, --to and --key.")
     if prepare:
@@ -344,6 +346,7 @@ def check(
 ) -> None:
     """Boot a baked IMAGE (a name or a file) and run its tests over SSH."""
     from builder import make as conductor
+    from builder import report
     from builder.core.request import Request
     from builder.results import library, sign
     from builder.vm import board as raspberry
@@ -351,15 +354,20 @@ def check(
     if signer:
         sign.require(signer)
     found = library.find(image)
-    if board:
-        shown = raspberry.watch(found)
-        click.echo(json.dumps(shown) if as_json else raspberry.table(shown))
-        return
     asked = Request(accelerator=accel, thorough=thorough, keep_failed=keep_failed)
-    result = conductor.check(found.image, asked)
+    try:
+        if board:
+            shown = raspberry.watch(found)
+            click.echo(json.dumps(shown) if as_json else raspberry.table(shown))
+            return
+        result = conductor.check(found.image, asked)
+    except BuildError as error:
+        if as_json:
+            click.echo(json.dumps(report.told(error)))
+        raise
+    click.echo(json.dumps(result.facts.as_dict()["check"]) if as_json else result.image)
     if signer:
         sign.sign(result.sums, signer)
-    click.echo(json.dumps(result.facts.as_dict()["check"]) if as_json else result.image)
 
 
 @main.command(epilog="Example: ./build.py flash pi /dev/sdb --hostname garden --wifi 'Our Wi-Fi'")
@@ -518,7 +526,8 @@ def cache(names: tuple[str, ...], clear: bool, yes: bool) -> None:
         click.echo(entry)
     click.echo(f"{sum(entry.bytes for entry in entries) / 1e6:>8.0f} MB altogether")
     if clear and (yes or click.confirm("Remove all of this, to be made or fetched again?", err=True)):
-        gone, stay = stores.clear(entries)
+        with progress.step("Removing it", "Removed what is not in use"):
+            gone, stay = stores.clear(entries)
         for entry in stay:
             progress.say(f"In use, and so it stays: {entry.name}")
         progress.say(f"Removed {len(gone)}, {sum(entry.bytes for entry in gone) / 1e6:.0f} MB")

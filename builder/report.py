@@ -3,8 +3,10 @@
 import json
 from collections.abc import Sequence
 
+from builder.core.errors import BuildError
 from builder.core.progress import duration
 from builder.make import Attempt
+from builder.vm import check as tests
 
 _HEAD = ("image", "base", "bake", "checks", "size", "time")
 
@@ -59,5 +61,23 @@ def _told(attempt: Attempt) -> dict[str, object]:
         }
     if attempt.error:
         told["error"] = attempt.error.message
-        told["failed"] = [{"what": one.what, "why": one.why, "log": str(one.log)} for one in attempt.failures]
+        told["failed"] = _failed(attempt.error)
     return told
+
+
+def told(error: BuildError) -> dict[str, object]:
+    """What a check that did not pass has for programs: as much as was found out, why it is not good, and the
+    checks that failed."""
+    found: dict[str, object] = {}
+    if isinstance(error, tests.ChecksFailed):
+        found = {
+            "passed": error.outcome.passed,
+            "left_out": len(error.outcome.left_out),
+            "seconds": error.seconds,
+        }
+    return {**found, "error": error.message, "failed": _failed(error)}
+
+
+def _failed(error: BuildError) -> list[dict[str, str]]:
+    failures = error.outcome.failures if isinstance(error, tests.ChecksFailed) else ()
+    return [{"what": one.what, "why": one.why, "log": str(one.log)} for one in failures]

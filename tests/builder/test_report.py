@@ -3,12 +3,14 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 from conftest import facts_of
 
+import build
 from builder import make, report
 from builder.core.errors import BuildError
 from builder.results import library, manifest
-from builder.vm import check
+from builder.vm import board, check
 
 
 @pytest.fixture
@@ -85,3 +87,43 @@ def test_an_image_whose_checks_failed_is_still_told_of(monkeypatch, attempts):
     monkeypatch.setattr(make.library, "find", lambda _: attempts[0].result)
     tried = make.attempt("odd")
     assert (tried.result, tried.failures) == (attempts[0].result, attempts[1].failures)
+
+
+def test_a_check_is_told_to_programs_whatever_came_of_it(attempts, monkeypatch, tmp_path):
+    _, odd, pi = attempts
+
+    def ask(*options, error=None):
+        def check(*_):
+            if error:
+                raise error
+            return attempts[0].result
+
+        monkeypatch.setattr(make, "check", check)
+        done = CliRunner().invoke(build.main, ["check", "cloud", *options])
+        return done.exit_code, done.stdout
+
+    code, printed = ask("--json", error=odd.error)
+    assert (code, json.loads(printed)) == (1, {
+        "passed": 89, "left_out": 0, "seconds": 300.0, "error": "odd is not good",
+        "failed": json.loads(report.as_json(attempts))[1]["failed"],
+    })  # fmt: skip
+    # It came to no check.
+    code, printed = ask("--json", error=pi.error)
+    assert (code, json.loads(printed)) == (1, {"error": pi.error.message, "failed": []})
+    code, printed = ask("--json")
+    assert (code, json.loads(printed)["passed"]) == (0, 90)
+    # What is for people is unchanged.
+    assert ask(error=odd.error) == (1, "")
+    assert ask() == (0, f"{attempts[0].result.image}\n")
+
+
+def test_a_board_that_does_not_start_is_told_to_programs(baked, monkeypatch):
+    def watch(_):
+        raise BuildError("QEMU ended with exit code 1", "")
+
+    monkeypatch.setattr(board, "watch", watch)
+    done = CliRunner().invoke(build.main, ["check", "cloud", "--board", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)) == (
+        1,
+        {"error": "QEMU ended with exit code 1", "failed": []},
+    )
