@@ -11,6 +11,7 @@ from pathlib import Path
 
 from builder.core import kept, paths
 from builder.core.errors import BuildError
+from builder.core.progress import step
 
 # By name; of several that fit, the first. What has entries of its own is listed entry by entry.
 _WHY = {
@@ -57,11 +58,14 @@ class Entry:
 def listing() -> list[Entry]:
     """All that is kept, the largest first."""
     top = paths.cache_dir()
+    places = []
+    for path in sorted(top.iterdir()):
+        of_them = path.iterdir() if path.name in _WITH_ENTRIES else [path]
+        places += [one for one in of_them if _is_whole(one) and (one is path or one.is_dir())]
     found = []
-    for path in top.iterdir():
-        if path.name in _WITH_ENTRIES:
-            found += [_entry(top, one) for one in path.iterdir() if one.is_dir() and _is_whole(one)]
-        elif _is_whole(path):
+    with step("Measuring the cache", f"Measured the cache: {len(places)} entries") as now:
+        for done, path in enumerate(places):
+            now.update(path.relative_to(top).as_posix(), done / len(places))
             found.append(_entry(top, path))
     return sorted(found, key=lambda one: (-one.bytes, one.name))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.core import kept, stores
+from builder.core import kept, progress, stores
 from builder.core import needs as needs_
 from builder.core.errors import BuildError
 
@@ -46,6 +46,17 @@ def test_all_that_is_kept_is_listed_and_why(filled):
     assert "base to bake on" in why[f"bases/debian-12-{_KEY}"]
     assert "Python" in why["venv-build-1"]
     assert why["odd"].startswith("of another version")
+
+
+def test_while_it_is_measured_it_is_said_what(filled, capfd, monkeypatch):
+    told = []
+    monkeypatch.setattr(progress.Step, "update", lambda _step, *now: told.append(now))
+    names = [one.name for one in stores.listing()]
+    assert sorted(name for name, _ in told) == sorted(names)
+    assert [round(done, 1) for _, done in told] == [0.0, 0.2, 0.4, 0.6, 0.8]
+    said = capfd.readouterr()
+    assert "Measuring the cache" in said.err and "Measured the cache: 5 entries" in said.err
+    assert said.out == ""
 
 
 def test_a_file_with_two_names_counts_once(tmp_path):
