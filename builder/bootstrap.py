@@ -16,7 +16,9 @@ from builder.core import cache, needs, paths, usage
 from builder.core.errors import BuildError
 from builder.core.needs import Package
 from builder.core.progress import step
+from builder.deb import repository
 from builder.dev import suites
+from builder.ship import packages
 
 # The extras of setup.cfg that each verb needs, or a verb with a word.
 EXTRAS: dict[str, tuple[str, ...]] = {
@@ -92,6 +94,13 @@ def _look_at(verb: str, arguments: list[str]) -> None:
     :raises BuildError: as the verb itself would have it.
     """
     usage.refuse_what_says_nothing(verb, arguments)
+
+    def last(option: str) -> str | None:
+        return next(reversed(usage.values(verb, arguments, option)), None)
+
+    if verb == "repo":
+        repository.look_at(last("--url"))
+        packages.look_at(last("--to"))
     if verb != "images":
         return
     try:
@@ -100,9 +109,6 @@ def _look_at(verb: str, arguments: list[str]) -> None:
     except ModuleNotFoundError:
         # Python 3.10 has nothing yet to read a definition with.
         return
-
-    def last(option: str) -> str | None:
-        return next(reversed(usage.values(verb, arguments, option)), None)
 
     def file(option: str) -> Path | None:
         named = last(option)

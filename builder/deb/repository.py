@@ -65,6 +65,20 @@ def make(
     return folder
 
 
+def look_at(url: str | None) -> None:
+    """See that machines can find a repository at an address, before anything is made for it.
+
+    :raises BuildError: it is none.
+    """
+    if url is not None and not url.startswith("file:/"):
+        _require_address(url)
+
+
+def _require_address(url: str) -> None:
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
+        raise BuildError(f"{url!r} is no address of a repository", "Name it as https://apt.example.org")
+
+
 def prepare(folder: Path | None = None, keep: int = KEPT) -> Path:
     """Like :func:`make`, up to the signature: what machines read is not touched.
 
@@ -235,8 +249,7 @@ def known_by(url: str, key: Path) -> str:
     :param key: the file of its public key, as :data:`KEY_FILE` is.
     :raises BuildError: the address or the key is none.
     """
-    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
-        raise BuildError(f"{url} is no address of a repository", "Name it as https://apt.example.org")
+    _require_address(url)
     try:
         text = key.read_text()
     except (OSError, UnicodeDecodeError):

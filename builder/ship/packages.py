@@ -23,11 +23,29 @@ _TYPES = {".deb": "application/vnd.debian.binary-package", ".gz": "application/g
 _FRESH = "no-cache"
 
 
+def look_at(where: str | None) -> None:
+    """See that a place is one, before a package is made for it.
+
+    :raises BuildError: nothing can be put there.
+    """
+    if where is None:
+        return
+    scheme, sign, rest = where.partition("://")
+    # Of a path, and of HOST:/FOLDER, rsync itself knows.
+    known = scheme in ("s3", "rsync") and not rest.startswith("/") if sign else not where.startswith("-")
+    if not known or not (rest if sign else where):
+        raise BuildError(
+            f"{where!r} is no place that a repository can be put to",
+            "Name s3://BUCKET[/PREFIX], or what rsync takes: HOST:/FOLDER, rsync://HOST/MODULE, a folder",
+        )
+
+
 def publish(folder: Path, where: str) -> None:
     """Make a place hold what a repository holds.
 
     :param where: ``s3://BUCKET[/PREFIX]``, by the keys that are in the environment (``AWS_ENDPOINT_URL``
-        names another service than Amazon's); else what rsync takes: ``HOST:/FOLDER`` or a folder.
+        names another service than Amazon's); else what rsync takes: ``HOST:/FOLDER``, ``rsync://HOST/MODULE``
+        or a folder.
     :raises BuildError: it is not to be reached, or refuses.
     """
     with step(f"Publishing to {where}", f"Published to {where}"):

@@ -182,6 +182,31 @@ def test_it_is_put_into_a_bucket(home, built, tmp_path, store):
         packages.publish(folder, "s3://nosuch")
 
 
+@pytest.mark.parametrize("where", ["s3://apt", "s3://apt/debian/", "host:/srv/apt", "me@host::apt",
+                                   "rsync://host/apt", "/srv/apt", "apt", None])  # fmt: skip
+def test_where_it_can_be_put(where):
+    packages.look_at(where)
+
+
+@pytest.mark.parametrize("where", ["ftp://x", "https://x/apt", "sftp://x/apt", "file:///srv/apt", "s3://",
+                                   "s3:///apt", "rsync://", "--delete", ""])  # fmt: skip
+def test_where_it_can_not_be_put(where):
+    with pytest.raises(BuildError, match="is no place that a repository can be put to") as error:
+        packages.look_at(where)
+    assert "s3://BUCKET" in error.value.hint and "HOST:/FOLDER" in error.value.hint
+
+
+@pytest.mark.parametrize("url", ["https://apt.example.org", "http://127.0.0.1:1/a", "file:///srv/apt", None])
+def test_where_machines_can_find_it(url):
+    repository.look_at(url)
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "apt.example.org", "/srv/apt", "https://a b", ""])
+def test_where_machines_can_not_find_it(url):
+    with pytest.raises(BuildError, match="is no address of a repository"):
+        repository.look_at(url)
+
+
 def test_what_signs_is_put_there_last(home, built, tmp_path):
     built("1")
     order = [path.name for path in packages._files(repository.make(tmp_path / "repository"))]

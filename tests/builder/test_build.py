@@ -63,6 +63,11 @@ def test_help_names_every_verb_and_each_has_an_example(build):
             "build.py: only the suite app is tried so\n  ./build.py test app --mutate 40\n",
         ),
         (
+            ("repo", "--to", "ftp://x"),
+            "build.py: 'ftp://x' is no place that a repository can be put to\n"
+            "  Name s3://BUCKET[/PREFIX], or what rsync takes: HOST:/FOLDER, rsync://HOST/MODULE, a folder\n",
+        ),
+        (
             ("bench", "cake"),
             "build.py: there is no benchmark 'cake'\n  There are: app, bake, home, memory, pi, site\n",
         ),

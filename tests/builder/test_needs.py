@@ -472,6 +472,8 @@ def test_until_it_is_installed_pythons_own_modules_do(line, tmp_path):
         ("check CARD --board --sign 1234", "--board and --sign mean nothing together"),
         ("check CARD --thorough --board", "--board and --thorough mean nothing together"),
         ("repo --prepare --url https://a.example", "--prepare and --url mean nothing together"),
+        ("repo --to ftp://x", "'ftp://x' is no place that a repository can be put to"),
+        ("repo --url ftp://x", "'ftp://x' is no address of a repository"),
         ("repo --finish --key=1234", "--finish and --key mean nothing together"),
         ("cache bases --yes", "--yes says nothing without --clear"),
         ("test app --seed 4", "--seed says nothing without --mutate"),
