@@ -281,6 +281,7 @@ def images(
         packages=packages,
         snapshot=snapshot,
     )
+    conductor.look_at(wanted, asked)
     attempts = [conductor.attempt(name, asked) for name in wanted]
     good = [attempt.result for attempt in attempts if attempt.result and not attempt.error]
     if as_json:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.bake import bake, layer, method, packer
+from builder.bake import bake, layer, method, packer, pool
 from builder.bases import base
 from builder.bases.cached import CachedBase
 from builder.core import cache, inputs, paths
@@ -42,6 +42,19 @@ class Attempt:
     def failures(self) -> Sequence[tests.Failure]:
         """The checks that failed."""
         return self.error.outcome.failures if isinstance(self.error, tests.ChecksFailed) else ()
+
+
+def look_at(names: Sequence[str], asked: Request) -> None:
+    """See that there are the packages that were asked for, as far as that is known before there is a base: of
+    one that is composed. What a publisher's image installs from is written in it.
+
+    :raises BuildError: one is not there.
+    """
+    for name in names if asked.packages else ():
+        image = definition.load_image(name)
+        wanted = definition.load_base_for(image, asked.insist or image.bases[0])
+        if isinstance(wanted, definition.ComposedBase):
+            pool.look_for(wanted, asked.packages, asked)
 
 
 def attempt(name: str, asked: Request = USUAL) -> Attempt:

@@ -16,16 +16,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from builder.bases import snapshot
+from builder.bases import absent, compose, snapshot
 from builder.bases.cached import CachedBase
 from builder.core import cache, inputs, paths
 from builder.core.command import output, program
 from builder.core.errors import BuildError
 from builder.core.inputs import Inputs
 from builder.core.needs import Program
-from builder.core.progress import Step, say, step
+from builder.core.progress import Step, detail, say, step
 from builder.core.request import USUAL, Request
 from builder.core.work import Work, scratch
+from builder.defs.definition import ComposedBase
 
 _KEEP_DAYS = 30
 _AR_MAGIC = b"!<arch>\n"
@@ -92,6 +93,49 @@ def needed(
         made_from.write(store / f"{stem}.{inputs.SUFFIX}")
         cache.write_text(store / f"{stem}.{day}.list", "".join(f"{one.name} {one.sha256}\n" for one in found))
         return found
+
+
+def look_for(base: ComposedBase, packages: Sequence[str], asked: Request = USUAL) -> None:
+    """See that the archive of a base has some packages, before the base is composed with them in it.
+
+    Names that were found are kept. Where the archive can't be reached, composing will say so, if it has to.
+
+    :raises BuildError: one is not there.
+    """
+    store, lines = _store(), compose.all_archives(base, asked)
+    store.mkdir(parents=True, exist_ok=True)
+    known = store / f"{cache.digest(lines, base.architecture)[:16]}.known"
+    there = known.read_text().split() if known.exists() and not asked.fresh else []
+    if not (unknown := sorted({*packages}.difference(there))):
+        return
+    apt, names = program("apt-get", "apt"), " ".join(unknown)
+    with (
+        step(f"Looking for {names} in the archive", f"Looked for {names}"),
+        cache.scratch(store) as own,
+    ):
+        work = Work.at(own)
+        # Of a system with nothing on it.
+        empty = work / "base"
+        (empty / "apt").mkdir(parents=True)
+        (empty / "apt/sources.list").write_text("".join(f"{line}\n" for line in lines))
+        (empty / "status").touch()
+        of = CachedBase(empty, base.name, base.architecture, base.user, digest="", sha256="", made="")
+        env = {"APT_CONFIG": str(_configured(of, work, ""))}
+        try:
+            _update(apt, env, "", work)
+        except _UnreachableError as error:
+            detail(f"The archive can't be asked: {error.message}")
+            return
+        for name in unknown:
+            try:
+                # A log of its own: of each, the first error counts.
+                Work(own, own / f"{name}.log").run(
+                    [apt, "--simulate", "--no-install-recommends", "install", name], env=env
+                )
+            except BuildError as error:
+                if (clear := absent.named(error, [name], base.name)) is not error:
+                    raise clear from error
+    cache.write_text(known, "".join(f"{name}\n" for name in sorted({*there, *unknown})))
 
 
 class _UnreachableError(BuildError):
@@ -230,7 +274,7 @@ def _link(source: Path, target: Path) -> None:
 def _forget_old(store: Path) -> None:
     oldest = time.time() - _KEEP_DAYS * 86400
     # Each has the time of its last use.
-    kinds = ("*.list", "*.json", "*/*.deb", "*/*.sha256")
+    kinds = ("*.list", "*.known", "*.json", "*/*.deb", "*/*.sha256")
     for path in [path for kind in kinds for path in store.glob(kind)]:
         if path.stat().st_mtime < oldest:
             path.unlink()
@@ -246,6 +290,46 @@ def _resolve(
     day: str,
 ) -> list[Archived]:
     """Let apt download what the base lacks, into the pool."""
+    archives = work / "archives"
+    config = _configured(base, work, day)
+    env = {"APT_CONFIG": str(config), "DEBIAN_FRONTEND": "noninteractive"}
+    hint = f"Is the archive reachable? The whole log: {work.log}"
+    apt = program("apt-get", "apt")
+    now.update("the archive's indexes")
+    _update(apt, env, hint, work)
+    now.update("the packages")
+    install = ["install", "--no-install-recommends", *([str(deb.resolve())] if deb else []), *packages]
+    actions = (["dist-upgrade"], install)
+    try:
+        wanted = sorted({one for action in actions for one in _files(apt, action, config)})
+    except BuildError as error:
+        raise absent.named(error, packages, base.name) from error
+    for one in wanted:
+        # apt takes what it finds under a name that is as long as it should be.
+        if _is_whole(store, one):
+            _link(_place(store, one), archives / one.name)
+    for action in actions:
+        work.run([apt, "--yes", "--download-only", *action], env=env, hint=hint)
+    (store / "debs").mkdir(exist_ok=True)
+    for one in wanted:
+        if not _place(store, one).exists():
+            _keep(archives / one.name, _place(store, one), one, hint)
+    return wanted
+
+
+def _update(apt: str, env: dict[str, str], hint: str, work: Work) -> None:
+    """Have the archive's indexes.
+
+    :raises _UnreachableError: they can't be had.
+    """
+    try:
+        work.run([apt, "update", "--error-on=any"], env=env, hint=hint)
+    except BuildError as error:
+        raise _UnreachableError(error.message, error.hint) from error
+
+
+def _configured(base: CachedBase, work: Work, day: str) -> Path:
+    """What apt is to go by, to answer for a base: a file of its configuration."""
     config, pins, archives = work / "apt.conf", work / "preferences", work / "archives"
     for directory in ("lists/partial", "cache", "archives/partial"):
         (work / directory).mkdir(parents=True)
@@ -282,29 +366,7 @@ Dir::Cache "{work.directory}/cache";
 Dir::Cache::archives "{archives}";
 """
     )
-    env = {"APT_CONFIG": str(config), "DEBIAN_FRONTEND": "noninteractive"}
-    hint = f"Is the archive reachable? The whole log: {work.log}"
-    apt = program("apt-get", "apt")
-    now.update("the archive's indexes")
-    try:
-        work.run([apt, "update", "--error-on=any"], env=env, hint=hint)
-    except BuildError as error:
-        raise _UnreachableError(error.message, error.hint) from error
-    now.update("the packages")
-    install = ["install", "--no-install-recommends", *([str(deb.resolve())] if deb else []), *packages]
-    actions = (["dist-upgrade"], install)
-    wanted = sorted({one for action in actions for one in _files(apt, action, config)})
-    for one in wanted:
-        # apt takes what it finds under a name that is as long as it should be.
-        if _is_whole(store, one):
-            _link(_place(store, one), archives / one.name)
-    for action in actions:
-        work.run([apt, "--yes", "--download-only", *action], env=env, hint=hint)
-    (store / "debs").mkdir(exist_ok=True)
-    for one in wanted:
-        if not _place(store, one).exists():
-            _keep(archives / one.name, _place(store, one), one, hint)
-    return wanted
+    return config
 
 
 def _sources(base: CachedBase, work: Work, day: str) -> Path:

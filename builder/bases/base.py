@@ -1,11 +1,10 @@
 """Have a base at hand: from the cache, composed, or downloaded."""
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from builder.bases import cached, compose, downloaded
+from builder.bases import absent, cached, compose, downloaded
 from builder.bases.cached import CachedBase, from_cache, keep
 from builder.core import cache, inputs, kept, paths
 from builder.core.errors import BuildError
@@ -22,9 +21,6 @@ from builder.defs.definition import (
     load_base_for,
     must_be_downloaded,
 )
-
-# What apt says of a name that it does not know, and of one that others only depend on.
-_ABSENT = re.compile(r"E: (?:Unable to locate package|Package) '?([^\s']+)")
 
 
 def made_from(base: Base, include: Sequence[str] = (), asked: Request = USUAL) -> Inputs:
@@ -58,12 +54,9 @@ def obtain(image: Image, deb: Path, asked: Request = USUAL) -> CachedBase:
         try:
             got = get(load_base(name), include, asked)
         except BuildError as error:
-            absent = _ABSENT.search(error.message)
-            if absent and absent[1] in asked.packages:
-                raise BuildError(
-                    f"there is no package {absent[1]} for {name}",
-                    "Is that its name? Where another base has it, say --base",
-                ) from error
+            clear = absent.named(error, asked.packages, name)
+            if clear is not error:
+                raise clear from error
             failures.append(f"{name}: {error.message}")
             if len(image.bases) == 1:
                 raise

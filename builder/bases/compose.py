@@ -1,6 +1,5 @@
 """Compose a base from a Debian archive's packages: mmdebstrap, then the disk layout."""
 
-import dataclasses
 import os
 import sys
 import tempfile
@@ -48,15 +47,20 @@ def archives(base: ComposedBase, asked: Request = USUAL) -> list[str]:
     mmdebstrap knows Debian's own, with their updates and security updates; of a mirror, or of a day, it
     takes what it is given.
     """
+    if asked.snapshot or base.mirror:
+        return all_archives(base, asked)
+    return []
+
+
+def all_archives(base: ComposedBase, asked: Request = USUAL) -> list[str]:
+    """Likewise, Debian's own where it names none."""
     if asked.snapshot:
-        today = archives(dataclasses.replace(base, mirror=base.mirror or _DEBIAN))
-        return [snapshot.sources(line, asked.snapshot) for line in today]
-    if not base.mirror:
-        return []
+        return [snapshot.sources(line, asked.snapshot) for line in all_archives(base)]
     signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
-    places = [(base.mirror, base.suite)]
+    mirror = base.mirror or _DEBIAN
+    places = [(mirror, base.suite)]
     if base.suite not in _ROLLING:
-        places.append((base.mirror, f"{base.suite}-updates"))
+        places.append((mirror, f"{base.suite}-updates"))
         if base.security_mirror:
             places.append((base.security_mirror, f"{base.suite}-security"))
     return [f"deb {signed}{url} {suite} {' '.join(base.components)}" for url, suite in places]
@@ -101,7 +105,7 @@ def _of_a_day(base: ComposedBase, asked: Request) -> list[str]:
     the machine's own archives are today's."""
     if not asked.snapshot:
         return []
-    today = "\n".join(archives(dataclasses.replace(base, mirror=base.mirror or _DEBIAN)))
+    today = "\n".join(all_archives(base))
     return [
         '--aptopt=Acquire::Check-Valid-Until "false"',
         f"--customize-hook=cat > \"$1/etc/apt/sources.list\" <<'END'\n{today}\nEND",

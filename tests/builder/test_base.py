@@ -338,6 +338,11 @@ def test_a_mirror_has_updates_and_security_too(definitions):
         ["deb", "http://mirror.example/debian", "bookworm-updates", "main"],
         ["deb", "http://security.debian.org/debian-security", "bookworm-security", "main"],
     ]
+    assert [line.split()[-3:-1] for line in compose.all_archives(bare)] == [
+        ["http://deb.debian.org/debian", "bookworm"],
+        ["http://deb.debian.org/debian", "bookworm-updates"],
+        ["http://security.debian.org/debian-security", "bookworm-security"],
+    ]
     elsewhere = dataclasses.replace(mirrored, security_mirror="http://mirror.example/security")
     assert "http://mirror.example/security bookworm-security" in compose.archives(elsewhere)[2]
     assert len(compose.archives(dataclasses.replace(mirrored, security_mirror=""))) == 2

@@ -4,11 +4,14 @@ import json
 import subprocess
 
 import pytest
+from click.testing import CliRunner
 
+import build
 from builder import make
 from builder.bake import bake
 from builder.bases.cached import CachedBase
 from builder.core import inputs, paths, progress
+from builder.core.errors import BuildError
 from builder.core.request import Request
 from builder.results import manifest, verify
 
@@ -71,6 +74,29 @@ def test_it_is_found_again_and_made_anew_when_an_input_changes(conducted, defini
     assert len(baked) == 4
     assert produce(packages=("vim",), snapshot="20260131", fresh=True).facts.memory_mb == 1024
     assert len(baked) == 5
+
+
+def test_a_package_that_there_is_not_is_told_before_anything_is_made(definitions, monkeypatch):
+    asked_for = []
+
+    def look_for(base, packages, asked):
+        asked_for.append((base.name, packages, asked.snapshot))
+        raise BuildError("there is no package vmi", "")
+
+    monkeypatch.setattr(make.pool, "look_for", look_for)
+    monkeypatch.setattr(make, "produce", lambda *_: pytest.fail("something was made"))
+    wanted = ["images", "cloud", "--package", "vmi", "--snapshot", "20260131"]
+    done = CliRunner().invoke(build.main, [*wanted, "--base", "debian-12"])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert asked_for == [("debian-12", ("vmi",), "20260131")]
+    # The definition's first is a publisher's: what that installs from is known when it is there.
+    make.look_at(["cloud"], Request(packages=("vmi",)))
+    make.look_at(["cloud"], Request(insist="debian-12"))
+    assert len(asked_for) == 1
+    file = definitions / "cloud.toml"
+    file.write_text(file.read_text().replace('"ubuntu-22.04", ', ""))
+    with pytest.raises(BuildError):
+        make.look_at(["cloud"], Request(packages=("vmi",)))
 
 
 def test_what_was_asked_for_reaches_the_bake(conducted, tmp_path):

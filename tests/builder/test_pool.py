@@ -5,6 +5,7 @@ import functools
 import http.server
 import itertools
 import os
+import re
 import subprocess
 import threading
 import time
@@ -15,8 +16,9 @@ from builder.bake import pool
 from builder.bases.cached import CachedBase
 from builder.core.cache import sha256_file
 from builder.core.errors import BuildError
-from builder.core.request import USUAL
+from builder.core.request import USUAL, Request
 from builder.core.work import Work
+from builder.defs import definition
 
 _CONTROL = """Package: {}
 Version: {}
@@ -132,6 +134,45 @@ def test_what_is_there_does_not_hang_on_this_machines_identity(old, lacks, archi
     """Ubuntu's phased updates: some machines get them, by their identity; an image gets them when all do."""
     archive("tool", 3, more="Phased-Update-Percentage: 99\n")
     assert "tool_3_arm64.deb" not in lacks(old)
+
+
+def test_a_package_that_there_is_not_is_named(old, lacks):
+    with pytest.raises(BuildError, match=r"^there is no package nosuch for old$") as error:
+        lacks(old, packages=["tool", "nosuch"])
+    assert "--base" in error.value.hint
+
+
+@pytest.fixture
+def look_for(archive, cache, monkeypatch):
+    """Ask the archive for packages, as for a base that is yet to be composed of it."""
+    lines = [f"deb [trusted=yes] {archive.url} stable main"]
+    monkeypatch.setattr(pool.compose, "all_archives", lambda _base, _asked: lines)
+    archive("tool", 2)
+    archive("lib", 2, more="Depends: of-another-archive\n")
+    base = dataclasses.replace(definition.load_base("debian-12-arm64"), name="new")
+    return lambda *names, **asked: pool.look_for(base, names, Request(**asked))
+
+
+@pytest.mark.parametrize("name", ["nosuch", "nosuch.x", "no+such"])
+def test_a_package_that_there_is_not_is_named_before_its_base_is_composed(look_for, cache, name):
+    for _again in range(2):
+        with pytest.raises(BuildError, match=f"^there is no package {re.escape(name)} for new$") as error:
+            look_for("lib", "tool", name)
+    assert "--base" in error.value.hint
+    with pytest.raises(BuildError, match=r"^there is no package of-another-archive for new$"):
+        look_for("of-another-archive")
+    # What can't be installed for another reason is the archive's own affair.
+    look_for("tool", "lib")
+    assert not [*(cache / "pool").glob("work-*")]
+
+
+def test_an_archive_is_asked_once_for_a_name(look_for, archive):
+    look_for("tool")
+    archive.stop()
+    look_for("tool")
+    # One that does not answer has not said no; nor is that kept.
+    look_for("tool", "nosuch")
+    look_for("tool", fresh=True)
 
 
 def _contents(deb):
