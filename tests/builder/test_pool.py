@@ -166,13 +166,20 @@ def test_a_package_that_there_is_not_is_named_before_its_base_is_composed(look_f
     assert not [*(cache / "pool").glob("work-*")]
 
 
-def test_an_archive_is_asked_once_for_a_name(look_for, archive):
-    look_for("tool")
+def test_an_archive_is_asked_once_for_a_name(look_for, archive, capfd):
+    def asked(*names, **more):
+        look_for(*names, **more)
+        return re.findall(r"Looking for (.*) in the archive", capfd.readouterr().err)
+
+    assert asked("tool") == ["tool"]
+    assert asked("tool") == []
+    assert asked("lib", "tool") == ["lib"]
     archive.stop()
-    look_for("tool")
     # One that does not answer has not said no; nor is that kept.
-    look_for("tool", "nosuch")
-    look_for("tool", fresh=True)
+    for _again in range(2):
+        assert asked("tool", "nosuch") == ["nosuch"]
+    assert asked("tool", fresh=True) == ["tool"]
+    assert asked("tool", "lib") == []
 
 
 def _contents(deb):
