@@ -174,12 +174,12 @@ def test_an_archive_is_asked_once_for_a_name(look_for, archive, capfd):
     assert asked("tool") == ["tool"]
     assert asked("tool") == []
     assert asked("lib", "tool") == ["lib"]
+    assert asked("tool", fresh=True) == ["tool"]
     archive.stop()
+    assert asked("tool") == []
     # One that does not answer has not said no; nor is that kept.
     for _again in range(2):
         assert asked("tool", "nosuch") == ["nosuch"]
-    assert asked("tool", fresh=True) == ["tool"]
-    assert asked("tool", "lib") == []
 
 
 def _contents(deb):
