@@ -374,11 +374,27 @@ def _stubs(folder, **scripts):
 )
 def test_the_only_node_that_serves_is_copied_and_not_held_back(machines, tmp_path, serves, held):
     """Two are gone, and the last was told to go on alone: balancers would have nobody left."""
+    # One that was broken off has left its mark: this one is good.
+    (tmp_path / "copies").mkdir()
+    (tmp_path / "copies/.new.bad").touch()
+    done, asked = _copy(machines, tmp_path, "echo copy", f"http://{serves}:9200/")
+    assert done.returncode == 0, done.stderr
+    assert asked == [*(["ON"] if held else []), "OFF"]
+    assert len([*tmp_path.glob("copies/*.xbstream.gz")]) == 1
+    assert (tmp_path / "copied").exists()
+
+
+def _copy(machines, tmp_path, copies, serves="http://10.0.0.11:9200/"):
+    """Run fleet-backup.
+
+    :param copies: what mariabackup does. :param serves: another node, until there is a file ``gone``.
+    :return: how it ended, and what the server was told of being held back.
+    """
     stubs = _stubs(
         tmp_path,
-        mariadb='echo "$@" >> asked',
-        mariabackup="echo copy",
-        curl=f'for url; do :; done; [ "$url" = http://{serves}:9200/ ]',
+        mariadb='echo "${2##* }" >> asked',
+        mariabackup=copies,
+        curl=f'for url; do :; done; [ "$url" = {serves} ] && [ ! -e gone ]',
     )
     script = (_FILES / "database/usr/local/sbin/fleet-backup").read_text()
     for its, here in (
@@ -387,15 +403,31 @@ def test_the_only_node_that_serves_is_copied_and_not_held_back(machines, tmp_pat
         ("/var/lib/fleet", "."),
     ):
         script = script.replace(its, here)
-    # One that was broken off has left its mark: this one is good.
-    (tmp_path / "copies").mkdir()
-    (tmp_path / "copies/.new.bad").touch()
-    subprocess.run(["sh", "-c", script], cwd=tmp_path, env=stubs, check=True)
-    asked = (tmp_path / "asked").read_text().splitlines()
-    desync = "-e SET GLOBAL wsrep_desync = "
-    assert asked == [*([f"{desync}ON"] if held else []), f"{desync}OFF"]
-    assert len([*tmp_path.glob("copies/*.xbstream.gz")]) == 1
-    assert (tmp_path / "copied").exists()
+    # As a service: what ends it ends all of its processes.
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, env=stubs, check=False, capture_output=True, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    return done, (tmp_path / "asked").read_text().splitlines()
+
+
+def test_a_node_that_copies_serves_once_no_other_one_does(machines, tmp_path):
+    """With real nodes: tests/fleet/test_copied.py."""
+    copies = (
+        "touch gone; timeout 20 sh -c 'until grep -q OFF asked; do sleep 0.1; done'; echo copied >> asked"
+    )
+    done, asked = _copy(machines, tmp_path, copies)
+    assert done.returncode == 0, done.stderr
+    assert asked == ["ON", "OFF", "copied", "OFF"]
+
+
+def test_a_copy_that_is_ended_lets_its_node_serve(machines, tmp_path):
+    """As by ``systemctl stop fleet-backup``: else it would be held back until the next night's."""
+    done, asked = _copy(machines, tmp_path, "kill 0; sleep 60")
+    assert done.returncode == 1
+    assert asked == ["ON", "OFF"]
+    assert [*(tmp_path / "copies").glob("*.gz")] == []
+    assert not (tmp_path / "copies/.new").exists()
 
 
 @pytest.mark.parametrize(

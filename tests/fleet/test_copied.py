@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import galera
 import machines
 import pytest
 from galera import Node
+from test_health import asked
 from test_restore import write
 from told import swapped
 
@@ -33,16 +35,18 @@ class Machine:
         reached = (_FILES / "lib/fleet/reached").read_text()
         # Here the other one has another port, if all are one computer's.
         self._put("reached", swapped(reached, {"/4567": f"/{others[0].group}"}))
+        self.gate = folder / "gate"
         socket = f"--user=root --socket={node.folder / 'socket'}"
-        for name, first, who in (
-            ("mariadb", "--no-defaults", socket),
+        for name, wait, first, who in (
+            ("mariadb", "", "--no-defaults", socket),
             (
                 "mariabackup",
+                f"while [ -e {self.gate} ]; do sleep 0.1; done\n",
                 f"--defaults-file={node.folder / 'my.cnf'}",
                 f"$([ $1 = --prepare ] || echo {socket})",
             ),
         ):
-            self._put(name, f'#!/bin/sh\nexec {shutil.which(name)} {first} "$@" {who}\n')
+            self._put(name, f'#!/bin/sh\n{wait}exec {shutil.which(name)} {first} "$@" {who}\n')
         # What systemd does is done by the test.
         for name in ("systemctl", "galera_new_cluster"):
             ask = (
@@ -56,10 +60,19 @@ class Machine:
         (self.folder / name).write_text(text)
         (self.folder / name).chmod(0o755)
 
+    @contextmanager
+    def at_the_copy(self) -> Iterator[None]:
+        """Within, what copies has begun, and gets no further."""
+        self.gate.touch()
+        try:
+            yield
+        finally:
+            self.gate.unlink()
+
     def run(self, script: str, *words: object) -> "subprocess.CompletedProcess[str]":
         swaps: Mapping[str, str] = {
             "fleet-backup": {"/etc/fleet": str(self.node.told.folder), "/var/lib/fleet": str(self.folder)}
-            | {"/var/backups/fleet": str(self.folder / "copies")},
+            | {"/var/backups/fleet": str(self.folder / "copies"), ":9200/": f":{self.nodes[0].health}/"},
             "fleet-restore": {"/etc/fleet": str(self.node.told.folder), "/var/lib/mysql": str(self.data)}
             | {"/usr/local/lib/fleet/reached": str(self.folder / "reached")},
         }[script]
@@ -162,3 +175,33 @@ def test_all_databases_are_restored_from_the_nightly_copy(tmp_path: Path) -> Non
         refused = machine.run("fleet-restore", copy)
         assert refused.returncode == 1
         assert "from a restore before this one" in refused.stderr
+
+
+@pytest.mark.thorough
+def test_who_copies_serves_once_the_others_have_ended(tmp_path: Path) -> None:
+    with _two(tmp_path) as (first, machine), ThreadPoolExecutor() as pool:
+        last = machine.node
+
+        def is_held() -> bool:
+            return "it is held back" in asked(last)[1]
+
+        with machine.at_the_copy():
+            copied = pool.submit(machine.run, "fleet-backup")
+            galera.wait_until("it is held back", is_held)
+            stop(first)
+            galera.wait_until("it serves while it copies", lambda: asked(last)[0] == 200)
+            write(last, "kept")
+        assert copied.result().returncode == 0, copied.result().stderr
+
+        first.start(machine.nodes)
+        galera.wait_until("the other one has joined", first.is_synced)
+        with machine.at_the_copy():
+            copied = pool.submit(machine.run, "fleet-backup")
+            galera.wait_until("it is held back", is_held)
+            # The power went: the last one may not go on by itself, and is told to.
+            first.kill()
+            galera.wait_until("it misses the other one", lambda: "non-Primary" in asked(last)[1])
+            last.ask("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'")
+            galera.wait_until("it serves while it copies", lambda: asked(last)[0] == 200)
+        assert copied.result().returncode == 0, copied.result().stderr
+        assert len([*tmp_path.glob("copies/*.xbstream.gz")]) == 2
