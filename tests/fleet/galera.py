@@ -154,8 +154,6 @@ class Node:
         """How far what is on its disk goes, as the distribution's unit asks before it starts the server
         (galera_recovery): else one that was killed would be given all data anew. Empty: it has none.
         """
-        if not (self.folder / "data/grastate.dat").exists():
-            return ""
         name = self.folder / "recovered.err"
         name.unlink(missing_ok=True)
         done = subprocess.run(
