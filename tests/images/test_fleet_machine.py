@@ -103,6 +103,74 @@ def test_a_database_is_copied(member: "testinfra.host.Host") -> None:
     )
 
 
+# One that mariabackup finds whole, and that the server does not start with: its accounts are missing.
+_WITHOUT_ACCOUNTS = """
+cd $(mktemp -d) && gzip -dc {} | mbstream -x && rm -r mysql &&
+find * -type f -print0 | xargs -0 mbstream -c | gzip -1 > /root/without-accounts.xbstream.gz && rm -r "$PWD"
+"""
+
+
+def _words(host: "testinfra.host.Host") -> list[str]:
+    return str(host.check_output("mariadb -NBe 'SELECT word FROM microblog.words ORDER BY word'")).split()
+
+
+def _cluster(host: "testinfra.host.Host") -> str:
+    return str(host.check_output("mariadb -NBe \"SHOW STATUS LIKE 'wsrep_cluster_state_uuid'\"")).split()[1]
+
+
+def _refused(host: "testinfra.host.Host", *words: str) -> str:
+    """What it says who is refused: what is wrong, and the way out."""
+    done = host.run(" ".join(("fleet-restore", *words)))
+    assert done.rc == 1, done.stdout
+    assert done.stdout == ""
+    what, way_out = done.stderr.splitlines()[-2:]
+    assert way_out
+    return str(what)
+
+
+def _restored(host: "testinfra.host.Host", copy: str) -> None:
+    assert "systemctl start mariadb" in host.check_output(f"fleet-restore {copy}")
+    assert _words(host) == ["kept"]
+    for unit in ("mariadb", "fleet-accounts", "fleet-health"):
+        _wait(host, f"systemctl --quiet is-active {unit}.service")
+    assert _wait(host, f"curl -fsS http://{_OWN}:9200/") == "it serves"
+    assert host.check_output("systemctl --failed --no-legend --plain") == ""
+
+
+@pytest.mark.database
+def test_all_databases_are_as_they_were_copied(member: "testinfra.host.Host") -> None:
+    """With what systemd does: tests/fleet/test_copied.py plays it."""
+    _wait(member, "systemctl --quiet is-active fleet-accounts.service")
+    member.check_output("mariadb -e 'CREATE TABLE microblog.words (word VARCHAR(9) PRIMARY KEY)'")
+    member.check_output("mariadb -e \"INSERT INTO microblog.words VALUES ('kept')\"")
+    member.check_output("systemctl start fleet-backup.service")
+    copy = member.check_output("ls /var/backups/fleet/*.xbstream.gz").split()[-1]
+    member.check_output("mariadb -e \"INSERT INTO microblog.words VALUES ('later')\"")
+    before = _cluster(member)
+    runs = "systemctl show -P MainPID mariadb"
+    process = member.check_output(runs)
+
+    assert _refused(member) == "fleet-restore: there is no copy named"
+    assert _refused(member, "/no/such") == "fleet-restore: there is no copy /no/such"
+    member.check_output("head -c 100000 %s > /root/half.xbstream.gz", copy)
+    assert "is not whole" in _refused(member, "/root/half.xbstream.gz")
+    assert member.check_output(runs) == process
+    member.check_output(_WITHOUT_ACCOUNTS.format(copy))
+    assert "the server does not start with it" in _refused(member, "/root/without-accounts.xbstream.gz")
+    assert _words(member) == ["kept", "later"]
+    assert _cluster(member) == before
+
+    _restored(member, copy)
+    # Else whoever was in that one, and has more, would come back with it.
+    assert _cluster(member) != before
+    assert "/var/lib/mysql.before is there" in _refused(member, copy)
+    assert _words(member) == ["kept"]
+
+    # All is lost, and it does not run.
+    member.check_output("systemctl stop mariadb && rm -r /var/lib/mysql.before /var/lib/mysql/*")
+    _restored(member, copy)
+
+
 @pytest.mark.balancer
 def test_a_balancer_tells_whether_it_reaches_an_application(member: "testinfra.host.Host") -> None:
     """It is to get no shared address: it reaches none."""
