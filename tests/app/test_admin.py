@@ -86,12 +86,20 @@ def test_no_administrator_is_suspended(admin, make_admin, app):
 @pytest.mark.parametrize(
     "path",
     [
-        *("/admin/user/nobody/suspend", "/admin/user/susan@example.org/suspend", "/admin/user/%00/suspend"),
-        *("/admin/post/1/delete", "/admin/post/0/delete", f"/admin/post/{10**30}/delete"),
+        "/admin/user/nobody/suspend",
+        "/admin/user/susan@example.org/suspend",
+        "/admin/user/%00/suspend",
     ],
 )
 def test_nothing_there(admin, susan, path):
     assert admin.submit(path, page="/admin").status_code == 404
+
+
+@pytest.mark.parametrize("number", [1, 0, 10**30])
+def test_no_such_post(admin, number):
+    answer = admin.submit(f"/admin/post/{number}/delete", page="/admin")
+    assert answer.headers["Location"] == "/admin"
+    assert "The post is gone already." in admin.get("/admin").text
 
 
 def test_delete_a_post(app, admin, susan, caplog):

@@ -166,10 +166,9 @@ def _whom(number: int, what: str) -> User:
     user: User | None = db.session.get(User, number) if 0 < number <= ID_MAX else None
     if user is None:
         abort(404)
-    if not audience.can_undo(what, number):
-        gone = not user.is_active and what not in ("unfollow", "remove_from_followers")
-        if gone or audience.strangers([number]):
-            abort(404)
+    there = user.is_active or what == "unfollow"
+    if not audience.can_undo(what, number) and (not there or audience.strangers([number])):
+        abort(404)
     return user
 
 
