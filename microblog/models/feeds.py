@@ -108,10 +108,13 @@ TOP = Cut(None, False, Page.SIZE + 1)
 
 def home_first(reader_id: int) -> Question | None:
     """What the newest home page asks first, before it is known that this is who reads."""
-    window = Window(Post.id, WINDOW)
-    if reader_id in _quiet() or not window.is_known():
-        return None
-    return question(_recent(False), TOP, reader_id, reader=reader_id, end=window.end(TOP))
+    window, authors = Window(Post.id, WINDOW), Window(LatestPost.post_id, LATEST_AUTHORS)
+    following = _quiet().get(reader_id)
+    if following is None and window.is_known():
+        return question(_recent(False), TOP, reader_id, reader=reader_id, end=window.end(TOP))
+    if following is not None and following > MANY_AUTHORS and authors.is_known():
+        return question(_latest(_nested()), TOP, reader_id, reader=reader_id, end=authors.end(TOP))
+    return None
 
 
 def explore_first(reader_id: int) -> Question:
@@ -182,12 +185,16 @@ class Found(NamedTuple):
     :ivar edited: the time at which what is shown was edited last, as text; empty: never.
     :ivar original: the number of what it passes on; 0 if that is not to be seen; None: it passes on nothing.
     :ivar marks: what there is to say of what is shown, to the reader of this request.
+    :ivar author: whose latest post it is, if it was found by that.
+    :ivar other: the number of this author's latest post but for it; 0: there is none.
     """
 
     id: int
     edited: str
     original: int | None
     marks: Marks
+    author: int = 0
+    other: int = 0
 
 
 def feed(find: Callable[[Cut], list[Found]], before: int | None, after: int | None, by: int = 0) -> Page:
@@ -279,6 +286,8 @@ _ACTIVE = AUTHORS.c.suspended_at.is_(None)
 # The same of a post's author. It asks for the post, too, of which none has such a number: of a large site
 # whose statistics it has, SQLite would else read all accounts for each page, to know who is active.
 SEEN = sa.case((POSTS.c.id < 0, POSTS.c.created_at), else_=AUTHORS.c.suspended_at).is_(None)
+# And of who has a row in latest_posts.
+_NOTED = sa.case((_LATEST.c.post_id < 0, NO), else_=AUTHORS.c.suspended_at).is_(None)
 
 
 def with_authors(first: Any) -> InOrder:
@@ -302,8 +311,9 @@ def read(query: Any, at: Cut, **values: Any) -> list[Found]:
     return sorted(found, reverse=not at.newer)
 
 
-def _place(number: str, edited: str, original: str, marks: str) -> Found:
-    return Found(int(number), edited[:_SECONDS], int(original) if original else None, parse(marks))
+def _place(number: str, edited: str, original: str, marks: str, *author: str) -> Found:
+    passed_on = int(original) if original else None
+    return Found(int(number), edited[:_SECONDS], passed_on, parse(marks), *map(int, author))
 
 
 def page(query: Any, number: Any, newer: bool, of_posts: bool = True) -> Any:
@@ -313,11 +323,19 @@ def page(query: Any, number: Any, newer: bool, of_posts: bool = True) -> Any:
     :param of_posts: whether it selects from :data:`POSTS`: else these are looked up by their numbers.
     """
     if of_posts:
-        first = place = _part(query, number, newer, POSTS.c.edited_at, POSTS.c.repost_of_id).subquery("page")
-        found = place
-    else:
-        found, place = _part(query, number, newer).subquery("page"), _PLACES
-        first = InOrder(found, _PLACES, _PLACES.c.id == found.c.id)
+        found = _part(query, number, newer, POSTS.c.edited_at, POSTS.c.repost_of_id).subquery("page")
+        return _as_text(found, found, found)
+    found = _part(query, number, newer).subquery("page")
+    return _as_text(found, InOrder(found, _PLACES, _PLACES.c.id == found.c.id), _PLACES)
+
+
+def _as_text(found: Any, first: Any, place: Any, *more: Any) -> Any:
+    """What a page has for each post that was found.
+
+    :param first: what there is to select from.
+    :param place: the columns of what was found.
+    :param more: columns for the end of each.
+    """
     # The few that are found, each with what it passes on.
     theirs = sa.and_(_THEIRS.c.id == _ORIGINALS.c.author_id, _THEIRS.c.suspended_at.is_(None))
     joined = sa.outerjoin(first, _ORIGINALS, _ORIGINALS.c.id == place.c.repost_of_id)
@@ -326,7 +344,7 @@ def page(query: Any, number: Any, newer: bool, of_posts: bool = True) -> Any:
     passed_on = sa.case((_THEIRS.c.id.is_not(None), _ORIGINALS.c.id), else_=constant("0"))
     original = sa.case((place.c.repost_of_id.is_not(None), passed_on), else_=NO)
     joined, marks = with_marks(joined, sa.func.coalesce(_ORIGINALS.c.id, found.c.id))
-    text = Joined("'|'", found.c.id, edited, original, marks)
+    text = Joined("'|'", found.c.id, edited, original, marks, *more)
     return sa.select(sa.func.group_concat(text, type_=sa.String)).select_from(joined)
 
 
@@ -461,7 +479,8 @@ def _home(reader_id: int, following: int, at: Cut) -> list[Found]:
         if len(rows) == at.limit:
             quiet.pop(reader_id, None)
             return rows
-    rows = _merged(reader_id, walks, at)
+    rows = _of_latest_authors(reader_id, at) if walks and at.bound is None else []
+    rows = rows or _merged(reader_id, walks and at.bound is not None, at)
     if at.bound is None:
         if looks or following <= FEW_AUTHORS:
             if len(quiet) >= _QUIET_MOST and reader_id not in quiet:
@@ -492,84 +511,106 @@ def _recent(newer: bool) -> Any:
 def _merged(reader_id: int, walks: bool, at: Cut) -> list[Found]:
     """From the authors: each one's posts next to the cut, by an index, and of these the first ones.
 
-    :param walks: begin with those who wrote last of all. Not for a cut that newer posts are wanted of.
+    :param walks: begin with those who wrote last of all: below a cut.
     """
     values = {"bound": at.bound if at.bound is not None else (0 if at.newer else ID_MAX), "limit": at.limit}
     mine = {"reader": reader_id, **values}
-    nested = db.engine.dialect.name == "sqlite"
     # Only those whose posts next to the cut are the nearest can have a post on the page.
-    nearest: list[int] = []
-    if walks and at.bound is None:
-        latest = {} if nested else {"end": Window(LatestPost.post_id, LATEST_AUTHORS).end(at)}
-        with reading() as connection:
-            nearest = connection.execute(_latest_authors(nested), {**mine, **latest}).scalars().all()
-    elif walks:
-        nearest = _nearest_of_latest(mine, nested)
+    nearest = _nearest_of_latest(mine) if walks else []
     if len(nearest) < at.limit:
         with reading() as connection:
             nearest = connection.execute(_nearest_authors(at.newer), mine).scalars().all()
-    authors = {f"author{place}": author for place, author in enumerate([reader_id, *nearest])}
-    return read(_next_of_each(len(authors), at.newer, nested), at, **authors)
+    return _written_by([reader_id, *nearest], at)
 
 
-@cache
-def _latest_authors(nested: bool) -> Any:
-    """Of all who wrote last, so many, those whom a reader follows.
-
-    :param nested: for SQLite. With statistics of its tables, it would else first read all of them.
-    """
-    last: Any = _LATEST
-    if nested:
-        query = sa.select(_LATEST.c.author_id, _LATEST.c.post_id).order_by(_LATEST.c.post_id.desc())
-        last = query.limit(sa.bindparam("most", LATEST_AUTHORS, type_=sa.Integer)).subquery("l")
-    followed = sa.and_(
-        _FOLLOWS.c.follower_id == sa.bindparam("reader", type_=sa.Integer),
-        _FOLLOWS.c.followed_id == last.c.author_id,
-    )
-    first = (InOrder if nested else ByLatest)(last, _FOLLOWS, followed)
-    query = sa.select(last.c.author_id).select_from(InOrder(first, AUTHORS, AUTHORS.c.id == last.c.author_id))
-    if not nested:
-        query = query.where(within(last.c.post_id, False)).with_hint(
-            _FOLLOWS, "FORCE INDEX (PRIMARY)", "mysql"
-        )
-    return query.where(_ACTIVE).order_by(last.c.post_id.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
+def _written_by(people: list[int], at: Cut) -> list[Found]:
+    """What is next to a cut of what so many wrote."""
+    authors = {f"author{place}": author for place, author in enumerate(people)}
+    return read(_next_of_each(len(authors), at.newer, _nested()), at, **authors)
 
 
-def _nearest_of_latest(mine: dict[str, int], nested: bool) -> list[int]:
+def _of_latest_authors(reader_id: int, at: Cut) -> list[Found]:
+    """From those who wrote last of all: what each of them wrote last, and what the reader did. If that is not
+    enough for a page, nothing."""
+    end = Window(LatestPost.post_id, LATEST_AUTHORS).end(at)
+    rows = read(_latest(_nested()), at, reader=reader_id, end=end)
+    # Whoever is not among them wrote last before that.
+    if len(rows) < at.limit or rows[-1].id <= end:
+        return []
+    # So many posts there are from this number on. Most have but one of these; of others all are looked for.
+    first = sorted((*(row.id for row in rows), *(row.other for row in rows)), reverse=True)[at.limit - 1]
+    if more := [row.author for row in rows if row.other >= first]:
+        found = {row.id: row for row in (*rows, *_written_by(more, at))}
+        rows = sorted(found.values(), reverse=True)[: at.limit]
+    return rows
+
+
+def _nested() -> bool:
+    """Whether this is SQLite, which sorts and cuts only all parts of a union together."""
+    return bool(db.engine.dialect.name == "sqlite")
+
+
+def _nearest_of_latest(mine: dict[str, int]) -> list[int]:
     """Whose posts are next below a cut, if they are among those who wrote last of all; else nobody.
 
     Who has written nothing since is found by that, and only the others are looked up.
     """
     end = Window(LatestPost.post_id, LATEST_AUTHORS).end(Cut(None, False, 0))
     with reading() as connection:
-        found = connection.execute(_older_authors(nested), {**mine, "end": end}).all()
+        found = connection.execute(_older_authors(), {**mine, "end": end}).all()
     # Of whom wrote last before that, nobody can have a post on the page.
     return [row.author for row in found] if len(found) == mine["limit"] and found[-1].post > end else []
 
 
-@cache
-def _older_authors(nested: bool) -> Any:
-    last: Any = _LATEST
-    if nested:
-        query = sa.select(_LATEST.c.author_id, _LATEST.c.post_id).where(within(_LATEST.c.post_id, False))
-        last = query.limit(ID_MAX).subquery("l")
+def _last_of(author: Any, condition: Any) -> Any:
+    """The number of an author's latest post of those for which something is so.
+
+    :param author: a column: another one for each row.
+    """
+    # By the whole index, and not by MAX: of such an author MySQL, or MariaDB, would else read all posts.
+    query = _of(author).where(condition).order_by(POSTS.c.author_id.desc(), POSTS.c.id.desc())
+    return query.limit(1).correlate(author.table).scalar_subquery()
+
+
+def _who_wrote_last(*columns: Any) -> Any:
+    """Of all who wrote last, so many, those whom a reader follows: their rows of ``latest_posts``."""
     followed = sa.and_(
         _FOLLOWS.c.follower_id == sa.bindparam("reader", type_=sa.Integer),
-        _FOLLOWS.c.followed_id == last.c.author_id,
+        _FOLLOWS.c.followed_id == _LATEST.c.author_id,
     )
-    first = (InOrder if nested else ByLatest)(last, _FOLLOWS, followed)
+    first = InOrder(ByLatest(_LATEST, _FOLLOWS, followed), AUTHORS, AUTHORS.c.id == _LATEST.c.author_id)
+    query = sa.select(*columns).select_from(first).where(within(_LATEST.c.post_id, False), _NOTED)
+    return query.with_hint(_FOLLOWS, "FORCE INDEX (PRIMARY)", "mysql")
+
+
+@cache
+def _latest(nested: bool) -> Any:
+    """The latest post of each of them, and the reader's own.
+
+    :param nested: each part is a table of its own.
+    """
+    theirs = _who_wrote_last(_LATEST.c.post_id.label("id"), _LATEST.c.author_id.label("author"))
+    theirs = theirs.order_by(_LATEST.c.post_id.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
+    own = _of(sa.bindparam("reader", type_=sa.Integer))
+    parts = [theirs, _part(own, POSTS.c.id, False, constant("0").label("author"))]
+    if nested:
+        tables = [part.subquery() for part in parts]
+        parts = [sa.select(table.c.id, table.c.author) for table in tables]
+    every = sa.union_all(*parts).subquery("every")
+    found = _part(sa.select(every.c.id), every.c.id, False, every.c.author).subquery("page")
+    # Which may be newer: the version before writes posts that are not noted.
+    other = sa.func.coalesce(_last_of(found.c.author, POSTS.c.id != found.c.id), constant("0"))
+    first = InOrder(found, _PLACES, _PLACES.c.id == found.c.id)
+    return _as_text(found, first, _PLACES, found.c.author, other)
+
+
+@cache
+def _older_authors() -> Any:
     # Of whom is followed: else MariaDB sorts before it joins, and so looks up all.
-    before = _part(_of(_FOLLOWS.c.followed_id), POSTS.c.id, False)
-    before = before.limit(1).correlate(_FOLLOWS).scalar_subquery()
     bound = sa.bindparam("bound", type_=sa.BigInteger)
-    post = sa.case((last.c.post_id < bound, last.c.post_id), else_=before).label("post")
-    query = sa.select(last.c.author_id.label("author"), post)
-    query = query.select_from(InOrder(first, AUTHORS, AUTHORS.c.id == last.c.author_id)).where(_ACTIVE)
-    if not nested:
-        query = query.where(within(last.c.post_id, False)).with_hint(
-            _FOLLOWS, "FORCE INDEX (PRIMARY)", "mysql"
-        )
-    found = query.subquery("t")
+    before = _last_of(_FOLLOWS.c.followed_id, POSTS.c.id < bound)
+    post = sa.case((_LATEST.c.post_id < bound, _LATEST.c.post_id), else_=before).label("post")
+    found = _who_wrote_last(_LATEST.c.author_id.label("author"), post).subquery("t")
     limit = sa.bindparam("limit", type_=sa.Integer)
     return (
         sa.select(found.c.author, found.c.post)
@@ -582,9 +623,12 @@ def _older_authors(nested: bool) -> Any:
 @cache
 def _nearest_authors(newer: bool) -> Any:
     """Whom a reader follows, by their posts next to a cut: a look into an index for each."""
-    # Not by MIN or MAX: of an author who is another row each time, MariaDB then reads all posts.
-    post = _part(_of(_FOLLOWS.c.followed_id), POSTS.c.id, newer)
-    post = post.limit(1).correlate(_FOLLOWS).scalar_subquery()
+    bound = sa.bindparam("bound", type_=sa.BigInteger)
+    if newer:
+        first = _of(_FOLLOWS.c.followed_id).where(POSTS.c.id > bound).order_by(POSTS.c.id).limit(1)
+        post = first.correlate(_FOLLOWS).scalar_subquery()
+    else:
+        post = _last_of(_FOLLOWS.c.followed_id, POSTS.c.id < bound)
     followed = (
         sa.select(_FOLLOWS.c.followed_id.label("author"), post.label("post"))
         .where(_FOLLOWS.c.follower_id == sa.bindparam("reader", type_=sa.Integer))
@@ -600,7 +644,7 @@ def _nearest_authors(newer: bool) -> Any:
 def _next_of_each(count: int, newer: bool, nested: bool) -> Any:
     """Of the posts next to a cut of each of so many authors, the first ones.
 
-    :param nested: for SQLite, which sorts and cuts only all parts of a union together.
+    :param nested: each part is a table of its own.
     """
     parts = []
     for place in range(count):

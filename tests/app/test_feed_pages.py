@@ -346,7 +346,7 @@ def made(alias, *arguments, **options):
     make(alias, *arguments, **options)
 AliasedReturnsRows._populate_column_collection = made
 feeds._everybody(False), feeds._nearest_authors(False)
-feeds._recent(False), feeds._latest_authors(False), feeds._rows()
+feeds._recent(False), feeds._latest(False), feeds._older_authors(), feeds._rows()
 """
 
 
