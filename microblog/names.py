@@ -23,6 +23,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # Two root name servers, as examples of what is outside: nothing is sent to them.
 _OUTSIDE = ((socket.AF_INET, "198.41.0.4"), (socket.AF_INET6, "2001:503:ba3e::2:30"))
+_IPV4, _IPV6 = Path("/proc/net/fib_trie"), Path("/proc/net/if_inet6")
 # Flags of a route.
 _UP, _REJECT, _LOCAL = 0x1, 0x200, 0x80000000
 _LOCAL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.local")
@@ -179,7 +180,7 @@ def _canonical_names(short: str) -> list[str]:
 def _ipv4_addresses() -> list[str]:
     """Local addresses, from the routing table (proc(5), fib_trie)."""
     try:
-        lines = Path("/proc/net/fib_trie").read_text().splitlines()
+        lines = _IPV4.read_text().splitlines()
     except OSError:
         return []
     found = []
@@ -194,7 +195,7 @@ def _ipv4_addresses() -> list[str]:
 def _ipv6_addresses() -> list[str]:
     """Addresses of global scope (proc(5), if_inet6: address, index, prefix, scope, flags, name)."""
     try:
-        lines = Path("/proc/net/if_inet6").read_text().splitlines()
+        lines = _IPV6.read_text().splitlines()
     except OSError:
         return []
     fields = [line.split() for line in lines]

@@ -202,6 +202,9 @@ def test_pages_by_number_and_by_cursor(app, make_user, log_in):
         make_user(f"user{number}")
     script = log_in("user0")
     seen, path = [], "/api/users?per_page=3"
+    # Before the first page there is none, however it is asked for.
+    assert script.get(path).json["_links"]["prev"] is None
+    assert script.get(f"{path}&page=1").json["_links"]["prev"] is None
     while path:
         part = script.get(path).json
         seen.append([user["username"] for user in part["items"]])

@@ -1,5 +1,7 @@
 """Mail that the host sends to those who look after the site."""
 
+import json
+
 import pytest
 from mail_sink import Sink
 
@@ -73,6 +75,14 @@ def test_where_none_are_named_its_administrators_are_told(app, sink, monkeypatch
     assert told(sink) == []
     sink.path.write_text(f"{sink.settings}ADMINS=root@example.org\n")
     assert told(sink)[0][:2] == ("root@example.org", "Microblog <noreply@blog.example.org>")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_secret_is_known_in_json_too_within_a_longer_text(ascii_only):
+    secret = 'pass"w\u00f6rd\\ of nobody'
+    said = json.dumps({"url": f"mysql://ada:{secret}@localhost"}, ensure_ascii=ascii_only)
+    assert secrets.without(said, [secret], "***") == '{"url": "mysql://ada:***@localhost"}'
 
 
 @pytest.mark.once

@@ -749,3 +749,22 @@ def test_https_asks_the_certbot_that_is_there(monkeypatch: pytest.MonkeyPatch, t
         with pytest.raises(HostError, match="enough"):
             https.enable(("blog.example.org",), "", "", lambda _: None)
         assert asked == installs
+
+
+def test_the_machines_addresses_are_the_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As proc(5) shows them, without the loopback's and those of a link alone."""
+    four, six = tmp_path / "fib_trie", tmp_path / "if_inet6"
+    four.write_text(
+        "Local:\n  +-- 10.0.2.0/24 2 0 2\n     |-- 10.0.2.0\n        /24 link UNICAST\n"
+        "     |-- 10.0.2.15\n        /32 host LOCAL\n     |-- 10.0.2.255\n        /32 link BROADCAST\n"
+        "     |-- 127.0.0.1\n        /32 host LOCAL\n"
+    )
+    six.write_text(
+        "00000000000000000000000000000001 01 80 10 80       lo\n"
+        "26062800021fcb070000000000000009 02 40 00 80     eth0\n"
+        "fe800000000000000000000000000001 02 40 20 80     eth0\n"
+    )
+    monkeypatch.setattr(names, "_IPV4", four)
+    monkeypatch.setattr(names, "_IPV6", six)
+    monkeypatch.setattr(names, "outward_addresses", list)
+    assert names.machine_addresses() == ["10.0.2.15", "2606:2800:21f:cb07::9"]

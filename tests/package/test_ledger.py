@@ -120,7 +120,8 @@ def test_what_somebody_has_changed_since_stays_and_is_told(tmp_path: Path, folde
     write(path, "ours")
     path.write_text("theirs at last")
     write(path, "ours")
-    back()
+    # And there is nothing to tell: what was ours before that is theirs to have changed.
+    assert back() == []
     assert path.read_text() == "theirs at last"
 
 
