@@ -514,14 +514,22 @@ def test_whoever_asks_how_a_fleet_is_is_told_that_it_is_not_copied(
     assert health.overdue("none", "none", "none") == ""
 
 
+# What takes a file before its verb, as Debian 12's, or after it, as Debian 13's, and nowhere else.
+_CLOUD_INIT = {
+    "older": 'case "$1 $3" in "single ") ;; "--file single") cp "$2" taken ;; *) exit 2 ;; esac',
+    "newer": 'case "$1 $6" in "single ") echo --file ;; "single --file") cp "$7" taken ;; *) exit 2 ;; esac',
+}
+
+
+@pytest.mark.parametrize("cloud_init", _CLOUD_INIT)
 @pytest.mark.parametrize("known", ["", "db1"])
 @pytest.mark.parametrize(
     ("told", "taken"),
     [("hostname: db1\n", True), ("hostname: db2\n", False), ("", False), ("#cloud-config\n# db1\n", False)],
 )
-def test_a_machine_is_told_of_itself_alone(tmp_path, known, told, taken):
+def test_a_machine_is_told_of_itself_alone(tmp_path, known, told, taken, cloud_init):
     """Whoever mistypes one of seven lines would have two machines of one name."""
-    stubs = _stubs(tmp_path, cloud_init='cp "$2" taken', ufw="")
+    stubs = _stubs(tmp_path, cloud_init=_CLOUD_INIT[cloud_init], ufw="")
     (tmp_path / "etc").mkdir()
     if known:
         (tmp_path / "etc/self").write_text("NAME=db1\n")
