@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,16 @@ def test_machines_know_each_other_by_the_fleets_authority_alone(made, tmp_path):
             )
         ]
         assert public[0] == public[1]
+
+
+def test_a_machine_whose_clock_is_behind_knows_the_others(made, tmp_path):
+    """As one that has just been made, in a fleet that has just been made."""
+    folder, now = made.with_suffix(""), int(time.time())
+    (tmp_path / "cert").write_text(_files(folder, "app1")["/etc/fleet/tls/cert.pem"]["content"])
+    verify = ["openssl", "verify", "-CAfile", folder / "ca.pem", "-attime"]
+    for at, good in ((-2 * 3600, True), (19 * 365 * 86400, True), (21 * 365 * 86400, False)):
+        done = subprocess.run([*verify, str(now + at), tmp_path / "cert"], check=False, capture_output=True)
+        assert (done.returncode == 0) is good
 
 
 def test_nothing_changes_when_it_is_made_again(garden):
