@@ -40,15 +40,25 @@ class Haproxy:
             text = swapped(text, {"    user haproxy\n    group haproxy\n": ""})
         (folder / "haproxy.cfg").write_text(text)
         self.processes: list[subprocess.Popen[bytes]] = []
+        # What its processes see beside what this one does.
+        self.environ: dict[str, str] = {}
+
+    @property
+    def disk(self) -> Path:
+        """Where its programs write."""
+        path = self.folder / "disk"
+        path.mkdir(exist_ok=True)
+        return path
 
     def start(self) -> None:
         self._run(program("haproxy", "haproxy"), "-f", self.folder / "haproxy.cfg")
 
     def _run(self, *command: "str | os.PathLike[str]") -> None:
-        with (self.folder / "log").open("ab") as log, whole():
+        with (self.disk / "log").open("ab") as log, whole():
             process = subprocess.Popen(
-                self.place.command(command), stdout=log, stderr=log, start_new_session=True
-            )
+                self.place.command(command), env={**os.environ, "TMPDIR": str(self.disk), **self.environ},
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
             self.processes.append(process)
 
     def signal(self, number: int) -> None:
@@ -117,7 +127,7 @@ class Balancer(Haproxy):
         self._clean()
         super().start()
         if self._shared:
-            pids = [f"--{name}={self.folder / name}" for name in ("pid", "vrrp_pid", "checkers_pid")]
+            pids = [f"--{name}={self.disk / name}" for name in ("pid", "vrrp_pid", "checkers_pid")]
             self._run(
                 program("keepalived", "keepalived"), "--dont-fork", "--log-console", "--vrrp",
                 f"--use-file={self.folder / 'keepalived.conf'}", *pids,
@@ -130,7 +140,7 @@ class Balancer(Haproxy):
 
     def _clean(self) -> None:
         for name in ("pid", "vrrp_pid", "checkers_pid"):
-            (self.folder / name).unlink(missing_ok=True)
+            (self.disk / name).unlink(missing_ok=True)
         if self._shared:
             command = self.place.command(
                 [program("ip", "iproute2"), "address", "delete", f"{self._shared}/32", "dev", "eth0"]

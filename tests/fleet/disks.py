@@ -1,4 +1,4 @@
-"""A database's disk: small, so that it can be filled, and in memory, so that this is quick."""
+"""A machine's disk: small, so that it can be filled, and in memory, so that this is quick."""
 
 import subprocess
 from contextlib import ExitStack

@@ -73,6 +73,8 @@ def started(folder: Path, tell: Callable[[str], None] = lambda _: None) -> Itera
     """:param folder: for logs; :param tell: is given what is waited for."""
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="microblog-")))
+        # What gives up root's rights looks at a clock here.
+        scratch.chmod(0o711)
         alone = os.geteuid() == 0
         net = stack.enter_context(network.network()) if alone else None
         join, shared = (net.join, f"{net.prefix}.200") if net else (Place, "")
@@ -98,6 +100,8 @@ def started(folder: Path, tell: Callable[[str], None] = lambda _: None) -> Itera
         tell("balancers")
         pair = [Balancer(scratch / one.machine.name, one, apps) for one in members["balancer"]]
         for one in pair:
+            if alone:
+                disks.small(one.disk, stack)
             stack.enter_context(balancer.running(one))
         site, authority = shared or pair[0].address, members["balancer"][0].authority
         fleet = Fleet(nodes, apps, ways, pair if net else [], site, authority)

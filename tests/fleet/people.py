@@ -18,8 +18,8 @@ from checker import OK, REFUSED, UNKNOWN, Write
 PASSWORD = "correct horse"
 # Who waits for an answer for so long asks again; and how long it is asked in all.
 WAITS, _SECONDS = 15, 60
-# Who has just come has less patience.
-_HURRY = 2
+# Somebody new comes so often, in seconds.
+_OFTEN = 0.2
 # Of an account in an hour, less some (microblog/web/limits.py).
 _POSTS = 90
 
@@ -118,25 +118,35 @@ class Request:
 
 
 @contextmanager
-def newcomers(address: str, authority: "Path | None") -> Iterator[list[float]]:
-    """Somebody new comes again and again, and soon gives up, until what is done meanwhile is over.
+def newcomers(address: str, authority: "Path | None") -> Iterator[list[Request]]:
+    """Somebody new comes five times a second, however long those before wait, until what is done meanwhile is
+    over: as at a site's door, where who is let wait keeps nobody from coming.
 
     :param authority: as :func:`connect` takes it.
-    :return: the moments at which they were answered.
+    :return: what they asked; all are answered, or have given up, at the end.
     """
-    answered: list[float] = []
+    asked: list[Request] = []
     over = threading.Event()
 
     def come() -> None:
-        while not over.is_set():
-            if Visitor([address], authority, _HURRY).ask(0, "GET", "/login").status == 200:
-                answered.append(time.monotonic())
-            over.wait(0.2)
+        began = time.monotonic()
+        answer = Visitor([address], authority).ask(0, "GET", "/login")
+        now = time.monotonic()
+        asked.append(Request(now, now - began, answer.status))
 
-    thread = threading.Thread(target=come)
+    def all_come() -> None:
+        began, came = time.monotonic(), [threading.Thread(target=come)]
+        came[0].start()
+        while not over.wait(max(0.0, began + len(came) * _OFTEN - time.monotonic())):
+            came.append(threading.Thread(target=come))
+            came[-1].start()
+        for one in came:
+            one.join()
+
+    thread = threading.Thread(target=all_come)
     thread.start()
     try:
-        yield answered
+        yield asked
     finally:
         over.set()
         thread.join()

@@ -1,4 +1,7 @@
-"""What can happen to a fleet's machines: each fault is begun, lasts, and is over."""
+"""What can happen to a fleet's machines: each fault is begun, lasts, and is over.
+
+A fault yields just before each of its changes: before something ends, and before or when it comes back.
+"""
 
 import signal
 import time
@@ -11,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 import disks
 import galera
+from balancer import Balancer
 from fleets import Fleet
 from network import Place
 from people import Answer, Visitor, value_of
@@ -23,6 +27,9 @@ FROZEN, CUT = 30, 15
 _HOUR = 3600
 # Of somebody who wants to know, in seconds.
 _PATIENT = 60
+
+
+Fault = Callable[[Fleet], Iterator[None]]
 
 
 class Target(Protocol):
@@ -40,17 +47,19 @@ Around = Callable[[Fleet], AbstractContextManager[None]]
 
 class Round(NamedTuple):
     """:ivar name: for the table.
-    :ivar fault: does it, and ends when it is over.
+    :ivar fault: does it, yields at each change, and ends when it is over.
     :ivar everyday: whether it is done without ``--thorough``.
+    :ivar newcomers: how many of those who come anew at a change may get no answer, in percent.
     :ivar outage: whether no database serves for longer than anybody is kept waiting.
     :ivar around: what is done before the visitors come, and after they are gone.
     """
 
     name: str
-    fault: Callable[[Fleet], None]
+    fault: Fault
     everyday: bool = False
     around: "Around | None" = None
     outage: bool = False
+    newcomers: float = 1.0
 
 
 def _back(fleet: Fleet, number: int) -> None:
@@ -60,17 +69,28 @@ def _back(fleet: Fleet, number: int) -> None:
     galera.wait_until(f"node {number + 1} is back", node.serves)
 
 
-def kill_node(number: int, *, forget: bool = False) -> Callable[[Fleet], None]:
+def _again(fleet: Fleet, *numbers: int) -> Iterator[None]:
+    """Start these at once, and wait for each."""
+    yield
+    for number in numbers:
+        fleet.nodes[number].start(fleet.nodes)
+    for number in numbers:
+        _back(fleet, number)
+        yield
+
+
+def kill_node(number: int, *, forget: bool = False) -> Fault:
     """:param forget: it comes back without its data, and gets all of them (SST); else what it lacks (IST)."""
 
-    def fault(fleet: Fleet) -> None:
+    def fault(fleet: Fleet) -> Iterator[None]:
         node = fleet.nodes[number]
+        yield
         node.kill()
         time.sleep(6)
         if forget:
             node.forget()
         said = node.log.stat().st_size
-        _back(fleet, number)
+        yield from _again(fleet, number)
         log = node.log.read_bytes()[said:].decode(errors="replace")
         assert ("Running IST" not in log) is forget, [
             line for line in log.splitlines() if "WSREP_SST" in line
@@ -91,90 +111,110 @@ def _pick(what: str) -> Callable[[Fleet], Target]:
     }[what]
 
 
-def freeze(what: str) -> Callable[[Fleet], None]:
-    def fault(fleet: Fleet) -> None:
+def freeze(what: str) -> Fault:
+    def fault(fleet: Fleet) -> Iterator[None]:
         target = _pick(what)(fleet)
+        yield
         target.signal(signal.SIGSTOP)
         time.sleep(FROZEN)
+        yield
         target.signal(signal.SIGCONT)
 
     return fault
 
 
-def cut(what: str, **ways: bool) -> Callable[[Fleet], None]:
-    def fault(fleet: Fleet) -> None:
+def cut(what: str, **ways: bool) -> Fault:
+    def fault(fleet: Fleet) -> Iterator[None]:
         place = _pick(what)(fleet).place
+        yield
         place.cut(**ways)
         time.sleep(CUT)
+        yield
         place.mend()
 
     return fault
 
 
-def fill_disk(number: int) -> Callable[[Fleet], None]:
-    def fault(fleet: Fleet) -> None:
+def fill_disk(number: int) -> Fault:
+    def fault(fleet: Fleet) -> Iterator[None]:
         node = fleet.nodes[number]
+        yield
         filled = disks.fill(node.folder)
         time.sleep(CUT)
+        yield
         filled.unlink()
         # It may go on, hang, or have ended: whoever makes room starts it again.
         node.kill()
-        _back(fleet, number)
+        yield from _again(fleet, number)
 
     return fault
 
 
-def fill_application(fleet: Fleet) -> None:
-    filled = disks.fill(fleet.apps[1].disk)
-    time.sleep(CUT)
-    filled.unlink()
+def fill(what: str) -> Fault:
+    """Of a machine that keeps nothing: its programs go on."""
+
+    def fault(fleet: Fleet) -> Iterator[None]:
+        target = _pick(what)(fleet)
+        yield
+        filled = disks.fill(target.disk)  # type: ignore[attr-defined]
+        time.sleep(CUT)
+        yield
+        filled.unlink()
+
+    return fault
 
 
-def kill_application(fleet: Fleet) -> None:
+def kill_application(fleet: Fleet) -> Iterator[None]:
+    yield
     fleet.apps[1].kill()
     time.sleep(3)
     fleet.apps[1].start()
+    yield
 
 
-def kill_way(fleet: Fleet) -> None:
+def kill_way(fleet: Fleet) -> Iterator[None]:
     """The application's way to the databases ends, and its supervisor starts it again."""
+    yield
     fleet.ways[0].kill()
     time.sleep(2)
+    yield
     fleet.ways[0].start()
 
 
-def restart_applications(fleet: Fleet) -> None:
+def restart_applications(fleet: Fleet) -> Iterator[None]:
     for app in fleet.apps:
+        yield
         app.stop()
         app.start()
+        yield
         # As long as a balancer takes to see it.
         time.sleep(2)
 
 
-def kill_balancer(what: str) -> Callable[[Fleet], None]:
-    def fault(fleet: Fleet) -> None:
+def kill_balancer(what: str) -> Fault:
+    def fault(fleet: Fleet) -> Iterator[None]:
         one = _pick(what)(fleet)
+        yield
         one.kill()
         time.sleep(5)
+        yield
         one.start()  # type: ignore[attr-defined]
-        time.sleep(5)
 
     return fault
 
 
-def power_is_gone(fleet: Fleet) -> None:
+def power_is_gone(fleet: Fleet) -> Iterator[None]:
     """All databases at once; they come back together, and find each other."""
+    yield
     for node in fleet.nodes:
         node.kill()
     time.sleep(2)
-    for node in fleet.nodes:
-        node.start(fleet.nodes)
-    for number in range(len(fleet.nodes)):
-        _back(fleet, number)
+    yield from _again(fleet, *range(len(fleet.nodes)))
 
 
-def power_is_gone_by_hand(fleet: Fleet) -> None:
+def power_is_gone_by_hand(fleet: Fleet) -> Iterator[None]:
     """All databases at once, and what they knew of each other is lost: docs/fleet.md."""
+    yield
     for node in fleet.nodes:
         node.kill()
     for node in fleet.nodes:
@@ -183,35 +223,37 @@ def power_is_gone_by_hand(fleet: Fleet) -> None:
     first.may_begin()
     first.start(fleet.nodes, new=True)
     galera.wait_until("the first is back", first.serves)
+    yield
     for number in range(len(fleet.nodes)):
         _back(fleet, number)
+        yield
 
 
-def two_die(fleet: Fleet) -> None:
+def two_die(fleet: Fleet) -> Iterator[None]:
     """The last one does not know whether it is the last one, and serves nobody until another one is back."""
     visitor, page = _somebody(fleet)
+    yield
     for number in (0, 1):
         fleet.nodes[number].kill()
     _wait_until_all_are_told(visitor, page)
-    for number in (0, 1):
-        fleet.nodes[number].start(fleet.nodes)
-    for number in (0, 1):
-        _back(fleet, number)
+    yield from _again(fleet, 0, 1)
 
 
-def two_are_lost(fleet: Fleet) -> None:
+def two_are_lost(fleet: Fleet) -> Iterator[None]:
     """They do not come back: the last one is told to go on, and others take their place (docs/fleet.md)."""
     visitor, page = _somebody(fleet)
+    yield
     for number in (0, 1):
         fleet.nodes[number].kill()
     _wait_until_all_are_told(visitor, page)
+    yield
     last = fleet.nodes[2]
     last.ask("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'")
     galera.wait_until("the last one serves", last.serves)
     galera.wait_until("the site answers", fleet.answers)
     for number in (0, 1):
         fleet.nodes[number].forget()
-        _back(fleet, number)
+        yield from _again(fleet, number)
 
 
 def _somebody(fleet: Fleet) -> tuple[Visitor, Answer]:
@@ -266,8 +308,8 @@ time.sleep = lambda seconds: select.select([], [], [], seconds) and None
 """
 
 
-def application_clock(seconds: int) -> "tuple[Callable[[Fleet], None], Around]":
-    """As :func:`clock`, of an application's machine."""
+def application_clock(seconds: int) -> "tuple[Fault, Around]":
+    """As :func:`node_clock`, of an application's machine."""
     clocks: list[Clock] = []
 
     @contextmanager
@@ -289,10 +331,12 @@ def application_clock(seconds: int) -> "tuple[Callable[[Fleet], None], Around]":
             app.environ = {}
             again()
 
-    def fault(fleet: Fleet) -> None:
-        _moved(clocks, seconds, fleet, _log_in)
+    return partial(_moved, clocks, seconds, _log_in), around
 
-    return fault, around
+
+def _keeps_address(fleet: Fleet) -> None:
+    """Who has another clock knows the applications by their certificates still, at each new connection."""
+    assert fleet.leading().environ
 
 
 def _log_in(fleet: Fleet) -> None:
@@ -305,18 +349,18 @@ def _log_in(fleet: Fleet) -> None:
 
 
 def _moved(
-    clocks: list[Clock], seconds: int, fleet: Fleet, meanwhile: Callable[[Fleet], None] = lambda _: None
-) -> None:
+    clocks: list[Clock], seconds: int, meanwhile: Callable[[Fleet], None], fleet: Fleet
+) -> Iterator[None]:  # fmt: skip
+    yield
     clocks[-1].move(seconds)
     # It looks at its file once a second.
-    time.sleep(2)
+    time.sleep(CUT)
     meanwhile(fleet)
-    time.sleep(CUT - 2)
+    yield
     clocks[-1].move(0)
-    time.sleep(3)
 
 
-def clock(number: int, seconds: int) -> "tuple[Callable[[Fleet], None], Around]":
+def node_clock(number: int, seconds: int) -> "tuple[Fault, Around]":
     """:return: the fault, and what goes around it: a node whose clock can be moved."""
     clocks: list[Clock] = []
 
@@ -337,7 +381,40 @@ def clock(number: int, seconds: int) -> "tuple[Callable[[Fleet], None], Around]"
             node.environ = {}
             again()
 
-    return partial(_moved, clocks, seconds), around
+    return partial(_moved, clocks, seconds, lambda _: None), around
+
+
+def balancer_clock(seconds: int) -> "tuple[Fault, Around]":
+    """As :func:`node_clock`, of the balancer that has the address."""
+    clocks: list[Clock] = []
+
+    @contextmanager
+    def around(fleet: Fleet) -> Iterator[None]:
+        leading = fleet.leading()
+        one = next(one for one in fleet.balancers if one is not leading)
+        made, one.environ = _clock(one.folder)
+        clocks.append(made)
+        try:
+            _start_again(fleet, one)
+            # Whoever is started again stands by: then the other one is, too.
+            _start_again(fleet, leading)
+            assert fleet.leading() is one
+            yield
+        finally:
+            one.environ = {}
+            _start_again(fleet, one)
+
+    return partial(_moved, clocks, seconds, _keeps_address), around
+
+
+def _start_again(fleet: Fleet, one: Balancer) -> None:
+    one.kill()
+    galera.wait_until(
+        "the other one leads",
+        lambda: any(other.has_address() for other in fleet.balancers if other is not one),
+    )
+    one.start()
+    galera.wait_until("it is well", one.is_well)
 
 
 def _cuts(what: str, name: str, everyday: bool = False) -> list[Round]:
@@ -348,9 +425,9 @@ def _cuts(what: str, name: str, everyday: bool = False) -> list[Round]:
     ]
 
 
-def _clocks(number: "int | None", name: str) -> Iterator[Round]:
+def _clocks(name: str, clock: "Callable[[int], tuple[Fault, Around]]") -> Iterator[Round]:
     for seconds, how in ((_HOUR, "goes an hour ahead"), (-_HOUR, "goes back by an hour")):
-        fault, around = application_clock(seconds) if number is None else clock(number, seconds)
+        fault, around = clock(seconds)
         yield Round(f"{name}'s clock {how}", fault, around=around)
 
 
@@ -360,15 +437,15 @@ ROUNDS = [
     Round("an application's machine is killed", kill_application, True),
     Round(f"an application's machine is frozen for {FROZEN} s", freeze("application")),
     *_cuts("application", "an application's machine"),
-    Round("an application's machine has a full disk", fill_application),
-    *_clocks(None, "an application's machine"),
+    Round("an application's machine has a full disk", fill("application")),
+    *_clocks("an application's machine", application_clock),
     Round("an application's way to the databases ends, and starts again", kill_way),
     Round(f"{WRITER} is killed, and rejoins (IST)", kill_node(0), True),
     Round(f"{WRITER} is killed, and comes back empty (SST)", kill_node(0, forget=True)),
     Round(f"{WRITER} is frozen for {FROZEN} s", freeze("writer"), True),
     *_cuts("writer", WRITER, True),
     Round(f"{WRITER} has a full disk", fill_disk(0), True),
-    *_clocks(0, WRITER),
+    *_clocks(WRITER, partial(node_clock, 0)),
     Round(f"{STANDBY} is killed, and rejoins (IST)", kill_node(2)),
     Round("the other node that stands by is killed, and rejoins (IST)", kill_node(1)),
     Round("the other node that stands by is killed, and comes back empty (SST)", kill_node(1, forget=True)),
@@ -376,14 +453,16 @@ ROUNDS = [
     Round(f"{STANDBY} is frozen for {FROZEN} s", freeze("standby")),
     *_cuts("standby", STANDBY),
     Round(f"{STANDBY} has a full disk", fill_disk(2)),
-    *_clocks(2, STANDBY),
+    *_clocks(STANDBY, partial(node_clock, 2)),
     Round("two nodes are killed at once, and rejoin", two_die, outage=True),
     Round("two nodes are lost for good, and the last is told to go on alone", two_are_lost, outage=True),
     Round("all nodes lose power at once, and come back together", power_is_gone, True, outage=True),
     Round("all nodes lose power at once, and are begun anew by hand", power_is_gone_by_hand, outage=True),
     Round("the balancer is killed, and starts again", kill_balancer("balancer"), True),
-    Round(f"the balancer is frozen for {FROZEN} s", freeze("balancer")),
+    Round(f"the balancer is frozen for {FROZEN} s", freeze("balancer"), newcomers=10.0),
     *_cuts("balancer", "the balancer"),
+    Round("the balancer has a full disk", fill("balancer")),
+    *_clocks("the balancer", balancer_clock),
     Round(
         "the balancer that stands by is killed, and starts again", kill_balancer("balancer that stands by")
     ),
