@@ -82,10 +82,12 @@ def test_a_plug_is_pulled(fleet: Fleet, drill: Round, record_property: Callable[
         "table: faults",
         {
             "fault": drill.name,
+            "seconds": round(over - changes[0]),
             **windows("eight people", *eight),
             **windows("newcomers", *new),
             "nobody new answered for (s)": gap(answered(visits)),
-            **row(mix, verdict, changes[0], over),
+            "slowest (s)": slowest(mix),
+            **posts(verdict),
         },
     )
     assert verdict.good, verdict
@@ -108,15 +110,23 @@ def windows(whose: str, near: Share, other: Share) -> dict[str, object]:
 
 
 def row(mix: Mix, verdict: Verdict, began: float, over: float) -> dict[str, object]:
-    slowest = max(request.took for request in mix.requests)
     return {
         "seconds": round(over - began),
         "requests": len(mix.requests),
         "failed": sum(request.failed for request in mix.requests),
-        "slowest (s)": round(slowest, 1),
+        "slowest (s)": slowest(mix),
         "answered nobody for (s)": gap(answered(mix.requests)),
-        **{name: value for name, value in verdict.row().items() if name != "errors"},
+        **posts(verdict),
     }
+
+
+def slowest(mix: Mix) -> float:
+    return round(max(request.took for request in mix.requests), 1)
+
+
+def posts(verdict: Verdict) -> dict[str, object]:
+    """What became of them; of none of these is it unknown."""
+    return {name: value for name, value in verdict.row().items() if name != "errors"}
 
 
 def answered(requests: Iterable[Request]) -> Iterator[float]:
