@@ -18,7 +18,7 @@ from checker import OK, REFUSED, UNKNOWN, Write
 PASSWORD = "correct horse"
 # Who waits for an answer for so long asks again; and how long it is asked in all.
 WAITS, _SECONDS = 15, 60
-# Somebody new comes so often, in seconds.
+# Somebody arrives so often, in seconds.
 _OFTEN = 0.2
 # Of an account in an hour, less some (microblog/web/limits.py).
 _POSTS = 90
@@ -118,11 +118,11 @@ class Request:
 
 
 @contextmanager
-def newcomers(address: str, authority: "Path | None") -> Iterator[list[Request]]:
-    """Somebody new comes five times a second, however long those before wait, until what is done meanwhile is
-    over: as at a site's door, where who is let wait keeps nobody from coming.
+def arrivals(visitor: Visitor) -> Iterator[list[Request]]:
+    """Somebody opens the first page five times a second, however long those before wait, until what is done
+    meanwhile is over: who is let wait keeps nobody from coming.
 
-    :param authority: as :func:`connect` takes it.
+    :param visitor: logged in; each is known by the same cookies.
     :return: what they asked; all are answered, or have given up, at the end.
     """
     asked: list[Request] = []
@@ -130,7 +130,9 @@ def newcomers(address: str, authority: "Path | None") -> Iterator[list[Request]]
 
     def come() -> None:
         began = time.monotonic()
-        answer = Visitor([address], authority).ask(0, "GET", "/login")
+        one = Visitor(visitor.addresses, visitor.authority)
+        one.cookies.update(visitor.cookies)
+        answer = one.ask(0, "GET", "/")
         now = time.monotonic()
         asked.append(Request(now, now - began, answer.status))
 

@@ -49,7 +49,7 @@ class Round(NamedTuple):
     """:ivar name: for the table.
     :ivar fault: does it, yields at each change, and ends when it is over.
     :ivar everyday: whether it is done without ``--thorough``.
-    :ivar newcomers: how many of those who come anew at a change may get no answer, in percent.
+    :ivar arrivals: how many of those who arrive at a change may get no answer, in percent.
     :ivar outage: whether no database serves for longer than anybody is kept waiting.
     :ivar around: what is done before the visitors come, and after they are gone.
     """
@@ -59,7 +59,7 @@ class Round(NamedTuple):
     everyday: bool = False
     around: "Around | None" = None
     outage: bool = False
-    newcomers: float = 1.0
+    arrivals: float = 1.0
 
 
 def _back(fleet: Fleet, number: int) -> None:
@@ -459,7 +459,7 @@ ROUNDS = [
     Round("all nodes lose power at once, and come back together", power_is_gone, True, outage=True),
     Round("all nodes lose power at once, and are begun anew by hand", power_is_gone_by_hand, outage=True),
     Round("the balancer is killed, and starts again", kill_balancer("balancer"), True),
-    Round(f"the balancer is frozen for {FROZEN} s", freeze("balancer"), newcomers=10.0),
+    Round(f"the balancer is frozen for {FROZEN} s", freeze("balancer"), arrivals=10.0),
     *_cuts("balancer", "the balancer"),
     Round("the balancer has a full disk", fill("balancer")),
     *_clocks("the balancer", balancer_clock),

@@ -14,7 +14,7 @@ import rounds
 from checker import Verdict, judge
 from fleets import Fleet
 from machines import Machine
-from people import Mix, Request, newcomers
+from people import Mix, Request, Visitor, arrivals
 from rounds import Round
 from windows import AFTER, BEFORE, Share, around
 
@@ -70,7 +70,9 @@ def test_a_plug_is_pulled(fleet: Fleet, drill: Round, record_property: Callable[
         settle(fleet)
         before = set(everywhere(fleet))
         mix = Mix([fleet.site], fleet.people(SESSIONS), fleet.authority)
-        with newcomers(fleet.site, fleet.authority) as visits, mix.beside():
+        visitor = Visitor([fleet.site], fleet.authority)
+        visitor.log_in(*fleet.people(1))
+        with arrivals(visitor) as visits, mix.beside():
             time.sleep(CALM + BEFORE)
             changes = [time.monotonic() for _ in drill.fault(fleet)]
             over = time.monotonic()
@@ -84,8 +86,8 @@ def test_a_plug_is_pulled(fleet: Fleet, drill: Round, record_property: Callable[
             "fault": drill.name,
             "seconds": round(over - changes[0]),
             **windows("eight people", *eight),
-            **windows("newcomers", *new),
-            "nobody new answered for (s)": gap(answered(visits)),
+            **windows("arrivals", *new),
+            "no arrival answered for (s)": gap(answered(visits)),
             "slowest (s)": slowest(mix),
             **posts(verdict),
         },
@@ -98,7 +100,7 @@ def test_a_plug_is_pulled(fleet: Fleet, drill: Round, record_property: Callable[
         assert not new[1].failed
         # What fails with a machine is what it was at.
         assert eight[0].failed <= SESSIONS + len(mix.requests) // 100
-        assert new[0].failed <= 1 + new[0].asked * drill.newcomers / 100
+        assert new[0].failed <= 1 + new[0].asked * drill.arrivals / 100
 
 
 def windows(whose: str, near: Share, other: Share) -> dict[str, object]:
