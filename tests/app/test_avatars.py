@@ -2,6 +2,7 @@
 
 import colorsys
 import hashlib
+import math
 import re
 import string
 import struct
@@ -12,6 +13,7 @@ import pytest
 from app_client import Browser
 
 from microblog.web.people import avatars
+from microblog.web.people.drawing import Canvas
 
 pytestmark = pytest.mark.any_database
 
@@ -33,7 +35,7 @@ def test_a_name_has_one_picture_and_names_differ():
     parts = (
         'fill="hsl(120,46%,32%)"',
         'fill="hsl(150,52%,25%)" transform="rotate(90 32 32)"',
-        "M0 0h24v64H0z",
+        "M0 0 24 0 24 64 0 64z",
     )
     assert all(part in avatars.draw("susan") for part in parts)
     every = "".join(avatars.draw(f"s{number}") for number in range(300))
@@ -104,6 +106,19 @@ def test_programs_see_what_browsers_do():
         assert {colour for row in rows for colour in row} == {*colours_of(name), (255, 255, 255)}
         shapes.add(re.search(r'32 32\)">(.*)</g>', avatars.draw(name))[1])
     assert len(shapes) == 6
+
+
+@pytest.mark.parametrize(("centre", "radius"), [((32, 32), 20), ((52, 10), 26)])
+def test_a_circle_is_round(centre, radius):
+    canvas = Canvas(4)
+    canvas.disc(centre, radius, 1)
+    width, rows = decoded(canvas.png([(0, 0, 0), (255, 255, 255)]))
+    for y in range(width):
+        for x in range(width):
+            away = math.hypot((x + 0.5) / 4 - centre[0], (y + 0.5) / 4 - centre[1])
+            # Its edge is as wide as a point is.
+            if abs(away - radius) > 0.25:
+                assert (rows[y][x] == (255, 255, 255)) is (away < radius), (x, y)
 
 
 def test_every_letter_is_drawn_whole():

@@ -865,3 +865,16 @@ def test_every_remedy_is_of_a_finding():
     known = set(re.findall(r'Finding\(\s*"([a-z._]+)"', text))
     for name in remedies.REMEDIES:
         assert any(one == name or one.startswith(f"{name}.") for one in known), name
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (-1, "1970-01-01 00:00:00"),
+        # More than four bytes with a sign hold.
+        (2**31, "2038-01-19 03:14:08"),
+        (1e300, "2106-02-07 06:28:16"),
+    ],
+)
+def test_times_that_no_date_can_say_are_the_nearest(seconds, told):
+    assert str(views.moment_of(seconds)) == told

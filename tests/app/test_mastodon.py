@@ -562,6 +562,12 @@ def test_a_conversation_of_two(app, people, scripts):
     assert susan.notifications() == []
 
 
+@pytest.mark.parametrize("asked", ["", "@", "@@", "%20", "susan@elsewhere.example"])
+def test_where_nobody_can_have_such_a_name_nobody_is_found(scripts, asked):
+    answer = scripts().get(f"/api/v1/accounts/search?q={asked}")
+    assert (answer.status_code, answer.json) == (200, [])
+
+
 @pytest.mark.any_database
 def test_pictures_are_those_that_programs_show(app, scripts):
     told = scripts().get("/api/v1/accounts/verify_credentials").json

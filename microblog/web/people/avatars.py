@@ -28,23 +28,20 @@ _SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" width="64"
 Georgia,serif" font-size="33" font-weight="600" text-anchor="middle" dominant-baseline="central">\
 {letter}</text></svg>
 """
-# Each in SVG, and as a circle (centre, radius) or the points of its outline.
-_SHAPES: tuple[tuple[str, tuple[Point, float] | list[Point]], ...] = (
-    ('<circle cx="52" cy="10" r="26"/>', ((52, 10), 26)),
-    ('<path d="M0 64 64 0v64z"/>', [(0, 64), (64, 0), (64, 64)]),
-    (
-        '<path d="M0 40q16-14 32 0t32 0v24H0z"/>',
-        [
-            (0, 40),
-            *curve((0, 40), (16, 26), (32, 40)),
-            *curve((32, 40), (48, 54), (64, 40)),
-            (64, 64),
-            (0, 64),
-        ],
-    ),
-    ('<circle cx="32" cy="66" r="34"/>', ((32, 66), 34)),
-    ('<path d="M0 0h24v64H0z"/>', [(0, 0), (24, 0), (24, 64), (0, 64)]),
-    ('<path d="M32-4 68 32 32 68-4 32z"/>', [(32, -4), (68, 32), (32, 68), (-4, 32)]),
+# Each as a circle (centre, radius), or the points of its outline.
+_SHAPES: tuple[tuple[Point, float] | list[Point], ...] = (
+    ((52, 10), 26),
+    [(0, 64), (64, 0), (64, 64)],
+    [
+        (0, 40),
+        *curve((0, 40), (16, 26), (32, 40)),
+        *curve((32, 40), (48, 54), (64, 40)),
+        (64, 64),
+        (0, 64),
+    ],
+    ((32, 66), 34),
+    [(0, 0), (24, 0), (24, 64), (0, 64)],
+    [(32, -4), (68, 32), (32, 68), (-4, 32)],
 )
 # Of hues: how much of them, and how light, is the ground, and what is drawn on it.
 _GROUND, _DRAWN = (46, 32), (52, 25)
@@ -90,9 +87,17 @@ def draw(name: str) -> str:
         other=look.other,
         dark=_DRAWN[1],
         turn=look.turn,
-        shape=_SHAPES[look.shape][0],
+        shape=_in_svg(_SHAPES[look.shape]),
         letter=look.letter,
     )
+
+
+def _in_svg(shape: tuple[Point, float] | list[Point]) -> str:
+    if isinstance(shape, tuple):
+        (x, y), radius = shape
+        return f'<circle cx="{x:g}" cy="{y:g}" r="{radius:g}"/>'
+    points = " ".join(f"{x:g} {y:g}" for x, y in shape)
+    return f'<path d="M{points}z"/>'
 
 
 def draw_png(name: str) -> bytes:
@@ -104,7 +109,7 @@ def draw_png(name: str) -> bytes:
 @lru_cache(maxsize=256)
 def _png(look: _Look) -> bytes:
     canvas = Canvas(_SCALE)
-    shape = _SHAPES[look.shape][1]
+    shape = _SHAPES[look.shape]
     if isinstance(shape, tuple):
         canvas.disc(_turned(shape[0], look.turn), shape[1], 1)
     else:
