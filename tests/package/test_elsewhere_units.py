@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -463,15 +465,10 @@ def test_what_no_restic_would_say_is_one_line(
     assert caught.value.hint
 
 
-def test_what_restic_says_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(restic, "_HEARD_MAX", 2**16)
+@pytest.fixture
+def pretends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], restic.Repository]:
+    """A repository whose restic is a script."""
     monkeypatch.setattr(restic, "_CACHE", tmp_path)
-    repository = restic.Repository(PLACE, places.Opened("x"), Access("lusab-babad"))
-
-    def pretends(text: str) -> None:
-        (tmp_path / "restic").write_text(f"#!/bin/sh\n{text}\n")
-        (tmp_path / "restic").chmod(0o755)
-
     real = subprocess.Popen
     monkeypatch.setattr(
         restic.subprocess,
@@ -480,7 +477,20 @@ def test_what_restic_says_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: 
             [str(tmp_path / "restic") if one == "restic" else one for one in command], **given
         ),
     )
-    pretends("exec yes '{}'")
+
+    def script(text: str) -> restic.Repository:
+        (tmp_path / "restic").write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "restic").chmod(0o755)
+        return restic.Repository(PLACE, places.Opened("x"), Access("lusab-babad"))
+
+    return script
+
+
+def test_what_restic_says_has_an_end(
+    monkeypatch: pytest.MonkeyPatch, pretends: Callable[[str], restic.Repository]
+) -> None:
+    monkeypatch.setattr(restic, "_HEARD_MAX", 2**16)
+    repository = pretends("exec yes '{}'")
     for ask in (repository.snapshots, repository.sized, lambda: repository.size(ID)):
         with pytest.raises(HostError, match="there is too much of it"):
             ask()
@@ -493,6 +503,45 @@ def test_what_restic_says_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert repository.save(lambda write: write(b"x")) == ID[:8]
     pretends("cat > /dev/null; echo '[7]'; echo 'x'")
     assert repository.save(lambda write: write(b"x")) == ""
+
+
+def test_another_pipe_that_breaks_is_not_restics_end(
+    pretends: Callable[[str], restic.Repository], tmp_path: Path
+) -> None:
+    """As where progress is printed to who has gone: restic would be waited for, and wait itself."""
+    repository = pretends(f"cat > /dev/null; touch {tmp_path}/stored")
+
+    def feed(write: Callable[[bytes], object]) -> None:
+        write(b"x")
+        raise BrokenPipeError("another one")
+
+    with pytest.raises(BrokenPipeError, match="another one"):
+        repository.save(feed)
+    assert not (tmp_path / "stored").exists()
+    # It has ended before it was given all: what it has said counts.
+    repository = pretends("echo 'Fatal: no such thing' >&2; exit 1")
+    with pytest.raises(HostError, match="Fatal: no such thing"):
+        repository.save(lambda write: [write(bytes(2**16)) for _ in range(9)])
+
+
+def test_a_disk_is_let_go_of_when_restic_was_told_to_end(tmp_path: Path) -> None:
+    """By Ctrl-C: a lock of a process that was killed would stay on the disk."""
+    for name in ("mount", "umount"):
+        (tmp_path / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/{name}ed\n")
+        (tmp_path / name).chmod(0o755)
+    works = (
+        f"trap 'sleep 0.2; touch {tmp_path}/unlocked; exit 130' INT; echo ready; while :; do sleep 0.1; done"
+    )
+    process = subprocess.Popen(
+        ["sh", "-c", places._MOUNTED, "sh", "/dev/none", "/none", "sh", "-c", works],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait() == 130
+    assert (tmp_path / "unlocked").exists()
+    assert (tmp_path / "umounted").exists()
 
 
 def test_a_row_that_goes_changes_few_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

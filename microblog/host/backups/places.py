@@ -23,6 +23,8 @@ _CONNECT_SECONDS = 20
 # Mounted for one command alone, in its own namespace: nobody else can hold it, and whatever ends the
 # command ends the mount.
 _MOUNTED = """
+# Who is told to end with it waits until it has let go of its lock.
+trap : INT
 mount -o nosuid,nodev,noexec -- "$1" "$2" || exit 32
 place=$2; shift 2; code=0
 "$@" || code=$?

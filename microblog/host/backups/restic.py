@@ -74,6 +74,10 @@ class Full(HostError):
     """The place has no room."""
 
 
+class _EndedError(Exception):
+    """It has ended while it was written to, and says why."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """:ivar when: it was made, in seconds since 1970.
@@ -209,6 +213,14 @@ class Repository:
         with os.fdopen(tell, "wb", buffering=0) as telling:
             # That it breaks may come with its closing.
             feeding = os.fdopen(fed, "wb")
+
+            def write(data: bytes) -> None:
+                # Of any other pipe that breaks it knows nothing, and would be waited for without end.
+                try:
+                    feeding.write(data)
+                except BrokenPipeError:
+                    raise _EndedError from None
+
             try:
                 process = self._start(*command, stdin=data, kept=(told, fed))
             finally:
@@ -216,11 +228,12 @@ class Repository:
                 os.close(told)
             heard = _Ears(process)
             try:
-                feed(feeding.write)
-                feeding.flush()
-                telling.write(_WHOLE)
-            except BrokenPipeError:
-                pass  # it has ended, and says why
+                feed(write)
+                with suppress(BrokenPipeError):
+                    feeding.flush()
+                    telling.write(_WHOLE)
+            except _EndedError:
+                pass
             except BaseException:
                 # Were its input merely to end, it would store half a backup as a whole one.
                 os.killpg(process.pid, signal.SIGINT)
