@@ -102,9 +102,9 @@ def look_for(base: ComposedBase, packages: Sequence[str], asked: Request = USUAL
 
     :raises BuildError: one is not there.
     """
-    store, lines = _store(), compose.all_archives(base, asked)
+    store, lines, day = _store(), compose.all_archives(base), asked.snapshot
     store.mkdir(parents=True, exist_ok=True)
-    known = store / f"{cache.digest(lines, base.architecture)[:16]}.known"
+    known = store / f"{cache.digest(lines, base.architecture, day)[:16]}.known"
     there = known.read_text().split() if known.exists() and not asked.fresh else []
     if not (unknown := sorted({*packages}.difference(there))):
         return
@@ -120,7 +120,7 @@ def look_for(base: ComposedBase, packages: Sequence[str], asked: Request = USUAL
         (empty / "apt/sources.list").write_text("".join(f"{line}\n" for line in lines))
         (empty / "status").touch()
         of = CachedBase(empty, base.name, base.architecture, base.user, digest="", sha256="", made="")
-        env = {"APT_CONFIG": str(_configured(of, work, ""))}
+        env = {"APT_CONFIG": str(_configured(of, work, day))}
         try:
             _update(apt, env, "", work)
         except _UnreachableError as error:

@@ -439,6 +439,7 @@ def test_a_copy_that_is_ended_lets_its_node_serve(machines, tmp_path):
         ("", "mariabackup", {"data": "now"}, 0),
         ("", "mbstream", {"data": "now"}, 0),
         ("", "reached", {"data": "now"}, 0),
+        ("", "mountpoint", {"data": "now"}, 0),
         # Once before: what was kept is nobody's to throw away but its owner's.
         ("data.before", "", {"data": "now", "data.before": "kept"}, 0),
         # The power went between two names, and what was half unpacked is there.
@@ -448,10 +449,13 @@ def test_a_copy_that_is_ended_lets_its_node_serve(machines, tmp_path):
 def test_a_copy_is_restored_whole_or_not_at_all(machines, tmp_path, there, broken, left, began):
     """With real programs: tests/fleet/test_copied.py."""
     work = {"galera-new-cluster": "echo began >> asked", "mbstream": 'cat > "$3/file"'}
-    work |= {"mariabackup": "", "systemctl": "echo active", "gzip": 'cat "$2"'}
-    # That one says by an error that nobody is there.
-    work["reached"] = f"exit {0 if broken == 'reached' else 1}"
-    if broken != "reached":
+    work |= {"mariabackup": "", "systemctl": 'echo "$@" >> units; echo active', "gzip": 'cat "$2"'}
+    # These say by an error that nobody is there, and that it is an ordinary folder.
+    for name in ("reached", "mountpoint"):
+        work[name] = f"exit {0 if broken == name else 1}"
+    if broken == "galera-new-cluster":
+        work[broken] += "\n[ $(cat data/file) = now ]"
+    elif broken not in ("reached", "mountpoint"):
         work[broken] = work.get(broken, "") + "\nexit 1"
     stubs = _stubs(tmp_path, **{name.replace("-", "_"): text for name, text in work.items() if name})
     (tmp_path / "bin/galera-new-cluster").rename(tmp_path / "bin/galera_new_cluster")
@@ -479,6 +483,10 @@ def test_a_copy_is_restored_whole_or_not_at_all(machines, tmp_path, there, broke
     assert {path.name: (path / "file").read_text() for path in tmp_path.glob("data*")} == left
     asked = tmp_path / "asked"
     assert (asked.read_text().splitlines() if asked.exists() else []) == ["began"] * began
+    # What was stopped with the server runs again with it, whichever data that has.
+    units = tmp_path / "units"
+    last = (units.read_text().splitlines() if units.exists() else [""])[-1]
+    assert last == ("start --no-block fleet-accounts.service" if began else "")
 
 
 @pytest.mark.parametrize(

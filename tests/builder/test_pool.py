@@ -9,6 +9,7 @@ import re
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -146,7 +147,7 @@ def test_a_package_that_there_is_not_is_named(old, lacks):
 def look_for(archive, cache, monkeypatch):
     """Ask the archive for packages, as for a base that is yet to be composed of it."""
     lines = [f"deb [trusted=yes] {archive.url} stable main"]
-    monkeypatch.setattr(pool.compose, "all_archives", lambda _base, _asked: lines)
+    monkeypatch.setattr(pool.compose, "all_archives", lambda _base: lines)
     archive("tool", 2)
     archive("lib", 2, more="Depends: of-another-archive\n")
     base = dataclasses.replace(definition.load_base("debian-12-arm64"), name="new")
@@ -180,6 +181,24 @@ def test_an_archive_is_asked_once_for_a_name(look_for, archive, capfd):
     # One that does not answer has not said no; nor is that kept.
     for _again in range(2):
         assert asked("tool", "nosuch") == ["nosuch"]
+
+
+def test_the_archive_of_a_day_is_asked_though_that_day_is_over(look_for, archive, monkeypatch):
+    """What it said of itself then was good for a week: a package that it lacks is none the less named."""
+    (archive.directory / "20260131").symlink_to(".")
+    monkeypatch.setattr(pool.snapshot, "address", lambda url, day: f"{url}{day}/")
+    update, told = pool._update, []
+
+    def updated(apt, env, hint, work):
+        told.append(Path(env["APT_CONFIG"]).read_text())
+        update(apt, env, hint, work)
+        assert [*work.directory.glob("lists/*_20260131_*")]
+
+    monkeypatch.setattr(pool, "_update", updated)
+    look_for("tool", snapshot="20260131")
+    with pytest.raises(BuildError, match="there is no package nosuch for new"):
+        look_for("tool", "nosuch", snapshot="20260131")
+    assert ['Check-Valid-Until "false"' in text for text in told] == [True, True]
 
 
 def _contents(deb):

@@ -159,6 +159,8 @@ def test_all_databases_are_as_they_were_copied(member: "testinfra.host.Host") ->
     assert "the server does not start with it" in _refused(member, "/root/without-accounts.xbstream.gz")
     assert _words(member) == ["kept", "later"]
     assert _cluster(member) == before
+    # It had been stopped with the server.
+    _wait(member, "systemctl --quiet is-active fleet-accounts.service")
 
     _restored(member, copy)
     # Else whoever was in that one, and has more, would come back with it.
