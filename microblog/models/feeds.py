@@ -37,6 +37,8 @@ from microblog.models.user import User
 WINDOW = 1_000
 # Up to this many authors are asked one by one at once: that is cheaper than to look through posts.
 FEW_AUTHORS = 12
+# Authors whose posts one statement asks for: SQLite joins no more than 500.
+AT_ONCE = 400
 # More authors than these are not looked at one by one if those who wrote last, so many of all, are enough.
 MANY_AUTHORS = 200
 LATEST_AUTHORS = 1_500
@@ -525,8 +527,12 @@ def _merged(reader_id: int, walks: bool, at: Cut) -> list[Found]:
 
 def _written_by(people: list[int], at: Cut) -> list[Found]:
     """What is next to a cut of what so many wrote."""
-    authors = {f"author{place}": author for place, author in enumerate(people)}
-    return read(_next_of_each(len(authors), at.newer, _nested()), at, **authors)
+    rows = []
+    for first in range(0, len(people), AT_ONCE):
+        some = people[first : first + AT_ONCE]
+        authors = {f"author{place}": author for place, author in enumerate(some)}
+        rows += read(_next_of_each(len(some), at.newer, _nested()), at, **authors)
+    return sorted(rows, reverse=not at.newer)[: at.limit]
 
 
 def _of_latest_authors(reader_id: int, at: Cut) -> list[Found]:
@@ -611,13 +617,13 @@ def _older_authors() -> Any:
     before = _last_of(_FOLLOWS.c.followed_id, POSTS.c.id < bound)
     post = sa.case((_LATEST.c.post_id < bound, _LATEST.c.post_id), else_=before).label("post")
     found = _who_wrote_last(_LATEST.c.author_id.label("author"), post).subquery("t")
-    limit = sa.bindparam("limit", type_=sa.Integer)
-    return (
-        sa.select(found.c.author, found.c.post)
-        .where(found.c.post.is_not(None))
-        .order_by(found.c.post.desc())
-        .limit(limit)
-    )
+    last = sa.select(found.c.author, found.c.post).where(found.c.post.is_not(None))
+    last = last.order_by(found.c.post.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
+    nearest = last.subquery("page")
+    # What the version before removed is noted still: whoever wrote it is next to the cut by that alone.
+    there = InOrder(nearest, _PLACES, _PLACES.c.id == nearest.c.post)
+    query = sa.select(nearest.c.author, nearest.c.post).select_from(there)
+    return query.order_by(nearest.c.post.desc())
 
 
 @cache

@@ -303,6 +303,33 @@ def test_older_pages_of_quiet_people_do_not_ask_one_by_one_either(reader, monkey
         assert not [sql for sql in asked if "follows" in sql and "latest_posts" not in sql]
 
 
+def test_what_the_version_before_removed_takes_no_place_on_an_older_page(reader, monkeypatch):
+    """It is noted still: whoever wrote it would keep another from the page, which was then the last one."""
+    monkeypatch.setattr(feeds.Page, "SIZE", 4)
+    for _ in range(2):
+        home_page(reader)
+    bound = add_post(reader, "by oneself").id
+    for name in ("quiet28", "quiet27"):
+        db.session.execute(sa.delete(Post.__table__).where(Post.id == noted()[User.find(name).id]))
+    db.session.commit()
+    right = [number for number in to_be_seen(reader) if number < bound]
+    page = home_page(reader, before=bound)
+    assert [post.id for post in page.posts] == right[:4]
+    assert page.older == right[3]
+
+
+def test_posts_of_any_number_of_authors_are_found(people):
+    """SQLite joins no more than 500 parts: so many are asked for where most of a page is not to be seen."""
+    numbers = [add_post(people[number % 6], "a post").id for number in range(18)]
+    db.session.commit()
+    # Nobody has the others' numbers.
+    everybody = [people[0].id, *range(10**6, 10**6 + 1000), *(user.id for user in people[1:5])]
+    theirs = [number for place, number in enumerate(numbers) if place % 6 < 5]
+    for newer, right in ((False, theirs[::-1]), (True, theirs)):
+        found = feeds._written_by(everybody, feeds.Cut(None, newer, 8))
+        assert [place.id for place in found] == right[:8]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_each_page_of_home_is_what_was_written_before_the_last_one(reader, monkeypatch, seed):
     """However many are among those who wrote last, and of whichever a page is made."""
