@@ -16,6 +16,8 @@ NEEDS = (
     Program("chromium", "chromium"),
     Program("openssl", "openssl"),
     Program("certutil", "libnss3-tools"),
+    # The agent's, for a backup's way by SSH.
+    Program("ssh-keygen", "openssh-client"),
 )
 
 ROOT = Path(__file__).resolve().parents[2]
