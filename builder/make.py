@@ -41,7 +41,12 @@ class Attempt:
     @property
     def failures(self) -> Sequence[tests.Failure]:
         """The checks that failed."""
-        return self.error.outcome.failures if isinstance(self.error, tests.ChecksFailed) else ()
+        return failures(self.error)
+
+
+def failures(error: BuildError | None) -> Sequence[tests.Failure]:
+    """The checks that failed, of what keeps an image from being good."""
+    return error.outcome.failures if isinstance(error, tests.ChecksFailed) else ()
 
 
 def look_at(names: Sequence[str], asked: Request) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from builder.core.errors import BuildError
 from builder.core.progress import duration
-from builder.make import Attempt
+from builder.make import Attempt, failures
 from builder.vm import check as tests
 
 _HEAD = ("image", "base", "bake", "checks", "size", "time")
@@ -79,5 +79,4 @@ def told(error: BuildError) -> dict[str, object]:
 
 
 def _failed(error: BuildError) -> list[dict[str, str]]:
-    failures = error.outcome.failures if isinstance(error, tests.ChecksFailed) else ()
-    return [{"what": one.what, "why": one.why, "log": str(one.log)} for one in failures]
+    return [{"what": one.what, "why": one.why, "log": str(one.log)} for one in failures(error)]
