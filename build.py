@@ -358,14 +358,17 @@ def check(
     asked = Request(accelerator=accel, thorough=thorough, keep_failed=keep_failed)
     try:
         if board:
-            shown = raspberry.watch(found)
-            click.echo(json.dumps(shown) if as_json else raspberry.table(shown))
-            return
-        result = conductor.check(found.image, asked)
+            seen = raspberry.watch(found)
+        else:
+            result = conductor.check(found.image, asked)
     except BuildError as error:
         if as_json:
             click.echo(json.dumps(report.told(error)))
         raise
+    if board:
+        click.echo(json.dumps(seen) if as_json else raspberry.table(seen))
+        raspberry.require_up(seen, found.image)
+        return
     click.echo(json.dumps(result.facts.as_dict()["check"]) if as_json else result.image)
     if signer:
         sign.sign(result.sums, signer)

@@ -105,6 +105,18 @@ def _watch(
     return seen
 
 
+def require_up(seen: dict[str, float | None], image: Path) -> None:
+    """:raises BuildError: the site was not seen to come up."""
+    if seen[_LAST] is None:
+        last = next(
+            (milestone for milestone in reversed(MILESTONES) if seen[milestone] is not None), "nothing"
+        )
+        raise BuildError(
+            f"the site did not come up on the board: the last that was seen is: {last}",
+            f"Look at what its consoles say: {library.log_directory(image) / _CONSOLES[0]}",
+        )
+
+
 def table(seen: dict[str, float | None]) -> str:
     """What was seen, as people read it."""
     return "\n".join(

@@ -127,3 +127,19 @@ def test_a_board_that_does_not_start_is_told_to_programs(baked, monkeypatch):
         1,
         {"error": "QEMU ended with exit code 1", "failed": []},
     )
+
+
+def test_a_site_that_does_not_come_up_on_a_board_is_a_failure(baked, monkeypatch):
+    """What was seen is told all the same."""
+    seen = dict.fromkeys(board.MILESTONES) | {"the kernel starts": 42.0, "the card is found": 63.0}
+    monkeypatch.setattr(board, "watch", lambda _: seen)
+    done = CliRunner().invoke(build.main, ["check", "cloud", "--board", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)) == (1, seen)
+    done = CliRunner().invoke(build.main, ["check", "cloud", "--board"])
+    assert done.exit_code == 1
+    assert "not seen" in done.stdout
+    assert (
+        "the site did not come up on the board: the last that was seen is: the card is found" in done.stderr
+    )
+    monkeypatch.setattr(board, "watch", lambda _: dict.fromkeys(board.MILESTONES, 1.0))
+    assert CliRunner().invoke(build.main, ["check", "cloud", "--board"]).exit_code == 0
