@@ -55,14 +55,23 @@ _LATER = """\
 A machine more, or less
 -----------------------
 
+One at a time, while ./build.py fleet status says that all are good:
+
   ./build.py fleet add FLEET.toml NAME --kind app --address ADDRESS
   ./build.py fleet remove FLEET.toml NAME
 
-write this folder anew. A new machine is begun as those above. One that is to go is switched off first; a
-database's node only while the others serve. Then tell those that run, one after the other (ssh -J goes
-through a balancer):
+write this folder anew, and those that run are told, one after the other (ssh -J goes through a balancer):
 
 {told}
+
+One that is new: go through these lines from the first to the last. Where its own stands, begin it as those
+above, and go on when fleet status says that it is good. Those before it have to let it in: a database that
+nobody lets in does not start, and a balancer that the others do not know takes the shared address beside
+them. Those after it lead visitors to it.
+
+One that is to go: switch it off (sudo poweroff), then tell all that stay. No database has to be restarted.
+Then delete it: the fleet's secrets are on its disk. Where it was the last of the databases, the nightly
+copies are on it, too: take them first.
 
 When the shared address moves
 -----------------------------

@@ -5,7 +5,9 @@ import contextlib
 import http.client
 import os
 import re
+import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -23,6 +25,7 @@ from builder.core.command import program
 from builder.core.needs import Program
 from builder.defs import definition
 from builder.fleet import make, plan, userdata
+from microblog.units import PATIENCE
 from tests.builder.test_fleet_make import FLEET
 
 NEEDS = (Program("haproxy", "haproxy"), Program("keepalived", "keepalived"))
@@ -110,23 +113,34 @@ def _balancer(text, tmp_path):
         re.sub(r"10\.0\.0\.\d+", "127.0.9.8", "\n".join(lines) + "\n").replace("10000", "100")
     )
 
+    def connect():
+        return http.client.HTTPConnection("127.0.9.7", port, timeout=300)
+
     def ask(path, method="GET"):
-        connection = http.client.HTTPConnection("127.0.9.7", port, timeout=300)
+        connection = connect()
         connection.request(method, path, headers={"Host": "garden.example.org"})
         answer = connection.getresponse()
         return answer.status, answer.getheader("Location") or answer.read()
 
-    with subprocess.Popen([program("haproxy", "haproxy"), "-f", tmp_path / "haproxy.cfg"]) as running:
+    ask.connect = connect
+    with _served(tmp_path / "haproxy.cfg", port) as ask.running:
+        yield ask
+
+
+@contextlib.contextmanager
+def _served(settings, port):
+    """As the distribution's unit has it, once it listens. :return: the process that is told to reload."""
+    with subprocess.Popen([program("haproxy", "haproxy"), "-Ws", "-f", settings]) as running:
         try:
             while True:
                 with contextlib.suppress(ConnectionRefusedError):
-                    ask("/")
+                    socket.create_connection(("127.0.9.7", port)).close()
                     break
                 assert running.poll() is None, "it has ended"
                 time.sleep(0.05)
-            yield ask
+            yield running
         finally:
-            running.kill()
+            running.terminate()
 
 
 def test_visitors_are_led_to_https_and_a_certificates_authority_is_not(machines, tmp_path):
@@ -243,6 +257,86 @@ def test_what_a_silent_machine_was_asked_is_taken_back_and_one_that_ends_may_fin
             app.shutdown()
 
 
+class _Database(socketserver.ThreadingTCPServer):
+    """Takes whoever comes, says so, and nothing more. :ivar health: says by HTTP that it serves."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        self.health = _Application("health")
+        super().__init__(("127.0.9.8", 0), _Taken)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def shutdown(self):
+        super().shutdown()
+        self.health.shutdown()
+
+
+class _Taken(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(b"hello")
+        self.request.recv(1)
+
+
+@contextlib.contextmanager
+def _way(machines, tmp_path):
+    """An application's own HAProxy, before databases that are made up. :return: it, and how to connect."""
+    nodes = {f"db{number}": _Database() for number in (1, 2, 3)}
+    with socket.create_server(("127.0.9.7", 0)) as taken:
+        port = taken.getsockname()[1]
+    text = re.sub(
+        r"server (db\d) \S+ check port 9200",
+        lambda found: f"server {found[1]} 127.0.9.8:{nodes[found[1]].server_address[1]}"
+        f" check port {nodes[found[1]].health.server_port}",
+        re.sub(r" +(user|group) haproxy\n", "", _run(machines, "app1", "haproxy")),
+    )
+    (tmp_path / "haproxy.cfg").write_text(
+        text.replace("bind 127.0.0.1:3306", f"bind 127.0.9.7:{port}").replace("maxconn 1000", "maxconn 100")
+    )
+
+    def connect():
+        connection = socket.create_connection(("127.0.9.7", port), timeout=60)
+        assert connection.recv(100) == b"hello"
+        return connection
+
+    with _served(tmp_path / "haproxy.cfg", port) as running:
+        yield running, connect
+    for node in nodes.values():
+        node.shutdown()
+
+
+def test_a_connection_from_before_a_reload_ends_before_the_applications_patience(machines, tmp_path):
+    """The process that has it asks no database any more how it is: a frozen one would keep it for an hour."""
+    stops = re.findall(r"^    hard-stop-after (\d+)s$", _run(machines, "app1", "haproxy"), re.M)
+    assert [int(seconds) < PATIENCE for seconds in stops] == [True]
+    with _way(machines, tmp_path) as (running, connect), connect() as before:
+        running.send_signal(signal.SIGUSR2)
+        assert before.recv(1) == b""
+        connect().close()
+
+
+def test_a_balancer_that_is_reloaded_finishes_and_lets_go_of_who_asks_nothing(machines, tmp_path):
+    app = _Application("app1")
+    text = re.sub(
+        r"    server app1 \S+ check.*",
+        f"    server app1 127.0.9.8:{app.server_port} check",
+        re.sub(".* (server app2 |redirect scheme https).*\n", "", _run(machines, "lb1", "haproxy")),
+    )
+    with _balancer(text, tmp_path) as ask, ThreadPoolExecutor(1) as pool:
+        _until(lambda: ask("/") == (200, b"app1"))
+        idle = ask.connect()
+        idle.request("GET", "/", headers={"Host": "garden.example.org"})
+        assert idle.getresponse().read() == b"app1"
+        slow = pool.submit(ask, "/slow", "POST")
+        _until(lambda: "/slow" in app.asked)
+        ask.running.send_signal(signal.SIGUSR2)
+        assert idle.sock.recv(1) == b""
+        assert ask("/") == (200, b"app1")
+        app.may.set()
+        assert slow.result() == (200, b"app1")
+    app.shutdown()
+
+
 def test_keepalived_takes_what_is_written_for_it(machines, tmp_path):
     places = []
     for name in ("lb1", "lb2"):
@@ -357,6 +451,39 @@ def test_one_database_begins_the_cluster_once(tmp_path, name, of, cluster, there
     subprocess.run(["sh", "-c", script], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
     asked = "set-environment _WSREP_NEW_CLUSTER=--wsrep-new-cluster\n" if begins else ""
     assert (tmp_path / "asked").read_text() == asked
+
+
+@pytest.mark.parametrize(
+    ("swap", "told"),
+    [(("", ""), False), (("10.0.0.13", "10.0.0.14"), False), (("sync-wait = 1", "sync-wait = 0"), True)],
+)
+def test_a_database_is_started_again_for_what_it_reads_alone_and_not_for_another_list(
+    machines, tmp_path, swap, told
+):
+    """:param swap: what its file has said until now, in place of what it is to say."""
+    (tmp_path / "lib").mkdir()
+    own = _FILES / "database/usr/local/lib/fleet"
+    for path in (*own.iterdir(), _FILES / "fleet/usr/local/lib/fleet/put"):
+        (tmp_path / "lib" / path.name).symlink_to(path)
+    (tmp_path / "etc").symlink_to(machines / "db2")
+    text = _run(machines, "db2", "settings")
+    (tmp_path / "90-fleet.cnf").write_text(text.replace(*swap) if swap[0] else text)
+    script = (own / "become").read_text()
+    # By its first line it goes to the first of them.
+    for its, here in (
+        ("/etc/mysql/mariadb.conf.d", ".."),
+        ("/etc/mysql/fleet", ".."),
+        ("/usr/local/lib/fleet", "lib"),
+        ("/etc/fleet", "../etc"),
+    ):
+        script = script.replace(its, here)
+    stubs = _stubs(tmp_path, install="", chown="", systemctl="")
+    done = subprocess.run(
+        ["sh", "-c", script, "become", "running"], env={**stubs, "FLEET": str(machines / "db2")},
+        cwd=tmp_path, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ("systemctl restart mariadb" in done.stdout) is told
+    assert (tmp_path / "90-fleet.cnf").read_text() == text
 
 
 def _stubs(folder, **scripts):

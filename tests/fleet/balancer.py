@@ -14,7 +14,7 @@ import galera
 from galera import Node, free_port
 from machines import Machine
 from network import Place
-from told import Told, swapped
+from told import Told, put, swapped
 from whole import whole
 
 from builder.core import paths
@@ -33,12 +33,9 @@ _TAKE = "/usr/local/sbin/fleet-take"
 class Haproxy:
     """One that runs, with what belongs to it."""
 
-    def __init__(self, folder: Path, place: Place, text: str) -> None:
+    def __init__(self, folder: Path, place: Place) -> None:
         self.folder, self.place = folder, place
         folder.mkdir()
-        if os.geteuid():
-            text = swapped(text, {"    user haproxy\n    group haproxy\n": ""})
-        (folder / "haproxy.cfg").write_text(text)
         self.processes: list[subprocess.Popen[bytes]] = []
         # What its processes see beside what this one does.
         self.environ: dict[str, str] = {}
@@ -50,8 +47,23 @@ class Haproxy:
         path.mkdir(exist_ok=True)
         return path
 
+    @property
+    def file(self) -> Path:
+        return self.folder / "haproxy.cfg"
+
+    def _put(self, text: str) -> bool:
+        """Write its settings. :return: whether they are others."""
+        if os.geteuid():
+            text = swapped(text, {"    user haproxy\n    group haproxy\n": ""})
+        return put(self.file, text)
+
     def start(self) -> None:
-        self._run(program("haproxy", "haproxy"), "-f", self.folder / "haproxy.cfg")
+        # As the distribution's unit: a process, whose child serves.
+        self._run(program("haproxy", "haproxy"), "-Ws", "-f", self.file)
+
+    def reload(self) -> None:
+        """Have another child serve, by the file as it is now; the first one finishes what it has."""
+        self.processes[0].send_signal(signal.SIGUSR2)
 
     def _run(self, *command: "str | os.PathLike[str]") -> None:
         with (self.disk / "log").open("ab") as log, whole():
@@ -74,6 +86,13 @@ class Haproxy:
             process.wait()
         self.processes.clear()
 
+    def shut_down(self) -> None:
+        """As a machine that is switched off: what was started last ends first."""
+        while self.processes:
+            process = self.processes.pop()
+            process.terminate()
+            process.wait()
+
 
 class Databases(Haproxy):
     """A machine's own way to the databases.
@@ -85,16 +104,26 @@ class Databases(Haproxy):
     def __init__(
         self, folder: Path, told: Told, nodes: Sequence[Node], place: "Place | None" = None
     ) -> None:  # fmt: skip
-        self.told, place = told, place or told.place
-        text, self.port = told.made("haproxy"), 3306
-        if not place.alone:
-            self.port = free_port()
+        super().__init__(folder, place or told.place)
+        self.told, self._nodes = told, nodes
+        self.port = 3306 if self.place.alone else free_port()
+        self._put(self._text())
+
+    def _text(self) -> str:
+        text = self.told.made("haproxy")
+        if not self.place.alone:
             text = swapped(text, {"bind 127.0.0.1:3306\n": f"bind 127.0.0.1:{self.port}\n"})
-            for node in nodes:
+            for node in self._nodes:
                 server = f"server {node.told.machine.name} {node.place.address}"
                 there = {f"{server}:3306 check port 9200": f"{server}:{node.port} check port {node.health}"}
                 text = swapped(text, there)
-        super().__init__(folder, place, text)
+        return text
+
+    def read_again(self, told: Told) -> None:
+        """Told anew, it is reloaded where that changes its file."""
+        self.told = told
+        if self._put(self._text()):
+            self.reload()
 
     def url(self) -> str:
         """The database's, by this way."""
@@ -105,23 +134,39 @@ class Balancer(Haproxy):
     """What visitors ask. Of two, one has the site's address. :ivar address: its own, with its port."""
 
     def __init__(self, folder: Path, told: Told, apps: Sequence[Machine]) -> None:
+        super().__init__(folder, told.place)
         # Until an authority has certified the site's name: what it has of the fleet's own.
         pem = "".join((told.folder / f"tls/{what}.pem").read_text() for what in ("cert", "key"))
         (told.folder / "site.pem").write_text(pem)
-        self.address = told.place.address
+        self.told, self._shared, self.address = told, told.shared, told.place.address
         # A computer in a container may let a process have few files open.
-        swaps = {"maxconn 10000\n": "maxconn 400\n"}
+        self._swaps = {"maxconn 10000\n": "maxconn 400\n"}
         if not told.place.alone:
             self.address = f"127.0.0.1:{free_port()}"
-            swaps |= {"bind :80\n": f"bind 127.0.0.1:{free_port()}\n", "bind :443 ": f"bind {self.address} "}
+            self._swaps["bind :80\n"] = f"bind 127.0.0.1:{free_port()}\n"
+            self._swaps["bind :443 "] = f"bind {self.address} "
             for number, app in enumerate(apps, 1):
-                swaps[f" app{number} 127.0.0.1:443 "] = f" app{number} {app.address} "
-        super().__init__(folder, told.place, swapped(told.made("haproxy"), swaps))
-        self._shared = told.shared
+                self._swaps[f" app{number} 127.0.0.1:443 "] = f" app{number} {app.address} "
+        self._put(swapped(told.made("haproxy"), self._swaps))
         if self._shared:
-            take = str(paths.PACKER / "files/balancer" / _TAKE.lstrip("/"))
-            text = swapped(told.made("keepalived"), {_TAKE: take})
-            (folder / "keepalived.conf").write_text(text)
+            put(self.file_of_address, self._text_of_address())
+
+    @property
+    def file_of_address(self) -> Path:
+        """keepalived's."""
+        return self.folder / "keepalived.conf"
+
+    def _text_of_address(self) -> str:
+        take = str(paths.PACKER / "files/balancer" / _TAKE.lstrip("/"))
+        return swapped(self.told.made("keepalived"), {_TAKE: take})
+
+    def read_again(self, told: Told) -> None:
+        """Told anew, each of its programs is reloaded where that changes its file."""
+        self.told = told
+        if self._put(swapped(told.made("haproxy"), self._swaps)):
+            self.reload()
+        if put(self.file_of_address, self._text_of_address()):
+            self.processes[1].send_signal(signal.SIGHUP)
 
     def start(self) -> None:
         self._clean()
@@ -130,7 +175,7 @@ class Balancer(Haproxy):
             pids = [f"--{name}={self.disk / name}" for name in ("pid", "vrrp_pid", "checkers_pid")]
             self._run(
                 program("keepalived", "keepalived"), "--dont-fork", "--log-console", "--vrrp",
-                f"--use-file={self.folder / 'keepalived.conf'}", *pids,
+                f"--use-file={self.file_of_address}", *pids,
             )  # fmt: skip
 
     def kill(self) -> None:

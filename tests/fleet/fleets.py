@@ -7,7 +7,7 @@ processes with ports of this machine's.
 import http.client
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from machines import Machine
 from network import Place
 from people import PASSWORD as PASSWORD
 from people import connect
+from told import Told
 
 # Each session of each test is somebody else: posts are limited by the hour.
 NAMES = [f"{letter}{number:02}" for letter in "abcdefghijklmnop" for number in range(48)]
@@ -42,6 +43,7 @@ class Fleet:
     balancers: list[Balancer]
     site: str
     authority: Path
+    ground: "Ground"
     _names: list[str] = field(default_factory=lambda: list(NAMES))
 
     def answers(self) -> bool:
@@ -68,6 +70,50 @@ class Fleet:
         return next(one for one in self.balancers if one.has_address())
 
 
+@dataclass
+class Ground:
+    """On which machines are made, until the end of the fleet.
+
+    :ivar logs: the folder of what applications log; :ivar scratch: of all else.
+    :ivar net: of the machines that have one of their own; each then has a disk of its own, too.
+    """
+
+    logs: Path
+    scratch: Path
+    stack: ExitStack
+    net: "network.Network | None"
+
+    @property
+    def told(self) -> Path:
+        """The folder of what machines are told."""
+        return self.scratch / "told"
+
+    def join(self) -> Place:
+        return self.net.join() if self.net else Place()
+
+    def way(self, told: Told, nodes: Sequence[Node]) -> Databases:
+        way = Databases(self.scratch / f"way-{told.machine.name}", told, nodes)
+        self.stack.enter_context(balancer.running(way))
+        return way
+
+    def app(self, told: Told, way: Databases) -> Machine:
+        """It does not run yet."""
+        app = Machine(self.logs, way.url(), told=told)
+        if self.net:
+            app.disk.mkdir()
+            disks.small(app.disk, self.stack)
+        self.stack.callback(app.kill)
+        return app
+
+    def balancer(self, told: Told, apps: Sequence[Machine]) -> Balancer:
+        """It does not run yet."""
+        one = Balancer(self.scratch / told.machine.name, told, apps)
+        if self.net:
+            disks.small(one.disk, self.stack)
+        self.stack.callback(one.kill)
+        return one
+
+
 @contextmanager
 def started(folder: Path, tell: Callable[[str], None] = lambda _: None) -> Iterator[Fleet]:
     """:param folder: for logs; :param tell: is given what is waited for."""
@@ -77,33 +123,26 @@ def started(folder: Path, tell: Callable[[str], None] = lambda _: None) -> Itera
         scratch.chmod(0o711)
         alone = os.geteuid() == 0
         net = stack.enter_context(network.network()) if alone else None
-        join, shared = (net.join, f"{net.prefix}.200") if net else (Place, "")
+        ground = Ground(folder, scratch, stack, net)
+        shared = f"{net.prefix}.200" if net else ""
         counts = {"database": 3, "app": 2, "balancer": 2 if net else 1}
-        places = {kind: [join() for _ in range(count)] for kind, count in counts.items()}
-        members = told.tell(scratch / "told", places, shared)
+        places = {kind: [ground.join() for _ in range(count)] for kind, count in counts.items()}
+        members = told.tell(ground.told, places, shared)
         prepare = disks.small if alone else None
         tell("databases")
         nodes = stack.enter_context(galera.cluster(told=members["database"], prepare=prepare))
         tell("accounts")
         machines.prepare(nodes[0], NAMES)
         tell("applications")
-        apps, ways = [], []
-        for one in members["app"]:
-            ways.append(Databases(scratch / f"way-{one.machine.name}", one, nodes))
-            stack.enter_context(balancer.running(ways[-1]))
-            apps.append(Machine(folder, ways[-1].url(), told=one))
-            if alone:
-                apps[-1].disk.mkdir()
-                disks.small(apps[-1].disk, stack)
-            stack.callback(apps[-1].kill)
-            apps[-1].start()
+        ways = [ground.way(one, nodes) for one in members["app"]]
+        apps = [ground.app(one, way) for one, way in zip(members["app"], ways, strict=True)]
+        for app in apps:
+            app.start()
         tell("balancers")
-        pair = [Balancer(scratch / one.machine.name, one, apps) for one in members["balancer"]]
+        pair = [ground.balancer(one, apps) for one in members["balancer"]]
         for one in pair:
-            if alone:
-                disks.small(one.disk, stack)
-            stack.enter_context(balancer.running(one))
+            one.start()
         site, authority = shared or pair[0].address, members["balancer"][0].authority
-        fleet = Fleet(nodes, apps, ways, pair if net else [], site, authority)
+        fleet = Fleet(nodes, apps, ways, pair if net else [], site, authority, ground)
         galera.wait_until("the site answers", fleet.answers)
         yield fleet

@@ -87,13 +87,18 @@ class Node:
         return self.folder / "log"
 
     @property
+    def file(self) -> Path:
+        """Its settings."""
+        return self.folder / "my.cnf"
+
+    @property
     def group_address(self) -> str:
         return f"{self.place.address}:{self.group}"
 
     def start(self, peers: "list[Node]", *options: str, new: bool = False) -> None:
         """:param options: more settings, which it keeps; :param new: it begins a cluster."""
         self.options = options or self.options
-        (self.folder / "my.cnf").write_text(self._settings(peers))
+        self.file.write_text(self._settings(peers))
         how = ["--wsrep-new-cluster"] if new else []
         if position := self.position():
             how.append(f"--wsrep-start-position={position}")
@@ -139,6 +144,17 @@ class Node:
             ]
         return text + "\n".join(lines) + "\n"
 
+    def install(self) -> None:
+        """Have an empty database, as the package makes it."""
+        subprocess.run(
+            [
+                "mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}", "--skip-test-db",
+                "--auth-root-authentication-method=normal", "--force",
+                *_user(),
+            ],
+            check=True, capture_output=True, env={**os.environ, "TMPDIR": str(self.folder)},
+        )  # fmt: skip
+
     def keep_keys(self) -> None:
         """Have its certificates where its server may read them."""
         shutil.copytree(self.told.folder / "tls", self.folder / "tls")
@@ -148,7 +164,7 @@ class Node:
 
     def _server(self) -> "list[str | os.PathLike[str]]":
         name = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
-        return [name, f"--defaults-file={self.folder / 'my.cnf'}", *_user()]
+        return [name, f"--defaults-file={self.file}", *_user()]
 
     def position(self) -> str:
         """How far what is on its disk goes, as the distribution's unit asks before it starts the server
@@ -231,6 +247,18 @@ class Node:
             if process is not None and process.poll() is None:
                 os.killpg(process.pid, number)
 
+    def read_later(self, told: Told) -> None:
+        """Told anew, it reads its list of nodes when it starts next."""
+        self.told = told
+        self.file.write_text(self._settings([]))
+
+    def shut_down(self) -> None:
+        """As a machine that is switched off."""
+        self.signal(signal.SIGTERM)
+        for process in (self.teller, self.process):
+            if process is not None:
+                process.wait()
+
     def kill(self) -> None:
         """As if the power had gone."""
         self.signal(signal.SIGKILL)
@@ -270,14 +298,7 @@ def cluster(
                 Path(name).chmod(0o755)
             node.keep_keys()
         first, *others = nodes
-        subprocess.run(
-            [
-                "mariadb-install-db", "--no-defaults", f"--datadir={first.folder / 'data'}", "--skip-test-db",
-                "--auth-root-authentication-method=normal", "--force",
-                *_user(),
-            ],
-            check=True, capture_output=True, env={**os.environ, "TMPDIR": str(first.folder)},
-        )  # fmt: skip
+        first.install()
         # What a newcomer has is thrown away, but it has to have something.
         for node in others:
             subprocess.run(["cp", "-a", first.folder / "data", node.folder], check=True)

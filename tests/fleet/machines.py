@@ -203,6 +203,23 @@ class Machine:
             self.process.terminate()
             self.process.wait()
 
+    def read_again(self, told: "Told") -> None:
+        """Told anew, it does as ``microblog setup``: nginx reads its settings again; the application, whose
+        own are newer than it, ends in order and begins."""
+        self.told = told
+        self._site(told)
+        assert self.front
+        self.front.send_signal(signal.SIGHUP)
+        self.stop()
+        self.start()
+
+    def shut_down(self) -> None:
+        """As a machine that is switched off: the application ends in order, then what is before it."""
+        self.stop()
+        assert self.front
+        self.front.send_signal(signal.SIGQUIT)
+        self.front.wait()
+
     def kill(self) -> None:
         """As if the power had gone."""
         self.signal(signal.SIGKILL)

@@ -5,8 +5,9 @@ So a machine can be cut off, one way or both ways, and its address can move to a
 
 import itertools
 import os
+import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from whole import whole
@@ -57,6 +58,30 @@ class Place:
 
     def mend(self) -> None:
         self._nft("delete table inet cut\n")
+
+    def allow(self, rules: Iterable[str], *ports: int) -> None:
+        """Have a firewall, or another one: who may come in beside this computer, as ufw(8) takes it.
+
+        :param ports: where everybody may.
+        """
+        lines = ["iif lo accept", "ct state established,related accept", "meta l4proto icmp accept"]
+        lines += [f"ip saddr {self.address.rpartition('.')[0]}.1 accept"]
+        lines += [f"tcp dport {port} accept" for port in ports]
+        for rule in rules:
+            found = re.fullmatch(r"(proto tcp )?from (\S+)(?: to any port (\S+))?", rule)
+            assert found and bool(found[1]) == bool(found[3]), rule
+            to = f" tcp dport {{ {found[3]} }}" if found[3] else ""
+            lines.append(f"ip saddr {found[2]}{to} accept")
+        inward = "type filter hook input priority 0; policy drop;\n" + "\n".join(lines)
+        # In one step: nobody comes in between.
+        self._nft(
+            "table inet allowed\ndelete table inet allowed\n"
+            f"table inet allowed {{ chain inward {{ {inward}\n}}\n}}\n"
+        )
+
+    def allow_all(self) -> None:
+        """Have no firewall."""
+        self._nft("table inet allowed\ndelete table inet allowed\n")
 
     def _nft(self, rules: str) -> None:
         command = self.command([program("nft", "nftables"), "-f", "-"])

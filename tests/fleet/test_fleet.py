@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 
+import changes
 import galera
 import machines
 import pytest
@@ -62,7 +63,7 @@ def mended(fleet: Fleet) -> Iterator[None]:
     "drill",
     [
         pytest.param(drill, id=drill.name, marks=() if drill.everyday else pytest.mark.thorough)
-        for drill in rounds.ROUNDS
+        for drill in (*rounds.ROUNDS, *changes.ROUNDS)
     ],
 )
 def test_a_plug_is_pulled(fleet: Fleet, drill: Round, record_property: Callable[[str, object], None]) -> None:
@@ -74,17 +75,17 @@ def test_a_plug_is_pulled(fleet: Fleet, drill: Round, record_property: Callable[
         visitor.log_in(*fleet.people(1))
         with arrivals(visitor) as visits, mix.beside():
             time.sleep(CALM + BEFORE)
-            changes = [time.monotonic() for _ in drill.fault(fleet)]
+            moments = [time.monotonic() for _ in drill.fault(fleet)]
             over = time.monotonic()
             time.sleep(AFTER + CALM)
         settle(fleet)
     verdict = judge(mix.writes, [body for body in everywhere(fleet) if body not in before])
-    eight, new = around(mix.requests, changes), around(visits, changes)
+    eight, new = around(mix.requests, moments), around(visits, moments)
     record_property(
         "table: faults",
         {
             "fault": drill.name,
-            "seconds": round(over - changes[0]),
+            "seconds": round(over - moments[0]),
             **windows("eight people", *eight),
             **windows("arrivals", *new),
             "no arrival answered for (s)": gap(answered(visits)),

@@ -1,6 +1,7 @@
 """What each machine of the drill is told of its fleet, and what its image makes of that: by the product's own
 (builder/fleet, packer/files), so that what plugs are pulled from is what ships."""
 
+import dataclasses
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,10 @@ from builder.fleet.vault import Vault
 
 _SHORT = {"database": "db", "app": "app", "balancer": "lb"}
 # This computer has few processors: more of the application's processes only wait for each other.
-_SETTINGS = {"WEB_CONCURRENCY": "1", "WEB_THREADS": "8"}
+SETTINGS = {"WEB_CONCURRENCY": "1", "WEB_THREADS": "8"}
+SITE, OWNER = "fleet.example.org", "ada@example.org"
+# Of a fleet's folder of machines: what its owner has.
+MADE = "made"
 
 
 @dataclass(frozen=True)
@@ -46,26 +50,36 @@ class Told:
         ).stdout  # fmt: skip
 
 
+def named(kind: str, number: int) -> str:
+    return f"{_SHORT[kind]}{number}"
+
+
 def tell(folder: Path, places: Mapping[str, Sequence[Place]], shared: str = "") -> dict[str, list[Told]]:
     """Tell all machines of a fleet, as ``fleet make`` does. :param places: by kind; :return: likewise."""
     machines = tuple(
-        plan.Machine(kind, f"{_SHORT[kind]}{number}", place.address)
+        plan.Machine(kind, named(kind, number), place.address)
         for kind, found in places.items()
         for number, place in enumerate(found, 1)
     )
-    # Visitors come by its address: it has no name that leads to it.
-    site = shared or "localhost"
-    fleet = plan.Fleet(site, "ada@example.org", (), (), shared, _SETTINGS, machines)
-    vault = Vault(folder)
+    fleet = plan.Fleet(SITE, OWNER, (), (), shared, SETTINGS, machines)
+    (folder / MADE).mkdir(parents=True)
+    vault = Vault(folder / MADE)
     vault.complete(fleet)
+    vault.keep(fleet.seal_to)
     found: dict[str, list[Told]] = {}
     for machine, place in zip(machines, (place for some in places.values() for place in some), strict=True):
-        own = folder / machine.name
-        for file in userdata.files(fleet, machine, vault.known):
-            _write(own, file)
-        told = Told(machine, own, place, shared, vault.known["database_password"])
-        found.setdefault(machine.kind, []).append(told)
+        found.setdefault(machine.kind, []).append(tell_one(folder, fleet, machine, place))
     return found
+
+
+def tell_one(folder: Path, fleet: plan.Fleet, machine: plan.Machine, place: Place) -> Told:
+    """Tell one machine of a fleet, for the first time or anew. :param folder: as :func:`tell` takes it."""
+    known, own = Vault(folder / MADE).known, folder / machine.name
+    # Visitors come by its address: it has no name that leads to it.
+    fleet = dataclasses.replace(fleet, site=fleet.shared or "localhost")
+    for file in userdata.files(fleet, machine, known):
+        _write(own, file)
+    return Told(machine, own, place, fleet.shared, known["database_password"])
 
 
 def _write(own: Path, file: userdata.File) -> None:
@@ -75,6 +89,16 @@ def _write(own: Path, file: userdata.File) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(file.content.replace(userdata.FOLDER, str(own)))
     path.chmod(int(file.mode, 8))
+
+
+def put(path: Path, text: str) -> bool:
+    """Have a file of a program's say this, whole. :return: whether it said something else."""
+    if path.exists() and path.read_text() == text:
+        return False
+    beside = path.with_suffix(".new")
+    beside.write_text(text)
+    beside.replace(path)
+    return True
 
 
 def swapped(text: str, swaps: Mapping[str, str]) -> str:
