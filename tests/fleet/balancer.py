@@ -87,11 +87,11 @@ class Haproxy:
         self.processes.clear()
 
     def shut_down(self) -> None:
-        """As a machine that is switched off: what was started last ends first."""
-        while self.processes:
-            process = self.processes.pop()
+        """As a machine that is switched off: HAProxy ends first."""
+        for process in self.processes:
             process.terminate()
             process.wait()
+        self.processes.clear()
 
 
 class Databases(Haproxy):

@@ -63,7 +63,7 @@ def mended(fleet: Fleet) -> Iterator[None]:
     "drill",
     [
         pytest.param(drill, id=drill.name, marks=() if drill.everyday else pytest.mark.thorough)
-        for drill in (*rounds.ROUNDS, *changes.ROUNDS)
+        for drill in (*changes.ROUNDS, *rounds.ROUNDS)
     ],
 )
 def test_a_plug_is_pulled(fleet: Fleet, drill: Round, record_property: Callable[[str, object], None]) -> None:
