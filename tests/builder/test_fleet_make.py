@@ -198,6 +198,10 @@ def test_a_machine_more_and_one_less(garden):
     assert {**now["machines"], "app3": None} == {**known["machines"], "app3": None}
     assert {**now, "machines": None} == {**known, "machines": None}
     assert "app app3 10.0.0.23\n" in _files(folder, "lb1")["/etc/fleet/machines"]["content"]
+    # Those that let a new one in come before it, and those that lead to it after it.
+    later = (folder / "README.txt").read_text().partition("A machine more, or less")[2]
+    told = re.findall(r"^ +ssh \S+ sudo fleet-machine --told < (\S+)\.yaml$", later, re.M)
+    assert told == ["db1", "db2", "db3", "app1", "app2", "app3", "lb1", "lb2"]
     make.remove(garden, folder, "app3")
     assert garden.read_text() == FLEET
     assert not (folder / "app3.yaml").exists()

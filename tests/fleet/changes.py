@@ -2,6 +2,7 @@
 (builder/fleet/guide.py), by the product's own FLEET.toml, files and scripts."""
 
 import re
+import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -61,10 +62,10 @@ class Owner:
 
     def add(self, kind: str) -> tuple[plan.Machine, Place]:
         """Have one more in FLEET.toml."""
-        names = {one.name for one in self.now().of(kind)}
-        name = next(name for number in range(1, 100) if (name := told.named(kind, number)) not in names)
+        # The last one has the highest number, whoever is gone.
+        number = int(self.now().of(kind)[-1].name.strip(string.ascii_letters)) + 1
         place = self._ground.join()
-        machine = plan.Machine(kind, name, place.address)
+        machine = plan.Machine(kind, told.named(kind, number), place.address)
         make.add(self._path, self._folder, machine)
         return machine, place
 
