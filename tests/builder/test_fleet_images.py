@@ -10,6 +10,7 @@ import socket
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -123,24 +124,27 @@ def _balancer(text, tmp_path):
         return answer.status, answer.getheader("Location") or answer.read()
 
     ask.connect = connect
-    with _served(tmp_path / "haproxy.cfg", port) as ask.running:
+    with _served(tmp_path / "haproxy.cfg") as ask.running:
         yield ask
 
 
 @contextlib.contextmanager
-def _served(settings, port):
-    """As the distribution's unit has it, once it listens. :return: the process that is told to reload."""
-    with subprocess.Popen([program("haproxy", "haproxy"), "-Ws", "-f", settings]) as running:
+def _served(settings):
+    """As the distribution's unit has it, once it serves. :return: the process that is told to reload."""
+    command = [program("haproxy", "haproxy"), "-Ws", "-f", settings]
+    # As systemd hears that it is ready (sd_notify(3)): to be told to reload before that may be in vain.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, tempfile.TemporaryDirectory() as name:
+        ready.bind(f"{name}/ready")
+        ready.settimeout(60)
+        environ = {**os.environ, "NOTIFY_SOCKET": f"{name}/ready"}
+        running = subprocess.Popen(command, env=environ)
         try:
-            while True:
-                with contextlib.suppress(ConnectionRefusedError):
-                    socket.create_connection(("127.0.9.7", port)).close()
-                    break
+            while b"READY=1" not in ready.recv(1000):
                 assert running.poll() is None, "it has ended"
-                time.sleep(0.05)
             yield running
         finally:
             running.terminate()
+            running.wait()
 
 
 def test_visitors_are_led_to_https_and_a_certificates_authority_is_not(machines, tmp_path):
@@ -299,7 +303,7 @@ def _way(machines, tmp_path):
         assert connection.recv(100) == b"hello"
         return connection
 
-    with _served(tmp_path / "haproxy.cfg", port) as running:
+    with _served(tmp_path / "haproxy.cfg") as running:
         yield running, connect
     for node in nodes.values():
         node.shutdown()
