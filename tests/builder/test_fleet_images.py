@@ -261,6 +261,38 @@ def test_what_a_silent_machine_was_asked_is_taken_back_and_one_that_ends_may_fin
             app.shutdown()
 
 
+class _Certbot(_Answer):
+    """Knows its own question alone, and hangs up on another's, as certbot's own does (acme.standalone)."""
+
+    protocol_version = "HTTP/1.0"
+
+    def do_GET(self):
+        if self.path == f"/.well-known/acme-challenge/{self.server.name}":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.server.name.encode())
+
+
+@pytest.mark.parametrize("names", [["own", "lb2"], ["own", "lb2", "lb3"], ["lb2"], ["own"]])
+def test_an_authority_is_led_to_the_balancer_that_asked_it(machines, tmp_path, names):
+    """Also where each asks at once. With real ones: tests/fleet/test_certificate.py.
+
+    :param names: of those that ask; nobody listens at the others.
+    """
+    text = _run(machines, "lb1", "haproxy") + "    server lb3 10.0.0.33:8888\n"
+    certbots = [_Application(name) for name in names]
+    for one in certbots:
+        one.RequestHandlerClass = _Certbot
+        text = re.sub(f"(    server {one.name}) .*", rf"\1 127.0.9.8:{one.server_port}", text)
+    with _balancer(text, tmp_path) as ask, ThreadPoolExecutor(8) as pool:
+        asked = [*names, *names] * 60
+        answers = [*pool.map(lambda name: ask(f"/.well-known/acme-challenge/{name}"), asked)]
+        assert answers == [(200, name.encode()) for name in asked]
+        assert ask("/.well-known/acme-challenge/nobodys")[0] in (502, 503)
+    for one in certbots:
+        one.shutdown()
+
+
 class _Database(socketserver.ThreadingTCPServer):
     """Takes whoever comes, says so, and nothing more. :ivar health: says by HTTP that it serves."""
 
