@@ -1,5 +1,5 @@
-"""Let's Encrypt's place in the drill's network, which pebble takes, on a machine of its own; and what a balancer
-asks it with: the image's own scripts, in folders of the balancer's own."""
+"""In Let's Encrypt's place pebble, on a machine of its own in the drill's network; and what balancers ask it
+with: the image's own scripts, in folders of each balancer's own."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import socket
 import ssl
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -176,9 +176,7 @@ class Certbot:
         (line,) = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
         return self._run([*shlex.split(line.partition("=")[2]), "--force-renewal"])
 
-    def _run(
-        self, command: "list[str | os.PathLike[str]] | list[str] | list[Path]"
-    ) -> "subprocess.Popen[str]":
+    def _run(self, command: "Sequence[str | os.PathLike[str]]") -> "subprocess.Popen[str]":
         reload = f'[ "$*" = "reload haproxy.service" ] && exec kill -USR2 {self.one.processes[0].pid}'
         self._write("bin/systemctl", f"#!/bin/sh\n{reload}\n")
         environ = {
@@ -187,7 +185,7 @@ class Certbot:
             "REQUESTS_CA_BUNDLE": str(self._authority.known),
         }
         return subprocess.Popen(
-            self.one.place.command([*command]), env={**os.environ, **environ}, text=True,
+            self.one.place.command(command), env={**os.environ, **environ}, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

@@ -1,5 +1,5 @@
-"""Two balancers get and renew their certificates beside each other, by one name and one address: visitors come
-meanwhile."""
+"""Two balancers get and renew their certificates beside each other, by one name and one address, and visitors
+come meanwhile."""
 
 import time
 from collections.abc import Callable, Iterator
