@@ -21,6 +21,13 @@ NEEDS = (
 )
 
 
+_NO_ARP = """table arp cut {
+ chain inward { type filter hook input priority 0; policy drop; }
+ chain outward { type filter hook output priority 0; policy drop; }
+}
+"""
+
+
 def _ip(*arguments: str) -> None:
     subprocess.run([program("ip", "iproute2"), *arguments], check=True, capture_output=True)
 
@@ -44,8 +51,12 @@ class Place:
         inside = [program("ip", "iproute2"), "netns", "exec", self._namespace] if self._namespace else []
         return [*inside, *command]
 
-    def cut(self, *, inward: bool = True, outward: bool = True) -> None:
-        """Drop what comes in, what goes out, or both."""
+    def cut(self, *, inward: bool = True, outward: bool = True, kernel: bool = False) -> None:
+        """Drop what comes in, what goes out, or both.
+
+        :param kernel: also what its kernel asks and answers by itself, without an IP address (ARP): nobody
+            is told any more whose its addresses are.
+        """
         chains = [
             f"chain {name} {{ type filter hook {hook} priority 0; policy drop;\n {device} lo accept\n }}"
             for name, hook, device, wanted in (
@@ -54,10 +65,11 @@ class Place:
             )
             if wanted
         ]
-        self._nft("table inet cut {\n" + "\n".join(chains) + "\n}\n")
+        self._nft("table inet cut {\n" + "\n".join(chains) + "\n}\n" + (_NO_ARP if kernel else ""))
 
     def mend(self) -> None:
-        self._nft("delete table inet cut\n")
+        # Of that which is not there: made first.
+        self._nft("delete table inet cut\ntable arp cut\ndelete table arp cut\n")
 
     def allow(self, rules: Iterable[str], *ports: int) -> None:
         """Have a firewall, or another one: who may come in beside this computer, as ufw(8) takes it.

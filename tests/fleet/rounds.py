@@ -22,7 +22,7 @@ from people import Answer, Visitor, value_of
 from builder.core.needs import Program
 
 NEEDS = (Program("faketime", "faketime"),)
-# Seconds for which a machine is frozen: neither dead nor alive; and cut off.
+# Seconds for which a machine is frozen, or paused: neither dead nor alive; and cut off.
 FROZEN, CUT = 30, 15
 _HOUR = 3600
 # Of somebody who wants to know, in seconds.
@@ -118,6 +118,23 @@ def freeze(what: str) -> Fault:
         target.signal(signal.SIGSTOP)
         time.sleep(FROZEN)
         yield
+        target.signal(signal.SIGCONT)
+
+    return fault
+
+
+def pause(what: str) -> Fault:
+    """With its kernel, as by what it runs on: nothing of it answers, neither SYN nor ARP."""
+
+    def fault(fleet: Fleet) -> Iterator[None]:
+        target = _pick(what)(fleet)
+        yield
+        # In this order: whoever comes in between is answered by nobody, as on a machine.
+        target.place.cut(kernel=True)
+        target.signal(signal.SIGSTOP)
+        time.sleep(FROZEN)
+        yield
+        target.place.mend()
         target.signal(signal.SIGCONT)
 
     return fault
@@ -417,6 +434,10 @@ def _start_again(fleet: Fleet, one: Balancer) -> None:
     galera.wait_until("it is well", one.is_well)
 
 
+def _pause(what: str, name: str, everyday: bool = False) -> Round:
+    return Round(f"{name} is paused with its kernel for {FROZEN} s", pause(what), everyday)
+
+
 def _cuts(what: str, name: str, everyday: bool = False) -> list[Round]:
     return [
         Round(f"{name} is cut off for {CUT} s", cut(what), everyday),
@@ -436,6 +457,7 @@ ROUNDS = [
     Round("each application ends and starts again", restart_applications, True),
     Round("an application's machine is killed", kill_application, True),
     Round(f"an application's machine is frozen for {FROZEN} s", freeze("application")),
+    _pause("application", "an application's machine"),
     *_cuts("application", "an application's machine"),
     Round("an application's machine has a full disk", fill("application")),
     *_clocks("an application's machine", application_clock),
@@ -443,6 +465,7 @@ ROUNDS = [
     Round(f"{WRITER} is killed, and rejoins (IST)", kill_node(0), True),
     Round(f"{WRITER} is killed, and comes back empty (SST)", kill_node(0, forget=True)),
     Round(f"{WRITER} is frozen for {FROZEN} s", freeze("writer"), True),
+    _pause("writer", WRITER),
     *_cuts("writer", WRITER, True),
     Round(f"{WRITER} has a full disk", fill_disk(0), True),
     *_clocks(WRITER, partial(node_clock, 0)),
@@ -451,6 +474,7 @@ ROUNDS = [
     Round("the other node that stands by is killed, and comes back empty (SST)", kill_node(1, forget=True)),
     Round(f"{STANDBY} is killed, and comes back empty (SST)", kill_node(2, forget=True), True),
     Round(f"{STANDBY} is frozen for {FROZEN} s", freeze("standby")),
+    _pause("standby", STANDBY),
     *_cuts("standby", STANDBY),
     Round(f"{STANDBY} has a full disk", fill_disk(2)),
     *_clocks(STANDBY, partial(node_clock, 2)),
@@ -460,6 +484,7 @@ ROUNDS = [
     Round("all nodes lose power at once, and are begun anew by hand", power_is_gone_by_hand, outage=True),
     Round("the balancer is killed, and starts again", kill_balancer("balancer"), True),
     Round(f"the balancer is frozen for {FROZEN} s", freeze("balancer"), arrivals=10.0),
+    _pause("balancer", "the balancer", True),
     *_cuts("balancer", "the balancer"),
     Round("the balancer has a full disk", fill("balancer")),
     *_clocks("the balancer", balancer_clock),
@@ -467,5 +492,6 @@ ROUNDS = [
         "the balancer that stands by is killed, and starts again", kill_balancer("balancer that stands by")
     ),
     Round(f"the balancer that stands by is frozen for {FROZEN} s", freeze("balancer that stands by")),
+    _pause("balancer that stands by", "the balancer that stands by"),
     *_cuts("balancer that stands by", "the balancer that stands by"),
 ]
