@@ -4,7 +4,8 @@ set -eu
 echo "phase: database"
 
 sh "$FILES/lay" database
-systemctl enable --quiet mariadb.service fleet-health.service fleet-accounts.service fleet-backup.timer
+systemctl enable --quiet mariadb.service fleet-health.service fleet-accounts.service fleet-backup.timer \
+    fleet-rejoin.timer
 systemctl mask --quiet supervisor.service microblog-setup.service microblog-agent.socket \
     microblog-backup.timer
 # It is of this image alone, and so cannot be masked: what waits for a site waits for nothing here.

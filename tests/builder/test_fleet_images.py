@@ -438,55 +438,82 @@ _NO_CLUSTER, _A_CLUSTER = "00000000-0000-0000-0000-000000000000", "5981f182-a8c6
 
 
 @pytest.mark.parametrize(
-    ("name", "of", "cluster", "there", "begins"),
+    ("name", "of", "cluster", "there", "joined", "starts"),
     [
-        ("db1", "three", "", False, True),
-        ("db1", "three", "", True, False),
-        ("db1", "three", _NO_CLUSTER, False, True),
-        ("db1", "three", _A_CLUSTER, False, False),
-        ("db2", "three", "", False, False),
+        ("db1", "three", "", False, False, "begins"),
+        ("db1", "three", "", True, False, "joins"),
+        ("db1", "three", _NO_CLUSTER, False, False, "begins"),
+        ("db1", "three", _A_CLUSTER, False, False, "goes on"),
+        ("db2", "three", "", False, False, ""),
+        ("db2", "three", "", True, False, "joins"),
+        # Its data is given up, as by a fault of it, or as half of another one's had come: others have it.
+        ("db1", "three", _NO_CLUSTER, False, True, ""),
+        ("db2", "three", _NO_CLUSTER, True, True, "joins"),
         # It was made anew, while the others are off or do not know its address yet: they have all data.
-        ("db1", "three that have begun", "", False, False),
-        # There are no others.
-        ("db1", "one that has begun", "", False, True),
+        ("db1", "three that have begun", "", False, False, ""),
+        # There are no others: nobody would come to it.
+        ("db1", "one that has begun", "", False, False, "begins"),
+        ("db1", "one that has begun", _A_CLUSTER, False, True, "begins"),
+        ("db1", "one that has begun and crashed", _A_CLUSTER, False, True, "goes on"),
     ],
 )
-def test_one_database_begins_the_cluster_once(tmp_path, name, of, cluster, there, begins):
-    """What the script asks systemd for, with the folders of a machine that is made up.
+def test_one_database_begins_the_cluster_once(tmp_path, name, of, cluster, there, joined, starts):
+    """What is looked at before the server starts, with the folders of a machine that is made up.
 
     :param cluster: of which it is, by its own files. :param there: whether it reaches another node.
+    :param joined: whether it was in a cluster before.
     """
+    may_start = _may_start(tmp_path, name, of, there)
+    (tmp_path / "data/grastate.dat").write_text(f"# GALERA saved state\nuuid:    {cluster}\n")
+    if "crashed" in of:
+        (tmp_path / "data/gvwstate.dat").touch()
+    # What it was told at another start.
+    (tmp_path / "options").write_text("MYSQLD_OPTS=--other\n")
+    if joined:
+        (tmp_path / "joined").touch()
+    done = may_start({})
+    assert done.returncode == (0 if starts else 1)
+    assert done.stderr == ("" if starts else "No other database is there to be joined yet\n")
+    options = tmp_path / "options"
+    told = "MYSQLD_OPTS=--wsrep-new-cluster\n" if starts == "begins" else ""
+    assert (options.read_text() if options.exists() else "") == told
+    assert (tmp_path / "joined").exists() is (joined or starts == "joins")
+    # Whoever begins it by hand, and has put other data there, knows.
+    assert may_start({"_WSREP_NEW_CLUSTER": "--wsrep-new-cluster"}).returncode == 0
+    assert not options.exists()
+
+
+def _may_start(tmp_path, name, of, there):
+    """:return: runs the script, with what a unit has in its environment beside."""
     written = FLEET if "three" in of else re.sub("db[23].*\n", "", FLEET)
     fleet = plan.read(f"begun = {'true' if 'begun' in of else 'false'}\n{written}", tmp_path)
     own = {"cert": "", "key": ""}
     known = {"machines": {name: own}, "authority": own, "database_password": "", "copy_password": ""}
-    for folder in ("etc/tls", "lib", "bin", "data"):
+    for folder in ("etc/tls", "lib", "data"):
         (tmp_path / folder).mkdir(parents=True)
     for file in userdata.files(fleet, fleet.find(name), known):
         (tmp_path / file.path.replace("/etc/fleet/", "etc/")).write_text(file.content)
-    (tmp_path / "data/grastate.dat").write_text(f"# GALERA saved state\nuuid:    {cluster}\n")
-    for path, text in {
-        "bin/install": "",
-        "bin/systemctl": 'echo "$@" >> ../asked\n',
-        "lib/put": "cat > /dev/null\n",
-        "lib/settings": "",
-        "lib/reached": f"exit {0 if there else 1}\n",
-    }.items():
-        (tmp_path / path).write_text(f"#!/bin/sh\n{text}")
-        (tmp_path / path).chmod(0o755)
-    (tmp_path / "asked").touch()
-    script = (_FILES / "database/usr/local/lib/fleet/become").read_text()
+    (tmp_path / "lib/reached").write_text(f"#!/bin/sh\nexit {0 if there else 1}\n")
+    (tmp_path / "lib/reached").chmod(0o755)
+    script = (_FILES / "database/usr/local/lib/fleet/may-start").read_text()
     # By its first line it goes to the first of them.
     for its, here in (
         ("/usr/local/lib/fleet", "lib"),
         ("/etc/fleet", "../etc"),
         ("/var/lib/mysql", "../data"),
+        ("/run/fleet-mariadb", "../options"),
+        ("/var/lib/fleet/joined", "../joined"),
     ):
+        assert its in script
         script = script.replace(its, here)
-    path = f"{tmp_path}/bin:{os.environ['PATH']}"
-    subprocess.run(["sh", "-c", script], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
-    asked = "set-environment _WSREP_NEW_CLUSTER=--wsrep-new-cluster\n" if begins else ""
-    assert (tmp_path / "asked").read_text() == asked
+
+    def run(environ):
+        return subprocess.run(
+            ["sh", "-c", script], cwd=tmp_path, env={**os.environ, **environ},
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -567,10 +594,12 @@ def _copy(machines, tmp_path, copies, serves="http://10.0.0.11:9200/"):
     ):
         script = script.replace(its, here)
     # As a service: what ends it ends all of its processes.
-    done = subprocess.run(
-        ["sh", "-c", script], cwd=tmp_path, env=stubs, check=False, capture_output=True, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    with (tmp_path / "said").open("w") as said:
+        done = subprocess.run(
+            ["sh", "-c", script], cwd=tmp_path, env=stubs, check=False, stdout=said, stderr=said,
+            start_new_session=True,
+        )  # fmt: skip
+    done.stderr = (tmp_path / "said").read_text()
     return done, (tmp_path / "asked").read_text().splitlines()
 
 
@@ -593,6 +622,15 @@ def test_a_copy_that_is_ended_lets_its_node_serve(machines, tmp_path):
     assert not (tmp_path / "copies/.new").exists()
 
 
+def test_a_copy_that_is_killed_lets_its_node_serve(machines, tmp_path):
+    """Its shell alone; where systemd sees that, all of it is ended, and its unit says what is done then."""
+    done, asked = _copy(machines, tmp_path, "kill -KILL $(ps -o sid= -p $$); sleep 60")
+    assert done.returncode == -signal.SIGKILL
+    assert asked[0] == "ON"
+    _until(lambda: (tmp_path / "asked").read_text().splitlines() == ["ON", "OFF"])
+    assert [*(tmp_path / "copies").glob("*.gz")] == []
+
+
 @pytest.mark.parametrize(
     ("there", "broken", "left", "began"),
     [
@@ -603,6 +641,8 @@ def test_a_copy_that_is_ended_lets_its_node_serve(machines, tmp_path):
         ("", "mbstream", {"data": "now"}, 0),
         ("", "reached", {"data": "now"}, 0),
         ("", "mountpoint", {"data": "now"}, 0),
+        # It waits for others, of which it can't know whether they run.
+        ("", "mariadb", {"data": "now"}, 0),
         # Once before: what was kept is nobody's to throw away but its owner's.
         ("data.before", "", {"data": "now", "data.before": "kept"}, 0),
         # The power went between two names, and what was half unpacked is there.
@@ -612,13 +652,14 @@ def test_a_copy_that_is_ended_lets_its_node_serve(machines, tmp_path):
 def test_a_copy_is_restored_whole_or_not_at_all(machines, tmp_path, there, broken, left, began):
     """With real programs: tests/fleet/test_copied.py."""
     work = {"galera-new-cluster": "echo began >> asked", "mbstream": 'cat > "$3/file"'}
-    work |= {"mariabackup": "", "systemctl": 'echo "$@" >> units; echo active', "gzip": 'cat "$2"'}
+    work |= {"mariabackup": "", "systemctl": "echo active", "gzip": 'cat "$2"'}
+    work["mariadb"] = f"echo wsrep_cluster_status {'non-' * (broken == 'mariadb')}Primary"
     # These say by an error that nobody is there, and that it is an ordinary folder.
     for name in ("reached", "mountpoint"):
         work[name] = f"exit {0 if broken == name else 1}"
     if broken == "galera-new-cluster":
         work[broken] += "\n[ $(cat data/file) = now ]"
-    elif broken not in ("reached", "mountpoint"):
+    elif broken not in ("reached", "mountpoint", "mariadb"):
         work[broken] = work.get(broken, "") + "\nexit 1"
     stubs = _stubs(tmp_path, **{name.replace("-", "_"): text for name, text in work.items() if name})
     (tmp_path / "bin/galera-new-cluster").rename(tmp_path / "bin/galera_new_cluster")
@@ -646,10 +687,6 @@ def test_a_copy_is_restored_whole_or_not_at_all(machines, tmp_path, there, broke
     assert {path.name: (path / "file").read_text() for path in tmp_path.glob("data*")} == left
     asked = tmp_path / "asked"
     assert (asked.read_text().splitlines() if asked.exists() else []) == ["began"] * began
-    # What was stopped with the server runs again with it, whichever data that has.
-    units = tmp_path / "units"
-    last = (units.read_text().splitlines() if units.exists() else [""])[-1]
-    assert last == ("start --no-block fleet-accounts.service" if began else "")
 
 
 @pytest.mark.parametrize(
@@ -761,7 +798,7 @@ def test_what_an_image_lays_itself_is_not_masked(kind):
 
 def test_what_a_units_addition_runs_for_systemd_it_runs_as_root():
     """MariaDB's unit is its user's, whom systemd lets change nothing: the server would be ended at once."""
-    files = [path for path in _FILES.glob("*/etc/systemd/system/*.service.d/*.conf") if path.is_file()]
-    lines = [line for path in files for line in path.read_text().splitlines() if "/systemctl " in line]
-    assert [line for line in lines if "_WSREP_NEW_CLUSTER" in line]
-    assert all("=+/bin/systemctl " in line for line in lines)
+    text = (_FILES / "database/etc/systemd/system/mariadb.service.d/fleet.conf").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("Exec")]
+    assert len(lines) == 2
+    assert all("=+/" in line for line in lines)

@@ -205,3 +205,31 @@ def test_who_copies_serves_once_the_others_have_ended(tmp_path: Path) -> None:
             galera.wait_until("it serves while it copies", lambda: asked(last)[0] == 200)
         assert copied.result().returncode == 0, copied.result().stderr
         assert len([*tmp_path.glob("copies/*.xbstream.gz")]) == 2
+
+
+@pytest.mark.thorough
+def test_a_node_that_waits_for_others_is_not_begun_anew(tmp_path: Path) -> None:
+    """They may run, where a network is cut: nothing is taken away from it, and it goes on when they come."""
+    with _two(tmp_path) as (first, machine):
+        last = machine.node
+        write(first, "kept")
+        assert machine.run("fleet-backup").returncode == 0
+        (copy,) = (tmp_path / "copies").glob("*.xbstream.gz")
+        write(first, "later")
+        first.kill()
+        galera.wait_until("it misses the other one", lambda: "non-Primary" in asked(last)[1])
+
+        refused = machine.run("fleet-restore", copy)
+        assert refused.returncode == 1
+        assert "this database waits for others" in refused.stderr
+        first.start(machine.nodes)
+        for node in machine.nodes:
+            galera.wait_until("both go on", node.is_synced)
+            assert posts(node) == ["kept", "later"]
+
+        # Somebody is certain that it is the only one.
+        first.kill()
+        stop(last)
+        done = machine.run("fleet-restore", copy)
+        assert done.returncode == 0, done.stderr
+        assert posts(last) == ["kept"]

@@ -89,7 +89,9 @@ def test_the_first_database_begins_the_cluster(member: "testinfra.host.Host") ->
     assert status.split() == ["wsrep_cluster_size", "1"]
     _wait(member, "systemctl --quiet is-active fleet-accounts.service")
     assert "microblog" in member.check_output("mariadb -NBe 'SHOW DATABASES'").split()
+    # It does so once.
     assert member.check_output("systemctl show-environment | grep -c WSREP_NEW || true") == "0"
+    assert member.file("/var/lib/fleet/joined").exists
 
 
 @pytest.mark.database
@@ -171,6 +173,88 @@ def test_all_databases_are_as_they_were_copied(member: "testinfra.host.Host") ->
     # All is lost, and it does not run.
     member.check_output("systemctl stop mariadb && rm -r /var/lib/mysql.before /var/lib/mysql/*")
     _restored(member, copy)
+
+
+@pytest.mark.database
+def test_a_copy_that_is_killed_lets_its_node_serve(member: "testinfra.host.Host") -> None:
+    _wait(member, f"curl -fsS -o /dev/null http://{_OWN}:9200/")
+    held = "mariadb -e 'SET GLOBAL wsrep_desync = ON'"
+    _drop_in(member, "fleet-backup", f'ExecStart=\nExecStart=/bin/sh -c "{held}; kill -KILL $$$$"')
+    assert member.run("systemctl start fleet-backup.service").rc
+    assert _wait(member, f"curl -fsS http://{_OWN}:9200/") == "it serves"
+    _drop_out(member, "fleet-backup")
+    member.check_output("systemctl reset-failed fleet-backup.service")
+
+
+def _drop_in(host: "testinfra.host.Host", unit: str, lines: str) -> None:
+    """More of a unit's service, until the machine starts again."""
+    text = base64.b64encode(f"[Service]\n{lines}\n".encode()).decode()
+    folder = f"/run/systemd/system/{unit}.service.d"
+    host.check_output(f"mkdir -p {folder} && echo {text} | base64 -d > {folder}/zz.conf")
+    host.check_output("rm -f /run/tried && systemctl daemon-reload")
+
+
+def _drop_out(host: "testinfra.host.Host", unit: str) -> None:
+    host.check_output(f"rm /run/systemd/system/{unit}.service.d/zz.conf && systemctl daemon-reload")
+
+
+# So many starts do.
+_FAILS = "ExecStartPre=+/bin/sh -c 'echo >> /run/tried; [ $(wc -l < /run/tried) -gt {} ]'"
+
+
+@pytest.mark.database
+def test_a_server_that_ended_with_an_error_is_started_again(member: "testinfra.host.Host") -> None:
+    """It crashes, as by a fault of its own; and then starts fail, more often than a default limit allows."""
+    _wait(member, "systemctl --quiet is-active fleet-accounts.service")
+    process, cluster = member.check_output("systemctl show -P MainPID mariadb"), _cluster(member)
+    _drop_in(member, "mariadb", f"RestartSec=100ms\n{_FAILS.format(6)}")
+    member.check_output(f"kill -SEGV {process}")
+    _wait(member, "test $(cat /run/tried | wc -l) = 7")
+    assert _wait(member, f"curl -fsS http://{_OWN}:9200/") == "it serves"
+    assert member.check_output("systemctl show -P MainPID mariadb") != process
+    assert _cluster(member) == cluster
+    # It had been stopped with the server, and its own starts were given up.
+    _wait(member, "systemctl --quiet is-active fleet-accounts.service")
+    assert member.check_output("systemctl --failed --no-legend --plain") == ""
+    _drop_out(member, "mariadb")
+
+    # Whoever stops it has it stopped: one that is to be started again is "activating".
+    member.check_output("systemctl stop mariadb")
+    assert member.check_output("systemctl show -P ActiveState mariadb") == "inactive"
+    # It is the only one of its fleet, and goes on where it was.
+    member.check_output("systemctl start mariadb")
+    assert _wait(member, f"curl -fsS http://{_OWN}:9200/") == "it serves"
+    assert _cluster(member) == cluster
+
+
+@pytest.mark.database
+def test_a_first_start_that_fails_still_begins_the_cluster(member: "testinfra.host.Host") -> None:
+    """As on a machine that was just made, of three: what it is told for its first start, it is told for the
+    next, too, and for none after it has been in a cluster."""
+    lists = (
+        "cp -p /etc/fleet/machines /root/machines && echo 'database away 10.0.2.99' >> /etc/fleet/machines"
+    )
+    new = "rm /var/lib/fleet/joined /var/lib/mysql/grastate.dat"
+    member.check_output(f"systemctl stop mariadb && {new} && {lists}")
+    _drop_in(member, "mariadb", _FAILS.format(1))
+    assert member.run("systemctl start mariadb").rc
+    assert _wait(member, f"curl -fsS http://{_OWN}:9200/") == "it serves"
+    _wait(member, "systemctl --quiet is-active fleet-accounts.service")
+    _drop_out(member, "mariadb")
+    assert "new-cluster" in member.file("/run/fleet-mariadb").content_string
+    assert member.file("/var/lib/fleet/joined").exists
+
+    # Its data was given up, as a node's that differs from the others': they have it.
+    member.check_output("systemctl stop mariadb && rm /var/lib/mysql/grastate.dat")
+    assert member.run("systemctl start mariadb").rc
+    _wait(member, "test $(systemctl show -P NRestarts mariadb) -gt 1")
+    assert "No other database is there to be joined yet" in member.check_output("journalctl -u mariadb -n 50")
+    assert member.check_output("systemctl --failed --no-legend --plain") == ""
+    member.check_output("galera_new_cluster")
+    assert _wait(member, f"curl -fsS http://{_OWN}:9200/") == "it serves"
+    member.check_output("mv /root/machines /etc/fleet/machines")
+    assert member.service("fleet-rejoin.timer").is_running
+    member.check_output("systemctl start fleet-rejoin.service")
 
 
 @pytest.mark.balancer
