@@ -25,7 +25,7 @@ _UNITS = sorted(file for tree in _TREES for file in tree.glob("etc/systemd/syste
 def _here(unit: Path, to: Path) -> Path:
     """A unit that runs what there is on this machine."""
     copy = to / unit.name
-    ours = r"/usr/bin/microblog\b|/usr/local/sbin/[a-z-]+"
+    ours = r"/usr/bin/microblog\b|/usr/local/(sbin|lib/fleet)/[a-z-]+|/usr/bin/mariadb\b"
     copy.write_text(re.sub(ours, "/bin/true", unit.read_text()))
     return copy
 
