@@ -115,9 +115,14 @@ class Package:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of tests that is run, or of modules that are looked for; its name is below the checkout."""
+    """A folder of tests that is run, or of modules that are looked for.
+
+    :ivar name: below the checkout.
+    :ivar module: the one of it that is run; all, where it is empty.
+    """
 
     name: str
+    module: str = ""
 
     @property
     def path(self) -> Path:
@@ -188,8 +193,13 @@ def _tree(file: Path) -> ast.Module:
 
 @functools.cache
 def _reached(file: Path, folders: bool) -> tuple[Path, ...]:
-    named = [need.name for need in _declared(file) if folders and isinstance(need, Folder)]
-    return (*_imported(_tree(file), file.parent), *(path for name in named for path in _files(name)))
+    named = [need for need in _declared(file) if folders and isinstance(need, Folder)]
+    return (*_imported(_tree(file), file.parent), *(path for need in named for path in _run(need)))
+
+
+def _run(folder: Folder) -> list[Path]:
+    """The files of a folder that are run."""
+    return [folder.path / f"{folder.module}.py"] if folder.module else _files(folder.name)
 
 
 def _files(folder: str) -> list[Path]:

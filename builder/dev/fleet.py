@@ -14,7 +14,7 @@ from builder.core.errors import BuildError
 from builder.core.needs import Folder
 from builder.core.progress import say, step
 
-_FOLDER = Folder("tests/fleet")
+_FOLDER = Folder("tests/fleet", "fleets")
 _ENDS_IT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -25,7 +25,7 @@ def show() -> None:
     """
     # Its modules find each other there, as pytest lets them.
     sys.path.insert(0, str(_FOLDER.path))
-    fleets: Any = importlib.import_module("fleets")
+    fleets: Any = importlib.import_module(_FOLDER.module)
     for end in _ENDS_IT:
         if signal.getsignal(end) is not signal.SIG_IGN:
             signal.signal(end, _end)

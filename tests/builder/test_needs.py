@@ -56,7 +56,11 @@ def _packages(found):
         ("publish", {"qemu-utils", "build-essential", "packer"}, {"qemu-system-x86", "mmdebstrap"}),
         ("bench", {"gunicorn", "wrk", "mariadb-server", "mmdebstrap"}, {"chromium"}),
         ("fleet", {"openssl", "age", "openssh-client"}, {"mariadb-server", "haproxy"}),
-        ("fleet try", {"mariadb-server", "galera-4", "haproxy"}, {"chromium"}),
+        (
+            "fleet try",
+            {"mariadb-server", "galera-4", "haproxy", "keepalived", "nginx"},
+            {"chromium", "certbot", "faketime"},
+        ),
     ],
 )
 def test_a_verb_needs_what_its_code_runs(verb, some, none):
