@@ -434,8 +434,8 @@ def _start_again(fleet: Fleet, one: Balancer) -> None:
     galera.wait_until("it is well", one.is_well)
 
 
-def _pause(what: str, name: str, everyday: bool = False) -> Round:
-    return Round(f"{name} is paused with its kernel for {FROZEN} s", pause(what), everyday)
+def _pause(what: str, name: str) -> Round:
+    return Round(f"{name} is paused with its kernel for {FROZEN} s", pause(what))
 
 
 def _cuts(what: str, name: str, everyday: bool = False) -> list[Round]:
@@ -467,7 +467,7 @@ ROUNDS = [
     Round(f"{WRITER} is frozen for {FROZEN} s", freeze("writer"), True),
     _pause("writer", WRITER),
     *_cuts("writer", WRITER, True),
-    Round(f"{WRITER} has a full disk", fill_disk(0), True),
+    Round(f"{WRITER} has a full disk", fill_disk(0)),
     *_clocks(WRITER, partial(node_clock, 0)),
     Round(f"{STANDBY} is killed, and rejoins (IST)", kill_node(2)),
     Round("the other node that stands by is killed, and rejoins (IST)", kill_node(1)),
@@ -484,7 +484,7 @@ ROUNDS = [
     Round("all nodes lose power at once, and are begun anew by hand", power_is_gone_by_hand, outage=True),
     Round("the balancer is killed, and starts again", kill_balancer("balancer"), True),
     Round(f"the balancer is frozen for {FROZEN} s", freeze("balancer"), arrivals=10.0),
-    _pause("balancer", "the balancer", True),
+    _pause("balancer", "the balancer"),
     *_cuts("balancer", "the balancer"),
     Round("the balancer has a full disk", fill("balancer")),
     *_clocks("the balancer", balancer_clock),

@@ -117,6 +117,7 @@ def all_renew(fleet: Fleet, *some: Certbot) -> None:
         is_shown(fleet, one, shown)
 
 
+@pytest.mark.thorough
 def test_where_none_can_be_had_all_goes_on_and_the_log_says_what_to_do(
     fleet: Fleet, authority: Authority, pair: list[Certbot], visited: Visited
 ) -> None:
