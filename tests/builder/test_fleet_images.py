@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
 import socketserver
@@ -293,6 +294,116 @@ def test_an_authority_is_led_to_the_balancer_that_asked_it(machines, tmp_path, n
         one.shutdown()
 
 
+# As certbot does: what it is given is a number more where it was broken off before.
+_CERTBOT = """
+name=garden.example.org
+for folder in etc/live/$name etc/live/$name-0001; do
+    [ ! -e $folder ] || continue
+    mkdir $folder
+    cp own/fullchain.pem own/privkey.pem $folder/
+    break
+done
+echo asked >> asked
+"""
+
+
+@pytest.fixture
+def certifies(machines, tmp_path):
+    """A balancer's scripts for its certificate, in a folder. :return: runs one of them, ``own`` being made."""
+    known = (machines / "lb1/tls/cert.pem").read_text(), (machines / "lb1/tls/key.pem").read_text()
+    for name in ("own", "etc/live"):
+        (tmp_path / name).mkdir(parents=True)
+    for name, text in zip(("fullchain", "privkey"), known, strict=True):
+        (tmp_path / f"own/{name}.pem").write_text(text)
+    stubs = _stubs(tmp_path, certbot=_CERTBOT, systemctl='echo "systemctl $*"')
+    scripts = ("usr/local/sbin/fleet-certificate", "etc/letsencrypt/renewal-hooks/deploy/fleet")
+    places = {
+        "/etc/letsencrypt/renewal-hooks/deploy/fleet": "bin/hook",
+        "/etc/letsencrypt": "etc",
+        "/etc/fleet/self": f"'{machines}'/lb1/self",
+        "/usr/local/lib/fleet/put": f"'{_FILES}'/fleet/usr/local/lib/fleet/put",
+        "/etc/fleet/site.pem": "./site.pem",
+        "root:root": f"{os.getuid()}:{os.getgid()}",
+    }
+    for script, name in zip(scripts, ("fleet-certificate", "hook"), strict=True):
+        text = (_FILES / "balancer" / script).read_text()
+        for its, here in places.items():
+            text = text.replace(its, here)
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+
+    def run(name, **environ):
+        return subprocess.run(
+            [f"bin/{name}"], cwd=tmp_path, env={**stubs, **environ}, check=False,
+            capture_output=True, text=True,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        # Of certbot's, where it was broken off: nothing, a link to nothing, files that a power cut left empty.
+        {},
+        {"fullchain.pem": None},
+        {"fullchain.pem": "", "privkey.pem": ""},
+        {"fullchain.pem": "own", "privkey.pem": ""},
+    ],
+)
+def test_a_balancer_has_its_certificate_also_where_certbot_was_broken_off(certifies, tmp_path, left):
+    ours = tmp_path / "etc/live/garden.example.org"
+    if left:
+        ours.mkdir()
+    for name, content in left.items():
+        if content is None:
+            (ours / name).symlink_to("nothing")
+        else:
+            (ours / name).write_bytes((tmp_path / content / name).read_bytes() if content else b"")
+    done = certifies("fleet-certificate")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "systemctl reload haproxy.service\n"
+    both = "".join((tmp_path / f"own/{name}.pem").read_text() for name in ("fullchain", "privkey"))
+    assert (tmp_path / "site.pem").read_text() == both
+    # Half an hour later: there it is.
+    done = certifies("fleet-certificate")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (tmp_path / "asked").read_text() == "asked\n"
+
+
+@pytest.mark.parametrize(
+    ("lineage", "domains", "key", "code", "shown"),
+    [
+        ("garden.example.org", "garden.example.org", "", 0, "new"),
+        # A number more, and a name more: it is the site's.
+        ("garden.example.org-0001", "www.example.org garden.example.org", "", 0, "new"),
+        # The site's from before, and another one of the owner's.
+        ("old.example.org", "old.example.org", "", 0, "before"),
+        ("garden.example.org.uk", "garden.example.org.uk", "", 0, "before"),
+        ("garden.example.org", "garden.example.org", "none", 1, "before"),
+        ("garden.example.org", "garden.example.org", "empty", 1, "before"),
+        ("garden.example.org", "garden.example.org", "another", 1, "before"),
+    ],
+)
+def test_what_is_no_certificate_of_the_sites_name_is_not_given_to_haproxy(
+    machines, certifies, tmp_path, lineage, domains, key, code, shown
+):
+    (tmp_path / "site.pem").write_text("before")
+    folder = tmp_path / "etc/live" / lineage
+    (tmp_path / "own").rename(folder)
+    if key == "none":
+        (folder / "privkey.pem").unlink()
+    elif key:
+        (folder / "privkey.pem").write_text(
+            (machines / "lb2/tls/key.pem").read_text() if key == "another" else ""
+        )
+    done = certifies("hook", RENEWED_LINEAGE=str(folder), RENEWED_DOMAINS=domains)
+    assert done.returncode == code, done.stderr
+    assert ((tmp_path / "site.pem").read_text() == "before") is (shown == "before")
+    assert ("reload" in done.stdout) is (shown == "new")
+    assert bool(done.stderr) is bool(code)
+
+
 class _Database(socketserver.ThreadingTCPServer):
     """Takes whoever comes, says so, and nothing more. :ivar health: says by HTTP that it serves."""
 
@@ -388,6 +499,44 @@ def test_keepalived_takes_what_is_written_for_it(machines, tmp_path):
         assert "        10.0.0.5\n" in text
         places += [line.split()[1] for line in text.splitlines() if "priority" in line]
     assert places == ["100", "99"]
+
+
+@pytest.mark.parametrize("running", [[], ["running"]])
+def test_one_balancer_alone_gives_the_shared_address_up(machines, tmp_path, running):
+    """Of two one was removed, and the address with it: it may be another machine's by now."""
+    (tmp_path / "lib").mkdir()
+    own = _FILES / "balancer/usr/local/lib/fleet"
+    for path in (*own.iterdir(), _FILES / "fleet/usr/local/lib/fleet/put"):
+        (tmp_path / "lib" / path.name).symlink_to(path)
+    for name in ("haproxy", "keepalived"):
+        (tmp_path / name).mkdir()
+    shutil.copytree(machines / "lb1", tmp_path / "etc")
+    script = (own / "become").read_text().replace("root:root", f"{os.getuid()}:{os.getgid()}")
+    # By its first line it goes to the first of them.
+    for its, here in (
+        ("/etc/haproxy", "../haproxy"),
+        ("/etc/$program", "../$program"),
+        ("/etc/keepalived", "../keepalived"),
+        ("/usr/local/lib/fleet", "lib"),
+        ("/etc/fleet", "../etc"),
+    ):
+        script = script.replace(its, here)
+    stubs = _stubs(tmp_path, systemctl='echo "$*"', ip='echo "2: eth0 inet"')
+
+    def become():
+        return subprocess.run(
+            ["sh", "-c", script, "become", *running], env={**stubs, "FLEET": str(tmp_path / "etc")},
+            cwd=tmp_path, check=True, capture_output=True, text=True,
+        ).stdout.splitlines()  # fmt: skip
+
+    file = tmp_path / "keepalived/keepalived.conf"
+    both = [f"reload-or-restart {name}.service" for name in ("haproxy", "keepalived")]
+    assert become() == (both if running else [])
+    assert "10.0.0.5" in file.read_text()
+    told = tmp_path / "etc/self"
+    told.write_text(told.read_text().replace("SHARED=10.0.0.5", "SHARED="))
+    assert become() == (["stop keepalived.service"] if running else [])
+    assert not file.exists()
 
 
 def test_a_nodes_settings_are_its_own(machines):

@@ -142,7 +142,14 @@ class Certbot:
         )
         self._write(
             f"etc/{_HOOK}",
-            swapped(hook, {put: f"{_FILES}/fleet{put}", f"{_FLEET}/site.pem": str(self.served)}),
+            swapped(
+                hook,
+                {
+                    put: f"{_FILES}/fleet{put}",
+                    f"{_FLEET}/site.pem": str(self.served),
+                    f"{_FLEET}/self": str(folder / "self"),
+                },
+            ),
         )
         self._write(
             # certbot(1) reads it beside the system's.
