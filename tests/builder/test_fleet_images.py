@@ -484,21 +484,36 @@ def test_a_balancer_that_is_reloaded_finishes_and_lets_go_of_who_asks_nothing(ma
     app.shutdown()
 
 
+def _takes_keepalived(text, tmp_path):
+    """That it finds nothing wrong with its settings."""
+    (tmp_path / "keepalived.conf").write_text(text.replace("/usr/local/sbin/fleet-take", "/bin/true"))
+    done = subprocess.run(
+        ["unshare", "--net", "--map-root-user", "sh", "-euc",
+         'ip link add eth0 type veth peer name eth1; exec "$@"', "sh",
+         program("keepalived", "keepalived"), "--config-test", "-f", tmp_path / "keepalived.conf"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_keepalived_takes_what_is_written_for_it(machines, tmp_path):
     places = []
     for name in ("lb1", "lb2"):
         text = _run(machines, name, "keepalived", "eth0")
-        (tmp_path / "keepalived.conf").write_text(text.replace("/usr/local/sbin/fleet-take", "/bin/true"))
-        done = subprocess.run(
-            ["unshare", "--net", "--map-root-user", "sh", "-euc",
-             'ip link add eth0 type veth peer name eth1; exec "$@"', "sh",
-             program("keepalived", "keepalived"), "--config-test", "-f", tmp_path / "keepalived.conf"],
-            check=False, capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        _takes_keepalived(text, tmp_path)
         assert "        10.0.0.5\n" in text
         places += [line.split()[1] for line in text.splitlines() if "priority" in line]
     assert places == ["100", "99"]
+
+
+def test_a_balancer_that_is_alone_has_the_shared_address_and_tells_nobody(machines, tmp_path):
+    """Before the second one, or after it: else it would tell all of the network, another fleet's, too."""
+    shutil.copytree(machines / "lb1", tmp_path / "lb1")
+    known = tmp_path / "lb1/machines"
+    known.write_text(known.read_text().replace("balancer lb2 10.0.0.32\n", ""))
+    text = _run(tmp_path, "lb1", "keepalived", "eth0")
+    assert "10.0.0.32" not in text
+    _takes_keepalived(text, tmp_path)
 
 
 @pytest.mark.parametrize("running", [[], ["running"]])
