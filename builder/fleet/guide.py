@@ -69,6 +69,10 @@ above, and go on when fleet status says that it is good. Those before it have to
 nobody lets in does not start, and a balancer that the others do not know takes the shared address beside
 them. Those after it lead visitors to it.
 
+One database becomes three: write both into FLEET.toml by hand, and have this made again in the place of fleet
+add. Then as above, one after the other. One balancer becomes two: write shared = "ADDRESS" into FLEET.toml,
+before its tables, then fleet add; when both are good, lead {site} to that address.
+
 One that is to go: switch it off (sudo poweroff), then tell all that stay. No database has to be restarted.
 Then delete it: the fleet's secrets are on its disk. Where it was the last of the databases, the nightly
 copies are on it, too: take them first.
@@ -93,7 +97,7 @@ def text(fleet: Fleet) -> str:
         *_titled("DigitalOcean"), _DIGITALOCEAN.format(calls=_each(fleet, _droplet), told=told),
         *_titled("Linode"), _LINODE.format(calls=_each(fleet, _linode)),
         *_titled("AWS"), _AWS.format(calls=_each(fleet, _instance)),
-        _LATER.format(told=told),
+        _LATER.format(site=fleet.site, told=told),
     ])  # fmt: skip
 
 

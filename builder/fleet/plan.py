@@ -221,8 +221,9 @@ def _must_make_sense(path: Path, fleet: Fleet) -> None:
         seen.add(one)
     if len(fleet.of("database")) == _NOT_TWO:
         raise _wrong(
-            path, "two databases are worse than one: when they lose each other, both stop", "Have three"
-        )
+            path, "two databases are worse than one: when they lose each other, both stop",
+            f"Have one, or three: write those into it by hand, then: ./build.py fleet make {path}",
+        )  # fmt: skip
     if len(fleet.of("balancer")) > 1 and not fleet.shared:
         raise _wrong(
             path, "there are several balancers, and no address that one of them has",

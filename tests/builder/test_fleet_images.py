@@ -309,7 +309,7 @@ echo asked >> asked
 
 @pytest.fixture
 def certifies(machines, tmp_path):
-    """A balancer's scripts for its certificate, in a folder. :return: runs one of them, ``own`` being made."""
+    """A balancer's scripts for its certificate, in a folder. :return: runs one of them."""
     known = (machines / "lb1/tls/cert.pem").read_text(), (machines / "lb1/tls/key.pem").read_text()
     for name in ("own", "etc/live"):
         (tmp_path / name).mkdir(parents=True)
@@ -344,14 +344,14 @@ def certifies(machines, tmp_path):
 @pytest.mark.parametrize(
     "left",
     [
-        # Of certbot's, where it was broken off: nothing, a link to nothing, files that a power cut left empty.
+        # Of certbot's, where it was broken off: nothing, a link to nothing, what a power cut left empty.
         {},
         {"fullchain.pem": None},
         {"fullchain.pem": "", "privkey.pem": ""},
         {"fullchain.pem": "own", "privkey.pem": ""},
     ],
 )
-def test_a_balancer_has_its_certificate_also_where_certbot_was_broken_off(certifies, tmp_path, left):
+def test_a_balancer_gets_its_certificate_where_certbot_was_broken_off(certifies, tmp_path, left):
     ours = tmp_path / "etc/live/garden.example.org"
     if left:
         ours.mkdir()

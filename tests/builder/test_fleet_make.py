@@ -208,6 +208,27 @@ def test_a_machine_more_and_one_less(garden):
     assert json.loads((folder / "secrets.json").read_text()) == known
 
 
+def test_a_fleet_with_one_of_each_grows_as_its_owner_is_told(tmp_path):
+    """Two balancers want an address that they share, and one database can't become two."""
+    path, folder = tmp_path / "fleet.toml", tmp_path / "made"
+    one = re.sub(r"(?m)^(shared|\w+[23]) = .*\n", "", FLEET)
+    path.write_text(one)
+    make.make(path, folder)
+    with pytest.raises(BuildError) as refused:
+        make.add(path, folder, plan.Machine("database", "db2", "10.0.0.12"))
+    # By "fleet add" there is no way to three.
+    assert f"by hand, then: ./build.py fleet make {path}" in refused.value.hint
+    with pytest.raises(BuildError) as refused:
+        make.add(path, folder, plan.Machine("balancer", "lb2", "10.0.0.32"))
+    assert 'shared = "' in refused.value.hint
+    assert path.read_text() == one
+    path.write_text('shared = "10.0.0.5"\n' + one)
+    make.add(path, folder, plan.Machine("balancer", "lb2", "10.0.0.32"))
+    later = (folder / "README.txt").read_text().partition("A machine more, or less")[2]
+    assert "One database becomes three: write both into FLEET.toml by hand" in later
+    assert "lead garden.example.org to that address" in later
+
+
 def test_the_secrets_can_be_sealed_and_opened_by_ones_ssh_key(garden, tmp_path, build):
     folder = garden.with_suffix("")
     before = (folder / "db1.yaml").read_bytes()
