@@ -516,16 +516,15 @@ def test_a_balancer_that_is_alone_has_the_shared_address_and_tells_nobody(machin
     _takes_keepalived(text, tmp_path)
 
 
-@pytest.mark.parametrize("running", [[], ["running"]])
-def test_one_balancer_alone_gives_the_shared_address_up(machines, tmp_path, running):
-    """Of two one was removed, and the address with it: it may be another machine's by now."""
+def _becomes(machines, tmp_path, name, systemctl):
+    """What a machine makes of what it is told, in folders. :return: does so, given its words."""
     (tmp_path / "lib").mkdir()
-    own = _FILES / "balancer/usr/local/lib/fleet"
+    own = _FILES / _KINDS[name] / "usr/local/lib/fleet"
     for path in (*own.iterdir(), _FILES / "fleet/usr/local/lib/fleet/put"):
         (tmp_path / "lib" / path.name).symlink_to(path)
-    for name in ("haproxy", "keepalived"):
-        (tmp_path / name).mkdir()
-    shutil.copytree(machines / "lb1", tmp_path / "etc")
+    for program_name in ("haproxy", "keepalived"):
+        (tmp_path / program_name).mkdir()
+    shutil.copytree(machines / name, tmp_path / "etc")
     script = (own / "become").read_text().replace("root:root", f"{os.getuid()}:{os.getgid()}")
     # By its first line it goes to the first of them.
     for its, here in (
@@ -534,24 +533,45 @@ def test_one_balancer_alone_gives_the_shared_address_up(machines, tmp_path, runn
         ("/etc/keepalived", "../keepalived"),
         ("/usr/local/lib/fleet", "lib"),
         ("/etc/fleet", "../etc"),
+        ("/run/", "../"),
     ):
         script = script.replace(its, here)
-    stubs = _stubs(tmp_path, systemctl='echo "$*"', ip='echo "2: eth0 inet"')
+    stubs = _stubs(tmp_path, systemctl=systemctl, ip='echo "2: eth0 inet"', microblog="")
 
-    def become():
+    def become(*words):
         return subprocess.run(
-            ["sh", "-c", script, "become", *running], env={**stubs, "FLEET": str(tmp_path / "etc")},
-            cwd=tmp_path, check=True, capture_output=True, text=True,
-        ).stdout.splitlines()  # fmt: skip
+            ["sh", "-c", script, "become", *words], env={**stubs, "FLEET": str(tmp_path / "etc")},
+            cwd=tmp_path, check=False, capture_output=True, text=True,
+        )  # fmt: skip
 
+    return become
+
+
+@pytest.mark.parametrize("running", [[], ["running"]])
+def test_one_balancer_alone_gives_the_shared_address_up(machines, tmp_path, running):
+    """Of two one was removed, and the address with it: it may be another machine's by now."""
+    become = _becomes(machines, tmp_path, "lb1", 'echo "$*"')
     file = tmp_path / "keepalived/keepalived.conf"
     both = [f"reload-or-restart {name}.service" for name in ("haproxy", "keepalived")]
-    assert become() == (both if running else [])
+    assert become(*running).stdout.splitlines() == (both if running else [])
     assert "10.0.0.5" in file.read_text()
     told = tmp_path / "etc/self"
     told.write_text(told.read_text().replace("SHARED=10.0.0.5", "SHARED="))
-    assert become() == (["stop keepalived.service"] if running else [])
+    assert become(*running).stdout.splitlines() == (["stop keepalived.service"] if running else [])
     assert not file.exists()
+
+
+@pytest.mark.parametrize("name", ["app1", "lb1"])
+def test_what_could_not_be_read_is_read_when_its_machine_is_told_again(machines, tmp_path, name):
+    """Else all would be well, and HAProxy would go on with the machines from before."""
+    become = _becomes(machines, tmp_path, name, '[ -e ../can ] || exit 1; echo "$*"')
+    assert become("running").returncode
+    (tmp_path / "can").touch()
+    reload = "reload-or-restart haproxy.service"
+    again = become("running")
+    assert (again.returncode, reload in again.stdout) == (0, True)
+    # Once, and not at each boot.
+    assert [become(*words).stdout for words in (["running"], [])] == ["", ""]
 
 
 def test_a_nodes_settings_are_its_own(machines):
