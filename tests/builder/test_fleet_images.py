@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -638,7 +639,8 @@ _NO_CLUSTER, _A_CLUSTER = "00000000-0000-0000-0000-000000000000", "5981f182-a8c6
         # There are no others: nobody would come to it.
         ("db1", "one that has begun", "", False, False, "begins"),
         ("db1", "one that has begun", _A_CLUSTER, False, True, "begins"),
-        ("db1", "one that has begun and crashed", _A_CLUSTER, False, True, "goes on"),
+        # What it has written down of who is there may be torn: it is not asked for.
+        ("db1", "one that has begun and crashed", _A_CLUSTER, False, True, "begins"),
     ],
 )
 def test_one_database_begins_the_cluster_once(tmp_path, name, of, cluster, there, joined, starts):
@@ -648,7 +650,8 @@ def test_one_database_begins_the_cluster_once(tmp_path, name, of, cluster, there
     :param joined: whether it was in a cluster before.
     """
     may_start = _may_start(tmp_path, name, of, there)
-    (tmp_path / "data/grastate.dat").write_text(f"# GALERA saved state\nuuid:    {cluster}\n")
+    state = f"# GALERA saved state\nuuid:    {cluster}\nsafe_to_bootstrap: 0\n"
+    (tmp_path / "data/grastate.dat").write_text(state)
     if "crashed" in of:
         (tmp_path / "data/gvwstate.dat").touch()
     # What it was told at another start.
@@ -662,6 +665,9 @@ def test_one_database_begins_the_cluster_once(tmp_path, name, of, cluster, there
     told = "MYSQLD_OPTS=--wsrep-new-cluster\n" if starts == "begins" else ""
     assert (options.read_text() if options.exists() else "") == told
     assert (tmp_path / "joined").exists() is (joined or starts == "joins")
+    # With 0 the server refuses to begin; of three, somebody has to have looked who is ahead.
+    safe = state.replace(": 0", ": 1") if "one" in of else state
+    assert (tmp_path / "data/grastate.dat").read_text() == safe
     # Whoever begins it by hand, and has put other data there, knows.
     assert may_start({"_WSREP_NEW_CLUSTER": "--wsrep-new-cluster"}).returncode == 0
     assert not options.exists()
@@ -813,6 +819,26 @@ def test_a_copy_that_is_killed_lets_its_node_serve(machines, tmp_path):
     assert asked[0] == "ON"
     _until(lambda: (tmp_path / "asked").read_text().splitlines() == ["ON", "OFF"])
     assert [*(tmp_path / "copies").glob("*.gz")] == []
+
+
+@pytest.mark.parametrize(
+    ("result", "asked"), [("success", ""), ("signal", "-e SET GLOBAL wsrep_desync = OFF\n")]
+)
+def test_a_copy_that_ended_well_holds_nothing_back_that_its_unit_would_undo(tmp_path, result, asked):
+    """At its time the unit runs on each node, and on most of them the script has nothing to do."""
+    text = (_FILES / "database/etc/systemd/system/fleet-backup.service").read_text()
+    (command,) = re.findall(r"^ExecStopPost=-(.+)$", text, re.M)
+    environ = _stubs(tmp_path, mariadb='echo "$@"') | {"SERVICE_RESULT": result}
+    done = subprocess.run(shlex.split(command), env=environ, check=False, capture_output=True, text=True)
+    assert done.stdout == asked
+
+
+def test_a_database_that_waits_for_others_is_stopped_within_minutes():
+    """It hears no SIGTERM then, and by the distribution's unit it would outlive its stop."""
+    text = (_FILES / "database/etc/systemd/system/mariadb.service.d/fleet.conf").read_text()
+    (minutes,) = re.findall(r"^TimeoutStopSec=(\d+)min$", text, re.M)
+    assert int(minutes) < 5
+    assert "\nSendSIGKILL=yes\n" in text
 
 
 @pytest.mark.parametrize(
