@@ -38,7 +38,10 @@ def home(server: Machine, name: str, password: str = PASSWORD) -> str:
     return server.run("python3", "-", name, password, stdin=LOG_IN)
 
 
-@pytest.mark.parametrize("mysql", [True, False], ids=["mariadb", "sqlite"])
+@pytest.mark.parametrize(
+    "mysql",
+    [pytest.param(True, id="mariadb"), pytest.param(False, id="sqlite", marks=pytest.mark.thorough)],
+)
 def test_a_deployment_by_hand_is_taken_over(server: Machine, deb: Path, mysql: bool) -> None:
     server.run("apt-get", "purge", "--yes", "microblog", env={"DEBIAN_FRONTEND": "noninteractive"})
     server.sql("DROP DATABASE IF EXISTS microblog; DROP USER IF EXISTS microblog@localhost")

@@ -137,6 +137,7 @@ def write_card(machine: Machine, values: dict[str, str]) -> None:
     path.write_text(text)
 
 
+@pytest.mark.thorough
 def test_the_last_releases_pi_becomes_this_version(
     system: Path, released: Path, deb: Path, new_machine: Callable[..., Machine]
 ) -> None:

@@ -60,6 +60,7 @@ def at_once(machines: tuple[Machine, ...], work: Callable[[Machine], str]) -> li
     return said
 
 
+@pytest.mark.thorough
 def test_machines_that_share_a_database_migrate_it_once(
     pair: tuple[Machine, Machine], versions: Versions
 ) -> None:
