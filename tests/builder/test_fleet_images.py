@@ -521,22 +521,27 @@ def _becomes(machines, tmp_path, name, systemctl):
     """What a machine makes of what it is told, in folders. :return: does so, given its words."""
     (tmp_path / "lib").mkdir()
     own = _FILES / _KINDS[name] / "usr/local/lib/fleet"
-    for path in (*own.iterdir(), _FILES / "fleet/usr/local/lib/fleet/put"):
+    shared = _FILES / "fleet/usr/local/lib/fleet"
+    for path in (*own.iterdir(), shared / "put"):
         (tmp_path / "lib" / path.name).symlink_to(path)
     for program_name in ("haproxy", "keepalived"):
         (tmp_path / program_name).mkdir()
     shutil.copytree(machines / name, tmp_path / "etc")
-    script = (own / "become").read_text().replace("root:root", f"{os.getuid()}:{os.getgid()}")
-    # By its first line it goes to the first of them.
-    for its, here in (
-        ("/etc/haproxy", "../haproxy"),
-        ("/etc/$program", "../$program"),
-        ("/etc/keepalived", "../keepalived"),
-        ("/usr/local/lib/fleet", "lib"),
-        ("/etc/fleet", "../etc"),
-        ("/run/", "../"),
-    ):
-        script = script.replace(its, here)
+    places = {
+        "root:root": f"{os.getuid()}:{os.getgid()}",
+        "/etc/haproxy": "../haproxy",
+        "/etc/$program": "../$program",
+        "/etc/keepalived": "../keepalived",
+        # By its first line it goes there.
+        "/usr/local/lib/fleet": "lib",
+        "/etc/fleet": "../etc",
+        "/run/": "../",
+    }
+    script, give = (own / "become").read_text(), (shared / "give").read_text()
+    for its, here in places.items():
+        script, give = script.replace(its, here), give.replace(its, here)
+    (tmp_path / "lib/give").write_text(give)
+    (tmp_path / "lib/give").chmod(0o755)
     stubs = _stubs(tmp_path, systemctl=systemctl, ip='echo "2: eth0 inet"', microblog="")
 
     def become(*words):
