@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import socket
 import ssl
 import subprocess
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from builder.core.command import program
 from builder.core.errors import BuildError
+from builder.core.ports import LOOPBACK, free_port
 from builder.core.progress import Step
 from builder.core.work import Work
 from builder.vm import drive, seed
@@ -22,36 +22,12 @@ from builder.vm.accelerator import ACCELERATOR_OPTIONS
 from builder.vm.emulator import EMULATORS
 
 GUEST_PORTS = {"ssh": 22, "http": 80, "https": 443}
-_LOOPBACK = "127.0.0.1"
 _SSH_SECONDS = 1200.0
 _SITE_SECONDS = 1200.0
 _POWER_OFF_SECONDS = 180.0
 _POLL_SECONDS = 0.5
 _CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 _UNPRINTABLE = re.compile("[^ -~]")
-
-
-def free_port() -> int:
-    """A TCP port on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
-def require_free(port: int, option: str) -> int:
-    """The port, if it can be had.
-
-    :raises BuildError: somebody listens on it already.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_LOOPBACK, port))
-        except OSError as error:
-            raise BuildError(
-                f"port {port} on {_LOOPBACK} can't be used: {error.strerror}", f"Choose another with {option}"
-            ) from error
-    return port
 
 
 @dataclass
@@ -80,7 +56,7 @@ class Machine:
     @property
     def url(self) -> str:
         """The site's address."""
-        return f"{self.scheme}://{_LOOPBACK}:{self.ports[self.scheme]}"
+        return f"{self.scheme}://{LOOPBACK}:{self.ports[self.scheme]}"
 
     @property
     def ssh(self) -> list[str]:
@@ -91,7 +67,7 @@ class Machine:
             "-i", str(self.key), "-p", str(self.ports["ssh"]),
             "-o", f'UserKnownHostsFile="{self.directory / "known_hosts"}"',
             "-o", "StrictHostKeyChecking=accept-new", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR",
-            f"{self.user}@{_LOOPBACK}",
+            f"{self.user}@{LOOPBACK}",
         ]  # fmt: skip
 
     def try_ssh(self, command: str, timeout: float = 900.0) -> "subprocess.CompletedProcess[str]":
@@ -113,9 +89,9 @@ class Machine:
 
     def _alive(self) -> None:
         if self.process.poll() is not None:
+            code, words = self.process.returncode, qemu_words(self.directory)
             raise BuildError(
-                f"the machine stopped (QEMU's exit code {self.process.returncode})",
-                f"Its console: {self.serial_log}, QEMU's words: {self.directory / 'qemu.log'}",
+                f"the machine stopped (QEMU's exit code {code}): {words}", f"Its console: {self.serial_log}"
             )
 
     def wait_for_ssh(self, now: Step, seconds: float = _SSH_SECONDS) -> float:
@@ -249,7 +225,7 @@ def boot(
 
     chosen = {name: (ports or {}).get(name) or free_port() for name in GUEST_PORTS}
     forwards = ",".join(
-        f"hostfwd=tcp:{_LOOPBACK}:{chosen[name]}-:{guest}" for name, guest in GUEST_PORTS.items()
+        f"hostfwd=tcp:{LOOPBACK}:{chosen[name]}-:{guest}" for name, guest in GUEST_PORTS.items()
     )
     arguments = [
         # Should this process be killed outright, the machine goes with it.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from builder.core import cache, paths
 from builder.core.errors import BuildError
+from builder.core.ports import require_free
 from builder.core.progress import duration, say, step
 from builder.core.work import Work
 from builder.disk import kernel
@@ -30,8 +31,7 @@ def run(
     :param ports: on 127.0.0.1, by service; free ones for those not given.
     :raises BuildError: a port is taken, the key is not there, the machine stops by itself.
     """
-    for service, port in ports.items():
-        machine.require_free(port, f"--{service}-port")
+    require_free({f"--{service}-port": port for service, port in ports.items()})
     if ssh_key is not None and not ssh_key.is_file():
         raise BuildError(f"there is no key {ssh_key}", "Make one with: ssh-keygen -t ed25519")
     found = library.find(image)

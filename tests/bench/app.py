@@ -15,7 +15,6 @@ import os
 import random
 import re
 import resource
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from builder.core import paths
 from builder.core.command import program
 from builder.core.errors import BuildError
 from builder.core.needs import Package
+from builder.core.ports import free_port
 from builder.core.progress import step
 
 sys.path.insert(0, str(paths.ROOT / "tests"))
@@ -303,8 +303,7 @@ def _serve(name: str, count: int, url: str) -> tuple[list[dict[str, Any]], float
 @contextmanager
 def gunicorn(url: str, **settings: str) -> Iterator[tuple[str, int]]:
     """The application on this machine: its address, and its master's process id."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     command = [PYTHON, "-m", "gunicorn", "--config", "python:microblog.gunicorn_config"]
     environment = {**_environment(url), "BIND": f"127.0.0.1:{port}", **settings}
     with tempfile.TemporaryFile() as log:

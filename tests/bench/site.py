@@ -28,6 +28,7 @@ from builder.core import paths
 from builder.core.command import program
 from builder.core.errors import BuildError
 from builder.core.needs import Program
+from builder.core.ports import free_port
 from builder.core.progress import say, step
 
 sys.path += [str(paths.ROOT / "tests" / name) for name in ("", "bench")]
@@ -141,8 +142,7 @@ def _serve(url: str, python: str, options: list[str]) -> Iterator[tuple[int, dic
     """nginx and gunicorn: the port, both masters' process ids, and the folder of their logs."""
     with tempfile.TemporaryDirectory(prefix="microblog-bench-") as scratch:
         work = Path(scratch)
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
+        port = free_port()
         (work / "nginx.conf").write_text(_NGINX.format(work=work, site=_site(work, port)))
         _certificate(work)
         environment = {

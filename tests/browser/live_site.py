@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import sqlalchemy as sa
 from aiosmtpd.controller import Controller
 
 import microblog
+from builder.core.ports import free_port
 from microblog import create_app
 from microblog.config import Config
 from microblog.database import db, utc_now
@@ -278,11 +278,6 @@ def quick_password():
         yield
     finally:
         passwords.METHOD = method
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def wait(find):

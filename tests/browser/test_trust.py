@@ -10,9 +10,10 @@ import threading
 
 import pytest
 import requests
-from live_site import Site, free_port, wait
+from live_site import Site, wait
 from playwright.sync_api import Error, expect, sync_playwright
 
+from builder.core.ports import free_port
 from microblog import names, own_authority
 from microblog.host.machine import layout
 from microblog.host.site import authority

@@ -24,7 +24,6 @@ from builder.core import needs, paths
 from builder.core.errors import BuildError
 from builder.deb import package
 from builder.results import library, manifest
-from builder.vm import machine
 
 PATIENCE_SECONDS = 300
 
@@ -98,8 +97,10 @@ def test_a_taken_port_is_named(build):
     assert "Choose another with --https-port" in done.stderr
 
 
-def test_free_ports_are_free():
-    machine.require_free(machine.free_port(), "--ssh-port")
+def test_two_services_have_two_ports(build):
+    done = build("boot", "cloud", "--ssh-port", "5099", "--https-port", "5099")
+    assert done.returncode == 1
+    assert "--ssh-port and --https-port are both 5099" in done.stderr
 
 
 def test_a_missing_key_is_named(build, tmp_path):

@@ -26,6 +26,7 @@ import yaml
 from builder.core import paths
 from builder.core.command import program
 from builder.core.needs import Program
+from builder.core.ports import free_port
 from builder.defs import definition
 from builder.fleet import make, plan, userdata
 from microblog.units import PATIENCE
@@ -104,8 +105,7 @@ def test_visitors_reach_applications_that_are_known_by_the_fleets_authority(mach
 @contextlib.contextmanager
 def _balancer(text, tmp_path):
     """One that runs, with these settings, and without TLS. :return: asks it for a path."""
-    with socket.create_server(("127.0.9.7", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port("127.0.9.7")
     lines = [
         line
         for line in text.replace("bind :80", f"bind 127.0.9.7:{port}").splitlines()
@@ -430,8 +430,7 @@ class _Taken(socketserver.BaseRequestHandler):
 def _way(machines, tmp_path):
     """An application's own HAProxy, before databases that are made up. :return: it, and how to connect."""
     nodes = {f"db{number}": _Database() for number in (1, 2, 3)}
-    with socket.create_server(("127.0.9.7", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port("127.0.9.7")
     text = re.sub(
         r"server (db\d) \S+ check port 9200",
         lambda found: f"server {found[1]} 127.0.9.8:{nodes[found[1]].server_address[1]}"

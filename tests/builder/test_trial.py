@@ -47,6 +47,14 @@ def test_a_proxy_is_not_asked_for_this_machine(running, monkeypatch):
     assert running.wait_for_site(Step("Waiting"), seconds=30) >= 0
 
 
+def test_what_qemu_said_before_it_stopped_is_told(running):
+    (running.directory / "qemu.log").write_text("Could not set up host forwarding rule\n")
+    running.process.kill()
+    running.process.wait()
+    with pytest.raises(BuildError, match=r"the machine stopped .*: Could not set up host forwarding rule"):
+        running.wait_for_site(Step("Waiting"), seconds=30)
+
+
 def test_the_checks_ask_no_proxy_for_it_either(monkeypatch):
     monkeypatch.setenv("no_proxy", "intranet.example")
     assert check.without_proxy() == dict.fromkeys(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import galera
-from galera import Node, free_port
+from galera import Node
 from machines import Machine
 from network import Place
 from told import Told, put, swapped
@@ -20,6 +20,7 @@ from whole import whole
 from builder.core import paths
 from builder.core.command import program
 from builder.core.needs import Program
+from builder.core.ports import free_port
 
 NEEDS = (
     Program("haproxy", "haproxy"),

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from whole import whole
 
 from builder.core.needs import File, Program
 from builder.core.paths import ROOT
+from builder.core.ports import free_port
 
 NEEDS = (
     Program("mariadbd", "mariadb-server"),
@@ -38,12 +38,6 @@ DATABASE = USER = "microblog"
 HEALTH = ROOT / "packer/files/database/usr/local/sbin/fleet-health"
 # A slow machine, with others beside.
 _WAIT = 300
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def _user() -> list[str]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from galera import DATABASE, Node, free_port, wait_until
+from galera import DATABASE, Node, wait_until
 from network import Place
 from people import PASSWORD, connect
 from told import Told, swapped
@@ -17,6 +17,7 @@ from whole import whole
 
 from builder.core.command import program
 from builder.core.paths import ROOT
+from builder.core.ports import free_port
 from microblog.config import Config
 from microblog.host.site import nginx
 

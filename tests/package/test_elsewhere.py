@@ -29,6 +29,7 @@ import pytest
 from nspawn import wait_until
 
 from builder.core.needs import Program
+from builder.core.ports import free_port
 from microblog.errors import HostError
 from microblog.host.agent import destinations
 from microblog.host.backups import archive, backup, elsewhere, journal, key, places, restic
@@ -401,10 +402,7 @@ class Sshd:
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
     folder = tmp_path / "sshd"
     folder.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = Sshd(folder, port)
+    server = Sshd(folder, free_port())
     server.start()
     yield server
     server.stop()
