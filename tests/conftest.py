@@ -1,5 +1,8 @@
 """What all suites share: their switches, and the tables that drills print."""
 
+import os
+from collections.abc import Iterator
+
 import pytest
 
 from builder.core import surroundings
@@ -21,9 +24,34 @@ def pytest_configure() -> None:
     surroundings.settle()
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(hookwrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     if not config.getoption("--thorough"):
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+    yield
+    items[:] = long_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))
+
+
+def long_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Each worker begins with its part of the long tests: at the end the others would wait for one of them.
+
+    :param workers: whose shares are stretches of the same length (pytest-xdist's ``--dist worksteal``).
+    """
+    # The longest are dealt first, one to each.
+    longest = sorted((item for item in items if _minutes(item)), key=_minutes, reverse=True)
+    others = [item for item in items if not _minutes(item)]
+    shares, begun = [], 0
+    for worker in range(workers):
+        begins = longest[worker::workers]
+        size = len(items) * (worker + 1) // workers - len(items) * worker // workers - len(begins)
+        shares += [*begins, *others[begun : begun + max(size, 0)]]
+        begun += max(size, 0)
+    return shares + others[begun:]
+
+
+def _minutes(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("minutes")
+    return float(marker.args[0]) if marker else 0
 
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:

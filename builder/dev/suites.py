@@ -24,12 +24,12 @@ _FOLDERS = {
     "stranger": "tests/stranger",
     "fleet": "tests/fleet",
 }
-# The application is tested with every database and every set of libraries, on two processors. A machine that
-# boots, installs and is asked for pages waits for a third of the time and more.
+# The application is tested with every database and every set of libraries. What waits, for a database, a
+# program or a machine that boots, waits for a third of the time and more: three for two processors.
 _OPTIONS = {
-    "app": ["--everywhere", "-n", "2"],
+    "app": ["--everywhere", "-n", "3", "--dist", "worksteal"],
     "browser": ["-n", "2"],
-    "builder": ["-n", "2", "--dist", "worksteal"],
+    "builder": ["-n", "3", "--dist", "worksteal"],
     "stranger": ["-n", "2"],
     "package": ["-n", "3", "--dist", "worksteal"],
 }

@@ -109,12 +109,10 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """One database after the other, lest servers start by the hundred; first the longest, which need none."""
+    """One database after the other, lest servers start by the hundred."""
 
     def order(item):
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        if item.path.stem == "test_versions":
-            return -1
         return DATABASES.index(parameters.get("database", DATABASES[0]))
 
     items.sort(key=order)

@@ -34,6 +34,9 @@ COMMAND = [
 ]
 
 
+pytestmark = pytest.mark.minutes(3)
+
+
 @pytest.fixture(autouse=True)
 def everywhere(request):
     if not request.config.getoption("everywhere"):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from nspawn import Machine, install, wait_until
 from sites import BACKUPS, ENV, fill
 
@@ -80,6 +81,7 @@ def refused(server: Machine, deb: Path, message: str) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.minutes(1.5)
 def test_obstacles_are_one_line_each(server: Machine, deb: Path) -> None:
     (server.root / "root/microblog.deb").write_bytes(deb.read_bytes())
     obstacles = {
