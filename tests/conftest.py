@@ -33,9 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def long_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
-    """Each worker has its part of the long tests early: at the end the others would wait for one of them.
-
-    Not first of all: while one worker makes what all of them need, others can do what needs nothing.
+    """Each worker begins with its part of the long tests: at the end the others would wait for one of them.
 
     :param workers: whose shares are stretches of the same length (pytest-xdist's ``--dist worksteal``).
     """
@@ -46,10 +44,8 @@ def long_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
     for worker in range(workers):
         begins = longest[worker::workers]
         size = len(items) * (worker + 1) // workers - len(items) * worker // workers - len(begins)
-        share = others[begun : begun + max(size, 0)]
-        early = len(share) // 10
-        shares += [*share[:early], *begins, *share[early:]]
-        begun += len(share)
+        shares += [*begins, *others[begun : begun + max(size, 0)]]
+        begun += max(size, 0)
     return shares + others[begun:]
 
 

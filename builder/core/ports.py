@@ -38,7 +38,7 @@ def _kernels() -> int:
 
 
 def require_free(ports: Mapping[str, int]) -> None:
-    """See that the ports can be had.
+    """See that the ports can be had; nobody else is given them.
 
     :param ports: by the option that named each.
     :raises BuildError: somebody listens on one already, or two options name the same.
@@ -52,6 +52,7 @@ def require_free(ports: Mapping[str, int]) -> None:
             raise BuildError(
                 f"port {port} on {LOOPBACK} can't be used: {problem}", f"Choose another with {option}"
             )
+        _given.add(port)
 
 
 def _problem(address: str, port: int) -> str | None:

@@ -27,7 +27,7 @@ def ordered(items, workers):
     return " ".join(map(str, conftest.long_first(items, workers)))
 
 
-def test_each_process_has_its_long_tests_early():
+def test_each_process_begins_with_its_long_tests():
     # pytest-xdist: 10 tests are 3, 3 and 4
     assert ordered([*SHORT, *LONG], 3) == "three a b two c d one e f g"
     assert ordered([*SHORT, *LONG], 2) == "three one a b c two d e f g"
@@ -36,12 +36,6 @@ def test_each_process_has_its_long_tests_early():
 
 def test_what_is_not_long_stays_where_it_is():
     assert ordered(SHORT, 3) == "a b c d e f g"
-
-
-def test_a_process_begins_with_some_short_ones():
-    short = [Item(str(number)) for number in range(57)]
-    assert ordered([*short, *LONG], 3).split()[:4] == ["0", "three", "1", "2"]
-    assert ordered([*short, *LONG], 3).split()[20:23] == ["19", "two", "20"]
 
 
 def test_no_test_is_lost_or_run_twice():

@@ -42,3 +42,12 @@ def test_a_port_that_somebody_has_is_not_given(monkeypatch):
 
 def test_free_ports_are_free():
     ports.require_free({"--ssh-port": ports.free_port(), "--https-port": ports.free_port()})
+
+
+def test_a_port_that_an_option_names_is_not_given(monkeypatch):
+    monkeypatch.setattr(ports, "_LOWEST", port := ports.free_port())
+    monkeypatch.setattr(ports, "_kernels", lambda: port + 1)
+    monkeypatch.setattr(ports, "_given", set())
+    ports.require_free({"--ssh-port": port})
+    with pytest.raises(BuildError, match="no port"):
+        ports.free_port()

@@ -210,7 +210,6 @@ LOCAL = (
 )
 
 
-@pytest.mark.minutes(1.5)
 def test_mail_arrives_with_a_signature_that_verifies(server: Machine) -> None:
     # Nobody outside knows a name without a dot.
     assert "'testhost' is no domain that others know" in server.run(
@@ -331,7 +330,6 @@ postconf -n 2> /dev/null; systemctl is-enabled opendkim; systemctl is-active ope
 """
 
 
-@pytest.mark.minutes(2.5)
 def test_a_mail_server_of_somebody_is_left_alone(server: Machine) -> None:
     server.run("postconf", "-e", "relayhost=[smart.example]", "virtual_alias_domains=theirs.example")
     before = server.run("postconf", "-n")
@@ -455,7 +453,6 @@ def as_it_was(machine: Machine, before: str) -> bool:
     )
 
 
-@pytest.mark.minutes(1.5)
 def test_harden_closes_and_gives_back_and_never_locks_out(server: Machine) -> None:
     server.run(
         "apt-get",
@@ -650,7 +647,6 @@ dpkg-deb --build /root/p /root/p.deb > /dev/null && dpkg -i /root/p.deb > /dev/n
 """
 
 
-@pytest.mark.minutes(1)
 def test_harden_beside_what_administrators_have_made(server: Machine) -> None:
     apt = ("apt-get", "install", "--yes", "--no-install-recommends")
     server.run(*apt, "openssh-server", "openssh-client", "sudo", "fail2ban", "python3-systemd", "iptables")

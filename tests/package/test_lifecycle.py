@@ -86,7 +86,6 @@ def test_a_broken_setting_is_one_clear_line_and_the_services_come_up(image: Mach
     image.destroy()
 
 
-@pytest.mark.minutes(1.5)
 def test_setup_killed_anywhere_heals(server: Machine) -> None:
     dice = random.Random(20)  # noqa: S311
     for start in (0.0, 0.3, 0.6, 0.9, 1.2):

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from nspawn import Answer, Kept, Machine, add_admin, install, link, try_install, wait_until
 from sites import BACKUPS, ENV, FORGET, SQLITE, Writer, fill, look, posts, switch_to
 from test_commands import DIRECTORY, PEBBLE, START_PEBBLE
@@ -473,7 +472,6 @@ SUPERVISOR = "/etc/supervisor/supervisord.conf"
 SOCKET = "s|^{0}.*|{0}/run/elsewhere.sock|"
 
 
-@pytest.mark.minutes(1)
 def test_a_restore_that_comes_to_nothing_leaves_the_site_up(server: Machine) -> None:
     fill(server, "alice", 3)
     server.run("microblog", "backup", "--output", "/root/b.tar.gz")
@@ -508,7 +506,6 @@ def test_a_restore_that_comes_to_nothing_leaves_the_site_up(server: Machine) -> 
     assert "Nothing is wrong" in server.run("microblog", "doctor", check=False)
 
 
-@pytest.mark.minutes(1.5)
 def test_nothing_is_restored_under_an_application_that_runs(server: Machine) -> None:
     """Posts would go into a file that is deleted."""
     switch_to(server, SQLITE)
@@ -641,7 +638,6 @@ true
 """
 
 
-@pytest.mark.minutes(2)
 def test_purging_all_takes_back_what_https_mail_and_harden_have_changed(server: Machine) -> None:
     server.run(
         *("apt-get", "install", "--yes", "--no-install-recommends", "openssh-server", "openssh-client"),

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from nspawn import Machine, install, wait_until
 from sites import BACKUPS, ENV, fill
 
@@ -81,7 +80,6 @@ def refused(server: Machine, deb: Path, message: str) -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.minutes(1.5)
 def test_obstacles_are_one_line_each(server: Machine, deb: Path) -> None:
     (server.root / "root/microblog.deb").write_bytes(deb.read_bytes())
     obstacles = {

@@ -65,7 +65,6 @@ def test_the_version_is_newer_than_the_last_release() -> None:
     assert f"## {package.version()}" in (paths.ROOT / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.minutes(1)
 def test_the_last_release_becomes_this_version(
     system: Path, released: Path, deb: Path, new_machine: Callable[..., Machine]
 ) -> None:

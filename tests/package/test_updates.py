@@ -42,7 +42,6 @@ def ended(machine: Machine) -> bool:
     return not (machine.root / FOLDER / "journal.json").exists()
 
 
-@pytest.mark.minutes(1)
 def test_an_update_shows_what_it_changes_and_a_bad_one_goes_back(server: Machine, versions: Versions) -> None:
     fill(server, "alice", 20)
     before, was, schema = look(server), installed(server), tables(server)

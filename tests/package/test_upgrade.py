@@ -344,7 +344,6 @@ def test_the_version_before_serves_while_the_schema_grows(
 
 
 @pytest.mark.parametrize("url", ["", SQLITE], ids=["mariadb", "sqlite"])
-@pytest.mark.minutes(1)
 def test_power_cut_within_a_migration_heals_at_the_next_boot(
     server: Machine, versions: Versions, url: str
 ) -> None:
